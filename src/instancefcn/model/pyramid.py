@@ -1,0 +1,44 @@
+"""A top-down feature pyramid (Lin et al., CVPR 2017) with coarse context above the trunk's last map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class SeparableConv(nn.Sequential):
+    """3x3 depthwise, 1x1 pointwise, group norm, ReLU: what a full 3x3 costs, divided by about nine."""
+
+    def __init__(self, channels: int, out_channels: int | None = None, stride: int = 1) -> None:
+        out_channels = out_channels or channels
+        super().__init__(
+            nn.Conv2d(channels, channels, 3, stride=stride, padding=1, groups=channels, bias=False),
+            nn.Conv2d(channels, out_channels, 1, bias=False),
+            nn.GroupNorm(8, out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+
+class Pyramid(nn.Module):
+    """One map of ``channels`` for each input map, each with what all coarser ones know.
+
+    Two more maps are made above the coarsest input and only flow down: an object as large as the image needs context
+    that wide, and there it costs next to nothing.
+    """
+
+    def __init__(self, in_channels: Sequence[int], channels: int, context_levels: int = 2) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in in_channels)
+        self.context = nn.ModuleList(SeparableConv(channels, stride=2) for _ in range(context_levels))
+        self.smooth = nn.ModuleList(SeparableConv(channels) for _ in in_channels)
+
+    def forward(self, maps: list[Float[Tensor, "b _ _ _"]]) -> list[Float[Tensor, "b c _ _"]]:
+        levels = [lateral(x) for lateral, x in zip(self.lateral, maps, strict=True)]
+        for downsample in self.context:
+            levels.append(downsample(levels[-1]))
+        for finer in range(len(levels) - 2, -1, -1):
+            levels[finer] = levels[finer] + F.interpolate(levels[finer + 1], size=levels[finer].shape[-2:])
+        return [smooth(x) for smooth, x in zip(self.smooth, levels, strict=False)]
