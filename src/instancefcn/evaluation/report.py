@@ -1,0 +1,175 @@
+"""The report of one proposal file: ``report.html``, self-contained, with every number and the paper's beside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from instancefcn.evaluation.matching import AREA_RANGES, MAX_PROPOSALS
+from instancefcn.evaluation.published import RECALL_TABLES, PublishedTable
+from instancefcn.evaluation.regions import IouType
+from instancefcn.evaluation.results import GroundTruth, ScoredRegions
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How much there was to find, and with how much."""
+
+    images: int
+    images_without_instances: int
+    images_without_proposals: int
+    instances: int
+    crowd_regions: int
+    proposals: int
+    proposals_beyond_limit: int  # more than the best 1000 of their image: not looked at
+
+    @classmethod
+    def of(cls, ground_truth: Sequence[GroundTruth], proposals: Sequence[ScoredRegions]) -> Counts:
+        instances = np.array([np.count_nonzero(~image.crowd) for image in ground_truth], dtype=int)
+        proposed = np.array([len(scored) for scored in proposals], dtype=int)
+        return cls(
+            images=len(instances),
+            images_without_instances=int(np.count_nonzero(instances == 0)),
+            images_without_proposals=int(np.count_nonzero(proposed == 0)),
+            instances=int(instances.sum()),
+            crowd_regions=sum(int(image.crowd.sum()) for image in ground_truth),
+            proposals=int(proposed.sum()),
+            proposals_beyond_limit=int(np.maximum(proposed - MAX_PROPOSALS[-1], 0).sum()),
+        )
+
+
+def render_html(
+    metrics: Mapping[str, Any], counts: Counts, curves_svg: str, *, iou: IouType, proposals: str, annotations: str
+) -> str:
+    """The whole page. Nothing in it comes from the network, and every text from outside is escaped.
+
+    Args:
+        metrics: as ``ImageRecall.metrics`` has them.
+        counts: what was evaluated.
+        curves_svg: the curves, an SVG document of our own making.
+        iou: what the IoU was taken of.
+        proposals, annotations: names of the two files.
+    """
+    coco, hosang = metrics["coco"], metrics["hosang"]
+    limits = [f"AR@{n}" for n in MAX_PROPOSALS]
+    regions = {"segm": "masks", "bbox": "boxes"}[iou]
+    overall = _table(
+        ["", *limits],
+        [["COCO AR", *(coco[key] for key in limits)], ["Hosang AR", *(hosang[key] for key in limits)]],
+        emphasised=(0, 1),
+    )
+    by_size = _table(
+        ["Instances", *limits],
+        [[area, *(coco[f"{key}{_suffix(area)}"] for key in limits)] for area in AREA_RANGES],
+    )
+    at_iou = _table(
+        ["IoU at least", "Found, %"],
+        [[key.removeprefix("recall@"), value] for key, value in metrics.items() if key.startswith("recall@")],
+    )
+    counted = _table(["", "Number"], [[name.replace("_", " "), f"{n:,}"] for name, n in asdict(counts).items()])
+    kinds = (("COCO", coco), ("Hosang", hosang))
+    ours = [(f"This file, {kind} AR", tuple(own[key] for key in limits)) for kind, own in kinds]
+    published = "".join(_published(table, ours) for table in RECALL_TABLES)
+    svg = curves_svg[curves_svg.index("<svg") :]  # in a page, the XML declaration and document type have no place
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Average recall of {escape(proposals)}</title>
+<style>{_STYLE}</style>
+</head>
+<body>
+<main>
+<h1>Average recall of {escape(proposals)}</h1>
+<p class="lead">{regions.capitalize()} of {counts.instances:,} instances in {counts.images:,} images
+of {escape(annotations)}. All numbers in percent.</p>
+<div class="columns">
+<section><h2>Average recall</h2>{overall}
+<h2>By size, COCO AR</h2>{by_size}
+<h2>Found by the best {MAX_PROPOSALS[-1]:,}</h2>{at_iou}</section>
+<section><h2>Recall against IoU</h2>
+<figure role="img" aria-label="Recall against IoU at 10, 100 and 1000 proposals">{svg}</figure></section>
+</div>
+<section><h2>How it was measured</h2>
+<p><b>COCO AR</b>: mean recall over IoU .50, .55, ... .95; a proposal finds one instance at most, best score first;
+categories are not looked at; crowd regions are left out. Small is up to 32<sup>2</sup> pixels, large from
+96<sup>2</sup> on, by the area that the annotation states. The shares found by the best {MAX_PROPOSALS[-1]:,} are
+recall by the same rules at one IoU.</p>
+<p><b>Hosang AR</b>: twice the area under the curve above, whose recall counts an instance as found where its best IoU
+with any of the N proposals reaches the threshold. The paper cites this definition.</p>
+{counted}</section>
+<section><h2>What the paper printed</h2>
+<p>Comparable only where the annotations are the data set that is named with each table, and {regions} are masks.</p>
+<div class="columns">{published}</div></section>
+</main>
+</body>
+</html>
+"""
+
+
+def _suffix(area: str) -> str:
+    return "" if area == "all" else f"_{area}"
+
+
+def _published(table: PublishedTable, ours: Sequence[tuple[str, tuple[float, ...]]]) -> str:
+    rows = [[method, *numbers] for method, numbers in (*table.rows, *ours)]
+    caption = f"<b>Table {table.number}.</b> {escape(table.title)}. {escape(table.data)}"
+    own = range(len(table.rows), len(rows))
+    return _table(["", *table.columns], rows, caption=caption, emphasised=own)
+
+
+def _table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str | float | None]],
+    *,
+    caption: str = "",
+    emphasised: Iterable[int] = (),
+) -> str:
+    """HTML table; the first column heads the rows. ``caption`` is HTML, the rest is text."""
+    emphasised = set(emphasised)
+    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in header)
+    body = ""
+    for index, (name, *cells) in enumerate(rows):
+        kind = ' class="own"' if index in emphasised else ""
+        values = "".join(f"<td>{_cell(cell)}</td>" for cell in cells)
+        body += f'<tr{kind}><th scope="row">{escape(str(name))}</th>{values}</tr>'
+    about = f"<caption>{caption}</caption>" if caption else ""
+    return f"<table>{about}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell(value: str | float | None) -> str:
+    if isinstance(value, str):
+        return escape(value)
+    return "–" if value is None or math.isnan(value) else f"{value:.1f}"
+
+
+_STYLE = """
+:root { color-scheme: light; --ink: #1c2430; --quiet: #5b6676; --line: #dfe3e8; --own: #eef4fa; }
+* { box-sizing: border-box; }
+body { margin: 0; background: #fff; color: var(--ink); }
+body { font: 15px/1.5 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; }
+main { max-width: 1120px; margin: 0 auto; padding: 32px 24px 64px; }
+h1 { font-size: 24px; line-height: 1.25; margin: 0 0 4px; overflow-wrap: anywhere; }
+h2 { font-size: 16px; margin: 28px 0 8px; }
+p { max-width: 78ch; margin: 0 0 12px; }
+.lead { color: var(--quiet); overflow-wrap: anywhere; }
+.columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 8px 40px; }
+.columns > * { min-width: 0; }
+table { border-collapse: collapse; width: 100%; margin: 0 0 20px; align-self: start; }
+td { font-variant-numeric: tabular-nums; }
+caption { text-align: left; color: var(--quiet); padding-bottom: 6px; }
+caption b { color: var(--ink); }
+th, td { padding: 5px 8px; border-bottom: 1px solid var(--line); text-align: right; }
+th:first-child { text-align: left; padding-left: 8px; }
+thead th { color: var(--quiet); font-weight: 600; }
+tbody th { font-weight: 400; }
+tr.own > * { background: var(--own); font-weight: 600; }
+figure { margin: 0; }
+figure svg { width: 100%; height: auto; }
+"""
