@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 
 from instancefcn.evaluation.matching import AREA_RANGES, IOU_THRESHOLDS, MAX_PROPOSALS, match
 from instancefcn.evaluation.regions import IouType, pairwise_iou
@@ -29,8 +29,8 @@ RECALL_AT = (0.5, 0.75, 0.9)  # IoU thresholds whose recall is stated by itself,
 class PerImage:
     """A number as the ratio of two sums over images: what was found (in part), of what was there."""
 
-    found: Float[np.ndarray, "i"]
-    instances: Float[np.ndarray, "i"]
+    found: Real[np.ndarray, "i"]
+    instances: Real[np.ndarray, "i"]
 
     def percent(self) -> float:
         """The number in percent; NaN where there is no instance."""
@@ -44,7 +44,7 @@ class ImageRecall:
     image_ids: list[int]
     instances: Int[np.ndarray, "i a"]  # by COCO's area ranges; crowd left out
     matched: Int[np.ndarray, "i a n t"]  # of those, one-to-one, at N proposals and IoU threshold t
-    best_iou: list[Float[np.ndarray, "g n"]]  # of each instance that is no crowd, among the best N proposals
+    best_iou: list[Float[np.ndarray, "_ n"]]  # of each instance that is no crowd, among the best N proposals
 
     def measures(self) -> dict[str, PerImage]:
         """Every number by its name: ``coco/AR@100_small``, ``hosang/AR@10``, ``recall@0.5``, ..."""

@@ -37,7 +37,7 @@ def evaluate(proposals: Path, annotations: Path, out: Path, iou: IouType = "segm
     images = parse_ground_truth(read_json(annotations), iou, source=str(annotations))
     scored = parse_results(read_json(proposals), images, iou, source=str(proposals))
     recall = recall_per_image(images, scored, iou)
-    metrics, counts, curves = recall.metrics(), Counts.of(images, scored), recall.curves(CURVE_THRESHOLDS)
+    metrics, counts, curves = recall.metrics(), Counts.of(images, scored, recall), recall.curves(CURVE_THRESHOLDS)
 
     average_recalls = [metrics["hosang"][f"AR@{n}"] for n in MAX_PROPOSALS]
     # No file name in the figure: its letters may lack in matplotlib's font. The page has it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from instancefcn.geometry import rle as rle_codec
 from instancefcn.structures import Rle
 
 IouType = Literal["segm", "bbox"]
-Regions = list[Rle] | Float[np.ndarray, "n 4"]  # masks, or boxes as COCO has them: xywh
+Regions = list[Rle] | Float[np.ndarray, "_ 4"]  # masks, or boxes as COCO has them: xywh
 
 
 def parse_mask(segmentation: Any, height: int, width: int) -> Rle:
@@ -49,6 +49,8 @@ def _parse_polygons(polygons: list[Any], height: int, width: int) -> Rle:
     for polygon in polygons:
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
             raise ValueError("a polygon needs three points or more, as [x1, y1, x2, y2, x3, y3, ...]")
+        if not all(isinstance(coordinate, Real) for coordinate in polygon):
+            raise ValueError("a polygon's coordinates are not all numbers")
         points = np.asarray(polygon, dtype=float).reshape(-1, 2)
         size = np.array([width, height])
         # Rasterising costs time and memory by an edge's length, so a stray 1e9 must not get that far. NaN fails too.

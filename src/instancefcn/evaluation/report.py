@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from instancefcn.evaluation.average_recall import ImageRecall
 from instancefcn.evaluation.matching import AREA_RANGES, MAX_PROPOSALS
 from instancefcn.evaluation.published import RECALL_TABLES, PublishedTable
 from instancefcn.evaluation.regions import IouType
@@ -24,19 +25,26 @@ class Counts:
     images_without_instances: int
     images_without_proposals: int
     instances: int
+    instances_small: int  # by COCO's area ranges, which share their ends
+    instances_medium: int
+    instances_large: int
     crowd_regions: int
     proposals: int
     proposals_beyond_limit: int  # more than the best 1000 of their image: not looked at
 
     @classmethod
-    def of(cls, ground_truth: Sequence[GroundTruth], proposals: Sequence[ScoredRegions]) -> Counts:
-        instances = np.array([np.count_nonzero(~image.crowd) for image in ground_truth], dtype=int)
+    def of(cls, ground_truth: Sequence[GroundTruth], proposals: Sequence[ScoredRegions], recall: ImageRecall) -> Counts:
+        """Counts of an evaluation: what went in, and the recall that came out."""
+        by_area = dict(zip(AREA_RANGES, recall.instances.sum(0).tolist(), strict=True))
         proposed = np.array([len(scored) for scored in proposals], dtype=int)
         return cls(
-            images=len(instances),
-            images_without_instances=int(np.count_nonzero(instances == 0)),
+            images=len(ground_truth),
+            images_without_instances=int(np.count_nonzero(recall.instances[:, 0] == 0)),
             images_without_proposals=int(np.count_nonzero(proposed == 0)),
-            instances=int(instances.sum()),
+            instances=by_area["all"],
+            instances_small=by_area["small"],
+            instances_medium=by_area["medium"],
+            instances_large=by_area["large"],
             crowd_regions=sum(int(image.crowd.sum()) for image in ground_truth),
             proposals=int(proposed.sum()),
             proposals_beyond_limit=int(np.maximum(proposed - MAX_PROPOSALS[-1], 0).sum()),
@@ -57,15 +65,20 @@ def render_html(
     """
     coco, hosang = metrics["coco"], metrics["hosang"]
     limits = [f"AR@{n}" for n in MAX_PROPOSALS]
-    regions = {"segm": "masks", "bbox": "boxes"}[iou]
+    regions = {"segm": "Masks", "bbox": "Boxes"}[iou]
+    boxes_differ = " The paper's numbers are of masks, this file's of boxes." if iou == "bbox" else ""
     overall = _table(
         ["", *limits],
         [["COCO AR", *(coco[key] for key in limits)], ["Hosang AR", *(hosang[key] for key in limits)]],
         emphasised=(0, 1),
     )
     by_size = _table(
-        ["Instances", *limits],
-        [[area, *(coco[f"{key}{_suffix(area)}"] for key in limits)] for area in AREA_RANGES],
+        ["", "Instances", *limits],
+        [
+            [size, f"{getattr(counts, f'instances_{size}'):,}", *(coco[f"{key}_{size}"] for key in limits)]
+            for size in AREA_RANGES
+            if size != "all"
+        ],
     )
     at_iou = _table(
         ["IoU at least", "Found, %"],
@@ -87,7 +100,7 @@ def render_html(
 <body>
 <main>
 <h1>Average recall of {escape(proposals)}</h1>
-<p class="lead">{regions.capitalize()} of {counts.instances:,} instances in {counts.images:,} images
+<p class="lead">{regions} of {counts.instances:,} instances in {counts.images:,} images
 of {escape(annotations)}. All numbers in percent.</p>
 <div class="columns">
 <section><h2>Average recall</h2>{overall}
@@ -105,16 +118,12 @@ recall by the same rules at one IoU.</p>
 with any of the N proposals reaches the threshold. The paper cites this definition.</p>
 {counted}</section>
 <section><h2>What the paper printed</h2>
-<p>Comparable only where the annotations are the data set that is named with each table, and {regions} are masks.</p>
+<p>Comparable only where the annotations are the data set that is named with each table.{boxes_differ}</p>
 <div class="columns">{published}</div></section>
 </main>
 </body>
 </html>
 """
-
-
-def _suffix(area: str) -> str:
-    return "" if area == "all" else f"_{area}"
 
 
 def _published(table: PublishedTable, ours: Sequence[tuple[str, tuple[float, ...]]]) -> str:

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evaluation.scenes import annotation, coco, random_scenes, rectangle, result
+from instancefcn.evaluation.average_recall import average_recall
+from instancefcn.evaluation.curves import CURVE_THRESHOLDS, draw_curves, render
+from instancefcn.evaluation.evaluate import evaluate
+from instancefcn.evaluation.published import RECALL_TABLES, TABLE_1, TABLE_2, TABLE_3
+from instancefcn.evaluation.regions import IouType
+
+
+class Balanced(HTMLParser):
+    """Collects tags and text, and fails where an element is not closed by its own end."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.words: list[str] = []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def write(folder: Path, ground_truth: Any, results: Any, name: str = "proposals.json") -> tuple[Path, Path]:
+    proposals, annotations = folder / name, folder / "annotations.json"
+    proposals.write_text(json.dumps(results))
+    annotations.write_text(json.dumps(ground_truth))
+    return proposals, annotations
+
+
+@pytest.mark.parametrize("iou", ["segm", "bbox"])
+def test_folder_holds_numbers_curves_and_report(tmp_path: Path, iou: IouType) -> None:
+    ground_truth, results = random_scenes(np.random.default_rng(0), 10, 30)
+    proposals, annotations = write(tmp_path, ground_truth, results)
+    out = tmp_path / "new" / "out"
+    returned = evaluate(proposals, annotations, out, iou)
+    assert sorted(path.name for path in out.iterdir()) == [
+        "metrics.json",
+        "recall_curves.png",
+        "recall_curves.svg",
+        "report.html",
+    ]
+    assert json.loads((out / "metrics.json").read_text()) == returned
+    assert list(returned) == [iou]
+    metrics, expected = returned[iou], average_recall(ground_truth, results, iou)
+    assert metrics["coco"] == pytest.approx(expected["coco"])
+    assert metrics["hosang"] == pytest.approx(expected["hosang"])
+    assert metrics["recall@0.5"] == pytest.approx(expected["recall@0.5"])
+    assert metrics["counts"]["proposals"] == len(results)
+    crowds = sum(labelled["iscrowd"] for labelled in ground_truth["annotations"])
+    assert metrics["counts"]["crowd_regions"] == crowds > 0
+    assert metrics["counts"]["instances"] == len(ground_truth["annotations"]) - crowds
+    assert metrics["counts"]["instances_large"] == sum(
+        labelled["area"] >= 96**2 and not labelled["iscrowd"] for labelled in ground_truth["annotations"]
+    )
+    assert len(metrics["curves"]["N=100"]) == len(metrics["curves"]["iou"]) == len(CURVE_THRESHOLDS)
+    assert (out / "recall_curves.png").read_bytes().startswith(b"\x89PNG")
+
+    page = Balanced((out / "report.html").read_text())
+    words = [word for text in page.words for word in text.split()]
+    for kind in ("coco", "hosang"):
+        assert f"{metrics[kind]['AR@100']:.1f}" in words
+    for table in RECALL_TABLES:
+        for number in {number for _, numbers in table.rows for number in numbers if number is not None}:
+            assert f"{number:.1f}" in words
+
+
+def test_report_needs_no_network_and_runs_nothing(tmp_path: Path) -> None:
+    ground_truth, results = random_scenes(np.random.default_rng(1), 3, 10)
+    name = '<script>alert("&")<|script>.json'
+    proposals, annotations = write(tmp_path, ground_truth, results, name)
+    evaluate(proposals, annotations, tmp_path)
+    text = (tmp_path / "report.html").read_text()
+    page = Balanced(text)
+    assert "svg" in page.tags
+    assert not {"script", "link", "img", "iframe", "object"} & set(page.tags)
+    addresses = [value for key, value in page.attributes if key in ("src", "href", "xlink:href", "data")]
+    assert addresses  # matplotlib's own, to marks within the drawing
+    assert all(value is not None and value.startswith("#") for value in addresses)
+    assert "@import" not in text
+    assert not re.search(r"url\((?!#)", text)
+    assert any(name in words for words in page.words)
+
+
+def test_nothing_to_find_is_said_as_such(tmp_path: Path) -> None:
+    whole = rectangle(10, 10, 0, 0, 10, 10)
+    ground_truth = coco({1: (10, 10), 2: (9, 9)}, [annotation(1, 1, whole, iscrowd=1)])
+    proposals, annotations = write(tmp_path, ground_truth, [result(1, whole, 0.5)] * 1002)
+    returned = evaluate(proposals, annotations, tmp_path / "out")["segm"]
+    assert returned["coco"]["AR@10"] is None
+    assert returned["hosang"]["AR@10"] is None
+    assert set(returned["curves"]["N=10"]) == {None}
+    assert returned["counts"] == {
+        "images": 2,
+        "images_without_instances": 2,
+        "images_without_proposals": 1,
+        "instances": 0,
+        "instances_small": 0,
+        "instances_medium": 0,
+        "instances_large": 0,
+        "crowd_regions": 1,
+        "proposals": 1002,
+        "proposals_beyond_limit": 2,
+    }
+    assert "–" in Balanced((tmp_path / "out" / "report.html").read_text()).words
+
+
+def test_bad_file_writes_nothing(tmp_path: Path) -> None:
+    proposals, annotations = write(tmp_path, coco({1: (10, 10)}, []), [{"image_id": 2}])
+    with pytest.raises(ValueError, match=r"proposals\.json, result 0: image_id 2 "):
+        evaluate(proposals, annotations, tmp_path / "out")
+    with pytest.raises(FileNotFoundError):
+        evaluate(proposals, tmp_path / "none.json", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_curves_are_drawn_the_same_each_time() -> None:
+    curves = np.stack([np.linspace(level, 0, len(CURVE_THRESHOLDS)) for level in (20, 40, 60)])
+    svgs = [render(draw_curves(curves, [10.0, 20.0, 30.0], "$ & <a>"), "svg") for _ in range(2)]
+    assert svgs[0] == svgs[1]
+    other = render(draw_curves(curves / 2, [10.0, 20.0, 30.0], "$ & <a>"), "svg")
+    assert other != svgs[0]
+
+
+def test_published_tables_agree_with_each_other() -> None:
+    full_images = dict(TABLE_2.rows)["InstanceFCN, full images"]
+    assert full_images == dict(TABLE_1.rows)["k = 5"] == dict(TABLE_3.rows)["InstanceFCN"]
+    assert dict(TABLE_2.rows)["~DeepMask, crops"] == dict(TABLE_3.rows)["~DeepMask"]
+    for table in RECALL_TABLES:
+        for method, numbers in table.rows:
+            known = [number for number in numbers if number is not None]
+            assert known == sorted(known), method  # recall rises with N
+
+
+def test_drawing_and_matching_are_imported_late() -> None:
+    code = (
+        "import sys, instancefcn.evaluation.evaluate, instancefcn.evaluation.compare; "
+        "sys.exit(any(name in sys.modules for name in ('matplotlib', 'hotcoco')))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
