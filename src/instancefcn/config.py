@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import types
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 Table = dict[str, Any]
 
 
-def from_table[T](cls: type[T], table: Table, where: str) -> T:
+T = TypeVar("T")
+
+
+def from_table(cls: type[T], table: Table, where: str) -> T:
     """Build a dataclass from a table; nested tables become nested dataclasses, arrays become tuples.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Float, Shaped
 from pycocotools import mask as coco_mask
 
 from instancefcn.structures import Rle
@@ -43,7 +43,15 @@ def encode_in_box(crop: Bool[np.ndarray, "ch cw"], top: int, left: int, height: 
         joined = runs[1:, 0] == runs[:-1, 1]
         edges = np.concatenate([edges[:1], np.delete(edges[1:-1].reshape(-1, 2), joined, axis=0).ravel(), edges[-1:]])
     counts = np.diff(edges, prepend=0, append=height * width)
-    return from_counts(counts, height, width)
+    return from_counts(counts if counts[-1] else counts[:-1], height, width)  # no empty run at the end
+
+
+def tight_boxes(rles: Sequence[Rle]) -> Float[np.ndarray, "n 4"]:
+    """Smallest boxes around masks, xyxy, half-open; of an empty mask the empty box 0 0 0 0."""
+    if not rles:
+        return np.zeros((0, 4))
+    boxes_xywh = coco_mask.toBbox(list(rles))
+    return np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], axis=1)
 
 
 def from_counts(counts: Sequence[int] | np.ndarray, height: int, width: int) -> Rle:

@@ -46,9 +46,10 @@ def assemble(
     column_inside = (columns >= 0) & (columns < width)
     rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
 
-    plane = image_index[:, None, None] * k2 + channel  # [n, m, m]
-    index = (plane * height + rows[:, :, None]) * width + columns[:, None, :]
-    logits = instance.flatten().gather(0, index.flatten()).view(index.shape)
+    place = (image_index[:, None, None] * height + rows[:, :, None]) * width + columns[:, None, :]  # [n, m, m]
+    index = place * k2 + channel
+    # Channels last is how the networks' convolutions leave the maps: no copy then.
+    logits = instance.permute(0, 2, 3, 1).reshape(-1).gather(0, index.flatten()).view(index.shape)
     return logits.masked_fill(~(row_inside[:, :, None] & column_inside[:, None, :]), OUTSIDE_LOGIT)
 
 

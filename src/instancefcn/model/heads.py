@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -31,30 +30,28 @@ class PaperScoreHead(nn.Sequential):
 
 
 class MaskHead(nn.Module):
-    """k*k score maps for each window size, ``density`` times as fine as the positions by sub-pixel convolution.
+    """k*k score maps for each window size, ``density`` times as fine as the positions.
 
-    (Shi et al., CVPR 2016: the convolution gives density^2 channels for each map, which are then laid out in space.)
-    ``window_sizes`` names those that every level has; ``finest_window_sizes`` are asked for at the finest level too.
+    A transposed convolution whose kernel equals its stride is a sub-pixel convolution (Shi et al., CVPR 2016): each
+    position gives density x density cells of its own. ``window_sizes`` counts those that every level has;
+    ``finest_window_sizes`` are asked for at the finest level too.
     """
 
     def __init__(
         self, channels: int, k: int, density: int, window_sizes: Sequence[int], finest_window_sizes: Sequence[int]
     ) -> None:
         super().__init__()
-        self.density = density
-        self.maps_per_window = density**2 * k**2
         self.tower = nn.Sequential(SeparableConv(channels), SeparableConv(channels))
-        self.predict = nn.Conv2d(channels, len(window_sizes) * self.maps_per_window, 1)
-        self.predict_finest = nn.Conv2d(channels, len(finest_window_sizes) * self.maps_per_window, 1)
-        init_gaussian(self.predict)
-        init_gaussian(self.predict_finest)
+        self.predict, self.predict_finest = (
+            nn.ModuleList(nn.ConvTranspose2d(channels, k * k, density, stride=density) for _ in sizes)
+            for sizes in (window_sizes, finest_window_sizes)
+        )
+        self.predict.apply(init_gaussian)
+        self.predict_finest.apply(init_gaussian)
 
     def forward(self, x: Float[Tensor, "b c h w"], finest: bool) -> list[Float[Tensor, "b k2 dh dw"]]:
         x = self.tower(x)
-        predictions = self.predict(x).split(self.maps_per_window, dim=1)
-        if finest:
-            predictions += self.predict_finest(x).split(self.maps_per_window, dim=1)
-        return [F.pixel_shuffle(logits, self.density) for logits in predictions]
+        return [predict(x) for predict in (*self.predict, *(self.predict_finest if finest else ()))]
 
 
 class ScoreHead(nn.Module):
@@ -80,7 +77,7 @@ class ScoreHead(nn.Module):
 
 def init_gaussian(layer: nn.Module) -> None:
     """New layers start from a Gaussian of standard deviation 0.01 (paper 3.3)."""
-    if isinstance(layer, nn.Conv2d | nn.Linear):
+    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.normal_(layer.weight, std=0.01)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)

@@ -1,0 +1,123 @@
+"""From a sample to what the network is trained on: resized, cropped, flipped, its colours shaken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+from torchvision.transforms.v2 import functional as TF
+
+from instancefcn.geometry.masks import tight_boxes
+from instancefcn.geometry.rle import decode
+from instancefcn.structures import Sample
+
+PADDING_VALUE = 127  # beyond the image; near the mean of every trunk, so that the border is no strong edge
+MIN_VISIBLE = 0.3  # an instance of which a crop leaves less is neither positive nor negative
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Keys of ``[augmentation]``. The defaults are the ``lite`` preset's."""
+
+    shorter_sides: tuple[float, ...] = (360.0, 960.0)  # pixels
+    draw: Literal["one_of", "between"] = "between"  # one of the shorter sides, or between the first two, log-uniformly
+    crop: int | None = 512  # side of a square crop; None trains on whole images
+    flip: bool = True
+    colour_jitter: float = 0.3  # strength of brightness, contrast and saturation changes; 0 for none
+    copy_paste: float = 0.5  # share of the crops that get instances of another image pasted in
+
+    def __post_init__(self) -> None:
+        if self.copy_paste and self.crop is None:
+            raise ValueError("augmentation.copy_paste needs crops, which all have one size: set augmentation.crop")
+
+
+@dataclass(frozen=True)
+class TrainingImage:
+    """One image in the network's frame with the instances that are seen in it."""
+
+    image: UInt8[Tensor, "3 h w"]
+    gt_masks: UInt8[Tensor, "g h w"]
+    gt_boxes: Float[Tensor, "g 4"]  # tight, xyxy
+    gt_ignored: Bool[Tensor, "g"]  # crowds, and what a crop cut to pieces: neither positive nor negative
+    void: Bool[Tensor, "h w"]  # label unknown
+    partial: bool  # what no instance covers is not known to be background
+    shorter_side: float  # that the whole image was resized to, in pixels
+    scale: float  # network pixels per image pixel
+
+
+def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> TrainingImage:
+    """A random view of a sample."""
+    height, width = sample.image.shape[:2]
+    shorter_side = draw_shorter_side(config, rng)
+    scale = shorter_side / min(height, width)
+    flip = config.flip and rng.random() < 0.5
+    if config.crop is None:
+        top, left, crop_height, crop_width = 0.0, 0.0, float(height), float(width)
+        size = (round(height * scale), round(width * scale))
+    else:
+        # The crop in the sample's own pixels; where it is larger than the image the rest is padding.
+        crop_height, crop_width = min(config.crop / scale, height), min(config.crop / scale, width)
+        top, left = rng.uniform(0, height - crop_height), rng.uniform(0, width - crop_width)
+        size = (min(config.crop, round(crop_height * scale)), min(config.crop, round(crop_width * scale)))
+    rows = slice(int(top), max(int(top) + 1, round(top + crop_height)))
+    columns = slice(int(left), max(int(left) + 1, round(left + crop_width)))
+
+    image = torch.from_numpy(np.ascontiguousarray(sample.image[rows, columns])).permute(2, 0, 1)
+    image = TF.resize(image, list(size), antialias=True)
+    masks, visible = _crop_masks(sample, rows, columns, size)
+    void = torch.zeros(size, dtype=torch.bool)
+    if sample.void is not None:
+        void = _resize_nearest(torch.from_numpy(decode(sample.void)[rows, columns])[None], size)[0].bool()
+    if flip:
+        image, masks, void = image.flip(-1), masks.flip(-1), void.flip(-1)
+    if config.colour_jitter:
+        image = shake_colours(image, config.colour_jitter, rng)
+    if config.crop is not None:
+        padding = (0, config.crop - size[1], 0, config.crop - size[0])
+        image, masks = F.pad(image, padding, value=PADDING_VALUE), F.pad(masks, padding)
+        void = F.pad(void, padding)
+
+    kept = masks.bool().flatten(1).any(1)
+    ignored = torch.from_numpy(sample.instances.crowd | sample.instances.ignore) | (visible < MIN_VISIBLE)
+    masks = masks[kept]
+    boxes = tight_boxes(masks.bool()).float()
+    return TrainingImage(image, masks, boxes, ignored[kept], void, sample.partial, shorter_side, scale)
+
+
+def draw_shorter_side(config: Augmentation, rng: np.random.Generator) -> float:
+    """Shorter side to resize to, in pixels."""
+    if config.draw == "one_of":
+        return float(rng.choice(config.shorter_sides))
+    low, high = config.shorter_sides
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def shake_colours(image: UInt8[Tensor, "3 h w"], strength: float, rng: np.random.Generator) -> UInt8[Tensor, "3 h w"]:
+    """Brightness, contrast and saturation, each by a factor in [1 - strength, 1 + strength]."""
+    for adjust in (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation):
+        image = adjust(image, rng.uniform(1 - strength, 1 + strength))
+    return image
+
+
+def _crop_masks(
+    sample: Sample, rows: slice, columns: slice, size: tuple[int, int]
+) -> tuple[UInt8[Tensor, "g h w"], Float[Tensor, "g"]]:
+    """Masks of all instances in a crop, resized, and the share of each that the crop shows."""
+    crops, visible = [], []
+    for rle in sample.instances.rles:
+        mask = decode(rle)
+        crop = mask[rows, columns]
+        visible.append(crop.sum() / max(mask.sum(), 1))
+        crops.append(torch.from_numpy(crop.astype(np.uint8)))
+    if not crops:
+        return torch.zeros((0, *size), dtype=torch.uint8), torch.zeros(0)
+    return _resize_nearest(torch.stack(crops), size), torch.tensor(visible, dtype=torch.float32)
+
+
+def _resize_nearest(masks: Tensor, size: tuple[int, int]) -> UInt8[Tensor, "g h w"]:
+    return F.interpolate(masks.to(torch.uint8)[:, None], size=size, mode="nearest-exact")[:, 0]

@@ -1,0 +1,230 @@
+"""From an image to ranked masks: score maps, the best windows, their masks, non-maximum suppression, pasting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, UInt8
+from PIL import Image
+from torch import Tensor
+from torchvision.ops import nms
+from torchvision.transforms.v2 import functional as TF
+
+from instancefcn.config import from_table
+from instancefcn.data.transforms import PADDING_VALUE
+from instancefcn.geometry.masks import tight_boxes as mask_boxes
+from instancefcn.geometry.rle import tight_boxes as rle_boxes
+from instancefcn.geometry.windows import window_boxes
+from instancefcn.inference.pasting import paste
+from instancefcn.model.assembling import assemble_windows
+from instancefcn.model.build import Network
+from instancefcn.model.checkpoint import load_checkpoint
+from instancefcn.structures import Proposals, ScoreMaps
+
+SHIPPED_CHECKPOINT = Path(__file__).parent.parent / "weights" / "lite.safetensors"
+
+
+@dataclass(frozen=True)
+class InferenceConfig:
+    """Keys of ``[inference]``. A checkpoint carries them."""
+
+    shorter_sides: tuple[float, ...] = (512.0,)  # pixels that the image is resized to, one pass each
+    longest_side: float = 1333.0  # pixels; a longer image is resized to less
+    candidates: int = 1000  # windows kept by score, before assembling, of each ScoreMaps of each scale
+    quality_power: float = 1.0  # rank by objectness times quality to this power; 0 for objectness alone
+    mask_threshold: float = 0.5  # on the logistic of the mask logits
+    nms_threshold: float = 0.8  # IoU of tight boxes
+    nms_candidates: int = 3000  # best windows of all that suppression looks at
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of one ScoreMaps, best first."""
+
+    score_maps: ScoreMaps
+    image_scale: tuple[float, float]  # network pixels per image pixel, in x and in y
+    positions_yx: Int[Tensor, "n 2"]
+    scores: Float[Tensor, "n"]
+
+
+@dataclass(frozen=True)
+class WindowMasks:
+    """Assembled masks of windows that share a size in cells; boxes in the image's frame."""
+
+    scores: Float[Tensor, "n"]
+    mask_logits: Float[Tensor, "n m m"]
+    window_boxes: Float[Tensor, "n 4"]
+    tight_boxes: Float[Tensor, "n 4"]
+
+
+class Proposer:
+    """Callable that maps an image to proposals.
+
+    Args:
+        network: in evaluation mode.
+        precision: "fp32", or "bf16" for the network's own arithmetic.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        config: InferenceConfig,
+        *,
+        device: str | torch.device = "cpu",
+        precision: Literal["fp32", "bf16"] = "fp32",
+    ) -> None:
+        self.network = network.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.config = config
+        self.device = torch.device(device)
+        self.precision = precision
+
+    @classmethod
+    def from_checkpoint(
+        cls,
+        path: str | Path | None = None,
+        *,
+        device: str | torch.device = "cpu",
+        precision: Literal["fp32", "bf16"] = "fp32",
+    ) -> Proposer:
+        """A proposer from a checkpoint file; None for the one that the package ships.
+
+        Raises:
+            ValueError: the file is not a checkpoint.
+        """
+        checkpoint = load_checkpoint(Path(path) if path is not None else SHIPPED_CHECKPOINT)
+        config = from_table(InferenceConfig, checkpoint.inference, f"{path}: inference")
+        return cls(checkpoint.build(), config, device=device, precision=precision)
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        image: UInt8[np.ndarray, "h w 3"] | Image.Image,
+        *,
+        max_proposals: int = 100,
+        min_score: float = 0.0,
+    ) -> Proposals:
+        """Propose masks of an RGB image (uint8, HWC), best first.
+
+        Raises:
+            ValueError: the array is not uint8 [h, w, 3].
+        """
+        pixels = as_tensor(image)
+        height, width = pixels.shape[-2:]
+        windows = [
+            best_windows(score_maps, size, (size[1] / width, size[0] / height), self.config)
+            for size in resized_sizes(height, width, self.config)
+            for score_maps in self.score_maps(pixels, size)
+        ]
+        window_masks = [assemble_masks(kept, self.config) for kept in keep_best(windows, self.config.nms_candidates)]
+        return suppress_and_paste(window_masks, height, width, max_proposals, min_score, self.config)
+
+    def score_maps(self, pixels: UInt8[Tensor, "3 h w"], size: tuple[int, int]) -> list[ScoreMaps]:
+        """Score maps of an image resized to (height, width)."""
+        resized = TF.resize(pixels, list(size), antialias=True)
+        multiple = self.network.size_multiple
+        padding = (0, -size[1] % multiple, 0, -size[0] % multiple)
+        batch = F.pad(resized[None].to(self.device), padding, value=PADDING_VALUE).float()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            return self.network(batch.contiguous(memory_format=torch.channels_last))
+
+
+def as_tensor(image: UInt8[np.ndarray, "h w 3"] | Image.Image) -> UInt8[Tensor, "3 h w"]:
+    """Pixels of an RGB array or of any PIL image.
+
+    Raises:
+        ValueError: an array of another type or shape, or without pixels.
+    """
+    array = np.asarray(image.convert("RGB")) if isinstance(image, Image.Image) else image
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
+        raise ValueError(f"an image must be a uint8 array [height, width, 3] in RGB, not {array.dtype} {list(array.shape)}")
+    return torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)
+
+
+def resized_sizes(height: int, width: int, config: InferenceConfig) -> list[tuple[int, int]]:
+    """(height, width) of the image at each scale; equal ones only once."""
+    sizes: dict[tuple[int, int], None] = {}
+    for shorter_side in config.shorter_sides:
+        scale = min(shorter_side / min(height, width), config.longest_side / max(height, width))
+        sizes[max(1, round(height * scale)), max(1, round(width * scale))] = None
+    return list(sizes)
+
+
+def best_windows(
+    score_maps: ScoreMaps, size: tuple[int, int], image_scale: tuple[float, float], config: InferenceConfig
+) -> Windows:
+    """The windows of one ScoreMaps with the highest scores, of those that are centred on the image.
+
+    Args:
+        size: (height, width) of the resized image, without padding.
+    """
+    scores = score_maps.objectness[0].float().sigmoid()
+    if score_maps.quality is not None and config.quality_power:
+        scores = scores * score_maps.quality[0].float().sigmoid() ** config.quality_power
+    rows, columns = (-(-side // score_maps.stride) for side in size)  # padding beyond has no objects
+    best = scores[:rows, :columns].flatten().topk(min(config.candidates, rows * columns))
+    positions = torch.stack([best.indices // columns, best.indices % columns], dim=1)
+    return Windows(score_maps, image_scale, positions, best.values)
+
+
+def keep_best(windows: Sequence[Windows], count: int) -> list[Windows]:
+    """Of all windows the ``count`` with the highest scores."""
+    scores = torch.cat([group.scores for group in windows])
+    if len(scores) <= count:
+        return list(windows)
+    kept = torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
+    kept[scores.topk(count).indices] = True
+    return [
+        Windows(group.score_maps, group.image_scale, group.positions_yx[keep], group.scores[keep])
+        for group, keep in zip(windows, kept.split([len(group.scores) for group in windows]), strict=True)
+    ]
+
+
+def assemble_masks(windows: Windows, config: InferenceConfig) -> WindowMasks:
+    """Assemble the masks of windows and find their tight boxes; masks without foreground are dropped."""
+    maps, positions = windows.score_maps, windows.positions_yx
+    logits = assemble_windows(maps, torch.zeros_like(positions[:, 0]), positions).float()
+    cell_boxes = mask_boxes(logits > logit(config.mask_threshold))
+    kept = cell_boxes[:, 2] > 0
+    to_image = torch.tensor([*windows.image_scale, *windows.image_scale], device=logits.device)
+    boxes = window_boxes(positions, maps.stride, maps.m)
+    tight = boxes[:, [0, 1, 0, 1]] + cell_boxes * (maps.stride / maps.density)
+    return WindowMasks(windows.scores[kept], logits[kept], (boxes / to_image)[kept], (tight / to_image)[kept])
+
+
+def suppress_and_paste(
+    groups: Sequence[WindowMasks], height: int, width: int, max_proposals: int, min_score: float, config: InferenceConfig
+) -> Proposals:
+    """Non-maximum suppression on tight boxes by score; survivors become run-length codes in the image's frame."""
+    scores = torch.cat([group.scores for group in groups])
+    limits = torch.tensor([width, height, width, height], device=scores.device)
+    boxes = torch.cat([group.tight_boxes for group in groups]).clamp(min=0).minimum(limits)
+    kept = nms(boxes, scores, config.nms_threshold)
+    kept = kept[scores[kept] >= min_score]
+    starts = np.cumsum([0, *(len(group.scores) for group in groups)])
+
+    logits = [group.mask_logits.cpu().numpy() for group in groups]
+    window = torch.cat([group.window_boxes for group in groups]).cpu().numpy()
+    tight = boxes.cpu().numpy()
+    rles, rle_scores = [], []
+    for index in kept.tolist():
+        group = int(np.searchsorted(starts, index, side="right")) - 1
+        mask_logits = logits[group][index - starts[group]]
+        rle = paste(mask_logits, window[index], tight[index], logit(config.mask_threshold), height, width)
+        if rle is not None:
+            rles.append(rle)
+            rle_scores.append(float(scores[index]))
+        if len(rles) == max_proposals:
+            break
+    return Proposals(rles, rle_boxes(rles), np.asarray(rle_scores), height, width)
+
+
+def logit(probability: float) -> float:
+    """Inverse of the logistic."""
+    return math.log(probability / (1 - probability))

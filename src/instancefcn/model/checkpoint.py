@@ -1,0 +1,80 @@
+"""Weights in safetensors, with what is needed to rebuild and run the network in the metadata. No pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from instancefcn.config import Table, from_table, to_table
+from instancefcn.model.build import Network, NetworkConfig, build_network
+
+FORMAT = "instancefcn/1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network's weights, how to build it, and the tables that its run was made of."""
+
+    network: NetworkConfig
+    inference: Table
+    weights: Mapping[str, Tensor]
+    training: Table  # recipe, seed, iteration, validation figures: for the record
+
+    def build(self) -> Network:
+        """The network, in evaluation mode, single precision."""
+        network = build_network(self.network)
+        network.load_state_dict({name: tensor.float() for name, tensor in self.weights.items()})
+        return network.eval()
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write a checkpoint so that ``path`` is either the old file or the new one, whole, whatever happens."""
+    weights = {
+        name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+        for name, tensor in checkpoint.weights.items()
+    }
+    metadata = {
+        "format": FORMAT,
+        "network": json.dumps(to_table(checkpoint.network)),
+        "inference": json.dumps(checkpoint.inference),
+        "training": json.dumps(checkpoint.training),
+    }
+    write_whole(path, save(weights, metadata))
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        ValueError: no such file, not safetensors, or not one of this package's; names the file.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such checkpoint; give a .safetensors file that `instancefcn train` wrote")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a safetensors file ({error})") from error
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"{path}: not a checkpoint of this package ({FORMAT}), but {metadata.get('format')!r}")
+    network = from_table(NetworkConfig, json.loads(metadata["network"]), f"{path}: network")
+    return Checkpoint(network, json.loads(metadata["inference"]), weights, json.loads(metadata["training"]))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file under another name, sync it, and rename it into place."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

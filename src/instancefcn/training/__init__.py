@@ -1,0 +1,2 @@
+"""Assignment, targets, losses and the loop."""
+

@@ -1,0 +1,148 @@
+"""Which windows are positive, negative or ignored (DeepMask's rule, and two without its gaps).
+
+A window is *positive* for an instance that is centred in it and as large as windows of that size are made for;
+*negative* where it is far from that for every instance; *ignored* between. Lengths are relative to the window: the
+DeepMask paper gives them for windows of 224 pixels and objects of 128.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from instancefcn.geometry.windows import window_centers
+
+NEGATIVE, IGNORED, POSITIVE = 0, -1, 1
+
+
+@dataclass(frozen=True)
+class AssignmentConfig:
+    """Keys of ``[assignment]``."""
+
+    rule: Literal["deepmask", "gapless", "nearest_scale"] = "gapless"
+    object_to_window: float = 2 / 3  # longer side of the instance that a window is made for, over the window's side (DeepMask: 128 / 224)
+    center_tolerance: float = 16 / 224  # positive within this much of the window's side, along each axis
+    center_negative: float = 32 / 224  # not negative within this
+    scale_tolerance: float = 2**0.25  # positive within this factor of the size (gapless takes sqrt(1.5) with the paper's scales)
+    scale_negative: float = 2.0  # not negative within this factor
+    min_area: float = 100.0  # image pixels; a smaller instance is neither positive nor negative
+    min_side: float = 5.0  # image pixels; the same for its box's shorter side
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Labels of all windows of one image at one stride and window size."""
+
+    labels: Int[Tensor, "h w"]  # POSITIVE, NEGATIVE or IGNORED
+    gt_index: Int[Tensor, "h w"]  # the nearest instance that the window is near to; -1 where there is none
+
+
+def assign(
+    gt_boxes: Float[Tensor, "g 4"],
+    gt_ignored: Bool[Tensor, "g"],
+    grids: Sequence[tuple[int, int, int, int]],
+    config: AssignmentConfig,
+    partial: bool = False,
+    other_sides: Sequence[float] = (),
+) -> list[Assignment]:
+    """Label the windows of several grids of positions.
+
+    Args:
+        gt_boxes: tight boxes of the instances, xyxy, in the network's frame.
+        gt_ignored: crowds, tiny instances and the like; windows centred on them are ignored, at every size.
+        grids: (stride, m, height, width) of each grid.
+        partial: objects may be unlabelled, so only windows centred on or beside a labelled instance are negative.
+        other_sides: sides, in the network's frame, of the windows that see the image at its other scales: an
+            instance that one of them suits better may be left to it.
+    """
+    sides = torch.tensor([*(float(stride * m) for stride, m, _, _ in grids), *other_sides])
+    scale_error = scale_errors(gt_boxes[~gt_ignored], sides, config)  # [kept, sides]
+    positive_scale = scale_error <= config.scale_tolerance
+    if config.rule == "nearest_scale" and len(scale_error):
+        positive_scale = (scale_error == scale_error.amin(1, keepdim=True)) & (scale_error < torch.inf)
+    return [
+        _assign_grid(gt_boxes, ~gt_ignored, grid, scale_error[:, index], positive_scale[:, index], config, partial)
+        for index, grid in enumerate(grids)
+    ]
+
+
+def scale_errors(
+    gt_boxes: Float[Tensor, "g 4"], sides: Float[Tensor, "grids"], config: AssignmentConfig
+) -> Float[Tensor, "g grids"]:
+    """Factor (at least 1) by which each instance is off the size that windows of each side are made for.
+
+    Except under ``deepmask``, the largest windows take everything larger that still fits them, and the smallest ones
+    everything smaller; what does not even fit the largest is off by infinity.
+    """
+    longer = (gt_boxes[:, 2:] - gt_boxes[:, :2]).amax(1) if len(gt_boxes) else gt_boxes.new_zeros(0)
+    made_for = sides * config.object_to_window
+    if config.rule != "deepmask":
+        fits = longer <= sides.max()
+        longer = longer.clamp(min=float(made_for.min()), max=float(made_for.max()))
+        longer = torch.where(fits, longer, torch.inf)
+    ratio = longer[:, None] / made_for[None]
+    return torch.maximum(ratio, 1 / ratio)
+
+
+def _assign_grid(
+    gt_boxes: Float[Tensor, "g 4"],
+    kept: Bool[Tensor, "g"],
+    grid: tuple[int, int, int, int],
+    scale_error: Float[Tensor, "kept"],
+    positive_scale: Bool[Tensor, "kept"],
+    config: AssignmentConfig,
+    partial: bool,
+) -> Assignment:
+    stride, m, height, width = grid
+    center_y, center_x = window_centers(height, width, stride, m)
+    labels = torch.full((height, width), IGNORED if partial else NEGATIVE)
+    gt_index = torch.full((height, width), -1)
+    for box in gt_boxes if partial else ():  # on or beside a labelled instance: known not to be another
+        margin = (box[2:] - box[:2]) / 2
+        labels[_within(center_y, center_x, torch.cat([box[:2] - margin, box[2:] + margin]))] = NEGATIVE
+    for box in gt_boxes[~kept]:
+        labels[_within(center_y, center_x, box)] = IGNORED
+
+    nearest = torch.full((height, width), torch.inf)
+    boxes, indices = gt_boxes[kept], kept.nonzero()[:, 0]
+    for i in (scale_error < config.scale_negative).nonzero()[:, 0].tolist():
+        x, y = ((boxes[i, :2] + boxes[i, 2:]) / 2).tolist()
+        distance = torch.maximum((center_y - y).abs()[:, None], (center_x - x).abs()[None]) / (stride * m)
+        near = distance < config.center_negative
+        positive = (distance <= config.center_tolerance) & positive_scale[i]
+        # A positive goes before a near miss, and among equals the nearer instance takes the window.
+        rank = torch.where(positive, distance - 1, distance)
+        taken = near & (rank < nearest)
+        nearest = torch.where(taken, rank, nearest)
+        gt_index[taken] = indices[i]
+        labels[near & (labels != POSITIVE)] = IGNORED
+        labels[positive] = POSITIVE
+    return Assignment(labels, gt_index)
+
+
+def _within(center_y: Tensor, center_x: Tensor, box_xyxy: Tensor) -> Bool[Tensor, "h w"]:
+    left, top, right, bottom = box_xyxy
+    return ((center_y >= top) & (center_y < bottom))[:, None] & ((center_x >= left) & (center_x < right))[None]
+
+
+def is_tiny(
+    gt_areas: Float[Tensor, "g"], gt_boxes: Float[Tensor, "g 4"], config: AssignmentConfig
+) -> Bool[Tensor, "g"]:
+    """Instances too small to be judged: areas of the masks and boxes, in image pixels."""
+    shorter = (gt_boxes[:, 2:] - gt_boxes[:, :2]).amin(1) if len(gt_boxes) else gt_areas
+    return (gt_areas < config.min_area) | (shorter < config.min_side)
+
+
+def is_covered(
+    gt_boxes: Float[Tensor, "g 4"], sides: Sequence[float], config: AssignmentConfig
+) -> Bool[Tensor, "g"]:
+    """Whether each instance is of a size for which some window is positive; boxes and windows' sides in image pixels."""
+    error = scale_errors(gt_boxes, torch.tensor(sides), config)
+    if config.rule == "nearest_scale":
+        return (error < torch.inf).any(1)
+    return (error <= config.scale_tolerance * (1 + 1e-6)).any(1)

@@ -1,0 +1,53 @@
+"""An endless stream of training images in which the i-th depends on the seed and i alone, so that any run can go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch.utils.data import Dataset, Sampler
+
+from instancefcn.data import Source
+from instancefcn.data.copy_paste import copy_paste
+from instancefcn.data.transforms import Augmentation, TrainingImage, augment
+
+
+class TrainingStream(Dataset[TrainingImage]):
+    """Random views of random images of several sources.
+
+    Args:
+        balance: a source of n images is drawn in proportion to n ** balance.
+    """
+
+    def __init__(self, sources: Sequence[Source], augmentation: Augmentation, balance: float, seed: int) -> None:
+        self.sources = [source for source in sources if len(source)]
+        if not self.sources:
+            raise ValueError("no image to train on: `instancefcn validate` with the same --data says why")
+        weights = np.array([len(source) for source in self.sources], dtype=float) ** balance
+        self.shares = weights / weights.sum()
+        self.augmentation = augmentation
+        self.seed = seed
+
+    def __getitem__(self, index: int) -> TrainingImage:
+        rng = np.random.default_rng((self.seed, index))
+        view = self._view(rng)
+        if rng.random() < self.augmentation.copy_paste:
+            view = copy_paste(view, self._view(rng), rng)
+        return view
+
+    def _view(self, rng: np.random.Generator) -> TrainingImage:
+        source = self.sources[rng.choice(len(self.sources), p=self.shares)]
+        return augment(source[int(rng.integers(len(source)))], self.augmentation, rng)
+
+
+class RankSampler(Sampler[int]):
+    """Indices of one process from a given step on: ranks take turns, so that the union is the same stream."""
+
+    def __init__(self, start_step: int, images_per_step: int, rank: int, world_size: int) -> None:
+        self.start, self.stride, self.rank = start_step * images_per_step, world_size, rank
+
+    def __iter__(self) -> Iterator[int]:
+        index = self.start + self.rank
+        while True:
+            yield index
+            index += self.stride

@@ -1,0 +1,58 @@
+"""Figures of a run: a line of JSON each in ``metrics.jsonl``, the same as tensorboard events, and one line of text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+
+class Log:
+    """Writer for the figures of one run.
+
+    Args:
+        resumed_at: lines of later iterations are dropped: they come from a run that was killed before it saved.
+    """
+
+    def __init__(self, out: Path, resumed_at: int) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        self.path = out / "metrics.jsonl"
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+        kept = [line for line in lines if json.loads(line)["iteration"] <= resumed_at]
+        self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        self.writer = SummaryWriter(out, purge_step=resumed_at + 1)
+        self.first: tuple[int, float] | None = None
+
+    def losses(
+        self,
+        iteration: int,
+        seconds: float,
+        rate: float,
+        losses: Mapping[str, Tensor],
+        batch_size: int,
+        progress: float,
+    ) -> str:
+        """Log the losses of a step and sum up the run in a line of text."""
+        values = {f"loss_{name}": loss.item() for name, loss in losses.items()}
+        self._write(iteration, seconds, {**values, "learning_rate": rate})
+        self.first = self.first or (iteration, seconds)
+        steps, spent = iteration - self.first[0], seconds - self.first[1]
+        speed = f"{steps * batch_size / spent:.1f} images/s, " if spent else ""
+        left = seconds / progress - seconds
+        text = " ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in values.items())
+        return f"{iteration}: {text}, {speed}{left / 60:.0f} min left"
+
+    def validation(self, iteration: int, seconds: float, recall: Mapping[str, Mapping[str, float]]) -> None:
+        """Log the recall on each source."""
+        self._write(iteration, seconds, {f"{source}/{name}": v for source, values in recall.items() for name, v in values.items()})
+
+    def _write(self, iteration: int, seconds: float, values: dict[str, Any]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"iteration": iteration, "seconds": round(seconds, 1), **values}) + "\n")
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, iteration)
+        self.writer.flush()

@@ -1,0 +1,123 @@
+"""Losses: objectness of windows, mask pixels of positive windows, and the IoU that a mask turns out to have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from instancefcn.model.assembling import assemble_windows
+from instancefcn.structures import ScoreMaps
+from instancefcn.training.assignment import IGNORED, POSITIVE
+from instancefcn.training.targets import SampledWindows
+
+
+NO_TARGET = -1.0
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Keys of ``[loss]``: which losses, and their weights."""
+
+    objectness: Literal["logistic", "focal"] = "focal"  # logistic: on sampled windows (paper); focal: on all
+    objectness_target: Literal["one", "iou"] = "iou"  # of positives: 1, or the IoU of the mask predicted there
+    objectness_weight: float = 1.0
+    mask_weight: float = 1.0  # logistic, mean over the pixels of positive windows
+    dice_weight: float = 1.0  # 0 in the paper
+    quality_weight: float = 1.0  # networks without that branch have none
+
+
+def compute_losses(
+    score_maps: Sequence[ScoreMaps],
+    labels: Sequence[Int[Tensor, "b h w"]],
+    sampled: Sequence[SampledWindows],
+    config: LossConfig,
+) -> dict[str, Float[Tensor, ""]]:
+    """Weighted losses of a batch, by name.
+
+    Args:
+        labels: of the windows, for each ScoreMaps.
+        sampled: the windows to assemble, for each ScoreMaps.
+    """
+    # Under "iou" a positive whose mask is not assembled has no target, and stays out of the loss.
+    positive_target = 1.0 if config.objectness_target == "one" else NO_TARGET
+    objectness_targets = [(grid == POSITIVE).float() * positive_target for grid in labels]
+    masks, dices, qualities = [], [], []
+    for maps, windows, objectness_target in zip(score_maps, sampled, objectness_targets, strict=True):
+        logits = assemble_windows(maps, windows.image_index, windows.positions_yx)
+        iou = mask_iou_with_instance(logits.detach(), windows)
+        place = (windows.image_index, *windows.positions_yx.unbind(1))
+        if config.objectness_target == "iou":
+            hits = tuple(index[windows.positive] for index in place)
+            objectness_target[hits] = iou[windows.positive]
+        kept = (~windows.void & windows.positive[:, None, None]).float()
+        masks.append(pixel_loss(logits, windows.targets, kept)[windows.positive])
+        dices.append(dice_loss(logits, windows.targets, kept)[windows.positive])
+        if maps.quality is not None:
+            qualities.append(F.binary_cross_entropy_with_logits(maps.quality[place], iou, reduction="none"))
+    losses = {
+        "objectness": config.objectness_weight * objectness_loss(score_maps, labels, objectness_targets, config),
+        "mask": config.mask_weight * mean(torch.cat(masks)),
+        "dice": config.dice_weight * mean(torch.cat(dices)),
+    }
+    if qualities:
+        losses["quality"] = config.quality_weight * mean(torch.cat(qualities))
+    return {name: loss for name, loss in losses.items() if getattr(config, f"{name}_weight")}
+
+
+def objectness_loss(
+    score_maps: Sequence[ScoreMaps],
+    labels: Sequence[Int[Tensor, "b h w"]],
+    targets: Sequence[Float[Tensor, "b h w"]],
+    config: LossConfig,
+) -> Float[Tensor, ""]:
+    """Logistic loss over windows that are not ignored: their mean, or focal and then the sum for each positive.
+
+    The focal form for soft targets weights a window by the square of how far its score is off (quality focal loss,
+    Li et al., NeurIPS 2020).
+    """
+    logits = torch.cat([maps.objectness.flatten() for maps in score_maps])
+    flat_labels = torch.cat([grid.flatten() for grid in labels])
+    flat_targets = torch.cat([grid.flatten() for grid in targets])
+    kept = (flat_labels != IGNORED) & (flat_targets != NO_TARGET)
+    logits, target = logits[kept], flat_targets[kept]
+    loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    if config.objectness == "logistic":
+        return mean(loss)
+    loss = loss * (logits.sigmoid().detach() - target) ** 2
+    return loss.sum() / (flat_labels == POSITIVE).sum().clamp(min=1)
+
+
+def pixel_loss(
+    logits: Float[Tensor, "n m m"], targets: Float[Tensor, "n m m"], kept: Float[Tensor, "n m m"]
+) -> Float[Tensor, "n"]:
+    """Logistic loss of each window, mean over its kept pixels (a sum would drown the objectness)."""
+    loss = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    return (loss * kept).flatten(1).sum(1) / kept.flatten(1).sum(1).clamp(min=1)
+
+
+def dice_loss(
+    logits: Float[Tensor, "n m m"], targets: Float[Tensor, "n m m"], kept: Float[Tensor, "n m m"]
+) -> Float[Tensor, "n"]:
+    """One minus the soft Dice overlap of each window (V-Net, Milletari et al., 3DV 2016, with squares)."""
+    scores = logits.sigmoid() * kept
+    targets = targets * kept
+    overlap = 2 * (scores * targets).flatten(1).sum(1)
+    return 1 - (overlap + 1) / ((scores**2).flatten(1).sum(1) + (targets**2).flatten(1).sum(1) + 1)
+
+
+def mask_iou_with_instance(logits: Float[Tensor, "n m m"], windows: SampledWindows) -> Float[Tensor, "n"]:
+    """IoU of thresholded masks with whole instances: what of an instance lies outside the window counts as missed."""
+    masks = (logits > 0).float() * ~windows.void
+    intersection = (masks * windows.targets).flatten(1).sum(1)
+    return intersection / (masks.flatten(1).sum(1) + windows.gt_cells - intersection).clamp(min=1)
+
+
+def mean(values: Float[Tensor, "n"]) -> Float[Tensor, ""]:
+    """Mean that is 0, and still differentiable, for no values."""
+    return values.sum() / max(len(values), 1)

@@ -1,0 +1,22 @@
+"""Average recall of a network on validation data, during training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from instancefcn.data import Source, to_coco
+from instancefcn.evaluation import average_recall
+from instancefcn.inference.export import to_coco_results
+from instancefcn.inference.proposer import Proposer
+
+
+def validation_recall(proposer: Proposer, sources: Sequence[Source], max_proposals: int = 1000) -> dict[str, dict[str, float]]:
+    """COCO mask AR, in percent, of each source by its name."""
+    recall = {}
+    for source in sources:
+        results = []
+        for index in range(len(source)):
+            sample = source[index]
+            results += to_coco_results(proposer(sample.image, max_proposals=max_proposals), sample.image_id)
+        recall[source.name] = average_recall(to_coco(source), results)
+    return recall

@@ -1,0 +1,23 @@
+"""Every test runs with the shapes and types of the package's annotations checked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the same arithmetic on every machine
+
+install_import_hook("instancefcn", "beartype.beartype")
+
+SHARED_DATA = Path(__file__).parent.parent.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real photographs with masks; they are not the project's to ship."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"needs real data in {SHARED_DATA}")
+    return SHARED_DATA

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import numpy as np
+import oracles
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
+
+from instancefcn.geometry import rle
+from instancefcn.geometry.masks import mask_iou, tight_boxes
+from instancefcn.geometry.windows import window_boxes, window_centers
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_encode_in_box_equals_encoding_the_full_mask(data: st.DataObject) -> None:
+    height, width = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 12))
+    top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))
+    ch, cw = data.draw(st.integers(1, height - top)), data.draw(st.integers(1, width - left))
+    density = data.draw(st.sampled_from([0.0, 0.5, 1.0]))
+    crop = np.random.default_rng(data.draw(st.integers(0, 999))).random((ch, cw)) < density
+    full = np.zeros((height, width), dtype=bool)
+    full[top : top + ch, left : left + cw] = crop
+    assert rle.encode_in_box(crop, top, left, height, width) == rle.encode(full)
+
+
+def test_rle_literal_and_json() -> None:
+    mask = np.array([[0, 1], [0, 1], [0, 0]], dtype=bool)
+    code = rle.from_counts([3, 2, 1], 3, 2)
+    assert (rle.decode(code) == mask).all()
+    assert rle.from_json(rle.to_json(code)) == code
+    assert rle.from_json({"size": [3, 2], "counts": [3, 2, 1]}) == code
+
+
+@pytest.mark.parametrize("counts", [[3, 2], [3, 2, 2], [7, -1]])
+def test_runs_must_fill_the_mask(counts: list[int]) -> None:
+    with pytest.raises(ValueError, match="3 x 2 pixels need 6"):
+        rle.from_json({"size": [3, 2], "counts": counts})
+
+
+def test_tight_boxes_of_rles() -> None:
+    mask = np.zeros((5, 7), dtype=bool)
+    mask[1:3, 2:6] = True
+    assert rle.tight_boxes([rle.encode(mask)]).tolist() == [[2, 1, 6, 3]]
+    assert rle.tight_boxes([]).shape == (0, 4)
+
+
+def test_tight_boxes_equal_the_loop() -> None:
+    masks = torch.rand(50, 6, 9, generator=torch.Generator().manual_seed(0)) < 0.08
+    assert tight_boxes(masks).tolist() == [oracles.tight_box(mask) for mask in masks]
+    assert tight_boxes(masks[:0]).shape == (0, 4)
+
+
+def test_mask_iou_equals_pycocotools() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.random((5, 8, 9)) < 0.5, rng.random((4, 8, 9)) < 0.5
+    codes = [[coco_mask.encode(np.asfortranarray(mask.view(np.uint8))) for mask in masks] for masks in (a, b)]
+    expected = coco_mask.iou(codes[0], codes[1], [0] * 4)
+    assert np.allclose(mask_iou(torch.from_numpy(a), torch.from_numpy(b)).numpy(), expected)
+
+
+def test_window_boxes_literal() -> None:
+    positions = torch.tensor([[0, 0], [10, 4]])
+    assert window_boxes(positions, stride=8, m=5).tolist() == [[-16, -16, 24, 24], [16, 64, 56, 104]]
+
+
+@pytest.mark.parametrize("m", [4, 5])
+def test_window_centers_are_those_of_the_boxes(m: int) -> None:
+    center_y, center_x = window_centers(3, 4, stride=8, m=m)
+    for y in range(3):
+        for x in range(4):
+            box = window_boxes(torch.tensor([[y, x]]), 8, m)[0]
+            assert ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) == (center_x[x], center_y[y])

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from instancefcn.model.backbones import VGG16, TimmBackbone, fold_batch_norms
+from instancefcn.model.build import NetworkConfig, build_network
+from instancefcn.model.heads import PaperMaskHead
+from instancefcn.model.network import InstanceFCN
+
+
+def test_vgg16_is_the_papers() -> None:
+    backbone = VGG16()
+    convolutions = [layer for layer in backbone.features if isinstance(layer, nn.Conv2d)]
+    assert len(convolutions) == 13
+    assert [c.dilation[0] for c in convolutions] == [1] * 10 + [2] * 3
+    assert sum(p.numel() for p in backbone.parameters()) == 14_714_688  # VGG-16 without its classifier
+    (features,) = VGG16(width=4)(torch.zeros(1, 3, 64, 88))
+    assert features.shape == (1, 32, 8, 11)  # stride 8
+
+
+def test_vgg16_has_torchvisions_parameter_names() -> None:
+    from torchvision.models import vgg16
+
+    theirs = {name: p.shape for name, p in vgg16(weights=None).state_dict().items() if name.startswith("features")}
+    assert {name: p.shape for name, p in VGG16().state_dict().items() if name.startswith("features")} == theirs
+
+
+def test_mask_layer_has_a_tenth_of_a_million_parameters() -> None:
+    layer = PaperMaskHead(512, k=5)[-1]
+    assert layer.weight.numel() == 512 * 3 * 3 * 25 == 115_200  # paper 3.3: 0.1 M
+
+
+@pytest.mark.parametrize(("k", "m"), [(1, 5), (3, 21), (7, 30)])
+def test_any_k_and_m(k: int, m: int) -> None:
+    network = InstanceFCN(VGG16(width=2), k=k, m=m, channels=8)
+    (maps,) = network(torch.zeros(2, 3, 40, 48))
+    assert maps.instance.shape == (2, k * k, 5, 6)
+    assert maps.objectness.shape == (2, 5, 6)
+    assert (maps.k, maps.m, maps.stride) == (k, m, 8)
+
+
+def test_new_layers_start_from_a_gaussian_of_0_01() -> None:
+    weight = PaperMaskHead(512, k=5)[0].weight
+    assert weight.std().item() == pytest.approx(0.01, rel=0.02)
+    assert weight.mean().abs().item() < 1e-4
+
+
+def test_timm_trunk_at_stride_8() -> None:
+    backbone = TimmBackbone("tf_efficientnet_lite0", strides=(8,), output_stride=8)
+    (features,) = backbone(torch.zeros(1, 3, 64, 96))
+    assert features.shape == (1, backbone.channels[0], 8, 12)
+    assert backbone.channels == (320,)  # the deepest stage speaks for the stride
+
+
+def test_pyramid_gives_what_window_sizes_announce() -> None:
+    network = build_network(NetworkConfig(channels=16))
+    maps = network(torch.zeros(2, 3, 64, 96))
+    assert [(m.stride, m.m) for m in maps] == network.window_sizes
+    for m in maps:
+        height, width = 64 // m.stride, 96 // m.stride
+        assert m.instance.shape == (2, 25, 2 * height, 2 * width)
+        assert m.objectness.shape == (2, height, width)
+        assert m.quality is not None
+        assert m.quality.shape == (2, height, width)
+
+
+def test_lite_is_small() -> None:
+    assert sum(p.numel() for p in build_network(NetworkConfig()).parameters()) < 6_000_000
+
+
+def test_folding_batch_norms_changes_nothing_but_their_number() -> None:
+    torch.manual_seed(0)
+    backbone = TimmBackbone("tf_efficientnet_lite0").eval()
+    for norm in backbone.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            nn.init.uniform_(norm.running_mean, -0.1, 0.1)
+            nn.init.uniform_(norm.running_var, 0.5, 1.5)
+            nn.init.uniform_(norm.weight, 0.5, 1.5)
+    images = torch.rand(1, 3, 64, 64) * 255
+    with torch.no_grad():
+        before = backbone(images)
+        fold_batch_norms(backbone)
+        after = backbone(images)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in backbone.modules())
+    for a, b in zip(before, after, strict=True):
+        assert torch.allclose(a, b, atol=1e-3 * float(a.abs().max()))
+
+
+def test_an_unknown_backbone_is_named() -> None:
+    with pytest.raises(ValueError, match="'resnot50' is no timm model"):
+        build_network(NetworkConfig(backbone="resnot50"))
+    with pytest.raises(ValueError, match="kind = 'single'"):
+        build_network(NetworkConfig(backbone="vgg16"))

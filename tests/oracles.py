@@ -1,0 +1,94 @@
+"""Slow loop twins of the clever functions: written from the definition, one pixel at a time."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from instancefcn.model.assembling import OUTSIDE_LOGIT
+
+
+def assemble(instance: Tensor, image_index: Tensor, corners_yx: Tensor, m: int) -> Tensor:
+    """Each pixel of each window looks up its cell, its channel and its place."""
+    _, k2, height, width = instance.shape
+    k = math.isqrt(k2)
+    masks = []
+    for image, (top, left) in zip(image_index.tolist(), corners_yx.tolist(), strict=True):
+        rows = []
+        for i in range(m):
+            row = []
+            for j in range(m):
+                channel = math.floor(i * k / m) * k + math.floor(j * k / m)
+                y, x = top + i, left + j
+                inside = 0 <= y < height and 0 <= x < width
+                row.append(instance[image, channel, y, x] if inside else torch.tensor(OUTSIDE_LOGIT))
+            rows.append(torch.stack(row))
+        masks.append(torch.stack(rows))
+    return torch.stack(masks)
+
+
+def tight_box(mask: Tensor) -> list[int]:
+    """Smallest and largest foreground coordinates, half-open."""
+    foreground = [(x, y) for y in range(mask.shape[0]) for x in range(mask.shape[1]) if mask[y, x]]
+    if not foreground:
+        return [0, 0, 0, 0]
+    xs, ys = zip(*foreground, strict=True)
+    return [min(xs), min(ys), max(xs) + 1, max(ys) + 1]
+
+
+def window_label(
+    box: list[float], window_box: list[float], object_to_window: float, positive: tuple[float, float], negative: tuple[float, float]
+) -> str:
+    """DeepMask's rule for one window and one instance; tolerances are (centre, scale)."""
+    side = window_box[2] - window_box[0]
+    off_center = max(
+        abs((box[0] + box[2]) / 2 - (window_box[0] + window_box[2]) / 2),
+        abs((box[1] + box[3]) / 2 - (window_box[1] + window_box[3]) / 2),
+    )
+    ratio = max(box[2] - box[0], box[3] - box[1]) / (side * object_to_window)
+    off_scale = max(ratio, 1 / ratio)
+    if off_center <= positive[0] * side and off_scale <= positive[1]:
+        return "positive"
+    if off_center >= negative[0] * side or off_scale >= negative[1]:
+        return "negative"
+    return "ignored"
+
+
+def paste(mask_logits: Tensor, window_box: list[float], threshold_logit: float, height: int, width: int) -> Tensor:
+    """Bilinear interpolation at every pixel centre of the image; nothing outside the window."""
+    m = mask_logits.shape[0]
+    cell_x, cell_y = (window_box[2] - window_box[0]) / m, (window_box[3] - window_box[1]) / m
+    mask = torch.zeros(height, width, dtype=torch.bool)
+    for y in range(height):
+        for x in range(width):
+            if not (window_box[0] <= x + 0.5 < window_box[2] and window_box[1] <= y + 0.5 < window_box[3]):
+                continue
+            u = min(max((x + 0.5 - window_box[0]) / cell_x - 0.5, max(0.0, -window_box[0] / cell_x)), m - 1)
+            v = min(max((y + 0.5 - window_box[1]) / cell_y - 0.5, max(0.0, -window_box[1] / cell_y)), m - 1)
+            i, j = min(int(v), m - 2), min(int(u), m - 2)
+            fv, fu = v - i, u - j
+            upper = mask_logits[i, j] * (1 - fu) + mask_logits[i, j + 1] * fu
+            lower = mask_logits[i + 1, j] * (1 - fu) + mask_logits[i + 1, j + 1] * fu
+            mask[y, x] = upper * (1 - fv) + lower * fv > threshold_logit
+    return mask
+
+
+def non_maximum_suppression(boxes: list[list[float]], scores: list[float], threshold: float) -> list[int]:
+    """Keep the best, drop what overlaps it by more than the threshold, go on."""
+    left = sorted(range(len(scores)), key=lambda i: -scores[i])
+    kept = []
+    while left:
+        best = left.pop(0)
+        kept.append(best)
+        left = [i for i in left if box_iou(boxes[best], boxes[i]) <= threshold]
+    return kept
+
+
+def box_iou(a: list[float], b: list[float]) -> float:
+    """IoU of two boxes, xyxy."""
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height
+    return width * height / union if union else 0.0

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from instancefcn.data.transforms import TrainingImage
+from instancefcn.structures import ScoreMaps
+from instancefcn.training.assignment import IGNORED, NEGATIVE, POSITIVE, AssignmentConfig, assign
+from instancefcn.training.losses import LossConfig, compute_losses, dice_loss, mask_iou_with_instance, objectness_loss, pixel_loss
+from instancefcn.training.targets import SampledWindows, SamplingConfig, sample_labels, sample_windows
+
+
+def scene(*boxes: tuple[int, int, int, int], side: int = 160) -> TrainingImage:
+    """Rectangles, as they are, on a square image."""
+    masks = torch.zeros(len(boxes), side, side, dtype=torch.uint8)
+    for mask, (left, top, right, bottom) in zip(masks, boxes, strict=True):
+        mask[top:bottom, left:right] = 1
+    gt_boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    return TrainingImage(
+        image=torch.zeros(3, side, side, dtype=torch.uint8),
+        gt_masks=masks,
+        gt_boxes=gt_boxes,
+        gt_ignored=torch.zeros(len(boxes), dtype=torch.bool),
+        void=torch.zeros(side, side, dtype=torch.bool),
+        partial=False,
+        shorter_side=float(side),
+        scale=1.0,
+    )
+
+
+def blank_maps(images: int, stride: int = 8, m: int = 7, density: int = 2, side: int = 160) -> ScoreMaps:
+    cells = side // stride
+    return ScoreMaps(
+        torch.zeros(images, 4, cells * density, cells * density, requires_grad=True),
+        torch.zeros(images, cells, cells, requires_grad=True),
+        torch.zeros(images, cells, cells, requires_grad=True),
+        stride,
+        m,
+        density,
+    )
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_sampling_is_one_to_one_and_negatives_fill_up() -> None:
+    labels = torch.full((40, 40), NEGATIVE)
+    labels[:2] = POSITIVE  # 80
+    labels[2:4] = IGNORED
+    (many,) = sample_labels([labels], 100, generator())
+    assert (int((many == POSITIVE).sum()), int((many == NEGATIVE).sum())) == (50, 50)
+    (few,) = sample_labels([labels], 256, generator())
+    assert (int((few == POSITIVE).sum()), int((few == NEGATIVE).sum())) == (80, 176)
+    assert (many[2:4] == IGNORED).all()
+    assert ((many == POSITIVE) <= (labels == POSITIVE)).all()
+
+
+@pytest.mark.parametrize("density", [1, 2])
+def test_targets_are_the_instance_averaged_over_cells(density: int) -> None:
+    image = scene((61, 50, 93, 82))  # 32 px: what 56-px windows are made for
+    maps = blank_maps(1, density=density)
+    assignments = assign(image.gt_boxes, image.gt_ignored, [(8, 7, 20, 20)], AssignmentConfig())
+    (windows,) = sample_windows([maps], [assignments], [image], SamplingConfig(), generator())
+    assert len(windows.positions_yx) == int((assignments[0].labels == POSITIVE).sum()) > 0
+    cell = 8 // density
+    for (y, x), target in zip(windows.positions_yx.tolist(), windows.targets, strict=True):
+        for i in range(7 * density):
+            for j in range(7 * density):
+                top, left = (y - 3) * 8 + i * cell, (x - 3) * 8 + j * cell
+                inside = image.gt_masks[0, max(top, 0) : top + cell, max(left, 0) : left + cell].sum()
+                assert target[i, j] == float(inside / cell**2 >= 0.5)
+    assert windows.gt_cells.unique().tolist() == [float((windows.targets[0] > 0).sum())]
+
+
+def test_near_misses_are_drawn_on_request() -> None:
+    image = scene((64, 64, 96, 96))
+    maps = blank_maps(1)
+    config = AssignmentConfig(center_negative=0.3)
+    assignments = assign(image.gt_boxes, image.gt_ignored, [(8, 7, 20, 20)], config)
+    (without,) = sample_windows([maps], [assignments], [image], SamplingConfig(), generator())
+    (with_some,) = sample_windows([maps], [assignments], [image], SamplingConfig(near_misses=3), generator())
+    assert without.positive.all()
+    assert int((~with_some.positive).sum()) == 3
+
+
+def windows_of(targets: Tensor, void: Tensor | None = None, positive: list[bool] | None = None) -> SampledWindows:
+    n = len(targets)
+    return SampledWindows(
+        torch.zeros(n, dtype=torch.long),
+        torch.zeros(n, 2, dtype=torch.long),
+        torch.tensor(positive or [True] * n),
+        targets,
+        torch.zeros_like(targets, dtype=torch.bool) if void is None else void,
+        targets.flatten(1).sum(1),
+    )
+
+
+def test_iou_counts_what_the_window_does_not_see() -> None:
+    logits = torch.tensor([[[1.0, 1.0], [-1.0, -1.0]]])
+    target = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])
+    windows = windows_of(target)
+    assert mask_iou_with_instance(logits, windows).tolist() == pytest.approx([1 / 3])
+    outside = SampledWindows(**{**vars(windows), "gt_cells": torch.tensor([6.0])})
+    assert mask_iou_with_instance(logits, outside).tolist() == pytest.approx([1 / 7])
+
+
+def test_losses_of_literals() -> None:
+    logits, targets = torch.zeros(1, 2, 2), torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
+    kept = torch.ones_like(targets)
+    assert pixel_loss(logits, targets, kept).item() == pytest.approx(math.log(2))
+    # Scores 1/2: overlap 2 * 1/2, squares 4/4 and 1, and one added above and below.
+    assert dice_loss(logits, targets, kept).item() == pytest.approx(1 - 2 / 3)
+    without_the_first = torch.tensor([[[0.0, 1.0], [1.0, 1.0]]])
+    assert pixel_loss(torch.tensor([[[-30.0, 0.0], [0.0, 0.0]]]), targets, without_the_first).item() == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("logistic", math.log(2)), ("focal", 3 * 0.25 * math.log(2))])
+def test_objectness_leaves_the_ignored_out(kind: str, expected: float) -> None:
+    maps = ScoreMaps(torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2), None, 8, 3)
+    labels = torch.tensor([[[POSITIVE, NEGATIVE], [IGNORED, NEGATIVE]]])
+    config = LossConfig(objectness=kind)  # pyright: ignore[reportArgumentType]
+    loss = objectness_loss([maps], [labels], [(labels == POSITIVE).float()], config)
+    assert loss.item() == pytest.approx(expected)
+
+
+def test_no_instances_still_give_a_differentiable_loss() -> None:
+    image, maps = scene(), blank_maps(1)
+    assignments = assign(image.gt_boxes, image.gt_ignored, [(8, 7, 20, 20)], AssignmentConfig())
+    sampled = sample_windows([maps], [assignments], [image], SamplingConfig(), generator())
+    losses = compute_losses([maps], [assignments[0].labels[None]], sampled, LossConfig())
+    assert losses["mask"].item() == losses["dice"].item() == losses["quality"].item() == 0
+    sum(losses.values(), torch.zeros(())).backward()
+    assert maps.objectness.grad is not None
+    assert (maps.objectness.grad > 0).all()
+
+
+def test_gradients_reach_the_mask_only_at_positives() -> None:
+    image, maps = scene((64, 64, 96, 96)), blank_maps(1)
+    assignments = assign(image.gt_boxes, image.gt_ignored, [(8, 7, 20, 20)], AssignmentConfig())
+    sampled = sample_windows([maps], [assignments], [image], SamplingConfig(near_misses=20), generator())
+    losses = compute_losses([maps], [assignments[0].labels[None]], sampled, LossConfig())
+    (losses["mask"] + losses["dice"]).backward()
+    assert maps.instance.grad is not None
+    touched = maps.instance.grad[0].abs().sum(0) > 0
+    rows = touched.any(1).nonzero()[:, 0]
+    # Positives lie within one position of the centre (y = 10) and their windows reach 4 positions, 8 cells, further.
+    assert (int(rows.min()), int(rows.max())) == (12, 27)
