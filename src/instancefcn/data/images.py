@@ -1,0 +1,164 @@
+"""Image files to arrays, and everything that files get wrong to a ValueError that names the file.
+
+``read_image`` gives uint8 RGB whatever the file holds:
+
+- EXIF orientation is applied, unless annotations are in the frame of the stored pixels (``size``, below);
+- grey of more than 8 bits is stretched: its 0.1 and 99.9 percentiles become 0 and 255, since the 12 bits of a
+  microscope in a 16-bit file would be black otherwise;
+- what is transparent is composited on white; CMYK, palette and grey are converted; of an animation the first frame.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int32, UInt8
+from PIL import ExifTags, Image
+
+MAX_PIXELS = 100_000_000  # more is taken for a decompression bomb: 100 megapixels are 300 MB as RGB
+JPEG_END = b"\xff\xd9"  # end-of-image marker
+STRETCH_PERCENTILES = (0.1, 99.9)  # of a deep grey image, to 0 and 255
+
+ImageFile = str | Path | bytes  # a path, or the content of a file
+
+_TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def read_image(file: ImageFile, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "h w 3"]:
+    """Pixels of an image file, RGB.
+
+    Args:
+        size: (height, width) that annotations of the image say it has. Where only the stored pixels agree with it, and
+            not the image turned upright, the annotator saw the stored pixels (pycocotools knows no EXIF either), and
+            these are what is returned. Where both agree (mirrored, turned by 180 degrees, square) it is turned upright.
+
+    Raises:
+        ValueError: not an image, truncated, above MAX_PIXELS, or of another size; the message names the file.
+    """
+    with _opened(file) as image:
+        transposition = _transposition(image, size)
+        image.load()
+        rgb = _to_rgb(image)
+        return np.array(rgb if transposition is None else rgb.transpose(transposition))
+
+
+def inspect_image(file: ImageFile, size: tuple[int, int] | None = None) -> tuple[int, int]:
+    """(height, width) of what ``read_image`` returns, and its complaints.
+
+    Of a JPEG only the header and the end are read, unless the end leaves in doubt whether the file is complete (damage
+    in its middle stays unseen: decoders fill it in). Other files are decoded.
+
+    Raises:
+        ValueError: as ``read_image``.
+    """
+    with _opened(file) as image:
+        transposition = _transposition(image, size)
+        height, width = _turned_size(image, transposition)
+        if image.format != "JPEG" or not _ends_with(file, JPEG_END):
+            image.load()
+    return height, width
+
+
+def read_label_map(path: str | Path) -> Int32[np.ndarray, "h w"]:
+    """Indices of a label map: palette or grey, 1 to 16 bits (32 in TIFF). EXIF orientation is not applied.
+
+    Raises:
+        ValueError: not an image, or one of colours instead of indices; the message names the file.
+    """
+    with _opened(path) as image:
+        if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
+            raise ValueError(f"a label map holds one index per pixel (grey or palette), not {image.mode}")
+        return np.asarray(image).astype(np.int32)
+
+
+def describe(file: ImageFile) -> str:
+    """Name of an image file for messages."""
+    return "embedded image" if isinstance(file, bytes) else str(file)
+
+
+@contextmanager
+def _opened(file: ImageFile) -> Iterator[Image.Image]:
+    """An open image; whatever goes wrong in the body as well becomes a ValueError that names the file."""
+    try:
+        if not isinstance(file, bytes):
+            if not Path(file).exists():
+                raise ValueError("no such file")
+            if not Path(file).is_file():  # a pipe would wait for ever
+                raise ValueError("not a file")
+            if Path(file).stat().st_size == 0:
+                raise ValueError("the file is empty")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of flaws in metadata, and of sizes that are checked below
+            with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise Image.DecompressionBombError
+                yield image
+    except Image.UnidentifiedImageError:
+        raise ValueError(f"{describe(file)}: not an image, or of a format that is not supported") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"{describe(file)}: more than {MAX_PIXELS / 1e6:.0f} megapixels: make it smaller") from None
+    except Exception as error:  # decoders meet hostile bytes with errors of every type
+        raise ValueError(f"{describe(file)}: {str(error) or type(error).__name__}") from error
+
+
+def _ends_with(file: ImageFile, end: bytes) -> bool:
+    if isinstance(file, bytes):
+        return file.endswith(end)
+    with open(file, "rb") as stream:
+        stream.seek(max(0, stream.seek(0, io.SEEK_END) - len(end)))
+        return stream.read() == end
+
+
+def _transposition(image: Image.Image, size: tuple[int, int] | None) -> Image.Transpose | None:
+    """What turns the stored pixels upright, or None where ``size`` says that annotations are in the stored frame.
+
+    Raises:
+        ValueError: neither frame has the size.
+    """
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # broken metadata is no reason to refuse sound pixels
+        orientation = 1
+    transposition = _TRANSPOSITIONS.get(orientation)
+    if size is None or _turned_size(image, transposition) == size:
+        return transposition
+    if (image.height, image.width) == size:
+        return None
+    height, width = _turned_size(image, transposition)
+    raise ValueError(f"is {width} x {height} pixels, but its annotations are for {size[1]} x {size[0]}")
+
+
+def _turned_size(image: Image.Image, transposition: Image.Transpose | None) -> tuple[int, int]:
+    sideways = transposition in [_TRANSPOSITIONS[orientation] for orientation in (5, 6, 7, 8)]
+    return (image.width, image.height) if sideways else (image.height, image.width)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        return Image.fromarray(_stretch(np.asarray(image))).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _stretch(grey: np.ndarray) -> UInt8[np.ndarray, "h w"]:
+    """Grey of any range to 0..255; an image of one value becomes black."""
+    values = np.nan_to_num(grey.astype(np.float32), posinf=0, neginf=0)
+    low, high = np.percentile(values, STRETCH_PERCENTILES)
+    if low == high:  # what there is to see covers less than the percentiles
+        low, high = values.min(), values.max()
+    return (255 * np.clip((values - low) / max(high - low, 1e-12), 0, 1)).round().astype(np.uint8)
