@@ -1,0 +1,74 @@
+"""Class-agnostic instance masks: instance-sensitive fully convolutional networks (Dai et al., ECCV 2016).
+
+>>> from instancefcn import Proposer
+>>> proposer = Proposer.from_checkpoint()  # doctest: +SKIP
+>>> proposals = proposer(image)  # uint8 [h, w, 3] or a PIL image  # doctest: +SKIP
+
+Names are imported when they are first used, so that ``import instancefcn`` does not wait for torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from instancefcn.data import Source, open_source, to_coco
+    from instancefcn.evaluation.evaluate import evaluate
+    from instancefcn.inference.export import to_coco_results, to_label_map
+    from instancefcn.inference.proposer import InferenceConfig, Proposer
+    from instancefcn.structures import Instances, Proposals, Rle, Sample, ScoreMaps
+    from instancefcn.training.loop import train
+    from instancefcn.training.recipe import Recipe, load_recipe
+    from instancefcn.viz.overlays import draw_proposals
+
+    __version__: str
+
+__all__ = [
+    "InferenceConfig",
+    "Instances",
+    "Proposals",
+    "Proposer",
+    "Recipe",
+    "Rle",
+    "Sample",
+    "ScoreMaps",
+    "Source",
+    "__version__",
+    "draw_proposals",
+    "evaluate",
+    "load_recipe",
+    "open_source",
+    "to_coco",
+    "to_coco_results",
+    "to_label_map",
+    "train",
+]
+
+_HOMES = {
+    "instancefcn.data": ("Source", "open_source", "to_coco"),
+    "instancefcn.evaluation.evaluate": ("evaluate",),
+    "instancefcn.inference.export": ("to_coco_results", "to_label_map"),
+    "instancefcn.inference.proposer": ("InferenceConfig", "Proposer"),
+    "instancefcn.structures": ("Instances", "Proposals", "Rle", "Sample", "ScoreMaps"),
+    "instancefcn.training.loop": ("train",),
+    "instancefcn.training.recipe": ("Recipe", "load_recipe"),
+    "instancefcn.viz.overlays": ("draw_proposals",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("instancefcn")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'instancefcn' has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value  # so that the next use finds it at once
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""Pictures for people: proposals drawn over their image."""

@@ -1,0 +1,140 @@
+"""The rooms: who imports whom, and what the package shows."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import instancefcn
+
+PACKAGE = Path(__file__).parent.parent / "src" / "instancefcn"
+ROOT = "the package itself"  # `from instancefcn import Proposer` reaches every room, so it is for users alone
+
+# docs/architecture.md draws the same table.
+LEVELS = {
+    "config": 0,
+    "geometry": 0,
+    "structures": 0,
+    "data": 1,
+    "model": 1,
+    "training": 2,
+    "inference": 2,
+    "evaluation": 2,
+    "classifier": 3,
+    "viz": 3,
+    "apps": 4,
+    "__main__": 5,
+    ROOT: 6,
+}
+
+
+def room(module: str) -> str:
+    """First name below the package of a dotted module name."""
+    return [*module.split("."), ROOT][1]
+
+
+def imports(path: Path, package: Path) -> Iterator[tuple[int, str]]:
+    """Line and room of every import of the package in a file, also of those in functions or for type checkers."""
+    parents = [package.name, *path.relative_to(package).parent.parts]
+    rooms = {entry.stem for entry in package.iterdir()}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            start = parents[: len(parents) - node.level + 1] if node.level else []
+            module = ".".join([*start, *(node.module.split(".") if node.module else [])])
+            # `from instancefcn import viz` imports the room, `from instancefcn import Proposer` the package.
+            names = [
+                f"{module}.{alias.name}" if module == package.name and alias.name in rooms else module
+                for alias in node.names
+            ]
+        else:
+            continue
+        yield from ((node.lineno, room(name)) for name in names if name.split(".")[0] == package.name)
+
+
+def upward_imports(package: Path) -> list[str]:
+    """Every import of a higher room than the file's own."""
+    found = []
+    for path in sorted(package.rglob("*.py")):
+        if path == package / "__init__.py":
+            continue
+        own = room(".".join([package.name, *path.relative_to(package).with_suffix("").parts]))
+        found += [
+            f"{path.relative_to(package)}:{line} imports {other}"
+            for line, other in imports(path, package)
+            if LEVELS[other] > LEVELS[own]
+        ]
+    return found
+
+
+def test_every_room_has_a_level() -> None:
+    rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert rooms - {"__init__"} <= set(LEVELS)
+
+
+def test_no_room_imports_a_higher_one() -> None:
+    assert upward_imports(PACKAGE) == []
+
+
+def test_evaluation_knows_files_and_never_the_model() -> None:
+    others = {other for path in (PACKAGE / "evaluation").glob("*.py") for _, other in imports(path, PACKAGE)}
+    assert others <= {"config", "geometry", "structures", "data", "evaluation"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import instancefcn.viz.overlays",
+        "from instancefcn.viz import overlays",
+        "from instancefcn import viz",
+        "from instancefcn import Proposer",
+        "from ..viz import overlays",
+        "from .. import viz",
+        "def late():\n    from instancefcn.apps.cli import main",
+    ],
+)
+def test_an_upward_import_is_found(line: str, tmp_path: Path) -> None:
+    package = tmp_path / "instancefcn"
+    for name in ("inference", "viz"):
+        (package / name).mkdir(parents=True)
+    (package / "inference" / "export.py").write_text(f"import json\nfrom instancefcn.geometry import rle\n{line}\n")
+    (package / "viz" / "overlays.py").write_text("from instancefcn.inference.export import to_label_map\n")
+    (message,) = upward_imports(package)
+    assert message.startswith("inference/export.py:")
+
+
+def test_all_is_sorted_and_everything_in_it_is_there() -> None:
+    assert instancefcn.__all__ == sorted(instancefcn.__all__)
+    assert set(instancefcn.__all__) == set(instancefcn._HOME_OF) | {"__version__"}
+    for name in instancefcn.__all__:
+        assert getattr(instancefcn, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Detector'"):
+        _ = instancefcn.Detector
+
+
+def test_all_is_what_the_package_shows() -> None:
+    rooms = {path.stem for path in PACKAGE.iterdir()}
+    helpers = {"TYPE_CHECKING", "Any", "annotations", "import_module", "jaxtyping"}  # the last by tests/conftest.py
+    shown = {name for name in dir(instancefcn) if not name.startswith("_")} - rooms - helpers
+    assert shown | {"__version__"} == set(instancefcn.__all__)
+
+
+def test_type_checkers_see_the_same_names_from_the_same_places() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    seen = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert seen == instancefcn._HOME_OF
+
+
+@pytest.mark.parametrize("command", [["-c", "import instancefcn"], ["-m", "instancefcn", "--help"]])
+def test_torch_is_imported_late(command: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-X", "importtime", *command], capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "instancefcn" in imported or command[0] == "-m"
+    assert imported.isdisjoint({"torch", "numpy", "timm", "PIL"})
