@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 from instancefcn.data.coco_export import to_coco
-from instancefcn.data.images import read_image
+from instancefcn.data.images import image_extensions, inspect_image, read_image, read_label_map
 from instancefcn.data.problems import Problem
 from instancefcn.data.source import Labels, Source, open_source
+from instancefcn.data.synthetic import SyntheticScenes
+from instancefcn.data.validation import Report, validate
 
-__all__ = ["Labels", "Problem", "Source", "open_source", "read_image", "to_coco"]
+__all__ = [
+    "Labels",
+    "Problem",
+    "Report",
+    "Source",
+    "SyntheticScenes",
+    "image_extensions",
+    "inspect_image",
+    "open_source",
+    "read_image",
+    "read_label_map",
+    "to_coco",
+    "validate",
+]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from instancefcn.data.files import existing_dir, is_integer, path_inside, read_json
 from instancefcn.data.images import MAX_PIXELS, inspect_image
 from instancefcn.data.problems import Problem
 from instancefcn.data.segmentations import check_box, segmentation_to_rle, to_instances
-from instancefcn.data.source import FileSource, Labels, existing_dir
-from instancefcn.structures import Rle
+from instancefcn.data.source import FileSource, Labels
+from instancefcn.structures import Instances, Rle
 
 DEFAULT_CATEGORIES = {1: "object"}  # of a file that has none
 
@@ -40,120 +39,110 @@ def load_coco(annotations: Path, images_dir: Path, *, name: str, partial: bool =
     categories = {
         entry["id"]: str(entry.get("name", entry["id"]))
         for entry in table.get("categories") or []
-        if isinstance(entry, dict) and _is_integer(entry.get("id"))
+        if isinstance(entry, dict) and is_integer(entry.get("id"))
     }
-    images, problems = _check_images(table["images"], annotations, images_dir)
-    known = images.keys() | {entry.get("id") for entry in table["images"] if isinstance(entry, dict)}
+    per_image = Counter(_image_id(entry) for entry in table["annotations"])
+    images, problems = _check_images(table["images"], per_image, annotations, images_dir)
+    known = {entry["id"] for entry in table["images"] if isinstance(entry, dict) and is_integer(entry.get("id"))}
 
     kept: dict[int, list[Annotation]] = defaultdict(list)
     seen: set[int] = set()
     for entry in table["annotations"]:
-        image_id: Any = entry.get("image_id") if isinstance(entry, dict) else None
-        image = images.get(image_id) if _is_integer(image_id) else None
+        image_id = _image_id(entry)
+        image = images.get(image_id) if image_id is not None else None
         try:
+            if image_id not in known:
+                raise ValueError(f"unknown image_id {entry.get('image_id')}: no image has it")
             annotation_id = _claim_id(entry, seen)
             if image is not None:
                 kept[image.image_id].append(_check_annotation(entry, annotation_id, image, categories))
-            elif not _is_integer(image_id) or image_id not in known:
-                raise ValueError(f"unknown image_id {image_id}: no image has it")
         except ValueError as error:
-            file = annotations if image is None else image.path
-            annotation_id = entry.get("id") if isinstance(entry, dict) else None
-            problems.append(Problem(str(file), annotation_id if _is_integer(annotation_id) else None, str(error)))
+            file = annotations if image is None or image.path is None else image.path
+            problems.append(Problem.from_error(file, error, entry["id"] if is_integer(entry.get("id")) else None))
     labels = [replace(image, instances=_instances(kept[image.image_id])) for image in images.values()]
     return FileSource(name, partial, categories or DEFAULT_CATEGORIES, labels, problems)
 
 
 def read_coco_json(path: Path) -> dict[str, Any]:
-    """The table of a COCO file.
+    """The table of a COCO file; its annotations are objects at least.
 
     Raises:
         ValueError: it is missing, is no JSON, or lacks ``images`` or ``annotations``.
     """
-    try:
-        table = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: not a JSON file: {error}") from error
+    table = read_json(path)
     for key in ("images", "annotations"):
-        if not isinstance(table, dict) or not isinstance(table.get(key), list):
-            raise ValueError(f'{path}: has no list "{key}": COCO instances have images, annotations and categories')
+        entries = table.get(key) if isinstance(table, dict) else None
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise ValueError(f'{path}: has no list "{key}" of objects: COCO has images, annotations and categories')
     return table
 
 
-def path_inside(folder: Path, file_name: str) -> Path:
-    """Path of a file in a folder, by a name that a data file gives.
-
-    Raises:
-        ValueError: the name leads out of the folder.
-    """
-    path = Path(os.path.normpath(folder / file_name))
-    if not path.is_relative_to(os.path.normpath(folder)):
-        raise ValueError(f"file name {file_name!r} leads out of {folder}")
-    return path
-
-
-def _check_images(entries: list[Any], annotations: Path, images_dir: Path) -> tuple[dict[int, Labels], list[Problem]]:
-    """Sound images by id, without instances."""
+def _check_images(
+    entries: list[dict[str, Any]], annotations_per_image: Counter[int | None], annotations: Path, images_dir: Path
+) -> tuple[dict[int, Labels], list[Problem]]:
+    """Sound images by id, without instances yet."""
     images: dict[int, Labels] = {}
     problems: list[Problem] = []
-    seen: set[int] = set()
+    uses = Counter(entry["id"] for entry in entries if is_integer(entry.get("id")))
     for number, entry in enumerate(entries):
+        path = annotations
         try:
-            image_id = _claim_id(entry, seen)
-            file_name = entry.get("file_name")
+            image_id, file_name = entry.get("id"), entry.get("file_name")
+            if not is_integer(image_id):
+                raise ValueError(f"images[{number}]: id {image_id} is no whole number")
             if not isinstance(file_name, str) or not file_name:
-                raise ValueError(f"image {image_id} has no file_name")
+                raise ValueError(f"images[{number}] (id {image_id}): has no file_name")
+            if uses[image_id] > 1:  # whose annotations are whose?
+                raise ValueError(f"images[{number}]: duplicate id {image_id}: no image of this id can be used")
+            size = _stated_size(entry, number)
             path = path_inside(images_dir, file_name)
-        except ValueError as error:
-            problems.append(Problem(f"{annotations}: images[{number}]", None, str(error)))
-            continue
-        try:
-            height, width = inspect_image(path, _stated_size(entry))
+            height, width = inspect_image(path, size)
             images[image_id] = Labels(image_id, file_name, path, height, width, to_instances([], [], []))
         except ValueError as error:
-            problems.append(Problem(str(path), None, str(error).removeprefix(f"{path}: ")))
+            lost = annotations_per_image[_image_id({"image_id": entry.get("id")})]
+            skipped = f" (its annotations, {lost}, are skipped too)" if lost else ""
+            problems.append(Problem.from_error(path, ValueError(f"{error}{skipped}")))
     return images, problems
 
 
-def _stated_size(entry: dict[str, Any]) -> tuple[int, int] | None:
+def _stated_size(entry: dict[str, Any], number: int) -> tuple[int, int] | None:
     """(height, width) of an image's entry; None if it has neither."""
     height: Any = entry.get("height")
     width: Any = entry.get("width")
     if height is None and width is None:
         return None
-    if not _is_integer(height) or not _is_integer(width) or not 0 < height * width <= MAX_PIXELS or height < 0:
-        raise ValueError(f"height {height} and width {width} are no size of an image")
+    if not is_integer(height) or not is_integer(width) or min(height, width) < 1 or height * width > MAX_PIXELS:
+        raise ValueError(f"images[{number}] (id {entry['id']}): {width} x {height} is no size of an image")
     return height, width
 
 
 def _check_annotation(
     entry: dict[str, Any], annotation_id: int, image: Labels, categories: dict[int, str]
 ) -> Annotation:
-    category_id = entry.get("category_id", 1)
-    if not _is_integer(category_id) or (categories and category_id not in categories):
+    category_id = entry.get("category_id", next(iter(DEFAULT_CATEGORIES)))
+    if not is_integer(category_id) or (categories and category_id not in categories):
         raise ValueError(f"unknown category_id {category_id}: no category has it")
     check_box(entry.get("bbox"), image.height, image.width)
     rle = segmentation_to_rle(entry.get("segmentation"), image.height, image.width)
     return Annotation(annotation_id, category_id, rle, bool(entry.get("iscrowd")), bool(entry.get("ignore")))
 
 
-def _claim_id(entry: Any, seen: set[int]) -> int:
-    """The id of an entry, not seen before.
-
-    Raises:
-        ValueError: it has none, or another entry has it already.
-    """
-    if not isinstance(entry, dict) or not _is_integer(entry.get("id")):
-        raise ValueError("has no whole number as id")
-    if entry["id"] in seen:
-        raise ValueError(f"duplicate id {entry['id']}: an earlier one is kept")
-    seen.add(entry["id"])
-    return entry["id"]
+def _claim_id(annotation: dict[str, Any], seen: set[int]) -> int:
+    annotation_id = annotation.get("id")
+    if not is_integer(annotation_id):
+        raise ValueError(f"id {annotation_id} is no whole number")
+    if annotation_id in seen:
+        raise ValueError(f"duplicate id {annotation_id}: the first one is kept")
+    seen.add(annotation_id)
+    return annotation_id
 
 
-def _instances(annotations: list[Annotation]) -> Any:
+def _image_id(annotation: dict[str, Any]) -> int | None:
+    image_id = annotation.get("image_id")
+    return image_id if is_integer(image_id) else None
+
+
+def _instances(annotations: list[Annotation]) -> Instances:
     return to_instances(
         [annotation.id for annotation in annotations],
         [annotation.rle for annotation in annotations],
@@ -161,7 +150,3 @@ def _instances(annotations: list[Annotation]) -> Any:
         [annotation.crowd for annotation in annotations],
         [annotation.ignore for annotation in annotations],
     )
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63

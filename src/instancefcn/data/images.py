@@ -20,6 +20,17 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 from PIL import ExifTags, Image
 
+FORMATS = (
+    "BMP",
+    "GIF",
+    "JPEG",
+    "JPEG2000",
+    "MPO",
+    "PNG",
+    "PPM",
+    "TIFF",
+    "WEBP",
+)  # no vector formats: they run programs
 MAX_PIXELS = 100_000_000  # more is taken for a decompression bomb: 100 megapixels are 300 MB as RGB
 JPEG_END = b"\xff\xd9"  # end-of-image marker
 STRETCH_PERCENTILES = (0.1, 99.9)  # of a deep grey image, to 0 and 255
@@ -72,16 +83,21 @@ def inspect_image(file: ImageFile, size: tuple[int, int] | None = None) -> tuple
     return height, width
 
 
-def read_label_map(path: str | Path) -> Int32[np.ndarray, "h w"]:
+def read_label_map(file: ImageFile) -> Int32[np.ndarray, "h w"]:
     """Indices of a label map: palette or grey, 1 to 16 bits (32 in TIFF). EXIF orientation is not applied.
 
     Raises:
         ValueError: not an image, or one of colours instead of indices; the message names the file.
     """
-    with _opened(path) as image:
+    with _opened(file) as image:
         if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
             raise ValueError(f"a label map holds one index per pixel (grey or palette), not {image.mode}")
         return np.asarray(image).astype(np.int32)
+
+
+def image_extensions() -> frozenset[str]:
+    """Endings of file names that say that a file can be read: ".jpg", lower case."""
+    return frozenset(end for end, image_format in Image.registered_extensions().items() if image_format in FORMATS)
 
 
 def describe(file: ImageFile) -> str:
@@ -102,12 +118,12 @@ def _opened(file: ImageFile) -> Iterator[Image.Image]:
                 raise ValueError("the file is empty")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of flaws in metadata, and of sizes that are checked below
-            with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+            with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
                 yield image
     except Image.UnidentifiedImageError:
-        raise ValueError(f"{describe(file)}: not an image, or of a format that is not supported") from None
+        raise ValueError(f"{describe(file)}: not an image, or none of {', '.join(FORMATS)}") from None
     except Image.DecompressionBombError:
         raise ValueError(f"{describe(file)}: more than {MAX_PIXELS / 1e6:.0f} megapixels: make it smaller") from None
     except Exception as error:  # decoders meet hostile bytes with errors of every type

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Integer
-from PIL import Image
 
-from instancefcn.data.images import inspect_image, read_label_map
+from instancefcn.data.files import existing_dir
+from instancefcn.data.images import image_extensions, inspect_image, read_label_map
 from instancefcn.data.problems import Problem
 from instancefcn.data.segmentations import to_instances
-from instancefcn.data.source import FileSource, Labels, existing_dir
+from instancefcn.data.source import FileSource, Labels
 from instancefcn.geometry.rle import encode_in_box
 from instancefcn.structures import Rle
 
@@ -38,13 +38,13 @@ def load_labels(folder: Path, *, name: str, partial: bool = False) -> FileSource
         try:
             labels.append(_load_pair(image_id, path, masks.get(stem, [])))
         except ValueError as error:
-            problems.append(Problem(str(path), None, str(error).removeprefix(f"{path}: ")))
+            problems.append(Problem.from_error(path, error))
     return FileSource(name, partial, {1: "object"}, labels, problems)
 
 
 def files_by_stem(folder: Path) -> dict[str, list[Path]]:
     """Image files of a folder by their stem, in order of name."""
-    readable = Image.registered_extensions()
+    readable = image_extensions()
     files: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in readable and not path.name.startswith("."):

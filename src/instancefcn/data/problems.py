@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,11 @@ class Problem:
     file: str
     annotation_id: int | None
     reason: str
+
+    @classmethod
+    def from_error(cls, file: Path, error: ValueError, annotation_id: int | None = None) -> Problem:
+        """What an error says of a file, which its message need not name again."""
+        return cls(str(file), annotation_id, str(error).removeprefix(f"{file}: "))
 
     def __str__(self) -> str:
         where = self.file if self.annotation_id is None else f"{self.file}: annotation {self.annotation_id}"

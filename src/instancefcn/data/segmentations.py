@@ -15,6 +15,7 @@ from pycocotools import mask as coco_mask
 from instancefcn.geometry.rle import decode, encode, from_counts, tight_boxes
 from instancefcn.structures import Instances, Rle
 
+MAX_PERIMETER = 1_000_000  # pixels; pycocotools takes about 100 bytes for each
 OUTSIDE_TOLERANCE = 1.0  # pixels beyond the border that are put down to rounding
 
 
@@ -63,9 +64,17 @@ def polygons_to_rle(polygons: Sequence[Any], height: int, width: int) -> Rle:
             raise ValueError(f"polygon of {len(points) // 2} points: it takes 3 at least")
         if len(points) % 2:
             raise ValueError(f"polygon of {len(points)} numbers: x and y do not pair")
-        check_inside(points.reshape(-1, 2), height, width, "polygon")
+        points_xy = points.reshape(-1, 2)
+        check_inside(points_xy, height, width, "polygon")
+        if np.abs(np.diff(points_xy, axis=0)).sum() > MAX_PERIMETER:
+            raise ValueError(f"polygon is longer than {MAX_PERIMETER} pixels")
     rles: Any = coco_mask.frPyObjects([list(polygon) for polygon in polygons], height, width)
-    return _not_empty(coco_mask.merge(rles))  # pyright: ignore[reportArgumentType]
+    return _not_empty(union(rles))
+
+
+def union(rles: Sequence[Rle]) -> Rle:
+    """RLE of what any of the masks covers."""
+    return coco_mask.merge(list(rles))  # pyright: ignore[reportReturnType, reportArgumentType]
 
 
 def runs_to_rle(segmentation: dict[str, Any], height: int, width: int) -> Rle:

@@ -16,7 +16,10 @@ from instancefcn.structures import Instances, Rle, Sample
 
 SPECS = {
     "coco": "coco:ANNOTATIONS.json,IMAGES_DIR",
+    "voc": "voc:VOC_DIR,SPLIT",
+    "sbd": "sbd:DATASET_DIR,SPLIT",
     "labels": "labels:DIR",
+    "labelme": "labelme:DIR",
 }
 PARTIAL_PREFIX = "partial+"
 
@@ -111,41 +114,25 @@ def open_source(spec: str) -> Source:
     Raises:
         ValueError: no such format, a missing file or folder, or an annotation file that is not of its format.
     """
-    # Imported late: each format builds on this file, and most runs need but one of them.
-    kind, _, rest = spec.removeprefix(PARTIAL_PREFIX).partition(":")
+    # Each format builds on this file, so they are imported here.
+    from instancefcn.data.coco import load_coco
+    from instancefcn.data.labelme import load_labelme
+    from instancefcn.data.labels import load_labels
+    from instancefcn.data.sbd import load_sbd
+    from instancefcn.data.voc import load_voc
+
     partial = spec.startswith(PARTIAL_PREFIX)
+    kind, _, rest = spec.removeprefix(PARTIAL_PREFIX).partition(":")
     if kind not in SPECS or not rest:
         raise ValueError(f"unknown data {spec!r}: give one of {', '.join(SPECS.values())}")
-    if kind == "coco":
-        from instancefcn.data.coco import load_coco
-
-        annotations, images_dir = _two_parts(spec, rest)
-        return load_coco(Path(annotations), Path(images_dir), name=spec, partial=partial)
-    from instancefcn.data.labels import load_labels
-
-    return load_labels(Path(rest), name=spec, partial=partial)
-
-
-def existing_dir(path: Path, what: str) -> Path:
-    """The folder, if it is one.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if not path.is_dir():
-        raise ValueError(f"{path}: no such folder; it should hold {what}")
-    return path
-
-
-def _two_parts(spec: str, rest: str) -> tuple[str, str]:
-    """What stands before and after the last comma.
-
-    Raises:
-        ValueError: there is no comma, or nothing on one side of it.
-    """
+    if kind == "labels":
+        return load_labels(Path(rest), name=spec, partial=partial)
+    if kind == "labelme":
+        return load_labelme(Path(rest), name=spec, partial=partial)
     first, _, second = rest.rpartition(",")
     if not first or not second:
-        raise ValueError(
-            f"{spec!r} needs two parts with a comma between: {SPECS[spec.removeprefix(PARTIAL_PREFIX).split(':')[0]]}"
-        )
-    return first, second
+        raise ValueError(f"{spec!r} needs two parts with a comma between: {SPECS[kind]}")
+    if kind == "coco":
+        return load_coco(Path(first), Path(second), name=spec, partial=partial)
+    load_split = load_voc if kind == "voc" else load_sbd
+    return load_split(Path(first), second, name=spec, partial=partial)

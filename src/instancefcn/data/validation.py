@@ -1,0 +1,66 @@
+"""What is in a source and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+from instancefcn.data.problems import Problem
+from instancefcn.data.source import Source
+
+SIZE_EDGES = (8, 16, 32, 64, 96, 128, 256, 512)  # square roots of areas, pixels; COCO's own are 32 and 96
+
+
+@dataclass(frozen=True)
+class Report:
+    """Counts of what is sound, which is what training sees, and every problem."""
+
+    name: str
+    partial: bool
+    images: int
+    empty_images: int  # without any instance; all of them is background, unless the source is partial
+    instances: int  # crowds and ignored ones included
+    crowds: int
+    ignored: int
+    instances_per_category: dict[str, int]
+    size_histogram: dict[str, int]  # of the instances but crowds, by square root of area in pixels
+    problems: Sequence[Problem]
+
+
+def validate(source: Source) -> Report:
+    """Look through a source. Loaders reject what is unsound when it is opened, so this lists what training skips."""
+    all_labels = [source.labels(index) for index in range(len(source))]
+    all_instances = [labels.instances for labels in all_labels]
+    categories = Counter(int(category_id) for instances in all_instances for category_id in instances.category_ids)
+    areas = np.array(
+        [
+            coco_mask.area(rle)  # pyright: ignore[reportArgumentType]
+            for instances in all_instances
+            for rle, crowd in zip(instances.rles, instances.crowd, strict=True)
+            if not crowd
+        ],
+        dtype=float,
+    )
+    counts = np.bincount(np.digitize(np.sqrt(areas), SIZE_EDGES), minlength=len(SIZE_EDGES) + 1)
+    return Report(
+        name=source.name,
+        partial=source.partial,
+        images=len(all_labels),
+        empty_images=sum(not len(instances) for instances in all_instances),
+        instances=sum(len(instances) for instances in all_instances),
+        crowds=sum(int(instances.crowd.sum()) for instances in all_instances),
+        ignored=sum(int(instances.ignore.sum()) for instances in all_instances),
+        instances_per_category={name: categories[category_id] for category_id, name in source.categories.items()},
+        size_histogram=dict(zip(_bucket_names(), counts.tolist(), strict=True)),
+        problems=source.problems,
+    )
+
+
+def _bucket_names() -> list[str]:
+    between = [f"{low}-{high}" for low, high in pairwise(SIZE_EDGES)]
+    return [f"<{SIZE_EDGES[0]}", *between, f">={SIZE_EDGES[-1]}"]
