@@ -20,17 +20,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 from PIL import ExifTags, Image
 
-FORMATS = (
-    "BMP",
-    "GIF",
-    "JPEG",
-    "JPEG2000",
-    "MPO",
-    "PNG",
-    "PPM",
-    "TIFF",
-    "WEBP",
-)  # no vector formats: they run programs
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # vector formats would run programs
 MAX_PIXELS = 100_000_000  # more is taken for a decompression bomb: 100 megapixels are 300 MB as RGB
 JPEG_END = b"\xff\xd9"  # end-of-image marker
 STRETCH_PERCENTILES = (0.1, 99.9)  # of a deep grey image, to 0 and 255
