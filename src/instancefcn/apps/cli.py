@@ -1,0 +1,83 @@
+"""``instancefcn``: puts the commands together.
+
+What a command needs it imports when it runs, so that help comes at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from instancefcn.apps.convert import convert
+from instancefcn.apps.evaluate import evaluate
+from instancefcn.apps.options import SPEC_HELP
+from instancefcn.apps.propose import propose
+from instancefcn.apps.train import train
+from instancefcn.apps.validate import validate
+
+TRACEBACK_VARIABLE = "INSTANCEFCN_TRACEBACK"
+
+
+class Commands(TyperGroup):
+    """Commands whose errors for the user are one line on stderr and exit code 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except (ValueError, OSError) as error:
+            if os.environ.get(TRACEBACK_VARIABLE) or getattr(error, "errno", None) == errno.EPIPE:
+                raise
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,
+    epilog="Exit code: 0 all went well, 1 some input failed, 2 wrong usage. "
+    f"{TRACEBACK_VARIABLE}=1 shows where an error came from.",
+)
+
+
+def _print_version(asked: bool) -> bool:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(version("instancefcn"))
+        raise typer.Exit
+    return asked
+
+
+@app.callback()
+def _about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Propose class-agnostic instance masks of everything that looks like an object, and learn from your own labels.
+
+    [bold]instancefcn propose[/] photos/ [bold]--out[/] proposals --overlays
+
+    [bold]instancefcn train[/] --data coco:train.json,images [bold]--out[/] runs/mine --minutes 20
+
+    [bold]instancefcn COMMAND --help[/] shows examples of each.
+    """
+
+
+app.command()(propose)
+app.command(epilog=SPEC_HELP)(train)
+app.command()(evaluate)
+app.command(epilog=SPEC_HELP)(validate)
+app.command(epilog=SPEC_HELP)(convert)
+
+
+def main() -> None:
+    """Entry point of the ``instancefcn`` script."""
+    app()

@@ -1,0 +1,142 @@
+"""Which images a run is on: files, folders and globs, or those that a COCO file names."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+# What a folder is searched for. A file that is named outright is tried whatever its suffix.
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".pnm"}
+)
+OVERLAYS, LABEL_MAPS = "overlays", "label_maps"  # folders, among a run's results, of pictures made from its images
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image that is to be read."""
+
+    image_id: int
+    file_name: str  # relative to the folder that all of a run's images lie in, with forward slashes; unique in the run
+    path: Path
+    size: tuple[int, int] | None = None  # (height, width) that it must have, where annotations say so
+
+
+def find_images(inputs: Sequence[str], out: Path) -> list[ImageFile]:
+    """Images of files, folders (searched to the bottom, hidden ones aside) and globs, numbered from 1.
+
+    In the order of ``inputs``, and naturally sorted within one (2.jpg before 10.jpg). What is found twice counts once.
+
+    Args:
+        out: folder that results are written to; pictures that an earlier run left there are not found.
+
+    Raises:
+        ValueError: an input does not exist, or no image is found in it.
+    """
+    found: dict[Path, None] = {}
+    roots: list[Path] = []
+    left_out = {Path(os.path.abspath(out / name)) for name in (OVERLAYS, LABEL_MAPS)}
+    for text in inputs:
+        path = Path(os.path.abspath(text))  # ".." must go, as it would from a name; a link's own name must stay
+        if path.is_dir():
+            paths, root = list(_walk(path, left_out)), path
+        elif path.exists():
+            paths, root = [path], path.parent
+        else:
+            matches = (Path(os.path.abspath(match)) for match in glob.glob(text, recursive=True))
+            paths = sorted((match for match in matches if match.is_file()), key=_natural_key)
+            root = Path(os.path.commonpath([match.parent for match in paths])) if paths else path
+            if not paths and not glob.has_magic(text):
+                raise ValueError(f"{text}: no such file or folder")
+        if not paths:
+            raise ValueError(f"{text}: no image in it (a folder is searched for {' '.join(sorted(IMAGE_SUFFIXES))})")
+        found.update(dict.fromkeys(paths))
+        roots.append(root)
+    common = Path(os.path.commonpath(roots))
+    return [ImageFile(index, path.relative_to(common).as_posix(), path) for index, path in enumerate(found, start=1)]
+
+
+def images_of_annotations(annotations: Path, folder: Path) -> list[ImageFile]:
+    """The images that a COCO file names, in its order, under its ids.
+
+    Args:
+        folder: where their ``file_name`` starts from; none may lead out of it.
+
+    Raises:
+        ValueError: not COCO annotations, an id or a name that is used twice, or a name that leads out of the folder.
+        OSError: the file can't be read.
+    """
+    try:
+        coco = json.loads(annotations.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{annotations} is not JSON: {error}") from error
+    entries = coco.get("images") if isinstance(coco, dict) else None
+    if not isinstance(entries, list):
+        raise ValueError(f'{annotations}: not COCO annotations: it has no list "images"')
+    images = [_annotated_image(entry, f"{annotations}: image {index}", folder) for index, entry in enumerate(entries)]
+    for what, values in (("id", [im.image_id for im in images]), ("file_name", [im.file_name for im in images])):
+        value, times = max(Counter(values).items(), key=lambda item: item[1], default=("", 0))
+        if times > 1:
+            raise ValueError(f"{annotations}: {what} {value!r} is used by {times} images; each needs its own")
+    return images
+
+
+def output_stems(images: Sequence[ImageFile]) -> list[PurePosixPath]:
+    """Relative paths without suffix to write something of each image to, all different.
+
+    An image's name without its suffix; with it where that would be another image's too (cat.jpg beside cat.png).
+    """
+    names = [PurePosixPath(image.file_name) for image in images]
+    stems = Counter(_folded(name.with_suffix("")) for name in names)
+    full = {_folded(name) for name in names}
+
+    def is_free(stem: PurePosixPath, name: PurePosixPath) -> bool:
+        return stems[_folded(stem)] == 1 and (stem == name or _folded(stem) not in full)
+
+    return [stem if is_free(stem := name.with_suffix(""), name) else name for name in names]
+
+
+def _walk(folder: Path, left_out: set[Path]) -> Iterator[Path]:
+    """Image files in a folder and those below, naturally sorted, files before folders."""
+    for parent, folders, files in os.walk(folder):
+        here = Path(parent)
+        folders[:] = sorted(
+            (name for name in folders if not name.startswith(".") and here / name not in left_out), key=_natural_key
+        )
+        for name in sorted(files, key=_natural_key):
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
+                yield here / name
+
+
+def _annotated_image(entry: Any, where: str, folder: Path) -> ImageFile:
+    image_id, name, height, width = (
+        [entry.get(key) for key in ("id", "file_name", "height", "width")] if isinstance(entry, dict) else [None] * 4
+    )
+    if type(image_id) is not int or not isinstance(name, str) or type(height) is not int or type(width) is not int:
+        raise ValueError(
+            f"{where}: needs id, height and width (whole numbers) and file_name (text), not {entry!r:.100}"
+        )
+    root = os.path.abspath(folder)
+    path = os.path.abspath(os.path.join(root, name))
+    # Of the names alone: a link inside the folder is its owner's choice.
+    if os.path.isabs(name) or path == root or os.path.commonpath([root, path]) != root:
+        raise ValueError(f"{where}: file_name {name!r} leads out of {folder}; it must name a file inside")
+    return ImageFile(image_id, Path(path).relative_to(root).as_posix(), Path(path), (height, width))
+
+
+def _natural_key(name: str | Path) -> tuple[list[tuple[str, int]], str]:
+    """Sort key by which numbers within names count as numbers."""
+    texts_and_numbers = [*re.split(r"([0-9]+)", str(name)), "-1"]
+    pairs = zip(texts_and_numbers[::2], texts_and_numbers[1::2], strict=True)
+    return [(text.casefold(), int(number)) for text, number in pairs], str(name)
+
+
+def _folded(path: PurePosixPath) -> str:
+    return str(path).casefold()  # some file systems don't tell A from a

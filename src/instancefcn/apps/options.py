@@ -1,0 +1,24 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+# An empty line between them, as the help page joins what stands on neighbouring lines.
+SPEC_HELP = "\n\n".join(
+    [
+        "A SPEC is one of:",
+        "[bold]coco:[/]ANNOTATIONS.json,IMAGES_DIR",
+        "[bold]voc:[/]VOC_DIR,SPLIT (SegmentationObject; VOC_DIR holds JPEGImages)",
+        "[bold]sbd:[/]DATASET_DIR,SPLIT (DATASET_DIR holds img, inst and cls)",
+        "[bold]labels:[/]DIR (images/ and masks/, label maps of 8 or 16 bits)",
+        "[bold]labelme:[/]DIR (a JSON file beside each image)",
+        "With [bold]partial+[/] before it, objects may be unlabelled: not all that no instance covers is background.",
+    ]
+)
+
+SourceSpec = Annotated[str, typer.Option(metavar="SPEC", help="Labelled images; see below.")]
+SourceSpecs = Annotated[list[str], typer.Option(metavar="SPEC", help="Labelled images; see below. May be given again.")]
+RecipeName = Annotated[str, typer.Option(help="lite, paper, or a TOML file.")]

@@ -1,0 +1,113 @@
+"""The folder that proposing writes to: results go to disk image by image, and into place when the run ends."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from instancefcn.apps.images import LABEL_MAPS, OVERLAYS, ImageFile, output_stems
+from instancefcn.inference.export import CATEGORY_ID, to_coco_results, to_label_map
+from instancefcn.structures import Proposals
+from instancefcn.viz.overlays import draw_proposals
+
+NAMES = ("proposals.json", "images.json", "errors.jsonl")
+JPEG_LONGEST_SIDE = 65500  # pixels
+_IMAGES_FOOT = f'\n],\n"annotations": [],\n"categories": [{{"id": {CATEGORY_ID}, "name": "object"}}]}}\n'
+
+
+class ResultsFolder:
+    """What a run writes, as a context manager.
+
+    ``proposals.json``, ``images.json`` and ``errors.jsonl`` are written under other names, one image after the other,
+    so that memory stays flat; on leaving, also after an interruption, they are made whole and renamed into place.
+    Attributes count what was written.
+
+    Args:
+        folder: made where there is none.
+        images: of the whole run.
+        overlays: also draw the best proposals over each image, into ``overlays/``.
+        label_maps: also write a 16-bit label map of each image, into ``label_maps/``.
+    """
+
+    def __init__(self, folder: Path, images: Sequence[ImageFile], *, overlays: bool, label_maps: bool) -> None:
+        self.folder = folder
+        self.images = 0
+        self.proposals = 0
+        self.failures = 0
+        stems = {image.image_id: stem for image, stem in zip(images, output_stems(images), strict=True)}
+        self._overlays = {key: folder / OVERLAYS / f"{stem}.jpg" for key, stem in stems.items()} if overlays else {}
+        self._label_maps = (
+            {key: folder / LABEL_MAPS / f"{stem}.png" for key, stem in stems.items()} if label_maps else {}
+        )
+
+    def paths(self) -> list[Path]:
+        """Every file that may be written."""
+        return [*(self.folder / name for name in NAMES), *self._overlays.values(), *self._label_maps.values()]
+
+    def __enter__(self) -> ResultsFolder:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._files = {name: self._temporary(name).open("w", encoding="utf-8") for name in NAMES}
+        self._proposals, self._images, self._errors = self._files.values()
+        self._proposals.write("[")
+        self._images.write('{"images": [')
+        return self
+
+    def add(self, image: ImageFile, pixels: UInt8[np.ndarray, "h w 3"], proposals: Proposals) -> None:
+        """Write the proposals of an image, best first."""
+        results = to_coco_results(proposals, image.image_id)
+        entry = {
+            "id": image.image_id,
+            "file_name": image.file_name,
+            "width": proposals.width,
+            "height": proposals.height,
+        }
+        _write_items(self._proposals, results, first=self.proposals == 0)
+        _write_items(self._images, [entry], first=self.images == 0)
+        self.images += 1
+        self.proposals += len(results)
+        if image.image_id in self._overlays:
+            picture = Image.fromarray(draw_proposals(pixels, proposals))
+            picture.thumbnail((JPEG_LONGEST_SIDE, JPEG_LONGEST_SIDE))  # does nothing to a smaller one
+            _save(picture, self._overlays[image.image_id], quality=90, subsampling=0)
+        if image.image_id in self._label_maps:
+            _save(Image.fromarray(to_label_map(proposals)), self._label_maps[image.image_id])
+
+    def add_failure(self, image: ImageFile, reason: str) -> None:
+        """Write why there is nothing of an image."""
+        entry = {"image_id": image.image_id, "file_name": image.file_name, "reason": reason}
+        self._errors.write(json.dumps(entry) + "\n")
+        self.failures += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._proposals.write("\n]\n")
+        self._images.write(_IMAGES_FOOT)
+        for name, file in self._files.items():
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+            self._temporary(name).replace(self.folder / name)
+
+    def _temporary(self, name: str) -> Path:
+        return self.folder / f".{name}.{os.getpid()}.tmp"
+
+
+def _save(picture: Image.Image, path: Path, **options: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, **options)
+
+
+def _write_items(file: TextIO, items: Sequence[dict[str, Any]], *, first: bool) -> None:
+    """Items of a JSON array, each on a line; in one go, so that an interruption leaves all of them or none."""
+    lines = ",\n".join(json.dumps(item, separators=(",", ":"), allow_nan=False) for item in items)
+    if lines:
+        file.write(("\n" if first else ",\n") + lines)

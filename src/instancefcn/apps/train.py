@@ -1,0 +1,75 @@
+"""``instancefcn train``: a network from labelled images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from instancefcn.apps.options import RecipeName, SourceSpecs
+
+
+def train(
+    data: SourceSpecs,
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder to write to; made where there is none.")],
+    recipe: RecipeName = "lite",
+    val: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SPEC", help="Labelled images to choose the best checkpoint by. May be given again."),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Train this long, instead of the recipe's steps; the schedule fits it."),
+    ] = None,
+    iterations: Annotated[
+        int | None, typer.Option(min=1, help="Train this many steps.", show_default="the recipe's")
+    ] = None,
+    init: Annotated[
+        str, typer.Option(help="Weights to start from: imagenet, random, or a checkpoint to go on from.")
+    ] = "imagenet",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out as if it had not stopped.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")] = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that load images; 0 to load between the steps.")] = 1,
+) -> None:
+    """Train on labelled images; a hundred will do.
+
+    [bold]instancefcn train[/] --data coco:train.json,img --val coco:val.json,img [bold]--out[/] runs/a --minutes 20
+    [dim]Twenty minutes on this machine, from ImageNet weights; the schedule fits the time.[/]
+
+    [bold]instancefcn train[/] --data labels:nuclei --data labelme:mine [bold]--out[/] runs/b --init a.safetensors
+    [dim]Two formats at once, from a checkpoint of your own.[/]
+
+    [bold]instancefcn train[/] --data coco:train.json,img [bold]--out[/] runs/a --resume
+    [dim]On with a run that was stopped.[/]
+
+    [bold]torchrun --nproc-per-node 2 -m instancefcn train[/] --recipe paper --data sbd:SBD,train [bold]--out[/] runs/c
+    [dim]The paper's network on two GPUs.[/]
+
+    [bold]best.safetensors[/]  for [bold]instancefcn propose --checkpoint[/]; also last.safetensors
+    [bold]metrics.jsonl[/]     losses and validation, a line each; also as tensorboard events
+
+    Look at your labels first: [bold]instancefcn validate[/].
+    """
+    if minutes is not None and iterations is not None:
+        raise typer.BadParameter("give --minutes or --iterations, not both")
+
+    from instancefcn.data import open_source
+    from instancefcn.training.loop import train as train_network
+    from instancefcn.training.recipe import load_recipe
+
+    best = train_network(
+        load_recipe(recipe),
+        [open_source(spec) for spec in data],
+        out,
+        validation=[open_source(spec) for spec in val or ()],
+        iterations=iterations,
+        minutes=minutes,
+        init=init,
+        resume=resume,
+        device=device,
+        workers=workers,
+    )
+    typer.echo(f"checkpoint: {best}")

@@ -1,0 +1,36 @@
+"""What validation found, as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from instancefcn.data import Report
+
+BAR_LENGTH = 40  # characters
+MOST_CATEGORIES = 20  # that are listed
+
+
+def describe(report: Report) -> list[str]:
+    """Lines that say what is in a source."""
+    partial = ", partially labelled" if report.partial else ""
+    lines = [
+        f"{report.name}{partial}",
+        f"  {report.images} images, {report.empty_images} of them without instances",
+        f"  {report.instances} instances, {report.crowds} of them crowds, {report.ignored} marked as not to be judged",
+        "  by category:",
+        *bars(dict(sorted(report.instances_per_category.items(), key=lambda item: -item[1])[:MOST_CATEGORIES])),
+    ]
+    if len(report.instances_per_category) > MOST_CATEGORIES:
+        lines.append(f"    and {len(report.instances_per_category) - MOST_CATEGORIES} more categories")
+    return [*lines, "  by size (square root of the area, in pixels):", *bars(report.size_histogram)]
+
+
+def bars(counts: Mapping[str, int]) -> list[str]:
+    """A line for each count, with a bar in proportion."""
+    label_width = max((len(label) for label in counts), default=0)
+    count_width = max((len(str(count)) for count in counts.values()), default=0)
+    longest = max([1, *counts.values()])
+    return [
+        f"    {label:>{label_width}} {count:>{count_width}} {'#' * round(BAR_LENGTH * count / longest)}".rstrip()
+        for label, count in counts.items()
+    ]

@@ -1,0 +1,59 @@
+"""The command line, run in this process, with a proposer that needs no network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from instancefcn.apps.cli import app
+from instancefcn.geometry.rle import encode, tight_boxes
+from instancefcn.inference.proposer import Proposer
+from instancefcn.structures import Proposals
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def command() -> Command:
+    """Run ``instancefcn`` with arguments of any type; only exits are expected to end it."""
+
+    def run(*arguments: Any) -> Result:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return run
+
+
+class FakeProposer:
+    """Proposes the whole image, its upper half and its upper left quarter, as far as they have pixels."""
+
+    def __call__(self, image: np.ndarray, *, max_proposals: int, min_score: float) -> Proposals:
+        assert image.dtype == np.uint8
+        height, width, _ = image.shape
+        masks, scores = [], []
+        for rows, columns, score in ((height, width, 0.9), (height // 2, width, 0.6), (height // 2, width // 2, 0.3)):
+            if score >= min_score and rows * columns and len(masks) < max_proposals:
+                mask = np.zeros((height, width), dtype=bool)
+                mask[:rows, :columns] = True
+                masks.append(encode(mask))
+                scores.append(score)
+        return Proposals(masks, tight_boxes(masks), np.array(scores), height, width)
+
+
+@pytest.fixture
+def asked_for(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Put a fake in the proposer's place; what it was asked for is filled in."""
+    asked: dict[str, Any] = {}
+
+    def from_checkpoint(path: Any = None, **options: Any) -> FakeProposer:
+        asked.update(path=path, **options)
+        return FakeProposer()
+
+    monkeypatch.setattr(Proposer, "from_checkpoint", from_checkpoint)
+    return asked

@@ -1,0 +1,184 @@
+"""``validate``, ``convert``, ``evaluate`` and ``train``, and what all commands share."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from instancefcn.apps.options import SPEC_HELP
+from instancefcn.data.source import SPECS
+
+
+@pytest.fixture
+def label_maps(tmp_path: Path) -> Path:
+    """Two images: one with two instances, one with none."""
+    folder = tmp_path / "labels"
+    for index, name in enumerate(("a.png", "b.png")):
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        (folder / "masks").mkdir(exist_ok=True)
+        Image.new("RGB", (64, 48), "white").save(folder / "images" / name)
+        labels = np.zeros((48, 64), dtype=np.uint8)
+        if index == 0:
+            labels[4:44, 4:24], labels[20:30, 40:60] = 1, 2
+        Image.fromarray(labels).save(folder / "masks" / name)
+    return folder
+
+
+def convert(command: Callable[..., Any], label_maps: Path) -> dict[str, Any]:
+    out = label_maps.parent / "deep" / "coco.json"
+    done = command("convert", "--data", f"labels:{label_maps}", "--to", "coco", "--out", out)
+    assert done.exit_code == 0, done.output
+    assert "2 images, 2 annotations" in done.stdout
+    return json.loads(out.read_text())
+
+
+def test_convert(label_maps: Path, command: Callable[..., Any]) -> None:
+    coco = convert(command, label_maps)
+    assert [(image["file_name"], image["width"], image["height"]) for image in coco["images"]] == [
+        ("a.png", 64, 48),
+        ("b.png", 64, 48),
+    ]
+    assert sorted(annotation["bbox"] for annotation in coco["annotations"]) == [[4, 4, 20, 40], [40, 20, 20, 10]]
+
+
+@pytest.mark.parametrize("iou", ["segm", "bbox"])
+def test_evaluate_what_was_converted(iou: str, label_maps: Path, tmp_path: Path, command: Callable[..., Any]) -> None:
+    coco = convert(command, label_maps)
+    proposals = tmp_path / "proposals.json"
+    perfect = {key: coco["annotations"][0][key] for key in ("image_id", "category_id", "segmentation", "bbox")}
+    proposals.write_text(json.dumps([perfect | {"score": 0.5}]))
+    arguments = [proposals, "--annotations", tmp_path / "deep/coco.json", "--out", tmp_path / "out", "--iou", iou]
+    done = command("evaluate", *arguments)
+    assert done.exit_code == 0, done.output
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert metrics[iou]["coco"]["AR@100"] == pytest.approx(50)  # one of two
+    assert re.search(r"AR@10 .*AR@100 .*AR@1000", done.stdout)
+    assert re.search(r"coco\W+50\.0\W+50\.0\W+50\.0", done.stdout)
+    assert str(tmp_path / "out/report.html") in done.stdout
+
+
+def test_validate_sound_data(label_maps: Path, command: Callable[..., Any]) -> None:
+    done = command("validate", "--data", f"labels:{label_maps}")
+    assert done.exit_code == 0, done.output
+    assert "2 images, 1 of them without instances" in done.stdout
+    assert "2 instances, 0 of them crowds" in done.stdout
+    assert re.search(r" 8-16 1 #{40}\n", done.stdout)  # 20 x 10
+    assert re.search(r" 16-32 1 #{40}\n", done.stdout)  # 20 x 40
+    assert re.search(r" 32-64 0\n", done.stdout)
+
+
+def test_validate_lists_every_problem_of_every_source(
+    label_maps: Path, tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    coco = convert(command, label_maps)
+    coco["annotations"][0]["segmentation"] = [[1, 1, 2, 2]]
+    coco["images"][1]["file_name"] = "gone.png"
+    broken = tmp_path / "broken.json"
+    broken.write_text(json.dumps(coco))
+    done = command("validate", "--data", f"labels:{label_maps}", "--data", f"coco:{broken},{label_maps / 'images'}")
+    assert done.exit_code == 1
+    assert "annotation 1: " in done.stdout
+    assert "gone.png" in done.stdout
+    assert done.stdout.count("images, ") == 2
+    assert "2 problems" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["validate", "--data", "zip:x"],
+        ["validate", "--data", "labels:/nowhere"],
+        ["convert", "--data", "labels:/nowhere", "--out", "x.json"],
+        ["train", "--data", "labels:/nowhere", "--out", "runs/x"],
+        ["train", "--data", "labels:/nowhere", "--out", "runs/x", "--recipe", "heavy"],
+    ],
+)
+def test_an_error_is_one_line_on_stderr(
+    arguments: list[str], tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = command(*arguments)
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_traceback_is_to_be_had(command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INSTANCEFCN_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="zip:x"):
+        command("validate", "--data", "zip:x")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["frobnicate"],
+        ["validate"],
+        ["convert", "--data", "labels:x"],
+        ["convert", "--data", "labels:x", "--out", "x.json", "--to", "voc"],
+        ["evaluate", "missing.json", "--annotations", "missing.json", "--out", "x"],
+        ["train", "--out", "x"],
+        ["train", "--data", "labels:x", "--out", "x", "--minutes", "1", "--iterations", "1"],
+        ["train", "--data", "labels:x", "--out", "x", "--minutes", "0"],
+    ],
+)
+def test_wrong_usage(arguments: list[str], command: Callable[..., Any]) -> None:
+    done = command(*arguments)
+    assert done.exit_code == 2
+    assert "Usage:" in done.stderr
+
+
+def test_train_hands_everything_on(
+    label_maps: Path, tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from instancefcn.training import loop
+
+    seen: dict[str, Any] = {}
+
+    def train(recipe: Any, sources: Any, out: Path, **options: Any) -> Path:
+        seen.update(options, sources=sources, out=out)
+        return out / "best.safetensors"
+
+    monkeypatch.setattr(loop, "train", train)
+    spec = f"labels:{label_maps}"
+    options = ["--iterations", 7, "--init", "random", "--resume", "--device", "cpu", "--workers", 0]
+    done = command("train", "--data", spec, "--data", spec, "--val", spec, "--out", tmp_path / "run", *options)
+    assert done.exit_code == 0, done.output
+    assert str(tmp_path / "run" / "best.safetensors") in done.stdout
+    assert [source.name for source in seen.pop("sources")] == [spec, spec]
+    assert [source.name for source in seen.pop("validation")] == [spec]
+    assert seen == {
+        "out": tmp_path / "run",
+        "iterations": 7,
+        "minutes": None,
+        "init": "random",
+        "resume": True,
+        "device": "cpu",
+        "workers": 0,
+    }
+
+
+@pytest.mark.parametrize("name", ["propose", "train", "evaluate", "validate", "convert"])
+def test_help_teaches_by_example(name: str, command: Callable[..., Any]) -> None:
+    done = command(name, "--help")
+    assert done.exit_code == 0
+    assert f"\n instancefcn {name} " in done.stdout
+    assert "[bold]" not in done.stdout
+
+
+def test_help_names_every_format() -> None:
+    plain = re.sub(r"\[.*?\]", "", SPEC_HELP)
+    assert all(f"\n{spec}" in plain for spec in SPECS.values())
+
+
+def test_version(command: Callable[..., Any]) -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*\n", command("--version").stdout)

@@ -1,0 +1,391 @@
+"""``instancefcn propose``: what it writes, what it reads, and what it does with files that are no images."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+from instancefcn.geometry.rle import decode, from_json
+
+pytestmark = pytest.mark.usefixtures("asked_for")
+
+
+def photograph(path: Path, width: int = 40, height: int = 30, **options: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def errors(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "errors.jsonl").read_text().splitlines()]
+
+
+def names(out: Path) -> list[str]:
+    return [image["file_name"] for image in read(out / "images.json")["images"]]
+
+
+def test_results_of_a_folder(tmp_path: Path, command: Callable[..., Any]) -> None:
+    for name, width in (("10.jpg", 50), ("2.PNG", 60), ("sub/1.webp", 70)):
+        photograph(tmp_path / "in" / name, width)
+    (tmp_path / "in" / "notes.txt").write_text("no image, and not taken for one")
+    photograph(tmp_path / "in" / ".thumbnails" / "2.png")
+    out = tmp_path / "out"
+    done = command("propose", tmp_path / "in", "--out", out)
+
+    assert done.exit_code == 0, done.output
+    assert str(out / "proposals.json") in done.stdout
+    images = read(out / "images.json")["images"]
+    assert images == [
+        {"id": 1, "file_name": "2.PNG", "width": 60, "height": 30},
+        {"id": 2, "file_name": "10.jpg", "width": 50, "height": 30},
+        {"id": 3, "file_name": "sub/1.webp", "width": 70, "height": 30},
+    ]
+    results = read(out / "proposals.json")
+    assert [(result["image_id"], result["score"]) for result in results] == [
+        (image_id, score) for image_id in (1, 2, 3) for score in (0.9, 0.6, 0.3)
+    ]
+    assert results[5]["bbox"] == [0, 0, 25, 15]
+    assert results[5]["segmentation"]["size"] == [30, 50]
+    np.testing.assert_array_equal(
+        decode(from_json(results[5]["segmentation"])), np.pad(np.ones((15, 25)), ((0, 15), (0, 25)))
+    )
+    assert errors(out) == []
+    assert sorted(path.name for path in out.iterdir()) == ["errors.jsonl", "images.json", "proposals.json"]
+
+
+def test_pycocotools_loads_both_files(tmp_path: Path, command: Callable[..., Any]) -> None:
+    photograph(tmp_path / "a.png")
+    assert command("propose", tmp_path / "a.png", "--out", tmp_path / "out").exit_code == 0
+    results = COCO(str(tmp_path / "out/images.json")).loadRes(str(tmp_path / "out/proposals.json"))
+    assert len(results.anns) == 3
+
+
+def test_options_reach_the_proposer(tmp_path: Path, command: Callable[..., Any], asked_for: dict[str, Any]) -> None:
+    image, checkpoint, out = photograph(tmp_path / "a.png"), tmp_path / "mine.safetensors", tmp_path / "out"
+    checkpoint.touch()
+    options = ["--checkpoint", checkpoint, "--device", "cpu", "--precision", "bf16", "--max-proposals", 2]
+    assert command("propose", image, "--out", out, *options).exit_code == 0
+    assert asked_for == {"path": checkpoint, "device": "cpu", "precision": "bf16"}
+    assert [result["score"] for result in read(out / "proposals.json")] == [0.9, 0.6]
+    assert command("propose", image, "--out", out, "--min-score", 0.7).exit_code == 0
+    assert [result["score"] for result in read(out / "proposals.json")] == [0.9]
+    assert asked_for["path"] is None
+
+
+def test_an_image_without_proposals_is_in_images_json(tmp_path: Path, command: Callable[..., Any]) -> None:
+    done = command("propose", photograph(tmp_path / "a.png"), "--out", tmp_path / "out", "--min-score", 1)
+    assert done.exit_code == 0
+    assert read(tmp_path / "out/proposals.json") == []
+    assert names(tmp_path / "out") == ["a.png"]
+
+
+def test_globs_files_and_folders_together(
+    tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("x/9.png", "x/10.png", "y/deep/1.png", "z[1].png"):
+        photograph(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    done = command("propose", "z[1].png", "x/*.png", "y", "./x/../x/9.png", "**/1.png", "--out", "out")
+    assert done.exit_code == 0, done.output
+    assert names(tmp_path / "out") == ["z[1].png", "x/9.png", "x/10.png", "y/deep/1.png"]
+
+
+def test_overlays_and_label_maps(tmp_path: Path, command: Callable[..., Any]) -> None:
+    image, out = photograph(tmp_path / "in/scan v1.2.png"), tmp_path / "out"
+    done = command("propose", image, "--out", out, "--overlays", "--label-maps")
+    assert done.exit_code == 0
+    assert str(out / "overlays") in done.stdout
+    with Image.open(out / "overlays/scan v1.2.jpg") as overlay:
+        assert (overlay.size, overlay.mode) == ((40, 30), "RGB")
+    with Image.open(out / "label_maps/scan v1.2.png") as label_map:
+        assert label_map.mode == "I;16"
+        labels = np.asarray(label_map)
+    np.testing.assert_array_equal(labels, np.ones((30, 40)))  # the best covers everything
+
+
+def test_images_of_one_stem_have_files_of_their_own(tmp_path: Path, command: Callable[..., Any]) -> None:
+    inputs = ["cat.jpg", "cat.png", "cat.png.bmp", "dog.png", "sub/cat.png"]
+    for width, name in enumerate(inputs, start=40):
+        photograph(tmp_path / "in" / name, width)
+    out = tmp_path / "out"
+    assert command("propose", tmp_path / "in", "--out", out, "--overlays", "--label-maps").exit_code == 0
+    files = ["cat.jpg", "cat.png", "cat.png.bmp", "dog", "sub/cat"]
+    for folder, suffix in (("overlays", ".jpg"), ("label_maps", ".png")):
+        written = {path.relative_to(out / folder).as_posix() for path in (out / folder).rglob("*.*")}
+        assert written == {f"{file}{suffix}" for file in files}
+        for width, file in enumerate(files, start=40):
+            with Image.open(out / folder / f"{file}{suffix}") as picture:
+                assert picture.width == width
+
+
+def test_a_second_run_does_not_propose_on_the_first_ones_pictures(tmp_path: Path, command: Callable[..., Any]) -> None:
+    photograph(tmp_path / "a.png")
+    for _ in range(2):
+        assert command("propose", tmp_path, "--out", tmp_path, "--overlays", "--label-maps").exit_code == 0
+        assert names(tmp_path) == ["a.png"]
+
+
+# Files that are not as they should be. What is no image is reported, what is an unusual one is proposed.
+
+
+def encoded(image: Image.Image, image_format: str, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, image_format, **options)
+    return stream.getvalue()
+
+
+def noise(*shape: int, dtype: type = np.uint8) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype=dtype)
+
+
+def bomb() -> bytes:
+    """A PNG whose header claims 60,000 x 60,000 pixels."""
+    whole = bytearray(encoded(Image.new("L", (1, 1)), "PNG"))
+    whole[16:24] = (60_000).to_bytes(4, "big") * 2
+    return bytes(whole)
+
+
+JPEG = encoded(Image.fromarray(noise(64, 64, 3)), "JPEG")
+BAD = {
+    "text.jpg": b"this is no image",
+    "truncated.jpg": JPEG[: len(JPEG) // 2],
+    "truncated.png": encoded(Image.fromarray(noise(64, 64, 3)), "PNG")[:3000],
+    "empty.png": b"",
+    "bomb.png": bomb(),
+}
+UNUSUAL = {
+    "one_pixel.png": encoded(Image.fromarray(noise(1, 1, 3)), "PNG"),
+    "deep.png": encoded(Image.fromarray(noise(20, 30, dtype=np.uint16)), "PNG"),
+    "grey.jpg": encoded(Image.fromarray(noise(20, 30)), "JPEG"),
+    "grey_alpha.png": encoded(Image.fromarray(noise(20, 30, 2), "LA"), "PNG"),
+    "cmyk.jpg": encoded(Image.fromarray(noise(20, 30, 4), "CMYK"), "JPEG"),
+    "alpha.png": encoded(Image.fromarray(noise(20, 30, 4)), "PNG"),
+    "palette.png": encoded(Image.fromarray(noise(20, 30, 3)).quantize(16), "PNG"),
+    "bilevel.png": encoded(Image.fromarray(noise(20, 30)).convert("1"), "PNG"),
+    "animated.gif": encoded(
+        Image.fromarray(noise(20, 30)), "GIF", save_all=True, append_images=[Image.fromarray(255 - noise(20, 30))]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_image_is_reported_and_the_rest_goes_on(
+    name: str, tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).write_bytes(BAD[name])
+    photograph(tmp_path / "in" / "a.png")
+    photograph(tmp_path / "in" / "z.png")
+    out = tmp_path / "out"
+    done = command("propose", tmp_path / "in", "--out", out, "--overlays")
+    assert done.exit_code == 1
+    assert [image["id"] for image in read(out / "images.json")["images"]] == [1, 3]
+    assert names(out) == ["a.png", "z.png"]
+    assert {result["image_id"] for result in read(out / "proposals.json")} == {1, 3}
+    (error,) = errors(out)
+    assert error["image_id"] == 2
+    assert error["file_name"] == name
+    assert error["reason"]
+    assert "\n" not in error["reason"]
+    assert f"{name}: {error['reason']}" in done.stderr
+    assert "1 of 3 images failed" in done.stderr
+    assert not (out / "overlays" / name).with_suffix(".jpg").exists()
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_unusual_images_are_proposed(name: str, tmp_path: Path, command: Callable[..., Any]) -> None:
+    (tmp_path / name).write_bytes(UNUSUAL[name])
+    done = command("propose", tmp_path / name, "--out", tmp_path / "out", "--overlays", "--label-maps")
+    assert done.exit_code == 0, done.output
+    with Image.open(tmp_path / name) as image:
+        width, height = image.size
+    assert read(tmp_path / "out/images.json")["images"] == [
+        {"id": 1, "file_name": name, "width": width, "height": height}
+    ]
+    assert len(read(tmp_path / "out/proposals.json")) == (1 if name == "one_pixel.png" else 3)
+
+
+def test_a_folder_of_failures_only(tmp_path: Path, command: Callable[..., Any]) -> None:
+    (tmp_path / "a.jpg").write_bytes(BAD["text.jpg"])
+    assert command("propose", tmp_path, "--out", tmp_path / "out").exit_code == 1
+    assert read(tmp_path / "out/proposals.json") == []
+    assert names(tmp_path / "out") == []
+    assert len(errors(tmp_path / "out")) == 1
+
+
+def test_a_sideways_photograph_is_proposed_upright(tmp_path: Path, command: Callable[..., Any]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photograph(tmp_path / "a.jpg", width=40, height=30, exif=exif)
+    assert command("propose", tmp_path / "a.jpg", "--out", tmp_path / "out").exit_code == 0
+    (image,) = read(tmp_path / "out/images.json")["images"]
+    assert (image["width"], image["height"]) == (30, 40)
+
+
+def test_an_interruption_keeps_what_was_done(
+    tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("1.png", "2.png", "3.png"):
+        photograph(tmp_path / "in" / name)
+    from instancefcn.data import images
+
+    def interrupted_at_third(path: Path, size: Any = None) -> Any:
+        if path.name == "3.png":
+            raise KeyboardInterrupt
+        return read_image(path, size)
+
+    read_image = images.read_image
+    monkeypatch.setattr(images, "read_image", interrupted_at_third)
+    done = command("propose", tmp_path / "in", "--out", tmp_path / "out")
+    assert done.exit_code == 130
+    assert names(tmp_path / "out") == ["1.png", "2.png"]
+    assert len(read(tmp_path / "out/proposals.json")) == 6
+    assert "interrupted after 2 of 3 images" in done.stderr
+
+
+# With annotations.
+
+
+def annotations(path: Path, *images: dict[str, Any]) -> Path:
+    path.write_text(json.dumps({"images": list(images), "annotations": [], "categories": []}))
+    return path
+
+
+def entry(image_id: int, name: str, width: int = 40, height: int = 30) -> dict[str, Any]:
+    return {"id": image_id, "file_name": name, "width": width, "height": height}
+
+
+def test_images_and_ids_of_annotations(tmp_path: Path, command: Callable[..., Any]) -> None:
+    for name in ("a.jpg", "sub/b.jpg", "unlisted.jpg"):
+        photograph(tmp_path / "in" / name)
+    listed = [entry(139, "sub/b.jpg"), entry(7, "a.jpg")]
+    out = tmp_path / "out"
+    coco = annotations(tmp_path / "coco.json", *listed)
+    done = command("propose", tmp_path / "in", "--annotations", coco, "--out", out, "--overlays")
+    assert done.exit_code == 0, done.output
+    assert read(out / "images.json")["images"] == listed
+    assert [result["image_id"] for result in read(out / "proposals.json")] == [139] * 3 + [7] * 3
+    assert (out / "overlays/sub/b.jpg").exists()
+
+
+def test_a_missing_image_and_one_of_another_size_are_reported(tmp_path: Path, command: Callable[..., Any]) -> None:
+    photograph(tmp_path / "in/a.jpg")
+    photograph(tmp_path / "in/b.jpg")
+    coco = annotations(tmp_path / "coco.json", entry(1, "gone.jpg"), entry(2, "a.jpg", width=41), entry(3, "./b.jpg"))
+    out = tmp_path / "out"
+    assert command("propose", tmp_path / "in", "--annotations", coco, "--out", out).exit_code == 1
+    assert [(error["image_id"], error["file_name"]) for error in errors(out)] == [(1, "gone.jpg"), (2, "a.jpg")]
+    assert "no such file" in errors(out)[0]["reason"]
+    assert "41" in errors(out)[1]["reason"]
+    assert read(out / "images.json")["images"] == [entry(3, "b.jpg")]
+
+
+def test_annotations_of_the_stored_frame_are_kept_to(tmp_path: Path, command: Callable[..., Any]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photograph(tmp_path / "in/a.jpg", width=40, height=30, exif=exif)
+    coco = annotations(tmp_path / "coco.json", entry(1, "a.jpg", width=40, height=30))
+    assert command("propose", tmp_path / "in", "--annotations", coco, "--out", tmp_path / "out").exit_code == 0
+    assert read(tmp_path / "out/proposals.json")[0]["segmentation"]["size"] == [30, 40]
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/hostname", "sub/../../secret.png", "..", ".", ""])
+def test_names_that_lead_out_of_the_folder_are_refused(name: str, tmp_path: Path, command: Callable[..., Any]) -> None:
+    photograph(tmp_path / "secret.png")
+    (tmp_path / "in").mkdir()
+    coco = annotations(tmp_path / "coco.json", entry(1, name))
+    done = command("propose", tmp_path / "in", "--annotations", coco, "--out", tmp_path / "out", "--overlays")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("error: ")
+    assert "leads out of" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "not COCO annotations"),
+        ('{"images": {}}', "not COCO annotations"),
+        ('{"images": [3]}', "image 0: needs id"),
+        ('{"images": [{"id": "1", "file_name": "a.png", "height": 3, "width": 4}]}', "image 0: needs id"),
+        (json.dumps({"images": [entry(1, "a.png"), entry(1, "b.png")]}), "id 1 is used by 2 images"),
+        (json.dumps({"images": [entry(1, "a.png"), entry(2, "a.png")]}), "file_name 'a.png' is used by 2 images"),
+    ],
+)
+def test_annotations_that_cannot_be_used(
+    content: str, complaint: str, tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    coco = tmp_path / "coco.json"
+    coco.write_text(content)
+    done = command("propose", tmp_path, "--annotations", coco, "--out", tmp_path / "out")
+    assert done.exit_code == 1
+    assert complaint in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+# Wrong usage.
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["a.png"],
+        ["--out", "out"],
+        ["missing.png", "--out", "out"],
+        ["*.tif", "--out", "out"],
+        ["empty", "--out", "out"],
+        ["a.png", "--out", "a.png"],
+        ["a.png", "--out", "out", "--max-proposals", "0"],
+        ["a.png", "--out", "out", "--min-score", "1.5"],
+        ["a.png", "--out", "out", "--device", "abacus"],
+        ["a.png", "--out", "out", "--precision", "fp64"],
+        ["a.png", "--out", "out", "--checkpoint", "missing.safetensors"],
+        ["a.png", "--out", "out", "--annotations", "missing.json"],
+        ["a.png", "--out", "out", "--annotations", "coco.json"],
+        [".", "empty", "--out", "out", "--annotations", "coco.json"],
+    ],
+)
+def test_wrong_usage(
+    arguments: list[str], tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photograph(tmp_path / "a.png")
+    (tmp_path / "empty").mkdir()
+    annotations(tmp_path / "coco.json")
+    monkeypatch.chdir(tmp_path)
+    done = command("propose", *arguments)
+    assert done.exit_code == 2
+    assert "Usage:" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_input_is_written_over(tmp_path: Path, command: Callable[..., Any]) -> None:
+    image = photograph(tmp_path / "overlays" / "a.jpg")
+    images_json = annotations(tmp_path / "images.json", entry(1, "a.jpg"))
+    (tmp_path / "label_maps").mkdir()
+    os.link(image, tmp_path / "label_maps" / "a.png")  # another name for the same file
+    before = image.read_bytes(), images_json.read_bytes()
+    for arguments in (
+        [image, "--overlays"],
+        [image, "--label-maps"],
+        [image.parent, "--annotations", images_json],
+    ):
+        done = command("propose", *arguments, "--out", tmp_path)
+        assert done.exit_code == 2
+        assert "would write over an input" in done.stderr
+    assert (image.read_bytes(), images_json.read_bytes()) == before

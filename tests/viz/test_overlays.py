@@ -1,0 +1,107 @@
+"""Overlays: every object shown is to be seen, and the rest of the photograph is left as it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from instancefcn.geometry.rle import encode, tight_boxes
+from instancefcn.structures import Proposals
+from instancefcn.viz.overlays import PALETTE, choose_distinct, draw_proposals
+
+
+def proposals_of(*masks: np.ndarray) -> Proposals:
+    rles = [encode(mask) for mask in masks]
+    scores = np.linspace(1, 0, len(masks), endpoint=False)
+    height, width = masks[0].shape
+    return Proposals(rles, tight_boxes(rles), scores, height, width)
+
+
+def rectangle(top: int, left: int, bottom: int, right: int) -> np.ndarray:
+    mask = np.zeros((120, 160), dtype=bool)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+@pytest.fixture
+def photograph() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+
+
+def tint(pixel: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    return np.rint(0.5 * pixel + 0.5 * colour)
+
+
+def test_without_proposals_the_photograph_is_as_it_was(photograph: np.ndarray) -> None:
+    empty = Proposals([], np.zeros((0, 4)), np.zeros(0), 120, 160)
+    drawn = draw_proposals(photograph, empty)
+    np.testing.assert_array_equal(drawn, photograph)
+    assert drawn is not photograph
+
+
+def test_the_photograph_itself_is_not_drawn_on(photograph: np.ndarray) -> None:
+    before = photograph.copy()
+    draw_proposals(photograph, proposals_of(rectangle(10, 10, 60, 60)))
+    np.testing.assert_array_equal(photograph, before)
+
+
+def test_inside_is_tinted_border_is_lined_outside_is_left(photograph: np.ndarray) -> None:
+    drawn = draw_proposals(photograph, proposals_of(rectangle(20, 30, 80, 110)))
+    np.testing.assert_array_equal(drawn[50, 70], tint(photograph[50, 70], PALETTE[0]))
+    np.testing.assert_allclose(drawn[50, 30], PALETTE[0], atol=60)  # on the line: its colour, nearly
+    outside = ~rectangle(10, 20, 90, 120)
+    np.testing.assert_array_equal(drawn[outside], photograph[outside])
+
+
+def test_a_large_mask_hides_no_small_one_whichever_is_better(photograph: np.ndarray) -> None:
+    large, small = rectangle(5, 5, 115, 155), rectangle(50, 60, 80, 100)
+    for masks, colour in (((large, small), PALETTE[1]), ((small, large), PALETTE[0])):
+        drawn = draw_proposals(photograph, proposals_of(*masks))
+        np.testing.assert_array_equal(drawn[65, 80], tint(photograph[65, 80], colour))  # not mixed with the large one's
+
+
+def test_masks_at_the_border_and_of_one_pixel_are_drawn(photograph: np.ndarray) -> None:
+    drawn = draw_proposals(photograph, proposals_of(rectangle(0, 0, 120, 160), rectangle(119, 159, 120, 160)))
+    np.testing.assert_array_equal(drawn[60, 80], tint(photograph[60, 80], PALETTE[0]))
+    assert (drawn[119, 159] != photograph[119, 159]).any()
+
+
+def test_at_most_top_are_drawn(photograph: np.ndarray) -> None:
+    masks = [rectangle(10, 20 * i, 30, 20 * i + 12) for i in range(6)]
+    drawn = draw_proposals(photograph, proposals_of(*masks), top=4)
+    for i, mask in enumerate(masks):
+        assert (drawn[20, 20 * i + 6] != photograph[20, 20 * i + 6]).any() == (i < 4), mask
+
+
+def test_of_near_duplicates_the_best_is_chosen() -> None:
+    first, almost, other = rectangle(0, 0, 50, 50), rectangle(0, 2, 50, 52), rectangle(0, 80, 50, 130)
+    assert choose_distinct(proposals_of(first, almost, other), top=10) == [0, 2]
+    assert choose_distinct(proposals_of(first, almost, other), top=10, max_iou=0.95) == [0, 1, 2]
+    assert choose_distinct(proposals_of(first, almost, other), top=1) == [0]
+    assert choose_distinct(proposals_of(first), top=0) == []
+
+
+def test_chosen_ones_differ_pairwise() -> None:
+    rng = np.random.default_rng(1)
+    masks = []
+    for _ in range(40):
+        top, left = rng.integers(0, 60, 2)
+        masks.append(rectangle(top, left, top + rng.integers(20, 60), left + rng.integers(20, 90)))
+    chosen = choose_distinct(proposals_of(*masks), top=40, max_iou=0.3)
+
+    def iou(a: np.ndarray, b: np.ndarray) -> float:
+        return (a & b).sum() / (a | b).sum()
+
+    assert all(iou(masks[i], masks[j]) <= 0.3 for i in chosen for j in chosen if i != j)
+    left_out = set(range(40)) - set(chosen)
+    assert all(any(iou(masks[i], masks[j]) > 0.3 for j in chosen if j < i) for i in left_out)
+
+
+def test_another_images_proposals_are_refused(photograph: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="120 x 160 pixels .* 100 x 160"):
+        draw_proposals(photograph, Proposals([], np.zeros((0, 4)), np.zeros(0), 100, 160))
+
+
+def test_colours_are_told_apart() -> None:
+    distances = np.abs(PALETTE[:, None] - PALETTE[None]).sum(-1) + 1000 * np.eye(len(PALETTE), dtype=int)
+    assert distances.min() > 60
