@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,16 @@ def test_an_error_is_one_line_on_stderr(
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_package_is_named_with_its_extra(
+    label_maps: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "instancefcn.training.loop", raising=False)
+    monkeypatch.setitem(sys.modules, "lightning_fabric", None)  # as if it were not installed
+    done = command("train", "--data", f"labels:{label_maps}", "--out", "runs/x")
+    assert done.exit_code == 1
+    assert done.stderr == "error: lightning_fabric is not installed: pip install 'instancefcn[train]'\n"
 
 
 def test_a_traceback_is_to_be_had(command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -98,7 +98,7 @@ def test_chosen_ones_differ_pairwise() -> None:
 
 
 def test_another_images_proposals_are_refused(photograph: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="120 x 160 pixels .* 100 x 160"):
+    with pytest.raises(ValueError, match=r"120 x 160 pixels .* 100 x 160"):
         draw_proposals(photograph, Proposals([], np.zeros((0, 4)), np.zeros(0), 100, 160))
 
 

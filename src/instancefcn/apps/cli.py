@@ -21,6 +21,9 @@ from instancefcn.apps.validate import validate
 
 TRACEBACK_VARIABLE = "INSTANCEFCN_TRACEBACK"
 
+# Packages that proposing does without, and the extra that brings each.
+EXTRAS = {"hotcoco": "eval", "matplotlib": "eval", "scipy": "eval", "lightning_fabric": "train", "tensorboard": "train"}
+
 
 class Commands(TyperGroup):
     """Commands whose errors for the user are one line on stderr and exit code 1."""
@@ -29,10 +32,16 @@ class Commands(TyperGroup):
         """Run the command that was asked for."""
         try:
             return super().invoke(ctx)
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, ModuleNotFoundError) as error:
+            message = str(error)
+            if isinstance(error, ModuleNotFoundError):
+                package = (error.name or "").partition(".")[0]
+                if package not in EXTRAS:
+                    raise
+                message = f"{package} is not installed: pip install 'instancefcn[{EXTRAS[package]}]'"
             if os.environ.get(TRACEBACK_VARIABLE) or getattr(error, "errno", None) == errno.EPIPE:
                 raise
-            typer.echo(f"error: {error}", err=True)
+            typer.echo(f"error: {message}", err=True)
             raise typer.Exit(1) from error
 
 

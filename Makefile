@@ -1,0 +1,45 @@
+# Everything is installed into .venv, by pip, from the package index alone. One stamp a set of extras: nothing is
+# installed twice until pyproject.toml changes.
+PYTHON := $(firstword $(foreach python,python3.11 python3,\
+	$(shell $(python) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(python))))
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: install demo check test format bench
+.DELETE_ON_ERROR:
+
+install: .venv/installed
+
+# The shipped checkpoint on photographs that scikit-image brings along.
+demo: .venv/installed-demo
+	photographs="$$($(BIN)/python -c 'import skimage.data; print(skimage.data.__path__[0])')" && \
+	$(BIN)/instancefcn propose "$$photographs"/chelsea.png "$$photographs"/astronaut.png "$$photographs"/coffee.png \
+		"$$photographs"/rocket.jpg --out demo --overlays
+
+check: .venv/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/basedpyright
+
+test: .venv/installed-dev
+	$(BIN)/pytest
+
+format: .venv/installed-dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# Speed and memory, side by side with peers, in one run.
+bench: .venv/installed-bench
+	$(BIN)/python benchmarks/speed.py
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "needs Python 3.11 or later, as python3.11 or python3" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml | .venv/bin/python
+	$(PIP) --editable .
+	@touch $@
+
+.venv/installed-%: pyproject.toml | .venv/bin/python
+	$(PIP) --editable '.[$*]'
+	@touch $@
