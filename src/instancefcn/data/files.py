@@ -25,10 +25,10 @@ def path_inside(folder: Path, file_name: str) -> Path:
     Raises:
         ValueError: the name leads out of the folder.
     """
-    path = Path(os.path.normpath(folder / file_name))
-    if not path.is_relative_to(os.path.normpath(folder)):
+    root, path = (Path(os.path.abspath(path)) for path in (folder, folder / file_name))
+    if not path.is_relative_to(root):
         raise ValueError(f"file name {file_name!r} leads out of {folder}")
-    return path
+    return folder / path.relative_to(root)
 
 
 def read_json(path: Path) -> Any:

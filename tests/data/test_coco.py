@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+from data.trees import HEIGHT, WIDTH, box_mask, coco_annotation, square, write_coco, write_image
+from instancefcn.data import SyntheticScenes, open_source, to_coco
+from instancefcn.data.files import path_inside
+from instancefcn.geometry.rle import decode, encode, to_json
+
+
+def image_entry(image_id: Any, file_name: Any, **fields: Any) -> dict[str, Any]:
+    return {"id": image_id, "file_name": file_name, "height": HEIGHT, "width": WIDTH} | fields
+
+
+def test_every_kind_of_segmentation(tmp_path: Path) -> None:
+    mask = box_mask(10, 5, 20, 15)
+    counts = np.diff(np.flatnonzero(np.diff(mask.T.ravel(), prepend=0, append=1)), prepend=0)
+    annotations = [
+        coco_annotation(7),
+        coco_annotation(3, segmentation=to_json(encode(mask)), bbox=[10, 5, 10, 10], iscrowd=1, category_id=2),
+        coco_annotation(5, segmentation={"size": [HEIGHT, WIDTH], "counts": counts.tolist()}, ignore=1, bbox=None),
+    ]
+    spec = write_coco(tmp_path, annotations, categories=[{"id": 1, "name": "thing"}, {"id": 2, "name": "crowd"}])
+    source = open_source(spec)
+    assert (source.name, source.partial, len(source), source.problems) == (spec, False, 1, [])
+    assert source.categories == {1: "thing", 2: "crowd"}
+    sample = source[0]
+    assert (sample.image_id, sample.file_name, sample.partial, sample.void) == (1, "a.png", False, None)
+    with Image.open(tmp_path / "images" / "a.png") as image:
+        np.testing.assert_array_equal(sample.image, np.asarray(image))
+    instances = sample.instances
+    assert instances.ids.tolist() == [7, 3, 5]
+    assert instances.category_ids.tolist() == [1, 2, 1]
+    assert instances.crowd.tolist() == [False, True, False]
+    assert instances.ignore.tolist() == [False, False, True]
+    assert instances.boxes_xyxy.tolist() == [[2, 3, 10, 11], [10, 5, 20, 15], [10, 5, 20, 15]]
+    for rle, expected in zip(instances.rles, [box_mask(2, 3, 10, 11), mask, mask], strict=True):
+        np.testing.assert_array_equal(decode(rle), expected)
+
+
+def test_masks_are_those_of_pycocotools(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(1)
+    polygons = [rng.uniform([0, 0], [WIDTH, HEIGHT], (n, 2)).ravel().tolist() for n in (3, 4, 7, 12)]
+    annotations = [coco_annotation(i, segmentation=[polygon], bbox=None) for i, polygon in enumerate(polygons, start=1)]
+    source = open_source(write_coco(tmp_path, annotations))
+    reference = COCO(str(tmp_path / "coco.json"))
+    for i, rle in zip(source.labels(0).instances.ids, source.labels(0).instances.rles, strict=True):
+        np.testing.assert_array_equal(decode(rle), reference.annToMask(reference.anns[i]))
+    assert len(source.labels(0).instances) == 4
+    assert "index created" in capsys.readouterr().out
+
+
+def test_partial_images_without_size_and_categories(tmp_path: Path) -> None:
+    write_image(tmp_path / "images" / "sub" / "a.png")
+    images = [{"id": 4, "file_name": "sub/a.png"}]
+    spec = "partial+" + write_coco(tmp_path, [coco_annotation(1, 4, category_id=9)], images, categories=[])
+    source = open_source(spec)
+    assert (source.name, source.partial, source[0].partial) == (spec, True, True)
+    assert (source.labels(0).height, source.labels(0).width) == (HEIGHT, WIDTH)
+    assert source.labels(0).path == tmp_path / "images" / "sub" / "a.png"
+    assert len(source.labels(0).instances) == 1
+
+
+def test_image_without_annotations_stays(tmp_path: Path) -> None:
+    source = open_source(write_coco(tmp_path, []))
+    assert len(source) == 1
+    assert len(source[0].instances) == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"segmentation": [[1, 1, 5, 5]]}, "polygon of 2 points"),
+        ({"segmentation": [square(100, 3)]}, "outside the image"),
+        ({"segmentation": [square(2, float("nan"))]}, "NaN"),
+        ({"segmentation": [[1, 1, 5, 5, 9, 9]]}, "zero area"),
+        ({"segmentation": {"size": [HEIGHT, WIDTH], "counts": "zz"}}, "bad RLE"),
+        ({"segmentation": {"size": [1, 2], "counts": [1, 1]}}, "bad RLE"),
+        ({"segmentation": None}, "polygons or an RLE"),
+        ({"bbox": [30, 3, 8, 8]}, "bbox spans x 30..38"),
+        ({"bbox": [2, 3, 0, 8]}, "bbox of zero area"),
+        ({"bbox": [2, 3, float("nan"), 8]}, "bbox holds NaN"),
+        ({"category_id": 9}, "unknown category_id 9"),
+        ({"category_id": "thing"}, "unknown category_id thing"),
+        ({"id": 1}, "duplicate id 1: the first one is kept"),
+    ],
+)
+def test_rejected_annotation(tmp_path: Path, fields: dict[str, Any], reason: str) -> None:
+    """Of three, the one in the middle; the others are kept."""
+    bad = coco_annotation(2, **fields)
+    source = open_source(write_coco(tmp_path, [coco_annotation(1), bad, coco_annotation(3)]))
+    assert source[0].instances.ids.tolist() == [1, 3]
+    (problem,) = source.problems
+    assert problem.file == str(tmp_path / "images" / "a.png")
+    assert problem.annotation_id == bad["id"]
+    assert reason in problem.reason
+
+
+def test_rejected_for_its_ids(tmp_path: Path) -> None:
+    annotations = [coco_annotation(1, 99), coco_annotation(2, "1"), coco_annotation("3"), coco_annotation(True)]
+    source = open_source(write_coco(tmp_path, annotations))
+    assert len(source[0].instances) == 0
+    found = [(Path(p.file).name, p.annotation_id, p.reason) for p in source.problems]
+    assert found == [
+        ("coco.json", 1, "unknown image_id 99: no image has it"),
+        ("coco.json", 2, "unknown image_id 1: no image has it"),
+        ("a.png", None, "id 3 is no whole number"),
+        ("a.png", None, "id True is no whole number"),
+    ]
+
+
+def test_rejected_images(tmp_path: Path) -> None:
+    for name in ("a.png", "size.png", "cut.png", "twice.png"):
+        write_image(tmp_path / "images" / name)
+    write_image(tmp_path / "outside.png")
+    cut = tmp_path / "images" / "cut.png"
+    cut.write_bytes(cut.read_bytes()[:-30])
+    images = [
+        image_entry(1, "a.png"),
+        image_entry(2, "absent.png"),
+        image_entry(3, "size.png", width=WIDTH + 1),
+        image_entry(4, "cut.png"),
+        image_entry(5, "../outside.png"),
+        image_entry("6", "a.png"),
+        image_entry(7, None),
+        image_entry(8, "a.png", height=-1),
+        image_entry(9, "a.png"),
+        image_entry(9, "twice.png"),
+    ]
+    annotations = [coco_annotation(i, i) for i in (1, 2, 9)] + [coco_annotation(10, 2)]
+    source = open_source(write_coco(tmp_path, annotations, images))
+    assert [source.labels(i).file_name for i in range(len(source))] == ["a.png"]
+    found = [(Path(p.file).name, p.reason.replace(str(tmp_path), "")) for p in source.problems]
+    assert found == [
+        ("absent.png", "no such file (its annotations, 2, are skipped too)"),
+        ("size.png", "is 32 x 24 pixels, but its annotations are for 33 x 24"),
+        ("cut.png", found[2][1]),
+        ("coco.json", "file name '../outside.png' leads out of /images"),
+        ("coco.json", "images[5]: id 6 is no whole number"),
+        ("coco.json", "images[6] (id 7): has no file_name"),
+        ("coco.json", "images[7] (id 8): 32 x -1 is no size of an image"),
+        (
+            "coco.json",
+            "images[8]: duplicate id 9: no image of this id can be used (its annotations, 1, are skipped too)",
+        ),
+        (
+            "coco.json",
+            "images[9]: duplicate id 9: no image of this id can be used (its annotations, 1, are skipped too)",
+        ),
+    ]
+
+
+def test_linked_images_are_followed(tmp_path: Path) -> None:
+    """Names may not lead out of the folder, but data sets made of links are usual."""
+    write_image(tmp_path / "elsewhere" / "a.png")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").symlink_to(tmp_path / "elsewhere" / "a.png")
+    assert len(open_source(write_coco(tmp_path, [], [image_entry(1, "a.png")]))) == 1
+    assert path_inside(Path("."), "b/../a.png") == Path("a.png")
+    for name in ("../a.png", "b/../../a.png", "/a.png"):
+        with pytest.raises(ValueError, match="leads out"):
+            path_inside(Path("."), name)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "not a JSON file"),
+        ("[]", 'no list "images"'),
+        ('{"images": []}', 'no list "annotations"'),
+        ('{"images": [1], "annotations": []}', 'no list "images" of objects'),
+        ("[" * 100_000, "not a JSON file"),
+        ("\x80", "not a JSON file"),
+    ],
+)
+def test_file_that_is_not_coco(tmp_path: Path, content: str, reason: str) -> None:
+    (tmp_path / "coco.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(ValueError, match=f"coco.json: .*{reason}"):
+        open_source(f"coco:{tmp_path / 'coco.json'},{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ("coco:a.json", "needs two parts .* coco:ANNOTATIONS.json,IMAGES_DIR"),
+        ("coco:a.json,", "needs two parts"),
+        ("partial+voc:,val", "needs two parts .* voc:VOC_DIR,SPLIT"),
+        ("coco", "unknown data 'coco'"),
+        ("labels:", "unknown data"),
+        ("yolo:a,b", "unknown data 'yolo:a,b': give one of coco:ANN.*, labelme:DIR"),
+        ("coco:absent.json,absent", "absent.json: cannot be read: No such file"),
+        ("labels:absent", "absent/images: no such folder; it should hold images"),
+        ("voc:absent,val", "absent/JPEGImages: no such folder"),
+        ("sbd:absent,val", "absent/img: no such folder"),
+        ("labelme:absent", "absent: no such folder"),
+    ],
+)
+def test_unknown_data(spec: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        open_source(spec)
+
+
+def test_images_folder_is_missing(tmp_path: Path) -> None:
+    write_coco(tmp_path, [])
+    with pytest.raises(ValueError, match="absent: no such folder; it should hold the images of"):
+        open_source(f"coco:{tmp_path / 'coco.json'},{tmp_path / 'absent'}")
+
+
+def test_comma_in_a_path(tmp_path: Path) -> None:
+    folder = tmp_path / "a,b"
+    folder.mkdir()
+    (folder / "coco.json").write_text(json.dumps({"images": [], "annotations": []}))
+    assert len(open_source(f"coco:{folder / 'coco.json'},{tmp_path}")) == 0
+
+
+def test_round_trip_through_coco(tmp_path: Path) -> None:
+    scenes = SyntheticScenes(5, 40, 60, seed=3)
+    table = to_coco(scenes)
+    (tmp_path / "images").mkdir()
+    for i in range(len(scenes)):
+        Image.fromarray(scenes[i].image).save(tmp_path / "images" / scenes[i].file_name)
+    (tmp_path / "coco.json").write_text(json.dumps(table))
+    source = open_source(f"coco:{tmp_path / 'coco.json'},{tmp_path / 'images'}")
+    assert source.problems == []
+    assert source.categories == scenes.categories
+    assert len(source) == len(scenes)
+    for i in range(len(scenes)):
+        ours, theirs = scenes[i], source[i]
+        assert (ours.image_id, ours.file_name) == (theirs.image_id, theirs.file_name)
+        np.testing.assert_array_equal(ours.image, theirs.image)
+        assert ours.instances.rles == theirs.instances.rles
+        np.testing.assert_array_equal(ours.instances.boxes_xyxy, theirs.instances.boxes_xyxy)
+        np.testing.assert_array_equal(ours.instances.category_ids, theirs.instances.category_ids)
+    assert to_coco(source) == table
+
+
+def test_export(tmp_path: Path) -> None:
+    annotations = [coco_annotation(0), coco_annotation(8, iscrowd=1, ignore=1, segmentation=[square(4, 4, 5)])]
+    table = to_coco(open_source(write_coco(tmp_path, annotations)))
+    assert table["images"] == [{"id": 1, "file_name": "a.png", "width": WIDTH, "height": HEIGHT}]
+    assert table["categories"] == [{"id": 1, "name": "thing"}]
+    first, second = table["annotations"]
+    assert first == {
+        "id": 1,  # pycocotools takes a match with annotation 0 for none
+        "image_id": 1,
+        "category_id": 1,
+        "segmentation": to_json(encode(box_mask(2, 3, 10, 11))),
+        "bbox": [2.0, 3.0, 8.0, 8.0],
+        "area": 64,
+        "iscrowd": 0,
+        "ignore": 0,
+    }
+    assert (second["id"], second["iscrowd"], second["ignore"], second["area"]) == (2, 1, 1, 25)
+    json.dumps(table)

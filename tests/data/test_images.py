@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from instancefcn.data import image_extensions, inspect_image, read_image, read_label_map
+from instancefcn.data.images import MAX_PIXELS
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def photo(rng: np.random.Generator, height: int = 40, width: int = 56) -> Image.Image:
+    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def save_oriented(path: Path, image: Image.Image, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image.save(path, exif=exif)
+
+
+def save_png_header(path: Path, width: int, height: int) -> None:
+    """A file of a few bytes that claims to hold any number of pixels."""
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    end = struct.pack(">I", 0) + b"IEND" + struct.pack(">I", zlib.crc32(b"IEND"))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk)) + end)
+
+
+def test_rgb_is_returned_as_it_is(tmp_path: Path, rng: np.random.Generator) -> None:
+    image = photo(rng)
+    image.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.asarray(image))
+    np.testing.assert_array_equal(read_image(str(tmp_path / "a.png")), np.asarray(image))
+    np.testing.assert_array_equal(read_image((tmp_path / "a.png").read_bytes()), np.asarray(image))
+    assert inspect_image(tmp_path / "a.png") == (40, 56)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(tmp_path: Path, rng: np.random.Generator, orientation: int) -> None:
+    path = tmp_path / "a.png"
+    save_oriented(path, photo(rng), orientation)
+    with Image.open(path) as image:
+        upright = np.asarray(ImageOps.exif_transpose(image))
+    np.testing.assert_array_equal(read_image(path), upright)
+    np.testing.assert_array_equal(read_image(path, upright.shape[:2]), upright)
+    assert inspect_image(path) == upright.shape[:2]
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_stored_pixels_where_only_they_have_the_annotations_size(
+    tmp_path: Path, rng: np.random.Generator, suffix: str
+) -> None:
+    path = tmp_path / f"a.{suffix}"
+    save_oriented(path, photo(rng), 6)
+    with Image.open(path) as image:
+        stored = np.asarray(image)
+    np.testing.assert_array_equal(read_image(path, (40, 56)), stored)
+    assert inspect_image(path, (40, 56)) == (40, 56)
+    assert inspect_image(path) == inspect_image(path, (56, 40)) == (56, 40)
+
+
+def test_annotations_of_another_size(tmp_path: Path, rng: np.random.Generator) -> None:
+    path = tmp_path / "a.jpg"
+    photo(rng).save(path)
+    for read in (read_image, inspect_image):
+        with pytest.raises(ValueError, match=r"a\.jpg: is 56 x 40 pixels, but its annotations are for 64 x 40"):
+            read(path, (40, 64))
+
+
+def test_broken_exif_does_not_matter(tmp_path: Path, rng: np.random.Generator) -> None:
+    photo(rng).save(tmp_path / "a.jpg", exif=b"Exif\x00\x00II*\x00garbage")
+    assert read_image(tmp_path / "a.jpg").shape == (40, 56, 3)
+
+
+def test_grey_of_16_bits_is_stretched(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Twelve bits in sixteen: what matters is seen, and a hot pixel does not darken the rest."""
+    grey = np.linspace(100, 4095, 100 * 100).reshape(100, 100).astype(np.uint16)
+    grey[3, 5] = 65535
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    pixels = read_image(tmp_path / "a.png")
+    assert pixels.shape == (100, 100, 3)
+    assert pixels.min() == 0
+    assert pixels.max() == 255
+    assert abs(int(pixels[50, 0, 0]) - 127) <= 1
+    order = np.delete(pixels[..., 0].ravel(), 305).astype(int)
+    assert (np.diff(order) >= 0).all()
+
+
+@pytest.mark.parametrize(("foreground", "expected"), [(9, 255), (2, 0)])
+def test_deep_grey_with_next_to_nothing_in_it(tmp_path: Path, foreground: int, expected: int) -> None:
+    """One pixel of a hundred by hundred is beyond the percentiles; in an image of one value there is nothing to see."""
+    grey = np.full((100, 100), 2, dtype=np.uint16)
+    grey[7, 8] = foreground
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    pixels = read_image(tmp_path / "a.png")
+    assert pixels[7, 8].tolist() == [expected] * 3
+    assert pixels[0, 0].tolist() == [0, 0, 0]
+
+
+def test_floating_grey_with_nan(tmp_path: Path) -> None:
+    grey = np.array([[0.0, 0.5], [np.nan, 1.0]], dtype=np.float32)
+    Image.fromarray(grey).save(tmp_path / "a.tif")
+    assert read_image(tmp_path / "a.tif")[..., 0].tolist() == [[0, 128], [0, 255]]
+
+
+def test_modes_other_than_rgb(tmp_path: Path) -> None:
+    grey = Image.fromarray(np.array([[0, 100, 255]], dtype=np.uint8))
+    palette = Image.fromarray(np.array([[0, 1, 2]], dtype=np.uint8)).convert("P")
+    palette.putdata([0, 1, 2])
+    palette.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    cases = {
+        "grey.png": (grey, [[0, 0, 0], [100, 100, 100], [255, 255, 255]]),
+        "bilevel.png": (Image.fromarray(np.array([[False, True, True]])), [[0] * 3, [255] * 3, [255] * 3]),
+        "palette.png": (palette, [[255, 0, 0], [0, 255, 0], [0, 0, 255]]),
+        "cmyk.tif": (Image.new("CMYK", (3, 1), (0, 255, 255, 0)), [[255, 0, 0]] * 3),
+    }
+    for name, (image, expected) in cases.items():
+        image.save(tmp_path / name)
+        assert read_image(tmp_path / name)[0].tolist() == expected, name
+
+
+def test_cmyk_jpeg_keeps_its_colours(tmp_path: Path) -> None:
+    Image.new("RGB", (32, 32), (200, 40, 30)).convert("CMYK").save(tmp_path / "a.jpg", quality=95)
+    pixels = read_image(tmp_path / "a.jpg").astype(int)
+    assert np.abs(pixels - [200, 40, 30]).max() <= 6
+
+
+def test_transparency_is_composited_on_white(tmp_path: Path) -> None:
+    rgba = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [0, 0, 0, 128]]], dtype=np.uint8)
+    Image.fromarray(rgba).save(tmp_path / "rgba.png")
+    assert read_image(tmp_path / "rgba.png")[0].tolist() == [[10, 20, 30], [255, 255, 255], [127, 127, 127]]
+    Image.fromarray(rgba[..., 2:]).save(tmp_path / "la.png")
+    assert read_image(tmp_path / "la.png")[0].tolist() == [[30] * 3, [255] * 3, [127] * 3]
+    palette = Image.fromarray(np.array([[0, 1]], dtype=np.uint8)).convert("P")
+    palette.putdata([0, 1])
+    palette.putpalette([255, 0, 0, 0, 255, 0])
+    palette.save(tmp_path / "p.png", transparency=1)
+    assert read_image(tmp_path / "p.png")[0].tolist() == [[255, 0, 0], [255, 255, 255]]
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tif"])
+def test_first_frame_of_an_animation(tmp_path: Path, suffix: str) -> None:
+    frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "lime", "blue")]
+    frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:], lossless=True)
+    pixels = read_image(tmp_path / f"a.{suffix}")
+    assert (pixels == [255, 0, 0]).all()
+    assert pixels.shape == (6, 8, 3)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "gif", "tif", "webp"])
+def test_truncated(tmp_path: Path, rng: np.random.Generator, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    photo(rng).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    for read in (read_image, inspect_image):
+        with pytest.raises(ValueError, match=rf"a\.{suffix}: "):
+            read(path)
+
+
+def test_jpeg_with_something_behind_it_is_complete(tmp_path: Path, rng: np.random.Generator) -> None:
+    """As phones write them: a video, or more pictures."""
+    path = tmp_path / "a.jpg"
+    photo(rng).save(path)
+    path.write_bytes(path.read_bytes() + b"\x00video")
+    assert inspect_image(path) == read_image(path).shape[:2] == (40, 56)
+
+
+def test_jpeg_is_inspected_without_decoding(tmp_path: Path, rng: np.random.Generator, monkeypatch) -> None:
+    photo(rng).save(tmp_path / "a.jpg")
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", refuse)
+    assert inspect_image(tmp_path / "a.jpg") == (40, 56)
+
+
+def test_what_is_no_image(tmp_path: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.jpg").write_text("not an image at all")
+    (tmp_path / "folder.png").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
+    reasons = {
+        "empty.png": "the file is empty",
+        "text.jpg": "not an image, or none of BMP, GIF, JPEG",
+        "folder.png": "not a file",
+        "pipe.png": "not a file",
+        "absent.png": "no such file",
+    }
+    for name, reason in reasons.items():
+        for read in (read_image, inspect_image, read_label_map):
+            with pytest.raises(ValueError, match=rf"{name}: {reason}"):
+                read(tmp_path / name)
+    with pytest.raises(ValueError, match="embedded image: not an image"):
+        read_image(b"nothing")
+
+
+@pytest.mark.parametrize("side", [10_001, 14_000, 60_000])
+def test_decompression_bomb(tmp_path: Path, side: int) -> None:
+    """Above our limit, above Pillow's warning, and above its error."""
+    assert side**2 > MAX_PIXELS
+    save_png_header(tmp_path / "bomb.png", side, side)
+    for read in (read_image, inspect_image, read_label_map):
+        with pytest.raises(ValueError, match=r"bomb\.png: more than 100 megapixels"):
+            read(tmp_path / "bomb.png")
+
+
+def test_vector_images_are_not_run(tmp_path: Path) -> None:
+    (tmp_path / "a.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")
+    with pytest.raises(ValueError, match=r"a\.eps: not an image"):
+        read_image(tmp_path / "a.eps")
+    assert {".jpg", ".jpeg", ".png", ".tif", ".webp"} <= image_extensions()
+    assert ".eps" not in image_extensions()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_label_map_keeps_its_indices(tmp_path: Path, rng: np.random.Generator, dtype: type, suffix: str) -> None:
+    label_map = rng.integers(0, np.iinfo(dtype).max, (9, 7)).astype(dtype)
+    Image.fromarray(label_map).save(tmp_path / f"a.{suffix}")
+    np.testing.assert_array_equal(read_label_map(tmp_path / f"a.{suffix}"), label_map)
+
+
+def test_label_map_of_a_palette_and_of_colours(tmp_path: Path) -> None:
+    image = Image.new("P", (3, 1))
+    image.putdata([0, 2, 255])
+    image.putpalette([9, 9, 9] * 256)
+    image.save(tmp_path / "p.png")
+    assert read_label_map(tmp_path / "p.png").tolist() == [[0, 2, 255]]
+    Image.new("1", (2, 1), 1).save(tmp_path / "1.png")
+    assert read_label_map(tmp_path / "1.png").tolist() == [[1, 1]]
+    Image.new("RGB", (3, 1)).save(tmp_path / "rgb.png")
+    with pytest.raises(ValueError, match=r"rgb\.png: a label map holds one index per pixel .* not RGB"):
+        read_label_map(tmp_path / "rgb.png")
+
+
+def test_one_pixel(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (1, 1), (1, 2, 3)).save(buffer, "PNG")
+    assert read_image(buffer.getvalue()).tolist() == [[[1, 2, 3]]]

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.trees import HEIGHT, WIDTH, box_mask, labelme_shape, write_image, write_labelme
+from instancefcn.data import open_source
+from instancefcn.geometry.rle import decode
+
+SQUARE = [[2, 3], [10, 3], [10, 11], [2, 11]]
+
+
+def png(pixels: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def circle(x: float, y: float, radius: float) -> np.ndarray:
+    mask = [[(j + 0.5 - x) ** 2 + (i + 0.5 - y) ** 2 <= radius**2 for j in range(WIDTH)] for i in range(HEIGHT)]
+    return np.array(mask)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        (labelme_shape(SQUARE), box_mask(2, 3, 10, 11)),
+        (labelme_shape(SQUARE, kind=None), box_mask(2, 3, 10, 11)),
+        (labelme_shape([[10, 11], [2, 3]], "rectangle"), box_mask(2, 3, 10, 11)),
+        (labelme_shape(SQUARE, "rectangle"), box_mask(2, 3, 10, 11)),
+        (labelme_shape([[12, 10], [15, 14]], "circle"), circle(12, 10, 5)),
+        (labelme_shape([[30.2, 22], [25.5, 22]], "circle"), circle(30.2, 22, 4.7)),
+        (labelme_shape([[0, 0], [31, 23]], "circle"), circle(0, 0, np.hypot(31, 23))),
+        (labelme_shape([[2, 3], [9, 10]], "mask", mask=png(np.ones((8, 8), dtype=np.uint8))), box_mask(2, 3, 10, 11)),
+        (labelme_shape([[28, 20], [31, 23]], "mask", mask=png(np.ones((9, 9), dtype=bool))), box_mask(28, 20, 32, 24)),
+    ],
+)
+def test_shapes(tmp_path: Path, shape: dict[str, Any], expected: np.ndarray) -> None:
+    write_labelme(tmp_path, [shape])
+    source = open_source(f"labelme:{tmp_path}")
+    assert source.problems == []
+    (rle,) = source[0].instances.rles
+    np.testing.assert_array_equal(decode(rle), expected)
+
+
+def test_groups_and_categories(tmp_path: Path) -> None:
+    """Shapes of one label and one group are one instance; the categories are the labels of all files."""
+    shapes = [
+        labelme_shape(SQUARE, group_id=1),
+        labelme_shape([[20, 3], [24, 9]], "rectangle", group_id=2),
+        labelme_shape([[14, 3], [18, 9]], "rectangle", group_id=1),
+        labelme_shape(SQUARE, label="other", group_id=1),
+        labelme_shape(SQUARE),
+    ]
+    write_labelme(tmp_path, shapes)
+    write_labelme(tmp_path / "sub", [labelme_shape(SQUARE, label="another")], name="b")
+    source = open_source(f"partial+labelme:{tmp_path}")
+    assert source.partial
+    assert source.problems == []
+    assert source.categories == {1: "another", 2: "other", 3: "thing"}
+    assert [(s.image_id, s.file_name) for s in source] == [(1, "a.png"), (2, "sub/b.png")]
+    instances = source[0].instances
+    assert instances.ids.tolist() == [0, 1, 3, 4]
+    assert instances.category_ids.tolist() == [3, 3, 2, 3]
+    np.testing.assert_array_equal(decode(instances.rles[0]), box_mask(2, 3, 10, 11) | box_mask(14, 3, 18, 9))
+    assert source[1].instances.category_ids.tolist() == [1]
+
+
+def test_embedded_image_where_the_file_is_missing(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    write_labelme(tmp_path, [labelme_shape(SQUARE)], imagePath="gone.png", imageData=png(pixels))
+    write_labelme(tmp_path, [], name="b", imagePath="../outside.png", imageData=png(pixels))
+    beside = write_image(tmp_path / "beside.png")
+    write_labelme(tmp_path, [], name="c", imagePath="beside.png", imageData=png(pixels))
+    source = open_source(f"labelme:{tmp_path}")
+    assert source.problems == []
+    np.testing.assert_array_equal(source[0].image, pixels)
+    np.testing.assert_array_equal(source[1].image, pixels)
+    with Image.open(beside) as image:
+        np.testing.assert_array_equal(source[2].image, np.asarray(image))
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"a\.json: has no list"):
+        source[0]
+
+
+def test_paths_of_windows_and_of_a_neighbour_folder(tmp_path: Path) -> None:
+    write_image(tmp_path / "images" / "a.png")
+    write_labelme(tmp_path / "labels", [labelme_shape(SQUARE)], imagePath="..\\images\\a.png")
+    source = open_source(f"labelme:{tmp_path}")
+    assert source[0].file_name == "images/a.png"
+    outside = open_source(f"labelme:{tmp_path / 'labels'}")
+    assert len(outside) == 0
+    assert "leads out of" in outside.problems[0].reason
+    assert "give the folder that holds both" in outside.problems[0].reason
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [
+        (labelme_shape([[1, 1], [5, 5]]), "polygon of 2 points"),
+        (labelme_shape([]), "polygon of 0 points"),
+        (labelme_shape(None), "polygon of 0 points"),
+        (labelme_shape([[1, 1], [5, 5], 3]), "point must be a flat list"),
+        (labelme_shape([[1, 1], [5, 5], [3]]), "point of 1 numbers"),
+        (labelme_shape([[1, 1], [5, float("nan")], [3, 3]]), "NaN"),
+        (labelme_shape([[1, 1], [99, 1], [3, 3]]), "outside the image"),
+        (labelme_shape([[1, 1], [99, 1]], "circle"), "circle spans x 1..99"),
+        (labelme_shape([[1, 1], [1, 1]], "circle"), "zero area"),
+        (labelme_shape([[1, 1]], "circle"), "circle of 1 points: it takes 2"),
+        (labelme_shape([[1, 1], [1, 9]], "rectangle"), "zero area"),
+        (labelme_shape([[1, 1], [5, 5]], "line"), "shape_type line has no area"),
+        (labelme_shape([[1, 1], [5, 5]], "mask"), "imageData is no text"),
+        (labelme_shape([[1, 1], [5, 5]], "mask", mask="?"), "not base64"),
+        (labelme_shape([[1, 1], [5, 5]], "mask", mask=png(np.zeros((5, 5), dtype=np.uint8))), "zero area"),
+        (labelme_shape(SQUARE, label=3), "label 3 is no text"),
+        (labelme_shape([[1, 1], [5, 5]], group_id=4), "polygon of 2 points"),
+    ],
+)
+def test_rejected_shape(tmp_path: Path, shape: dict[str, Any], reason: str) -> None:
+    """With a part, the whole instance; the others stay."""
+    write_labelme(tmp_path, [labelme_shape(SQUARE), shape, labelme_shape(SQUARE, group_id=4)])
+    source = open_source(f"labelme:{tmp_path}")
+    assert source[0].instances.ids.tolist() == ([0] if shape["group_id"] == 4 else [0, 2])
+    (problem,) = source.problems
+    assert problem.file == str(tmp_path / "a.json")
+    assert problem.annotation_id == 1
+    assert reason in problem.reason
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"shapes": None}, 'no list "shapes"'),
+        ({"shapes": [1]}, 'no list "shapes" of objects'),
+        ({"imagePath": None}, "has no imagePath"),
+        ({"imagePath": "gone.png"}, "gone.png: no such file"),
+        ({"imagePath": "gone.png", "imageData": "?"}, "not base64"),
+        ({"imagePath": "gone.png", "imageData": 3}, "imageData is no text"),
+        ({"imagePath": "gone.png", "imageData": "AAAA"}, "embedded image: not an image"),
+        ({"imageWidth": 5}, "its annotations are for 5 x 24"),
+    ],
+)
+def test_rejected_file(tmp_path: Path, fields: dict[str, Any], reason: str) -> None:
+    write_image(tmp_path / "bad.png")
+    fields = {"shapes": [], "imagePath": "bad.png"} | fields
+    write_labelme(tmp_path, fields.pop("shapes"), name="bad", **fields)
+    write_labelme(tmp_path, [], name="sound")
+    source = open_source(f"labelme:{tmp_path}")
+    assert [s.file_name for s in source] == ["sound.png"]
+    (problem,) = source.problems
+    assert (problem.file, problem.annotation_id) == (str(tmp_path / "bad.json"), None)
+    assert reason in problem.reason
+
+
+def test_folder_without_json(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no JSON file"):
+        open_source(f"labelme:{tmp_path}")

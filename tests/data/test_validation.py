@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from data.trees import HEIGHT, WIDTH, coco_annotation, square, write_coco, write_image
+from instancefcn.data import Problem, SyntheticScenes, open_source, validate
+
+
+def test_report_counts_what_is_kept_and_lists_the_rest(tmp_path: Path) -> None:
+    write_image(tmp_path / "images" / "a.png")
+    write_image(tmp_path / "images" / "b.png")
+    images = [
+        {"id": i, "file_name": name, "height": HEIGHT, "width": WIDTH}
+        for i, name in enumerate(["a.png", "b.png", "absent.png"], start=1)
+    ]
+    annotations = [
+        coco_annotation(1, segmentation=[square(2, 3, 7)]),
+        coco_annotation(2, segmentation=[square(2, 3, 8)]),
+        coco_annotation(3, segmentation=[square(2, 3, 16)], category_id=2, ignore=1),
+        coco_annotation(4, segmentation=[square(2, 3, 16)], iscrowd=1),
+        coco_annotation(5, segmentation=[[1, 1, 5, 5]]),
+        coco_annotation(6, segmentation=[square(2, 3, 99)]),
+        coco_annotation(6, image_id=99),
+        coco_annotation(1),
+    ]
+    categories = [{"id": i, "name": name} for i, name in enumerate(["thing", "stuff", "unseen"], start=1)]
+    spec = "partial+" + write_coco(tmp_path, annotations, images, categories)
+    source = open_source(spec)
+    report = validate(source)
+    assert (report.name, report.partial) == (spec, True)
+    assert (report.images, report.empty_images) == (2, 1)
+    assert (report.instances, report.crowds, report.ignored) == (4, 1, 1)
+    assert report.instances_per_category == {"thing": 3, "stuff": 1, "unseen": 0}
+    assert report.size_histogram == {
+        "<8": 1,
+        "8-16": 1,
+        "16-32": 1,
+        **dict.fromkeys(["32-64", "64-96", "96-128", "128-256", "256-512", ">=512"], 0),
+    }
+    assert report.problems is source.problems
+    assert [(Path(p.file).name, p.annotation_id) for p in report.problems] == [
+        ("absent.png", None),
+        ("a.png", 5),
+        ("a.png", 6),
+        ("coco.json", 6),
+        ("a.png", 1),
+    ]
+    assert report.instances == sum(len(sample.instances) for sample in source)
+
+
+def test_report_of_nothing(tmp_path: Path) -> None:
+    report = validate(open_source(write_coco(tmp_path, [], images=[])))
+    assert (report.images, report.instances, len(report.problems)) == (0, 0, 0)
+    assert set(report.size_histogram.values()) == {0}
+
+
+@pytest.mark.parametrize("length", [0, 4])
+def test_report_of_synthetic_scenes(length: int) -> None:
+    scenes = SyntheticScenes(length)
+    report = validate(scenes)
+    assert report.images == length
+    assert report.problems == ()
+    assert sum(report.size_histogram.values()) == report.instances == sum(len(scene.instances) for scene in scenes)
+
+
+def test_problem_as_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    assert str(Problem.from_error(path, ValueError(f"{path}: is empty"))) == f"{path}: is empty"
+    assert str(Problem("a.png", 3, "zero area")) == "a.png: annotation 3: zero area"
