@@ -45,12 +45,15 @@ def test_rgb_is_returned_as_it_is(tmp_path: Path, rng: np.random.Generator) -> N
     assert inspect_image(tmp_path / "a.png") == (40, 56)
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_exif_orientation_is_applied(tmp_path: Path, rng: np.random.Generator, orientation: int) -> None:
-    path = tmp_path / "a.png"
+def test_exif_orientation_is_applied(tmp_path: Path, rng: np.random.Generator, orientation: int, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
     save_oriented(path, photo(rng), orientation)
     with Image.open(path) as image:
+        image.load()  # turns a TIFF upright
         upright = np.asarray(ImageOps.exif_transpose(image))
+    assert upright.shape[:2] == ((40, 56) if orientation < 5 else (56, 40))
     np.testing.assert_array_equal(read_image(path), upright)
     np.testing.assert_array_equal(read_image(path, upright.shape[:2]), upright)
     assert inspect_image(path) == upright.shape[:2]

@@ -176,7 +176,7 @@ def test_splits(tmp_path: Path, write: Callable[..., str]) -> None:
         open_source(spec.removesuffix("val") + "../val")
     split = next(tmp_path.rglob("val.txt"))
     stem = split.read_text().strip()
-    split.write_text(f"{stem} 1\n\n{stem}\n../{stem}\n")
+    split.write_text(f"{stem} 1\n\n{stem}\n../{stem}\n")  # with a flag, twice, and out of the folder
     source = open_source(spec)
     assert len(source) == 1
     assert ["leads out of" in reason for _, _, reason in reasons(source)] == [True]

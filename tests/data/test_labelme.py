@@ -39,6 +39,10 @@ def circle(x: float, y: float, radius: float) -> np.ndarray:
         (labelme_shape([[0, 0], [31, 23]], "circle"), circle(0, 0, np.hypot(31, 23))),
         (labelme_shape([[2, 3], [9, 10]], "mask", mask=png(np.ones((8, 8), dtype=np.uint8))), box_mask(2, 3, 10, 11)),
         (labelme_shape([[28, 20], [31, 23]], "mask", mask=png(np.ones((9, 9), dtype=bool))), box_mask(28, 20, 32, 24)),
+        (
+            labelme_shape([[-0.8, -0.8], [4, 4]], "mask", mask=png(np.ones((4, 4), dtype=np.uint8))),
+            box_mask(0, 0, 4, 4),
+        ),
     ],
 )
 def test_shapes(tmp_path: Path, shape: dict[str, Any], expected: np.ndarray) -> None:
@@ -118,6 +122,7 @@ def test_paths_of_windows_and_of_a_neighbour_folder(tmp_path: Path) -> None:
         (labelme_shape([[1, 1], [5, 5]], "mask"), "imageData is no text"),
         (labelme_shape([[1, 1], [5, 5]], "mask", mask="?"), "not base64"),
         (labelme_shape([[1, 1], [5, 5]], "mask", mask=png(np.zeros((5, 5), dtype=np.uint8))), "zero area"),
+        (labelme_shape([[32.9, 24.9], [33, 25]], "mask", mask=png(np.ones((5, 5), dtype=np.uint8))), "zero area"),
         (labelme_shape(SQUARE, label=3), "label 3 is no text"),
         (labelme_shape([[1, 1], [5, 5]], group_id=4), "polygon of 2 points"),
     ],

@@ -103,6 +103,7 @@ REFUSED = {
     "RLE counts must": {"size": [HEIGHT, WIDTH], "counts": None},
     "cut off": {"size": [HEIGHT, WIDTH], "counts": encode(box_mask(2, 3, 9, 9))["counts"].decode()[:1]},
     "character": {"size": [HEIGHT, WIDTH], "counts": "é"},
+    "cannot have": {"size": [HEIGHT, WIDTH], "counts": "\ud800"},
     "too large": {"size": [HEIGHT, WIDTH], "counts": "o" * 30 + "0"},
     "counts sum to 0": {"size": [HEIGHT, WIDTH], "counts": ""},
     "zero area: the mask": {"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]},

@@ -45,13 +45,13 @@ def read_image(file: ImageFile, size: tuple[int, int] | None = None) -> UInt8[np
         size: (height, width) that annotations of the image say it has. Where only the stored pixels agree with it, and
             not the image turned upright, the annotator saw the stored pixels (pycocotools knows no EXIF either), and
             these are what is returned. Where both agree (mirrored, turned by 180 degrees, square) it is turned upright.
+            Of a TIFF the stored pixels are not to be had: Pillow turns it upright by itself.
 
     Raises:
         ValueError: not an image, truncated, above MAX_PIXELS, or of another size; the message names the file.
     """
     with _opened(file) as image:
         transposition = _transposition(image, size)
-        image.load()
         rgb = _to_rgb(image)
         return np.array(rgb if transposition is None else rgb.transpose(transposition))
 
@@ -69,12 +69,12 @@ def inspect_image(file: ImageFile, size: tuple[int, int] | None = None) -> tuple
         transposition = _transposition(image, size)
         height, width = _turned_size(image, transposition)
         if image.format != "JPEG" or not _ends_with(file, JPEG_END):
-            image.load()
+            _to_rgb(image)
     return height, width
 
 
 def read_label_map(file: ImageFile) -> Int32[np.ndarray, "h w"]:
-    """Indices of a label map: palette or grey, 1 to 16 bits (32 in TIFF). EXIF orientation is not applied.
+    """Indices of a label map: palette or grey, 1 to 16 bits (32 in TIFF), as stored: no EXIF orientation is applied.
 
     Raises:
         ValueError: not an image, or one of colours instead of indices; the message names the file.
@@ -90,14 +90,10 @@ def image_extensions() -> frozenset[str]:
     return frozenset(end for end, image_format in Image.registered_extensions().items() if image_format in FORMATS)
 
 
-def describe(file: ImageFile) -> str:
-    """Name of an image file for messages."""
-    return "embedded image" if isinstance(file, bytes) else str(file)
-
-
 @contextmanager
 def _opened(file: ImageFile) -> Iterator[Image.Image]:
     """An open image; whatever goes wrong in the body as well becomes a ValueError that names the file."""
+    name = "embedded image" if isinstance(file, bytes) else str(file)
     try:
         if not isinstance(file, bytes):
             if not Path(file).exists():
@@ -113,11 +109,11 @@ def _opened(file: ImageFile) -> Iterator[Image.Image]:
                     raise Image.DecompressionBombError
                 yield image
     except Image.UnidentifiedImageError:
-        raise ValueError(f"{describe(file)}: not an image, or none of {', '.join(FORMATS)}") from None
+        raise ValueError(f"{name}: not an image, or none of {', '.join(FORMATS)}") from None
     except Image.DecompressionBombError:
-        raise ValueError(f"{describe(file)}: more than {MAX_PIXELS / 1e6:.0f} megapixels: make it smaller") from None
+        raise ValueError(f"{name}: more than {MAX_PIXELS / 1e6:.0f} megapixels: make it smaller") from None
     except Exception as error:  # decoders meet hostile bytes with errors of every type
-        raise ValueError(f"{describe(file)}: {str(error) or type(error).__name__}") from error
+        raise ValueError(f"{name}: {str(error) or type(error).__name__}") from error
 
 
 def _ends_with(file: ImageFile, end: bytes) -> bool:
@@ -138,7 +134,7 @@ def _transposition(image: Image.Image, size: tuple[int, int] | None) -> Image.Tr
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # broken metadata is no reason to refuse sound pixels
         orientation = 1
-    transposition = _TRANSPOSITIONS.get(orientation)
+    transposition = _TRANSPOSITIONS.get(orientation) if image.format != "TIFF" else None  # Pillow has turned these
     if size is None or _turned_size(image, transposition) == size:
         return transposition
     if (image.height, image.width) == size:
@@ -153,6 +149,7 @@ def _turned_size(image: Image.Image, transposition: Image.Transpose | None) -> t
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    image.load()
     if image.mode.startswith("I") or image.mode == "F":
         return Image.fromarray(_stretch(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:

@@ -195,7 +195,7 @@ def _circle(points_xy: Float[np.ndarray, "2 2"], height: int, width: int) -> Rle
 def _mask(shape: dict[str, Any], points_xy: Float[np.ndarray, "2 2"], height: int, width: int) -> Rle:
     """A mask drawn in a box: an embedded image whose upper left pixel lies at the first point."""
     crop = read_label_map(_embedded_image({"imageData": shape.get("mask")})) != 0
-    left, top = (int(value) for value in points_xy[0].round().clip(0))
+    left, top = (int(value) for value in points_xy[0].round().clip(0, [width, height]))
     crop = crop[: height - top, : width - left]
     if not crop.any():
         raise ValueError("zero area: the mask covers no pixel")

@@ -32,7 +32,7 @@ def load_sbd(folder: Path, split: str, *, name: str, partial: bool = False) -> F
         try:
             object_map = read_segmentation(path_inside(instances, f"{stem}.mat"), "GTinst")
             class_map = read_segmentation(path_inside(classes, f"{stem}.mat"), "GTcls")
-            image, rejected = label_image(image_id, path_inside(images, path.name), object_map, class_map)
+            image, rejected = label_image(image_id, path_inside(images, f"{stem}.jpg"), object_map, class_map)
         except ValueError as error:
             problems.append(Problem.from_error(path, error))
         else:

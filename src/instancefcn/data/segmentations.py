@@ -68,7 +68,7 @@ def polygons_to_rle(polygons: Sequence[Any], height: int, width: int) -> Rle:
         check_inside(points_xy, height, width, "polygon")
         if np.abs(np.diff(points_xy, axis=0)).sum() > MAX_PERIMETER:
             raise ValueError(f"polygon is longer than {MAX_PERIMETER} pixels")
-    rles: Any = coco_mask.frPyObjects([list(polygon) for polygon in polygons], height, width)
+    rles: Any = coco_mask.frPyObjects(list(polygons), height, width)
     return _not_empty(union(rles))
 
 
@@ -106,12 +106,8 @@ def parse_counts(text: str | bytes) -> Int64[np.ndarray, "runs"]:
     Raises:
         ValueError: the text is none that could have been written.
     """
-    try:
-        codes = (
-            np.frombuffer(text.encode("ascii") if isinstance(text, str) else text, dtype=np.uint8).astype(np.int64) - 48
-        )
-    except UnicodeEncodeError:
-        codes = np.array([-1])
+    characters = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    codes = np.frombuffer(characters, dtype=np.uint8).astype(np.int64) - 48
     if len(codes) == 0:
         return codes
     if codes.min() < 0 or codes.max() > 63:

@@ -38,7 +38,7 @@ def load_voc(folder: Path, split: str, *, name: str, partial: bool = False) -> F
         path = images / f"{stem}.jpg"
         try:
             maps = [read_label_map(path_inside(directory, f"{stem}.png")) for directory in (objects, classes)]
-            image, rejected = label_image(image_id, path_inside(images, path.name), *maps)
+            image, rejected = label_image(image_id, path_inside(images, f"{stem}.jpg"), *maps)
         except ValueError as error:
             problems.append(Problem.from_error(path, error))
         else:
