@@ -14,22 +14,24 @@ def validate(data: SourceSpecs, recipe: RecipeName = "lite") -> None:
     [dim]What is wrong, with file and annotation id; then what is left, which is what training sees.[/]
 
     [bold]instancefcn validate[/] --data labels:nuclei --data labelme:cells [bold]--recipe[/] paper
-    [dim]Coverage under another recipe: the share of instances that are of a size which its windows are made for.[/]
+    [dim]Coverage under another recipe: the share of instances of a size that its windows learn.[/]
 
     Exit code 1 if there are any problems. Training skips what has one.
     """
-    from instancefcn.apps.validation_text import describe
+    from instancefcn.apps.coverage import coverage
+    from instancefcn.apps.validation_text import describe, describe_coverage
     from instancefcn.data import open_source
     from instancefcn.data import validate as look_through
     from instancefcn.training.recipe import load_recipe
 
-    load_recipe(recipe)
+    chosen = load_recipe(recipe)
     problems = 0
     for spec in data:
         source = open_source(spec)
         report = look_through(source)
         problems += len(report.problems)
-        typer.echo("\n".join([*(str(problem) for problem in report.problems), *describe(report)]))
+        lines = [*map(str, report.problems), *describe(report), describe_coverage(coverage(source, chosen), recipe)]
+        typer.echo("\n".join(lines))
     if problems:
         typer.echo(f"{problems} problems; training skips what has one", err=True)
         raise typer.Exit(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from instancefcn.apps.coverage import Coverage
 from instancefcn.data import Report
 
 BAR_LENGTH = 40  # characters
@@ -23,6 +24,14 @@ def describe(report: Report) -> list[str]:
     if len(report.instances_per_category) > MOST_CATEGORIES:
         lines.append(f"    and {len(report.instances_per_category) - MOST_CATEGORIES} more categories")
     return [*lines, "  by size (square root of the area, in pixels):", *bars(report.size_histogram)]
+
+
+def describe_coverage(coverage: Coverage, recipe: str) -> str:
+    """A line that says how much of a source can be learnt."""
+    return (
+        f"  coverage under the recipe {recipe}: {coverage.percent:.1f}% of the instances are positive at some scale "
+        f"({coverage.covered} are, {coverage.tiny} are too small to be judged, {coverage.missed} fit no window)"
+    )
 
 
 def bars(counts: Mapping[str, int]) -> list[str]:
