@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import types
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 Table = dict[str, Any]
 
@@ -32,13 +31,11 @@ def from_table(cls: type[T], table: Table, where: str) -> T:
 
 
 def to_table(config: Any) -> Table:
-    """The table a dataclass came from, without what is None (TOML has no such value)."""
-    return dataclasses.asdict(config, dict_factory=lambda items: {key: value for key, value in items if value is not None})
+    """The table a dataclass came from; ``from_table`` reads it back."""
+    return dataclasses.asdict(config)
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
-    if get_origin(hint) in (Union, types.UnionType):
-        hint = next(choice for choice in get_args(hint) if choice is not type(None))
     if dataclasses.is_dataclass(hint):
         if not isinstance(value, dict):
             raise ValueError(f"{where} must be a table, not {value!r}")

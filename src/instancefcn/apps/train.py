@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -32,6 +32,9 @@ def train(
         bool, typer.Option("--resume", help="Go on with the run in --out as if it had not stopped.")
     ] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")] = "auto",
+    precision: Annotated[
+        Literal["fp32", "bf16"] | None, typer.Option(help="Arithmetic of the network.", show_default="the recipe's")
+    ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes that load images; 0 to load between the steps.")] = 1,
 ) -> None:
     """Train on labelled images; a hundred will do.
@@ -56,13 +59,26 @@ def train(
     if minutes is not None and iterations is not None:
         raise typer.BadParameter("give --minutes or --iterations, not both")
 
+    from dataclasses import replace
+
     from instancefcn.data import open_source
+    from instancefcn.training.coverage import coverage
     from instancefcn.training.loop import train as train_network
     from instancefcn.training.recipe import load_recipe
 
+    loaded = load_recipe(recipe)
+    if precision is not None:
+        loaded = replace(loaded, optimization=replace(loaded.optimization, precision=precision))
+    sources = [open_source(spec) for spec in data]
+    for source in sources:
+        covered = coverage(source, loaded)
+        typer.echo(
+            f"{source.name}: {len(source)} images, {covered.instances} instances, {100 * covered.share:.1f} % covered; "
+            f"{len(source.problems)} problems skipped" + (" (see `instancefcn validate`)" if source.problems else "")
+        )
     best = train_network(
-        load_recipe(recipe),
-        [open_source(spec) for spec in data],
+        loaded,
+        sources,
         out,
         validation=[open_source(spec) for spec in val or ()],
         iterations=iterations,

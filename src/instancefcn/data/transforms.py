@@ -26,13 +26,13 @@ class Augmentation:
 
     shorter_sides: tuple[float, ...] = (360.0, 960.0)  # pixels
     draw: Literal["one_of", "between"] = "between"  # one of the shorter sides, or between the first two, log-uniformly
-    crop: int | None = 512  # side of a square crop; None trains on whole images
+    crop: int = 512  # side of a square crop; 0 trains on whole images
     flip: bool = True
     colour_jitter: float = 0.3  # strength of brightness, contrast and saturation changes; 0 for none
     copy_paste: float = 0.5  # share of the crops that get instances of another image pasted in
 
     def __post_init__(self) -> None:
-        if self.copy_paste and self.crop is None:
+        if self.copy_paste and not self.crop:
             raise ValueError("augmentation.copy_paste needs crops, which all have one size: set augmentation.crop")
 
 
@@ -56,7 +56,7 @@ def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> T
     shorter_side = draw_shorter_side(config, rng)
     scale = shorter_side / min(height, width)
     flip = config.flip and rng.random() < 0.5
-    if config.crop is None:
+    if not config.crop:
         top, left, crop_height, crop_width = 0.0, 0.0, float(height), float(width)
         size = (round(height * scale), round(width * scale))
     else:
@@ -77,7 +77,7 @@ def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> T
         image, masks, void = image.flip(-1), masks.flip(-1), void.flip(-1)
     if config.colour_jitter:
         image = shake_colours(image, config.colour_jitter, rng)
-    if config.crop is not None:
+    if config.crop:
         padding = (0, config.crop - size[1], 0, config.crop - size[0])
         image, masks = F.pad(image, padding, value=PADDING_VALUE), F.pad(masks, padding)
         void = F.pad(void, padding)

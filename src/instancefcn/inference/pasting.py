@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from jaxtyping import Float
 
@@ -32,13 +30,15 @@ def paste(
     """
     m = mask_logits.shape[0]
     cell = (window_box[2:] - window_box[:2]) / m  # image pixels per mask pixel, in x and in y
-    # One cell of margin: between two cells' centres the interpolated border may lie on either side.
-    left, top = (max(0, math.floor(edge)) for edge in tight_box[:2] - cell)
-    right, bottom = (min(size, math.ceil(edge)) for edge, size in zip(tight_box[2:] + cell, (width, height), strict=True))
+    # Pixels whose centres lie in the window, with one cell of margin around the tight box: between the centres of two
+    # cells the interpolated border may lie on either side.
+    left, top = np.ceil(np.maximum(tight_box[:2] - cell, window_box[:2]) - 0.5).clip(0).astype(int).tolist()
+    right, bottom = np.ceil(np.minimum(tight_box[2:] + cell, window_box[2:]) - 0.5).astype(int).tolist()
+    right, bottom = min(right, width), min(bottom, height)
     if right <= left or bottom <= top:
         return None
-    columns = _interpolation(left, right, window_box[0], cell[0], m)
-    rows = _interpolation(top, bottom, window_box[1], cell[1], m)
+    columns = _interpolation(left, right, float(window_box[0]), float(cell[0]), m)
+    rows = _interpolation(top, bottom, float(window_box[1]), float(cell[1]), m)
     crop = rows @ mask_logits @ columns.T > threshold_logit
     return encode_in_box(crop, top, left, height, width) if crop.any() else None
 

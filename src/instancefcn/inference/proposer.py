@@ -26,7 +26,7 @@ from instancefcn.inference.pasting import paste
 from instancefcn.model.assembling import assemble_windows
 from instancefcn.model.build import Network
 from instancefcn.model.checkpoint import load_checkpoint
-from instancefcn.structures import Proposals, ScoreMaps
+from instancefcn.structures import Proposals, Rle, ScoreMaps
 
 SHIPPED_CHECKPOINT = Path(__file__).parent.parent / "weights" / "lite.safetensors"
 
@@ -112,6 +112,10 @@ class Proposer:
     ) -> Proposals:
         """Propose masks of an RGB image (uint8, HWC), best first.
 
+        Args:
+            max_proposals: at most this many.
+            min_score: none below it.
+
         Raises:
             ValueError: the array is not uint8 [h, w, 3].
         """
@@ -122,8 +126,9 @@ class Proposer:
             for size in resized_sizes(height, width, self.config)
             for score_maps in self.score_maps(pixels, size)
         ]
-        window_masks = [assemble_masks(kept, self.config) for kept in keep_best(windows, self.config.nms_candidates)]
-        return suppress_and_paste(window_masks, height, width, max_proposals, min_score, self.config)
+        masks = [assemble_masks(kept, self.config) for kept in keep_best(windows, self.config.nms_candidates)]
+        survivors = suppress(masks, height, width, min_score, self.config)
+        return paste_survivors(masks, survivors, height, width, max_proposals, self.config)
 
     def score_maps(self, pixels: UInt8[Tensor, "3 h w"], size: tuple[int, int]) -> list[ScoreMaps]:
         """Score maps of an image resized to (height, width)."""
@@ -144,7 +149,7 @@ def as_tensor(image: UInt8[np.ndarray, "h w 3"] | Image.Image) -> UInt8[Tensor, 
     array = np.asarray(image.convert("RGB")) if isinstance(image, Image.Image) else image
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
         raise ValueError(f"an image must be a uint8 array [height, width, 3] in RGB, not {array.dtype} {list(array.shape)}")
-    return torch.from_numpy(np.ascontiguousarray(array)).permute(2, 0, 1)
+    return torch.from_numpy(np.array(array)).permute(2, 0, 1)  # a copy: the caller's array may be read-only
 
 
 def resized_sizes(height: int, width: int, config: InferenceConfig) -> list[tuple[int, int]]:
@@ -198,31 +203,43 @@ def assemble_masks(windows: Windows, config: InferenceConfig) -> WindowMasks:
     return WindowMasks(windows.scores[kept], logits[kept], (boxes / to_image)[kept], (tight / to_image)[kept])
 
 
-def suppress_and_paste(
-    groups: Sequence[WindowMasks], height: int, width: int, max_proposals: int, min_score: float, config: InferenceConfig
-) -> Proposals:
-    """Non-maximum suppression on tight boxes by score; survivors become run-length codes in the image's frame."""
+def suppress(
+    groups: Sequence[WindowMasks], height: int, width: int, min_score: float, config: InferenceConfig
+) -> list[tuple[int, int]]:
+    """Non-maximum suppression on tight boxes by score: (group, index in the group) of what survives, best first."""
     scores = torch.cat([group.scores for group in groups])
-    limits = torch.tensor([width, height, width, height], device=scores.device)
-    boxes = torch.cat([group.tight_boxes for group in groups]).clamp(min=0).minimum(limits)
+    image_box = torch.tensor([width, height, width, height], device=scores.device)
+    boxes = torch.cat([group.tight_boxes for group in groups]).clamp(min=0).minimum(image_box)
     kept = nms(boxes, scores, config.nms_threshold)
     kept = kept[scores[kept] >= min_score]
-    starts = np.cumsum([0, *(len(group.scores) for group in groups)])
+    owner = [(group, index) for group, masks in enumerate(groups) for index in range(len(masks.scores))]
+    return [owner[index] for index in kept.tolist()]
 
-    logits = [group.mask_logits.cpu().numpy() for group in groups]
-    window = torch.cat([group.window_boxes for group in groups]).cpu().numpy()
-    tight = boxes.cpu().numpy()
-    rles, rle_scores = [], []
-    for index in kept.tolist():
-        group = int(np.searchsorted(starts, index, side="right")) - 1
-        mask_logits = logits[group][index - starts[group]]
-        rle = paste(mask_logits, window[index], tight[index], logit(config.mask_threshold), height, width)
-        if rle is not None:
-            rles.append(rle)
-            rle_scores.append(float(scores[index]))
+
+def paste_survivors(
+    groups: Sequence[WindowMasks],
+    survivors: Sequence[tuple[int, int]],
+    height: int,
+    width: int,
+    max_proposals: int,
+    config: InferenceConfig,
+) -> Proposals:
+    """Run-length codes, in the image's frame, of the first ``max_proposals`` survivors that cover a pixel."""
+    arrays = [
+        [values.cpu().numpy() for values in (group.mask_logits, group.window_boxes, group.tight_boxes, group.scores)]
+        for group in groups
+    ]
+    rles: list[Rle] = []
+    scores: list[float] = []
+    for group, index in survivors:
         if len(rles) == max_proposals:
             break
-    return Proposals(rles, rle_boxes(rles), np.asarray(rle_scores), height, width)
+        mask_logits, window, tight, score = (array[index] for array in arrays[group])
+        rle = paste(mask_logits, window, tight, logit(config.mask_threshold), height, width)
+        if rle is not None:
+            rles.append(rle)
+            scores.append(float(score))
+    return Proposals(rles, rle_boxes(rles), np.asarray(scores, dtype=np.float64), height, width)
 
 
 def logit(probability: float) -> float:

@@ -11,6 +11,8 @@ from instancefcn.data import Source
 from instancefcn.data.copy_paste import copy_paste
 from instancefcn.data.transforms import Augmentation, TrainingImage, augment
 
+MAX_REDRAWS = 10  # files that cannot be read, one after another, before training gives up
+
 
 class TrainingStream(Dataset[TrainingImage]):
     """Random views of random images of several sources.
@@ -36,8 +38,15 @@ class TrainingStream(Dataset[TrainingImage]):
         return view
 
     def _view(self, rng: np.random.Generator) -> TrainingImage:
-        source = self.sources[rng.choice(len(self.sources), p=self.shares)]
-        return augment(source[int(rng.integers(len(source)))], self.augmentation, rng)
+        """A view of a random image; one that cannot be read any more is replaced by another, a few times."""
+        for attempt in range(1, MAX_REDRAWS + 1):
+            source = self.sources[rng.choice(len(self.sources), p=self.shares)]
+            try:
+                return augment(source[int(rng.integers(len(source)))], self.augmentation, rng)
+            except (ValueError, OSError):
+                if attempt == MAX_REDRAWS:
+                    raise
+        raise AssertionError("unreachable")
 
 
 class RankSampler(Sampler[int]):

@@ -26,7 +26,7 @@ from instancefcn.training.log import Log
 from instancefcn.training.optimization import average_weights, build_optimizer, learning_rate
 from instancefcn.training.recipe import Recipe
 from instancefcn.training.state import TrainingState, load_state, save_state
-from instancefcn.training.step import TrainingNetwork
+from instancefcn.training.step import Batch, TrainingNetwork
 from instancefcn.training.validation import validation_recall
 
 LOG_EVERY = 20  # iterations
@@ -145,7 +145,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["factor"]
             generator = torch.Generator().manual_seed(hash((recipe.seed, state.iteration, fabric.global_rank)))
-            losses = module(images, generator)
+            losses = module(Batch(images), generator)
             total = torch.stack(list(losses.values())).sum()
             optimizer.zero_grad()
             fabric.backward(total)

@@ -34,7 +34,7 @@ class LossConfig:
 
 def compute_losses(
     score_maps: Sequence[ScoreMaps],
-    labels: Sequence[Int[Tensor, "b h w"]],
+    labels: Sequence[Int[Tensor, "b _ _"]],
     sampled: Sequence[SampledWindows],
     config: LossConfig,
 ) -> dict[str, Float[Tensor, ""]]:
@@ -72,8 +72,8 @@ def compute_losses(
 
 def objectness_loss(
     score_maps: Sequence[ScoreMaps],
-    labels: Sequence[Int[Tensor, "b h w"]],
-    targets: Sequence[Float[Tensor, "b h w"]],
+    labels: Sequence[Int[Tensor, "b _ _"]],
+    targets: Sequence[Float[Tensor, "b _ _"]],
     config: LossConfig,
 ) -> Float[Tensor, ""]:
     """Logistic loss over windows that are not ignored: their mean, or focal and then the sum for each positive.

@@ -28,8 +28,8 @@ class OptimizationConfig:
     schedule: Literal["step", "cosine"] = "cosine"
     step_at: tuple[float, ...] = (0.8,)  # step: a tenth of the rate from each of these shares of the run on
     warmup_iterations: int = 200  # the rate grows linearly
-    clip_norm: float | None = 10.0
-    ema_decay: float | None = 0.998  # of the averaged weights, which are the ones that are validated and kept
+    clip_norm: float = 10.0  # of the gradient; 0 for no clipping
+    ema_decay: float = 0.998  # of the averaged weights, which are the ones that are validated and kept; 0 for none
     frozen_stages: int = 3  # the stem and the stages after it that keep their ImageNet weights
     precision: Literal["fp32", "bf16"] = "fp32"
     validate_every: float = 0.25  # share of the run

@@ -17,6 +17,13 @@ from instancefcn.training.recipe import Recipe
 from instancefcn.training.targets import sample_labels, sample_windows
 
 
+class Batch:
+    """Training images that pass through Fabric as they are: in a plain list it would look for tensors to cast."""
+
+    def __init__(self, images: Sequence[TrainingImage]) -> None:
+        self.images = images
+
+
 class TrainingNetwork(nn.Module):
     """A network with its losses as ``forward``, so that data-parallel training wraps one module."""
 
@@ -25,17 +32,19 @@ class TrainingNetwork(nn.Module):
         self.network = network
         self.recipe = recipe
 
-    def forward(self, images: Sequence[TrainingImage], generator: torch.Generator) -> dict[str, Tensor]:
-        recipe = self.recipe
-        batch = pad_to_batch(images, self.network.size_multiple)
+    def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        recipe, images = self.recipe, batch.images
         device = next(self.network.parameters()).device
-        score_maps = self.network(batch.to(device, memory_format=torch.channels_last).float())
+        pixels = pad_to_batch(images, self.network.size_multiple)
+        score_maps = self.network(pixels.to(device, memory_format=torch.channels_last).float())
         grids = [(maps.stride, maps.m, *maps.objectness.shape[-2:]) for maps in score_maps]
         assignments = [assign_image(image, grids, recipe) for image in images]
         if recipe.loss.objectness == "logistic":
             assignments = [keep_sampled(grids, recipe.sampling.windows, generator) for grids in assignments]
-        sampled = sample_windows(score_maps, assignments, images, recipe.sampling, generator)
-        labels = [torch.stack([grid.labels for grid in grids]) for grids in zip(*assignments, strict=True)]
+        # Targets are made where the images are, on the CPU: many small steps that a GPU would wait for.
+        drawn = sample_windows(score_maps, assignments, images, recipe.sampling, generator)
+        sampled = [windows.to(device) for windows in drawn]
+        labels = [torch.stack([grid.labels for grid in grids]).to(device) for grids in zip(*assignments, strict=True)]
         return compute_losses(score_maps, labels, sampled, recipe.loss)
 
 

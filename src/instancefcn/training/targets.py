@@ -35,6 +35,10 @@ class SampledWindows:
     void: Bool[Tensor, "n dm dm"]  # label unknown
     gt_cells: Float[Tensor, "n"]  # area of the whole instance, also outside the window, in score-map cells
 
+    def to(self, device: torch.device) -> SampledWindows:
+        """The same on another device."""
+        return SampledWindows(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+
 
 def sample_labels(
     labels: Sequence[Int[Tensor, "_ _"]], windows: int, generator: torch.Generator

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import numpy as np
+import oracles
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from instancefcn.geometry.rle import decode
+from instancefcn.inference.pasting import paste
+from instancefcn.inference.proposer import (
+    InferenceConfig,
+    Proposer,
+    WindowMasks,
+    Windows,
+    assemble_masks,
+    best_windows,
+    keep_best,
+    resized_sizes,
+    paste_survivors,
+    suppress,
+)
+from instancefcn.model.build import NetworkConfig, build_network
+from instancefcn.structures import Proposals, ScoreMaps
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 2**31))
+def test_paste_equals_the_loop(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    m, height, width = int(rng.integers(5, 12)), 17, 23
+    logits = rng.normal(size=(m, m)).astype(np.float32)
+    corner = rng.uniform(-10, 15, 2)
+    window = np.concatenate([corner, corner + rng.uniform(4, 40, 2)]).astype(np.float32)
+    cells = oracles.tight_box(torch.from_numpy(logits > 0.1))
+    cell = (window[2:] - window[:2]) / m
+    tight = window[[0, 1, 0, 1]] + np.array(cells) * cell[[0, 1, 0, 1]]
+    rle = paste(logits, window, tight, 0.1, height, width)
+    expected = oracles.paste(torch.from_numpy(logits), window.tolist(), 0.1, height, width).numpy()
+    pasted = np.zeros((height, width), dtype=bool) if rle is None else decode(rle)
+    # A pixel on the very threshold may fall on either side in single precision.
+    assert (pasted != expected).sum() <= 1
+
+
+def flat_maps(objectness: torch.Tensor, quality: torch.Tensor | None = None) -> ScoreMaps:
+    height, width = objectness.shape
+    return ScoreMaps(torch.zeros(1, 4, height, width), objectness[None], quality[None] if quality is not None else None, 8, 5)
+
+
+def test_windows_are_ranked_by_score_and_padding_has_none() -> None:
+    objectness = torch.randn(6, 7, generator=torch.Generator().manual_seed(0))
+    objectness[:, 5:] = 100.0  # beyond the image
+    windows = best_windows(flat_maps(objectness), (48, 40), (1.0, 1.0), InferenceConfig(candidates=10))
+    expected = objectness[:, :5].flatten().sigmoid().sort(descending=True).values[:10]
+    assert torch.equal(windows.scores, expected)
+    y, x = windows.positions_yx.unbind(1)
+    assert torch.equal(objectness[y, x].sigmoid(), windows.scores)
+
+
+def test_quality_changes_the_rank() -> None:
+    objectness, quality = torch.tensor([[2.0, 1.0]]), torch.tensor([[-3.0, 3.0]])
+    for power, first in ((0.0, 0), (1.0, 1)):
+        windows = best_windows(flat_maps(objectness, quality), (8, 16), (1.0, 1.0), InferenceConfig(quality_power=power))
+        assert windows.positions_yx[0].tolist() == [0, first]
+
+
+def test_the_best_of_all_scales_are_kept() -> None:
+    maps = flat_maps(torch.zeros(1, 3))
+    groups = [
+        Windows(maps, (1.0, 1.0), torch.zeros(3, 2, dtype=torch.long), torch.tensor([0.9, 0.5, 0.1])),
+        Windows(maps, (1.0, 1.0), torch.zeros(2, 2, dtype=torch.long), torch.tensor([0.8, 0.2])),
+    ]
+    kept = keep_best(groups, 3)
+    assert [score for group in kept for score in group.scores.tolist()] == pytest.approx([0.9, 0.5, 0.8])
+
+
+def test_masks_lie_where_their_windows_say() -> None:
+    # One window of 5 cells on stride 8, centred on row 4 and column 3; its middle cell is foreground.
+    instance = torch.full((1, 1, 9, 9), -5.0)
+    instance[0, 0, 4, 3] = 5.0
+    maps = ScoreMaps(instance, torch.zeros(1, 9, 9), None, stride=8, m=5)
+    windows = Windows(maps, (2.0, 2.0), torch.tensor([[4, 3], [0, 8]]), torch.tensor([0.9, 0.8]))
+    masks = assemble_masks(windows, InferenceConfig())
+    assert masks.scores.tolist() == pytest.approx([0.9])  # the other is empty
+    assert masks.window_boxes.tolist() == [[4, 8, 24, 28]]  # columns 1 to 5 and rows 2 to 6, times 8, over 2
+    assert masks.tight_boxes.tolist() == [[12, 16, 16, 20]]
+
+
+def test_suppression_equals_the_loop() -> None:
+    generator = torch.Generator().manual_seed(1)
+    corner = torch.rand(60, 2, generator=generator) * 20
+    boxes = torch.cat([corner, corner + 20 + torch.rand(60, 2, generator=generator) * 6], dim=1)
+    scores = torch.rand(60, generator=generator)
+    group = WindowMasks(scores, torch.ones(60, 5, 5), boxes, boxes)
+    survivors = suppress([group], 60, 60, 0.0, InferenceConfig())
+    proposals = paste_survivors([group], survivors, 60, 60, 1000, InferenceConfig())
+    kept = oracles.non_maximum_suppression(boxes.tolist(), scores.tolist(), 0.8)
+    assert proposals.scores.tolist() == pytest.approx([float(scores[i]) for i in kept])
+    assert 1 < len(kept) < 60
+
+
+@pytest.fixture(scope="module")
+def proposer() -> Proposer:
+    torch.manual_seed(0)
+    network = build_network(NetworkConfig(channels=16)).eval()
+    for layer in network.mask_head.modules():
+        if isinstance(layer, torch.nn.ConvTranspose2d):
+            torch.nn.init.normal_(layer.weight, std=1.0)  # masks with some shape
+    return Proposer(network, InferenceConfig(shorter_sides=(96.0,), candidates=50))
+
+
+def photograph(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 300), (40, 60), (200, 150)])
+def test_proposals_are_in_the_images_frame(proposer: Proposer, height: int, width: int) -> None:
+    proposals = proposer(photograph(height, width))
+    assert isinstance(proposals, Proposals)
+    assert len(proposals) > 0
+    assert all(rle["size"] == [height, width] for rle in proposals.rles)
+    assert (np.diff(proposals.scores) <= 0).all()
+    assert ((proposals.scores >= 0) & (proposals.scores <= 1)).all()
+    masks = proposals.masks()
+    for mask, box in zip(masks, proposals.boxes_xyxy, strict=True):
+        assert oracles.tight_box(torch.from_numpy(mask)) == box.tolist()
+
+
+def test_max_proposals_and_min_score(proposer: Proposer) -> None:
+    image = photograph(80, 100)
+    everything = proposer(image, max_proposals=1000)
+    assert len(proposer(image, max_proposals=3)) == 3
+    threshold = float(everything.scores[5])
+    assert len(proposer(image, max_proposals=1000, min_score=threshold)) == int((everything.scores >= threshold).sum())
+    assert len(proposer(image, min_score=1.1)) == 0
+
+
+def test_every_run_gives_the_same(proposer: Proposer) -> None:
+    image = photograph(90, 70)
+    first, second = proposer(image), proposer(Image.fromarray(image))
+    assert first.rles == second.rles
+    assert (first.scores == second.scores).all()
+
+
+@pytest.mark.parametrize("image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 4), np.uint8)])
+def test_an_array_that_is_no_rgb_image_is_refused(proposer: Proposer, image: np.ndarray) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        proposer(image)
+
+
+def test_sizes() -> None:
+    config = InferenceConfig(shorter_sides=(100.0, 400.0, 500.0), longest_side=600.0)
+    assert resized_sizes(50, 100, config) == [(100, 200), (300, 600)]
+    assert resized_sizes(1, 5000, config) == [(1, 600)]

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from instancefcn.config import to_table
+from instancefcn.data import SyntheticScenes
+from instancefcn.data.transforms import Augmentation
+from instancefcn.inference.proposer import InferenceConfig, Proposer
+from instancefcn.model.build import NetworkConfig
+from instancefcn.model.checkpoint import load_checkpoint
+from instancefcn.structures import Sample
+from instancefcn.training import loop
+from instancefcn.training.coverage import coverage
+from instancefcn.training.dataset import RankSampler, TrainingStream
+from instancefcn.training.loop import Budget, train
+from instancefcn.training.optimization import OptimizationConfig, average_weights, learning_rate
+from instancefcn.training.recipe import Recipe, load_recipe
+
+SMALL = Recipe(
+    network=NetworkConfig(channels=16, k=3, density=1, window_sizes=(7,), finest_window_sizes=(5,)),
+    augmentation=Augmentation(shorter_sides=(64.0, 96.0), crop=64),
+    optimization=OptimizationConfig(batch_size=2, iterations=4, warmup_iterations=2),
+    inference=InferenceConfig(shorter_sides=(64.0,), candidates=20),
+)
+
+
+def scenes() -> SyntheticScenes:
+    return SyntheticScenes(4, height=64, width=80, seed=0)
+
+
+@pytest.fixture(autouse=True)
+def _few_threads() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_a_run_leaves_a_checkpoint_that_proposes(tmp_path: Path) -> None:
+    best = train(SMALL, [scenes()], tmp_path, validation=[scenes()], init="random", device="cpu", workers=0)
+    proposals = Proposer.from_checkpoint(best)(scenes()[0].image)
+    assert proposals.height == 64
+    record = load_checkpoint(best).training
+    assert record["recipe"] == json.loads(json.dumps(to_table(SMALL)))
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == [1, 2, 3, 4]
+    assert all("synthetic" in key for line in lines for key in line if key.endswith("AR@100"))
+    assert {path.name for path in tmp_path.iterdir()} >= {"best.safetensors", "last.safetensors", "last.state"}
+
+
+class Killed(Exception):
+    """Stands for whatever ends a process."""
+
+
+class Dying(SyntheticScenes):
+    """Scenes that kill the run when they have been read too often."""
+
+    reads_left = 6
+
+    def __getitem__(self, index: int) -> Sample:
+        self.reads_left -= 1
+        if self.reads_left < 0:
+            raise Killed
+        return super().__getitem__(index)
+
+
+def test_resuming_goes_on_as_if_nothing_had_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "SAVE_EVERY", -1)
+    recipe = replace(SMALL, augmentation=replace(SMALL.augmentation, copy_paste=0.0))
+    train(recipe, [scenes()], tmp_path / "whole", init="random", device="cpu", workers=0)
+    with pytest.raises(Killed):
+        train(recipe, [Dying(4, height=64, width=80, seed=0)], tmp_path / "cut", init="random", device="cpu", workers=0)
+    with pytest.raises(ValueError, match="--resume"):
+        train(recipe, [scenes()], tmp_path / "cut", init="random", device="cpu", workers=0)
+    train(recipe, [scenes()], tmp_path / "cut", init="random", resume=True, device="cpu", workers=0)
+    whole, cut = (load_checkpoint(tmp_path / name / "last.safetensors") for name in ("whole", "cut"))
+    assert whole.training["iteration"] == cut.training["iteration"] == 4
+    for name, tensor in whole.weights.items():
+        assert torch.equal(tensor, cut.weights[name]), name
+
+
+def test_another_recipe_is_no_resumption(tmp_path: Path) -> None:
+    train(SMALL, [scenes()], tmp_path, init="random", iterations=1, device="cpu", workers=0)
+    with pytest.raises(ValueError, match="another recipe"):
+        train(replace(SMALL, seed=1), [scenes()], tmp_path, init="random", resume=True, device="cpu", workers=0)
+
+
+def test_a_checkpoint_to_start_from(tmp_path: Path) -> None:
+    first = train(SMALL, [scenes()], tmp_path / "a", init="random", iterations=1, device="cpu", workers=0)
+    train(SMALL, [scenes()], tmp_path / "b", init=str(first), iterations=1, device="cpu", workers=0)
+    other = replace(SMALL, network=replace(SMALL.network, k=2))
+    with pytest.raises(ValueError, match="another network"):
+        train(other, [scenes()], tmp_path / "c", init=str(first), device="cpu", workers=0)
+
+
+def test_no_images_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no image to train on"):
+        train(SMALL, [SyntheticScenes(0)], tmp_path, init="random", device="cpu", workers=0)
+
+
+@pytest.mark.parametrize("preset", ["single", "frozen", "running"])
+def test_other_networks_train(preset: str, tmp_path: Path) -> None:
+    network = replace(SMALL.network, batch_norm=preset) if preset != "single" else replace(SMALL.network, kind="single", m=7)
+    paper = load_recipe("paper")
+    recipe = replace(SMALL, network=network, loss=paper.loss, sampling=paper.sampling, assignment=paper.assignment)
+    sgd = replace(SMALL.optimization, optimizer="sgd", schedule="step", ema_decay=0.0, clip_norm=0.0, precision="bf16")
+    whole_images = Augmentation(shorter_sides=(48.0, 64.0), draw="one_of", crop=0, copy_paste=0.0)
+    recipe = replace(recipe, optimization=sgd, augmentation=whole_images)
+    train(recipe, [scenes()], tmp_path, init="random", iterations=2, device="cpu", workers=0)
+    weights = load_checkpoint(tmp_path / "last.safetensors").weights
+    assert all(tensor.isfinite().all() for tensor in weights.values())
+
+
+def test_two_processes(tmp_path: Path) -> None:
+    for index in range(2):
+        sample = scenes()[index]
+        labels = np.zeros(sample.image.shape[:2], dtype=np.uint8)
+        for value, rle in enumerate(sample.instances.rles, start=1):
+            from instancefcn.geometry.rle import decode
+
+            labels[decode(rle)] = value
+        for folder, array in (("images", sample.image), ("masks", labels)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.fromarray(array).save(tmp_path / folder / f"{index}.png")
+    recipe = tmp_path / "small.toml"
+    recipe.write_text(
+        '[network]\nkind = "single"\nchannels = 8\nm = 7\n[augmentation]\ncrop = 64\n[optimization]\nbatch_size = 2\n'
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "instancefcn"]
+    command += ["train", "--data", f"labels:{tmp_path}", "--recipe", str(recipe), "--out", str(tmp_path / "run")]
+    command += ["--init", "random", "--iterations", "2", "--device", "cpu", "--workers", "0"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert load_checkpoint(tmp_path / "run" / "last.safetensors").training["iteration"] == 2
+
+
+def test_ranks_share_one_stream() -> None:
+    samplers = [iter(RankSampler(start_step=3, images_per_step=4, rank=rank, world_size=2)) for rank in range(2)]
+    drawn = [[next(sampler) for _ in range(4)] for sampler in samplers]
+    assert sorted(drawn[0] + drawn[1]) == list(range(12, 20))
+
+
+def test_the_stream_depends_on_seed_and_index_alone() -> None:
+    streams = [TrainingStream([scenes()], SMALL.augmentation, 1.0, seed) for seed in (0, 0, 1)]
+    images = [stream[5].image for stream in streams]
+    assert torch.equal(images[0], images[1])
+    assert not torch.equal(images[0], images[2])
+
+
+class Broken(SyntheticScenes):
+    """Scenes of which only the first can be read."""
+
+    def __getitem__(self, index: int) -> Sample:
+        if index:
+            raise ValueError(f"image {index} is gone")
+        return super().__getitem__(index)
+
+
+def test_an_unreadable_image_is_replaced_and_only_so_often() -> None:
+    stream = TrainingStream([Broken(3, height=64, width=80)], replace(SMALL.augmentation, copy_paste=0.0), 1.0, 0)
+    assert [stream[i].image.shape for i in range(6)] == [(3, 64, 64)] * 6
+    hopeless = TrainingStream([Broken(10**9, height=64, width=80)], SMALL.augmentation, 1.0, 0)
+    with pytest.raises(ValueError, match="is gone"):
+        hopeless[0]
+
+
+def test_schedules() -> None:
+    cosine = OptimizationConfig(learning_rate=1.0, warmup_iterations=4)
+    assert learning_rate(0.0, 0, cosine) == pytest.approx(0.25)
+    assert learning_rate(0.5, 99, cosine) == pytest.approx(0.5)
+    assert learning_rate(1.0, 99, cosine) == pytest.approx(0.0)
+    step = OptimizationConfig(learning_rate=1.0, schedule="step", step_at=(0.8,), warmup_iterations=0)
+    assert [learning_rate(progress, 9, step) for progress in (0.0, 0.79, 0.8)] == pytest.approx([1, 1, 0.1])
+    assert Budget(iterations=10, minutes=2.0).progress(5, seconds=30.0) == 0.25
+    assert Budget(iterations=10).progress(5, seconds=30.0) == 0.5
+
+
+def test_the_average_forgets_its_start() -> None:
+    network = torch.nn.Linear(1, 1, bias=False)
+    averaged = average_weights(network, decay=0.9)
+    torch.nn.init.constant_(network.weight, 1.0)
+    averaged.update_parameters(network)
+    assert averaged.module.weight.item() == pytest.approx(1.0)
+    torch.nn.init.constant_(network.weight, 0.0)
+    averaged.update_parameters(network)  # weight of the old: (1 + 1) / (10 + 1)
+    assert averaged.module.weight.item() == pytest.approx(2 / 11)
+
+
+def test_coverage_of_both_presets() -> None:
+    source = SyntheticScenes(6, height=240, width=320, seed=1)
+    lite, paper = (coverage(source, load_recipe(name)) for name in ("lite", "paper"))
+    assert lite.instances == paper.instances > 0
+    assert lite.covered + lite.tiny == lite.instances  # no gaps
+    assert paper.covered < lite.covered
+
+
+def test_recipes_are_strict(tmp_path: Path) -> None:
+    assert load_recipe("paper").network.backbone == "vgg16"
+    bad = tmp_path / "bad.toml"
+    for text, message in (
+        ("[network]\nkk = 5\n", "unknown key 'kk'"),
+        ('[network]\nk = "five"\n', "must be int"),
+        ('[assignment]\nrule = "nearest"\n', "must be one of 'deepmask'"),
+        ("[network\n", "not TOML"),
+        ("network = 3\n", "must be a table"),
+        ("[augmentation]\ncrop = 0\n", "copy_paste needs crops"),
+    ):
+        bad.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            load_recipe(str(bad))
+    with pytest.raises(ValueError, match="neither a file nor one of lite, paper"):
+        load_recipe("lit")
