@@ -73,7 +73,7 @@ def test_validate_sound_data(label_maps: Path, command: Callable[..., Any]) -> N
     assert re.search(r" 8-16 1 #{40}\n", done.stdout)  # 20 x 10
     assert re.search(r" 16-32 1 #{40}\n", done.stdout)  # 20 x 40
     assert re.search(r" 32-64 0\n", done.stdout)
-    assert "coverage under the recipe lite: 100.0%" in done.stdout
+    assert "coverage under the recipe lite: 100.0% of 2 instances" in done.stdout
 
 
 def test_validate_lists_every_problem_of_every_source(

@@ -18,10 +18,10 @@ def validate(data: SourceSpecs, recipe: RecipeName = "lite") -> None:
 
     Exit code 1 if there are any problems. Training skips what has one.
     """
-    from instancefcn.apps.coverage import coverage
     from instancefcn.apps.validation_text import describe, describe_coverage
     from instancefcn.data import open_source
     from instancefcn.data import validate as look_through
+    from instancefcn.training.coverage import coverage
     from instancefcn.training.recipe import load_recipe
 
     chosen = load_recipe(recipe)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from instancefcn.apps.coverage import Coverage
 from instancefcn.data import Report
+from instancefcn.training.coverage import Coverage
 
 BAR_LENGTH = 40  # characters
 MOST_CATEGORIES = 20  # that are listed
@@ -29,8 +29,9 @@ def describe(report: Report) -> list[str]:
 def describe_coverage(coverage: Coverage, recipe: str) -> str:
     """A line that says how much of a source can be learnt."""
     return (
-        f"  coverage under the recipe {recipe}: {coverage.percent:.1f}% of the instances are positive at some scale "
-        f"({coverage.covered} are, {coverage.tiny} are too small to be judged, {coverage.missed} fit no window)"
+        f"  coverage under the recipe {recipe}: {coverage.share:.1%} of {coverage.instances} instances are positive at "
+        f"some scale; {coverage.tiny} are too small to be judged, "
+        f"{coverage.instances - coverage.tiny - coverage.covered} fit no window"
     )
 
 
