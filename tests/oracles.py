@@ -39,7 +39,11 @@ def tight_box(mask: Tensor) -> list[int]:
 
 
 def window_label(
-    box: list[float], window_box: list[float], object_to_window: float, positive: tuple[float, float], negative: tuple[float, float]
+    box: list[float],
+    window_box: list[float],
+    object_to_window: float,
+    positive: tuple[float, float],
+    negative: tuple[float, float],
 ) -> str:
     """DeepMask's rule for one window and one instance; tolerances are (centre, scale)."""
     side = window_box[2] - window_box[0]

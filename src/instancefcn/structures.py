@@ -1,7 +1,7 @@
 """Frozen values that cross rooms.
 
-Boxes are half-open pixels, xyxy, unless a name ends in ``_xywh``. An RLE is COCO's ``{"size": [h, w], "counts": bytes}``,
-column-major and compressed, as pycocotools reads and writes it.
+Boxes are half-open pixels, xyxy, unless a name ends in ``_xywh``. An RLE is COCO's
+``{"size": [h, w], "counts": bytes}``, column-major and compressed, as pycocotools reads and writes it.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
-import oracles
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
+import oracles
 from instancefcn.geometry import rle
 from instancefcn.geometry.masks import mask_iou, tight_boxes
 from instancefcn.geometry.windows import window_boxes, window_centers

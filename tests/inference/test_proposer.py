@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
-import oracles
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import oracles
 from instancefcn.geometry.rle import decode
 from instancefcn.inference.pasting import paste
 from instancefcn.inference.proposer import (
@@ -18,8 +18,8 @@ from instancefcn.inference.proposer import (
     assemble_masks,
     best_windows,
     keep_best,
-    resized_sizes,
     paste_survivors,
+    resized_sizes,
     suppress,
 )
 from instancefcn.model.build import NetworkConfig, build_network
@@ -46,7 +46,9 @@ def test_paste_equals_the_loop(seed: int) -> None:
 
 def flat_maps(objectness: torch.Tensor, quality: torch.Tensor | None = None) -> ScoreMaps:
     height, width = objectness.shape
-    return ScoreMaps(torch.zeros(1, 4, height, width), objectness[None], quality[None] if quality is not None else None, 8, 5)
+    return ScoreMaps(
+        torch.zeros(1, 4, height, width), objectness[None], quality[None] if quality is not None else None, 8, 5
+    )
 
 
 def test_windows_are_ranked_by_score_and_padding_has_none() -> None:
@@ -62,7 +64,9 @@ def test_windows_are_ranked_by_score_and_padding_has_none() -> None:
 def test_quality_changes_the_rank() -> None:
     objectness, quality = torch.tensor([[2.0, 1.0]]), torch.tensor([[-3.0, 3.0]])
     for power, first in ((0.0, 0), (1.0, 1)):
-        windows = best_windows(flat_maps(objectness, quality), (8, 16), (1.0, 1.0), InferenceConfig(quality_power=power))
+        windows = best_windows(
+            flat_maps(objectness, quality), (8, 16), (1.0, 1.0), InferenceConfig(quality_power=power)
+        )
         assert windows.positions_yx[0].tolist() == [0, first]
 
 
@@ -144,7 +148,10 @@ def test_every_run_gives_the_same(proposer: Proposer) -> None:
     assert (first.scores == second.scores).all()
 
 
-@pytest.mark.parametrize("image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 4), np.uint8)])
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 4), np.uint8)],
+)
 def test_an_array_that_is_no_rgb_image_is_refused(proposer: Proposer, image: np.ndarray) -> None:
     with pytest.raises((ValueError, TypeError)):
         proposer(image)

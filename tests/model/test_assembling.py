@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import oracles
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import oracles
 from instancefcn.model.assembling import OUTSIDE_LOGIT, assemble, assemble_windows, cells
 from instancefcn.structures import ScoreMaps
 
@@ -35,7 +35,9 @@ def test_equals_the_loop_forward_and_backward(k: int, m: int, seed: int) -> None
 
 
 def test_no_windows() -> None:
-    assert assemble(torch.zeros(1, 4, 3, 3), torch.zeros(0, dtype=torch.long), torch.zeros(0, 2, dtype=torch.long), 6).shape == (0, 6, 6)
+    assert assemble(
+        torch.zeros(1, 4, 3, 3), torch.zeros(0, dtype=torch.long), torch.zeros(0, 2, dtype=torch.long), 6
+    ).shape == (0, 6, 6)
 
 
 def test_a_window_outside_is_background() -> None:

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import oracles
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import oracles
 from instancefcn.geometry.windows import window_boxes
 from instancefcn.training.assignment import (
     IGNORED,
@@ -52,7 +52,9 @@ def test_deepmask_rule_equals_the_loop(seed: int) -> None:
 
 def test_the_papers_window_in_pixels() -> None:
     # Window 168 px, object 96 px: positive within 12 px, negative from 24 px on.
-    (assignment,) = assign(boxes([100, 100, 196, 150]), torch.tensor([False]), [(8, 21, 40, 40)], AssignmentConfig(rule="deepmask"))
+    (assignment,) = assign(
+        boxes([100, 100, 196, 150]), torch.tensor([False]), [(8, 21, 40, 40)], AssignmentConfig(rule="deepmask")
+    )
     rows, columns = (assignment.labels == POSITIVE).nonzero().unbind(1)
     centers_y, centers_x = (rows + 0.5) * 8, (columns + 0.5) * 8
     assert (centers_y - 125).abs().max() <= 12
@@ -80,7 +82,9 @@ def test_deepmask_has_gaps_and_gapless_stops_at_the_window() -> None:
 
 def test_nearest_scale_takes_one_size() -> None:
     grids = [(8, 21, 40, 40), (8, 30, 40, 40)]
-    assignments = assign(boxes([100, 100, 210, 150]), torch.tensor([False]), grids, AssignmentConfig(rule="nearest_scale"))
+    assignments = assign(
+        boxes([100, 100, 210, 150]), torch.tensor([False]), grids, AssignmentConfig(rule="nearest_scale")
+    )
     assert [bool((a.labels == POSITIVE).any()) for a in assignments] == [True, False]
 
 
@@ -101,7 +105,9 @@ def test_ignored_instances_are_neither() -> None:
 
 
 def test_partial_labels_say_nothing_of_the_background() -> None:
-    (assignment,) = assign(boxes([100, 100, 196, 150]), torch.tensor([False]), [(8, 21, 60, 60)], AssignmentConfig(), partial=True)
+    (assignment,) = assign(
+        boxes([100, 100, 196, 150]), torch.tensor([False]), [(8, 21, 60, 60)], AssignmentConfig(), partial=True
+    )
     assert (assignment.labels == POSITIVE).sum() == 9
     assert (assignment.labels[40:] == IGNORED).all()
     assert (assignment.labels == NEGATIVE).any()  # beside the instance

@@ -58,7 +58,7 @@ def test_a_run_leaves_a_checkpoint_that_proposes(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} >= {"best.safetensors", "last.safetensors", "last.state"}
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for whatever ends a process."""
 
 
@@ -70,7 +70,7 @@ class Dying(SyntheticScenes):
     def __getitem__(self, index: int) -> Sample:
         self.reads_left -= 1
         if self.reads_left < 0:
-            raise Killed
+            raise KilledError
         return super().__getitem__(index)
 
 
@@ -78,7 +78,7 @@ def test_resuming_goes_on_as_if_nothing_had_happened(tmp_path: Path, monkeypatch
     monkeypatch.setattr(loop, "SAVE_EVERY", -1)
     recipe = replace(SMALL, augmentation=replace(SMALL.augmentation, copy_paste=0.0))
     train(recipe, [scenes()], tmp_path / "whole", init="random", device="cpu", workers=0)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train(recipe, [Dying(4, height=64, width=80, seed=0)], tmp_path / "cut", init="random", device="cpu", workers=0)
     with pytest.raises(ValueError, match="--resume"):
         train(recipe, [scenes()], tmp_path / "cut", init="random", device="cpu", workers=0)
@@ -110,7 +110,9 @@ def test_no_images_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("preset", ["single", "frozen", "running"])
 def test_other_networks_train(preset: str, tmp_path: Path) -> None:
-    network = replace(SMALL.network, batch_norm=preset) if preset != "single" else replace(SMALL.network, kind="single", m=7)
+    network = (
+        replace(SMALL.network, batch_norm=preset) if preset != "single" else replace(SMALL.network, kind="single", m=7)
+    )
     paper = load_recipe("paper")
     recipe = replace(SMALL, network=network, loss=paper.loss, sampling=paper.sampling, assignment=paper.assignment)
     sgd = replace(SMALL.optimization, optimizer="sgd", schedule="step", ema_decay=0.0, clip_norm=0.0, precision="bf16")
@@ -136,7 +138,16 @@ def test_two_processes(tmp_path: Path) -> None:
     recipe.write_text(
         '[network]\nkind = "single"\nchannels = 8\nm = 7\n[augmentation]\ncrop = 64\n[optimization]\nbatch_size = 2\n'
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "instancefcn"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "instancefcn",
+    ]
     command += ["train", "--data", f"labels:{tmp_path}", "--recipe", str(recipe), "--out", str(tmp_path / "run")]
     command += ["--init", "random", "--iterations", "2", "--device", "cpu", "--workers", "0"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)

@@ -9,7 +9,14 @@ from torch import Tensor
 from instancefcn.data.transforms import TrainingImage
 from instancefcn.structures import ScoreMaps
 from instancefcn.training.assignment import IGNORED, NEGATIVE, POSITIVE, AssignmentConfig, assign
-from instancefcn.training.losses import LossConfig, compute_losses, dice_loss, mask_iou_with_instance, objectness_loss, pixel_loss
+from instancefcn.training.losses import (
+    LossConfig,
+    compute_losses,
+    dice_loss,
+    mask_iou_with_instance,
+    objectness_loss,
+    pixel_loss,
+)
 from instancefcn.training.targets import SampledWindows, SamplingConfig, sample_labels, sample_windows
 
 
@@ -115,7 +122,9 @@ def test_losses_of_literals() -> None:
     # Scores 1/2: overlap 2 * 1/2, squares 4/4 and 1, and one added above and below.
     assert dice_loss(logits, targets, kept).item() == pytest.approx(1 - 2 / 3)
     without_the_first = torch.tensor([[[0.0, 1.0], [1.0, 1.0]]])
-    assert pixel_loss(torch.tensor([[[-30.0, 0.0], [0.0, 0.0]]]), targets, without_the_first).item() == pytest.approx(math.log(2))
+    assert pixel_loss(torch.tensor([[[-30.0, 0.0], [0.0, 0.0]]]), targets, without_the_first).item() == pytest.approx(
+        math.log(2)
+    )
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("logistic", math.log(2)), ("focal", 3 * 0.25 * math.log(2))])

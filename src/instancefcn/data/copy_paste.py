@@ -1,4 +1,4 @@
-"""Copy-paste of instances between images (Ghiasi et al., CVPR 2021): more objects, and more company for each, for free."""
+"""Copy-paste of instances between images (Ghiasi et al., CVPR 2021): more objects an image, at no cost."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def tight_boxes(masks: Bool[Tensor, "n h w"]) -> Int[Tensor, "n 4"]:
-    """Smallest boxes around masks, xyxy, half-open, in the masks' own cells; an empty mask has the empty box 0 0 0 0."""
+    """Smallest boxes around masks, xyxy, half-open, in the masks' own cells; of an empty mask 0 0 0 0."""
     n, height, width = masks.shape
     sides: list[Tensor] = []
     for occupied, size in ((masks.any(1), width), (masks.any(2), height)):

@@ -14,7 +14,7 @@ from instancefcn.structures import Rle
 
 def encode(mask: Shaped[np.ndarray, "h w"]) -> Rle:
     """RLE of a full-size mask; every non-zero pixel is foreground."""
-    return coco_mask.encode(np.asfortranarray(mask != 0).view(np.uint8))
+    return coco_mask.encode(np.asfortranarray(mask != 0).view(np.uint8))  # pyright: ignore[reportReturnType]
 
 
 def decode(rle: Rle) -> Bool[np.ndarray, "h w"]:
@@ -33,10 +33,13 @@ def encode_in_box(crop: Bool[np.ndarray, "ch cw"], top: int, left: int, height: 
     crop's corner in the image, and the crop must lie inside it.
     """
     ch, cw = crop.shape
-    assert 0 <= top and top + ch <= height and 0 <= left and left + cw <= width
+    assert 0 <= top <= height - ch
+    assert 0 <= left <= width - cw
     columns = np.zeros((cw, ch + 2), dtype=np.int8)
     columns[:, 1:-1] = crop.T
-    column, row = np.nonzero(np.diff(columns, axis=1))  # in reading order: a run's start, then its end, column by column
+    column, row = np.nonzero(
+        np.diff(columns, axis=1)
+    )  # in reading order: a run's start, then its end, column by column
     edges = (left + column) * height + top + row
     if ch == height:  # a run may go on from one column's foot to the next one's head: there its end is a start
         runs = edges.reshape(-1, 2)
@@ -50,8 +53,13 @@ def tight_boxes(rles: Sequence[Rle]) -> Float[np.ndarray, "n 4"]:
     """Smallest boxes around masks, xyxy, half-open; of an empty mask the empty box 0 0 0 0."""
     if not rles:
         return np.zeros((0, 4))
-    boxes_xywh = coco_mask.toBbox(list(rles))
+    boxes_xywh = coco_mask.toBbox(list(rles))  # pyright: ignore[reportArgumentType]
     return np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], axis=1)
+
+
+def area(rle: Rle) -> float:
+    """Foreground pixels."""
+    return float(coco_mask.area(rle))  # pyright: ignore[reportArgumentType]
 
 
 def from_counts(counts: Sequence[int] | np.ndarray, height: int, width: int) -> Rle:

@@ -48,6 +48,8 @@ def _interpolation(start: int, stop: int, window_start: float, cell: float, m: i
 
     Cells outside the image hold no evidence, so the first inside is extended to the image's border.
     """
-    place = (np.arange(start, stop, dtype=np.float32) + np.float32(0.5 - window_start)) / np.float32(cell) - np.float32(0.5)
+    place = (np.arange(start, stop, dtype=np.float32) + np.float32(0.5 - window_start)) / np.float32(cell) - np.float32(
+        0.5
+    )
     place = place.clip(max(0.0, -window_start / cell), m - 1)
     return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(m, dtype=np.float32)))

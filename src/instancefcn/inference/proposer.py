@@ -148,7 +148,9 @@ def as_tensor(image: UInt8[np.ndarray, "h w 3"] | Image.Image) -> UInt8[Tensor, 
     """
     array = np.asarray(image.convert("RGB")) if isinstance(image, Image.Image) else image
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
-        raise ValueError(f"an image must be a uint8 array [height, width, 3] in RGB, not {array.dtype} {list(array.shape)}")
+        raise ValueError(
+            f"an image must be a uint8 array [height, width, 3] in RGB, not {array.dtype} {list(array.shape)}"
+        )
     return torch.from_numpy(np.array(array)).permute(2, 0, 1)  # a copy: the caller's array may be read-only
 
 

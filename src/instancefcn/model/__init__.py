@@ -1,1 +1,1 @@
-"""The networks and the assembling of instances. A forward pass gives score maps; what becomes of them lives elsewhere."""
+"""The networks and the assembling of instances. What becomes of score maps lives elsewhere."""

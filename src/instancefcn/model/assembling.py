@@ -15,7 +15,7 @@ OUTSIDE_LOGIT = -20.0
 
 
 def cells(m: int, k: int, device: torch.device | None = None) -> Int[Tensor, "m"]:
-    """Cell of each window pixel along one axis, ``floor(i * k / m)``, so that k need not divide m (5 over 21: 5 4 4 4 4)."""
+    """Cell of each window pixel along one axis, ``floor(i * k / m)``, so k need not divide m (5 over 21: 5 4 4 4 4)."""
     return torch.arange(m, device=device) * k // m
 
 

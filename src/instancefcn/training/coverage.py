@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from pycocotools import mask as coco_mask
 
 from instancefcn.data import Source
+from instancefcn.geometry.rle import area
 from instancefcn.inference.proposer import resized_sizes
 from instancefcn.model.build import build_network
 from instancefcn.training.assignment import is_covered, is_tiny
@@ -37,10 +37,8 @@ def coverage(source: Source, recipe: Recipe) -> Coverage:
         instances = labels.instances
         judged = ~(instances.crowd | instances.ignore)
         boxes = torch.from_numpy(instances.boxes_xyxy[judged]).float()
-        areas = torch.tensor([float(coco_mask.area(rle)) for rle, kept in zip(instances.rles, judged, strict=True) if kept])
-        scales = [
-            height / labels.height for height, _ in resized_sizes(labels.height, labels.width, recipe.inference)
-        ]
+        areas = torch.tensor([area(rle) for rle, kept in zip(instances.rles, judged, strict=True) if kept])
+        scales = [height / labels.height for height, _ in resized_sizes(labels.height, labels.width, recipe.inference)]
         too_small = is_tiny(areas, boxes, recipe.assignment)
         fitting = is_covered(boxes, [side / scale for side in sides for scale in scales], recipe.assignment)
         total += len(boxes)

@@ -48,7 +48,11 @@ class Log:
 
     def validation(self, iteration: int, seconds: float, recall: Mapping[str, Mapping[str, float]]) -> None:
         """Log the recall on each source."""
-        self._write(iteration, seconds, {f"{source}/{name}": v for source, values in recall.items() for name, v in values.items()})
+        self._write(
+            iteration,
+            seconds,
+            {f"{source}/{name}": v for source, values in recall.items() for name, v in values.items()},
+        )
 
     def _write(self, iteration: int, seconds: float, values: dict[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as file:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import cast
 
 import torch
 from lightning_fabric import Fabric
@@ -114,7 +114,12 @@ def train(
     def save(state: TrainingState, names: Sequence[str], recall: dict[str, dict[str, float]]) -> None:
         """Averaged weights under each name, then what resuming needs."""
         weights = (averaged.module if averaged is not None else network).state_dict()
-        record = {"recipe": to_table(recipe), "iteration": state.iteration, "seconds": state.seconds, "validation": recall}
+        record = {
+            "recipe": to_table(recipe),
+            "iteration": state.iteration,
+            "seconds": state.seconds,
+            "validation": recall,
+        }
         checkpoint = Checkpoint(recipe.network, to_table(recipe.inference), weights, record)
         for name in names:
             save_checkpoint(checkpoint, out / f"{name}.safetensors")
@@ -129,7 +134,9 @@ def train(
     chief = fabric.is_global_zero
     log = Log(out, resumed_at=state.iteration) if chief else None
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"))
-    next_validation = config.validate_every * (1 + budget.progress(state.iteration, state.seconds) // config.validate_every)
+    next_validation = config.validate_every * (
+        1 + budget.progress(state.iteration, state.seconds) // config.validate_every
+    )
     started = saved = time.monotonic()
     trained_before = state.seconds
     with bar if chief else nullcontext():
@@ -160,20 +167,20 @@ def train(
                 continue
             assert log is not None
             if not total.isfinite():
-                raise ValueError(f"the loss became {total.item()} at iteration {state.iteration}: lower the learning rate")
+                raise ValueError(
+                    f"the loss became {total.item()} at iteration {state.iteration}: lower the learning rate"
+                )
             if state.iteration % LOG_EVERY == 0:
                 text = log.losses(state.iteration, state.seconds, rate, losses, config.batch_size, progress)
                 bar.update(task, completed=progress, description=text)
             if validation and (progress >= next_validation or progress >= 1):
                 next_validation += config.validate_every
-                weights = averaged.module if averaged is not None else network
-                recall = validation_recall(Proposer(weights.eval(), recipe.inference, device=fabric.device), validation)
+                kept = cast(Network, averaged.module) if averaged is not None else network
+                recall = validation_recall(Proposer(kept.eval(), recipe.inference, device=fabric.device), validation)
                 score = sum(values["AR@100"] for values in recall.values()) / len(recall)
                 log.validation(state.iteration, state.seconds, recall)
                 names = ["last", "best"] if score > state.best else ["last"]
-                state = replace(
-                    state, best=max(state.best, score), seconds=trained_before + time.monotonic() - started
-                )
+                state = replace(state, best=max(state.best, score), seconds=trained_before + time.monotonic() - started)
                 save(state, names, recall)
                 saved = time.monotonic()
             elif time.monotonic() - saved > SAVE_EVERY:

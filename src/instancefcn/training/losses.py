@@ -16,7 +16,6 @@ from instancefcn.structures import ScoreMaps
 from instancefcn.training.assignment import IGNORED, POSITIVE
 from instancefcn.training.targets import SampledWindows
 
-
 NO_TARGET = -1.0
 
 

@@ -36,7 +36,7 @@ class OptimizationConfig:
 
 
 def build_optimizer(network: Network, config: OptimizationConfig) -> torch.optim.Optimizer:
-    """An optimiser in two groups, trunk and new layers; no weight decay on biases and norms. Freezes the early stages."""
+    """An optimiser with the trunk at its own rate and no decay of biases and norms. Freezes the early stages."""
     for stage in network.backbone.stages()[: config.frozen_stages]:
         stage.requires_grad_(False)
     trunk = {id(parameter) for parameter in network.backbone.parameters()}
@@ -44,7 +44,9 @@ def build_optimizer(network: Network, config: OptimizationConfig) -> torch.optim
     for of_trunk in (True, False):
         for decayed in (True, False):
             parameters = [
-                p for p in network.parameters() if p.requires_grad and (id(p) in trunk) == of_trunk and (p.ndim > 1) == decayed
+                p
+                for p in network.parameters()
+                if p.requires_grad and (id(p) in trunk) == of_trunk and (p.ndim > 1) == decayed
             ]
             factor = config.trunk_learning_rate if of_trunk else 1.0
             decay = config.weight_decay if decayed else 0.0
@@ -65,8 +67,10 @@ def learning_rate(progress: float, iteration: int, config: OptimizationConfig) -
 
 def average_weights(network: nn.Module, decay: float) -> AveragedModel:
     """Exponential moving average of the weights that forgets the random start quickly."""
+
     def lerp(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
         weight = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
-        torch._foreach_lerp_(list(averaged), list(current), weight)
+        for old, new in zip(averaged, current, strict=True):
+            old.lerp_(new, weight)
 
     return AveragedModel(network, multi_avg_fn=lerp)

@@ -40,7 +40,9 @@ def load_recipe(name_or_path: str) -> Recipe:
     Raises:
         ValueError: no such recipe, no TOML, an unknown key or a value of the wrong type.
     """
-    shipped = {recipe.name.removesuffix(".toml"): recipe for recipe in RECIPES.iterdir() if recipe.name.endswith(".toml")}
+    shipped = {
+        recipe.name.removesuffix(".toml"): recipe for recipe in RECIPES.iterdir() if recipe.name.endswith(".toml")
+    }
     if name_or_path in shipped:
         text = shipped[name_or_path].read_text(encoding="utf-8")
     elif Path(name_or_path).is_file():

@@ -41,4 +41,6 @@ def load_state(path: Path) -> TrainingState:
     try:
         return TrainingState(**torch.load(path, weights_only=True, map_location="cpu"))
     except Exception as error:  # torch.load raises errors of many kinds for a file that it cannot read
-        raise ValueError(f"{path}: not a training state ({error}); start anew without --resume, in another folder") from error
+        raise ValueError(
+            f"{path}: not a training state ({error}); start anew without --resume, in another folder"
+        ) from error

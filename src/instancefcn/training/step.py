@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import UInt8
 from torch import Tensor, nn
 
 from instancefcn.data.transforms import PADDING_VALUE, TrainingImage

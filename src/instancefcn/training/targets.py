@@ -1,4 +1,4 @@
-"""Targets of one batch: labels of all windows, and the windows whose masks are assembled, with the masks they should be."""
+"""Targets of a batch: sampled labels, and the windows whose masks are assembled, with the masks they should be."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _windows_of(rows: Int[Tensor, "n 6"], maps: ScoreMaps, cells: _CellMasks) ->
 
 
 class _CellMasks:
-    """Masks averaged over the cells of a score map (paper 3.3 leaves the target open; PROTOCOL: area average, >= 0.5)."""
+    """Masks averaged over the cells of a score map; the paper leaves open how targets are resized."""
 
     def __init__(self, images: Sequence[TrainingImage]) -> None:
         self.images = images

@@ -10,7 +10,9 @@ from instancefcn.inference.export import to_coco_results
 from instancefcn.inference.proposer import Proposer
 
 
-def validation_recall(proposer: Proposer, sources: Sequence[Source], max_proposals: int = 1000) -> dict[str, dict[str, float]]:
+def validation_recall(
+    proposer: Proposer, sources: Sequence[Source], max_proposals: int = 1000
+) -> dict[str, dict[str, float]]:
     """COCO mask AR, in percent, of each source by its name."""
     recall = {}
     for source in sources:
