@@ -124,20 +124,24 @@ class Proposer:
         windows = [
             best_windows(score_maps, size, (size[1] / width, size[0] / height), self.config)
             for size in resized_sizes(height, width, self.config)
-            for score_maps in self.score_maps(pixels, size)
+            for score_maps in self.run_network(self.resize(pixels, size))
         ]
         masks = [assemble_masks(kept, self.config) for kept in keep_best(windows, self.config.nms_candidates)]
         survivors = suppress(masks, height, width, min_score, self.config)
         return paste_survivors(masks, survivors, height, width, max_proposals, self.config)
 
-    def score_maps(self, pixels: UInt8[Tensor, "3 h w"], size: tuple[int, int]) -> list[ScoreMaps]:
-        """Score maps of an image resized to (height, width)."""
+    def resize(self, pixels: UInt8[Tensor, "3 h w"], size: tuple[int, int]) -> Float[Tensor, "1 3 _ _"]:
+        """An image at (height, width), padded to a multiple of the network's coarsest stride."""
         resized = TF.resize(pixels, list(size), antialias=True)
         multiple = self.network.size_multiple
         padding = (0, -size[1] % multiple, 0, -size[0] % multiple)
         batch = F.pad(resized[None].to(self.device), padding, value=PADDING_VALUE).float()
+        return batch.contiguous(memory_format=torch.channels_last)
+
+    def run_network(self, images: Float[Tensor, "1 3 _ _"]) -> list[ScoreMaps]:
+        """Score maps of a resized image."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            return self.network(batch.contiguous(memory_format=torch.channels_last))
+            return self.network(images)
 
 
 def as_tensor(image: UInt8[np.ndarray, "h w 3"] | Image.Image) -> UInt8[Tensor, "3 h w"]:

@@ -1,0 +1,169 @@
+"""Seconds an image and memory, side by side with selective search, in one run.
+
+    make bench                                      # photographs that scikit-image ships, at 640 x 480
+    python benchmarks/speed.py --images val2017 --limit 20 --checkpoint runs/mine/best.safetensors
+
+Every row of the first table is one stage of a proposal call, photograph in, 1,000 run-length codes out. Ratios within
+one run are what to quote: seconds differ between machines, and between two runs on a shared one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from instancefcn.data.images import read_image
+from instancefcn.inference.proposer import (
+    Proposer,
+    as_tensor,
+    assemble_masks,
+    best_windows,
+    keep_best,
+    paste_survivors,
+    resized_sizes,
+    suppress,
+)
+
+MAX_PROPOSALS = 1000
+SKIMAGE_PHOTOGRAPHS = ("chelsea", "astronaut", "coffee", "rocket")
+
+
+class Stages:
+    """Seconds by stage, a list each."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, list[float]] = defaultdict(list)
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[name].append(time.perf_counter() - started)
+
+
+@torch.inference_mode()
+def propose_in_stages(proposer: Proposer, path: Path, stage: Stages) -> int:
+    """What ``Proposer.__call__`` does, timed in parts; the number of proposals."""
+    config = proposer.config
+    with stage("decode"):
+        pixels = as_tensor(read_image(path))
+    height, width = pixels.shape[-2:]
+    windows = []
+    for size in resized_sizes(height, width, config):
+        with stage("resize"):
+            resized = proposer.resize(pixels, size)
+        with stage("network"):
+            score_maps = proposer.run_network(resized)
+        with stage("top-k"):
+            windows += [best_windows(maps, size, (size[1] / width, size[0] / height), config) for maps in score_maps]
+    with stage("top-k"):
+        kept = keep_best(windows, config.nms_candidates)
+    with stage("assemble"):
+        masks = [assemble_masks(group, config) for group in kept]
+    with stage("NMS"):
+        survivors = suppress(masks, height, width, 0.0, config)
+    with stage("paste and RLE"):
+        return len(paste_survivors(masks, survivors, height, width, MAX_PROPOSALS, config))
+
+
+def selective_search(path: Path) -> int:
+    """OpenCV's fast selective search on the same file; the number of boxes."""
+    import cv2
+
+    search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
+    search.setBaseImage(cv2.imread(str(path)))
+    search.switchToSelectiveSearchFast()
+    return len(search.process())
+
+
+def photographs(folder: Path, scratch: Path, limit: int) -> list[Path]:
+    """Photographs at 640 x 480, as JPEG files."""
+    paths = []
+    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in {".jpg", ".jpeg", ".png"})[:limit]:
+        paths.append(scratch / f"{path.stem}.jpg")
+        Image.fromarray(read_image(path)).resize((640, 480)).save(paths[-1], quality=92)
+    return paths
+
+
+def skimage_folder(scratch: Path) -> Path:
+    """The demo's photographs, copied out of scikit-image."""
+    import skimage.data
+
+    folder = scratch / "skimage"
+    folder.mkdir()
+    for name in SKIMAGE_PHOTOGRAPHS:
+        Image.fromarray(getattr(skimage.data, name)()).save(folder / f"{name}.png")
+    return folder
+
+
+def peak_memory_mb() -> float:
+    """Largest resident set of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=Path, help="folder of photographs; default: scikit-image's")
+    parser.add_argument("--limit", type=int, default=8, help="photographs at most")
+    parser.add_argument("--repeats", type=int, default=3, help="rounds after one that warms up")
+    parser.add_argument("--checkpoint", type=Path, help="default: the shipped one")
+    parser.add_argument("--without-peer", action="store_true", help="leave selective search out")
+    arguments = parser.parse_args()
+
+    proposer = Proposer.from_checkpoint(arguments.checkpoint)
+    print(
+        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, fp32"
+    )
+    with tempfile.TemporaryDirectory() as scratch_name:
+        scratch = Path(scratch_name)
+        paths = photographs(arguments.images or skimage_folder(scratch), scratch, arguments.limit)
+        stages, calls, counts = Stages(), [], []
+        for repeat in range(arguments.repeats + 1):
+            stage = stages if repeat else Stages()
+            for path in paths:
+                started = time.perf_counter()
+                counts.append(propose_in_stages(proposer, path, stage))
+                if repeat:
+                    calls.append(time.perf_counter() - started)
+        ours = statistics.median(calls)
+        print(f"\n{len(paths)} photographs at 640 x 480, {statistics.mean(counts):.0f} proposals each")
+        for name, seconds in stages.seconds.items():
+            print(f"  {name:14} {1000 * sum(seconds) / len(calls):7.1f} ms")
+        print(f"  {'whole call':14} {1000 * ours:7.1f} ms (median)")
+
+        if not arguments.without_peer:
+            seconds, boxes = [], []
+            for path in paths:
+                started = time.perf_counter()
+                boxes.append(selective_search(path))
+                seconds.append(time.perf_counter() - started)
+            theirs = statistics.median(seconds)
+            print(f"  selective search (fast) {1000 * theirs:7.1f} ms (median), {statistics.mean(boxes):.0f} boxes")
+            print(f"  ours takes {ours / theirs:.2f} of its time")
+
+        large = scratch / "large.jpg"
+        Image.fromarray(read_image(paths[0])).resize((4000, 3000)).save(large)
+        started = time.perf_counter()
+        proposals = proposer(np.asarray(read_image(large)), max_proposals=MAX_PROPOSALS)
+        print(
+            f"\n12-megapixel photograph: {len(proposals)} proposals in {time.perf_counter() - started:.2f} s, "
+            f"peak memory of this process {peak_memory_mb():.0f} MB"
+        )
+
+
+if __name__ == "__main__":
+    main()
