@@ -73,15 +73,21 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise ValueError(f"{path}: not a safetensors file ({error})") from error
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{path}: not a checkpoint of this package ({FORMAT}), but {metadata.get('format')!r}")
-    network = from_table(NetworkConfig, json.loads(metadata["network"]), f"{path}: network")
-    return Checkpoint(network, json.loads(metadata["inference"]), weights, json.loads(metadata["training"]))
+    try:
+        network, inference, training = (json.loads(metadata[key]) for key in ("network", "inference", "training"))
+    except (KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: its metadata is damaged ({error!r})") from error
+    return Checkpoint(from_table(NetworkConfig, network, f"{path}: network"), inference, weights, training)
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under another name, sync it, and rename it into place."""
+    """Write a file under another name, sync it, and rename it into place; where that fails, nothing is left behind."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,201 @@
+"""Checkpoints: what was saved comes back, anything else is refused by name, and nothing is ever half written."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from instancefcn.config import to_table
+from instancefcn.model.build import NetworkConfig, build_network
+from instancefcn.model.checkpoint import FORMAT, Checkpoint, load_checkpoint, save_checkpoint, write_whole
+
+CONFIG = NetworkConfig(
+    backbone="test_efficientnet",
+    channels=16,
+    k=3,
+    density=1,
+    window_sizes=(7,),
+    finest_window_sizes=(5,),
+    batch_norm="running",
+)
+INFERENCE = {"shorter_sides": [64.0, 96.0], "nms_threshold": 0.8}
+TRAINING = {"iteration": 7, "validation": {"synthetic": {"AR@100": 12.5}}, "recipe": {"name": "Öl"}}
+
+
+def checkpoint(config: NetworkConfig = CONFIG) -> Checkpoint:
+    return Checkpoint(config, INFERENCE, build_network(config).state_dict(), TRAINING)
+
+
+def metadata(**changed: str) -> dict[str, str]:
+    tables = {"network": to_table(CONFIG), "inference": INFERENCE, "training": TRAINING}
+    return {"format": FORMAT} | {key: json.dumps(table) for key, table in tables.items()} | changed
+
+
+@pytest.mark.parametrize(
+    "config", [CONFIG, replace(CONFIG, batch_norm="folded"), replace(CONFIG, kind="single", m=7)], ids=lambda c: c.kind
+)
+def test_what_was_saved_comes_back(config: NetworkConfig, tmp_path: Path) -> None:
+    saved = checkpoint(config)
+    save_checkpoint(saved, tmp_path / "a.safetensors")
+    loaded = load_checkpoint(tmp_path / "a.safetensors")
+    assert (loaded.network, loaded.inference, loaded.training) == (config, INFERENCE, TRAINING)
+    assert loaded.weights.keys() == saved.weights.keys()
+    assert all(torch.equal(tensor, saved.weights[name]) for name, tensor in loaded.weights.items())
+
+    network = build_network(config)
+    network.load_state_dict(dict(saved.weights))
+    built, images = loaded.build(), torch.rand(1, 3, 64, 96) * 255
+    assert not any(module.training for module in built.modules())
+    with torch.inference_mode():
+        for ours, theirs in zip(built(images), network.eval()(images), strict=True):
+            assert torch.equal(ours.instance, theirs.instance)
+            assert torch.equal(ours.objectness, theirs.objectness)
+
+
+def test_weights_in_any_memory_format_are_saved(tmp_path: Path) -> None:
+    network = build_network(CONFIG).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    saved = Checkpoint(CONFIG, INFERENCE, network.state_dict(), TRAINING)
+    save_checkpoint(saved, tmp_path / "a.safetensors")
+    weights = load_checkpoint(tmp_path / "a.safetensors").weights
+    assert all(torch.equal(tensor, saved.weights[name]) for name, tensor in weights.items())
+
+
+def test_half_precision_halves_the_file_and_builds_a_single_precision_network(tmp_path: Path) -> None:
+    saved = checkpoint()
+    for dtype in (torch.float32, torch.float16):
+        save_checkpoint(saved, tmp_path / str(dtype), dtype)
+    single, half = ((tmp_path / str(dtype)).stat().st_size for dtype in (torch.float32, torch.float16))
+    assert half < 0.6 * single
+    loaded = load_checkpoint(tmp_path / "torch.float16")
+    assert {tensor.dtype for tensor in loaded.weights.values()} == {torch.float16, torch.int64}  # counts stay counts
+    network = loaded.build()
+    for name, tensor in network.state_dict().items():
+        expected = saved.weights[name]
+        assert tensor.dtype == expected.dtype
+        assert torch.equal(tensor, expected.half().float() if tensor.is_floating_point() else expected)
+
+
+def test_no_such_file_is_named(tmp_path: Path) -> None:
+    for path in (tmp_path / "gone.safetensors", tmp_path):
+        with pytest.raises(ValueError, match=f"{path.name}: no such checkpoint"):
+            load_checkpoint(path)
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "cut"])
+def test_what_is_no_safetensors_file_is_named(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(checkpoint(), path)
+    whole = path.read_bytes()
+    path.write_bytes({"empty": b"", "text": b"not a checkpoint", "cut": whole[:-1]}[damage])
+    with pytest.raises(ValueError, match=r"a\.safetensors: not a safetensors file"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize("foreign", [None, {"format": "pt"}, {"format": "instancefcn/0"}])
+def test_somebody_elses_safetensors_file_is_named(foreign: dict[str, str] | None, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file({"weight": torch.zeros(2)}, path, foreign)
+    with pytest.raises(ValueError, match=r"a\.safetensors: not a checkpoint of this package"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "message"),
+    [
+        ({"format": FORMAT}, "metadata is damaged.*network"),
+        (metadata(inference="{"), "metadata is damaged"),
+        (metadata(network='{"kk": 5}'), "network: unknown key 'kk'"),
+        (metadata(network='{"k": "5"}'), "network: k must be int"),
+    ],
+)
+def test_damaged_metadata_is_named(damaged: dict[str, str], message: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file({"weight": torch.zeros(2)}, path, damaged)
+    with pytest.raises(ValueError, match=rf"a\.safetensors: .*{message}"):
+        load_checkpoint(path)
+
+
+def spoiled(weights: dict[str, Tensor], how: str) -> dict[str, Tensor]:
+    name = next(iter(weights))
+    others = {key: tensor for key, tensor in weights.items() if key != name}
+    return {
+        "missing": others,
+        "another shape": others | {name: weights[name][:, :1]},
+        "one more": weights | {"more.weight": torch.zeros(1)},
+    }[how]
+
+
+@pytest.mark.parametrize("how", ["missing", "another shape", "one more"])
+def test_weights_of_another_network_are_refused(how: str, tmp_path: Path) -> None:
+    saved = checkpoint()
+    save_checkpoint(replace(saved, weights=spoiled(dict(saved.weights), how)), tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match="weights do not fit the network that the checkpoint names"):
+        load_checkpoint(tmp_path / "a.safetensors").build()
+
+
+def test_writing_replaces_the_file_and_leaves_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    for content in (b"old, and longer", b"new"):
+        write_whole(path, content)
+        assert path.read_bytes() == content
+        assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [OSError("no space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_writing_that_fails_leaves_the_old_file_and_no_other(
+    error: BaseException, step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(checkpoint(), path)
+    old = path.read_bytes()
+    monkeypatch.setattr(*((os, "fsync", fail) if step == "fsync" else (Path, "replace", fail)))
+    with pytest.raises(type(error)):
+        save_checkpoint(checkpoint(), path)
+    assert path.read_bytes() == old
+    assert list(tmp_path.iterdir()) == [path]
+
+
+class Bomb:
+    """Unpickling it makes a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+def test_loading_runs_no_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, sign = tmp_path / "a.safetensors", tmp_path / "exploded"
+    bomb = pickle.dumps(Bomb(sign))
+    pickle.loads(bomb)
+    assert sign.exists()  # the bomb is one
+    sign.rmdir()
+    path.write_bytes(bomb)
+    with pytest.raises(ValueError, match="not a safetensors file"):
+        load_checkpoint(path)
+    torch.save(Bomb(sign), path)
+    with pytest.raises(ValueError, match="not a safetensors file"):
+        load_checkpoint(path)
+    assert not sign.exists()
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise AssertionError("unpickles")
+
+    save_checkpoint(checkpoint(), path)
+    for module, name in ((pickle, "load"), (pickle, "loads"), (pickle, "Unpickler"), (torch, "load")):
+        monkeypatch.setattr(module, name, fail)
+    load_checkpoint(path).build()
