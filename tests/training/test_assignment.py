@@ -21,6 +21,11 @@ NAMES = {POSITIVE: "positive", NEGATIVE: "negative", IGNORED: "ignored"}
 NONE = torch.zeros(0, dtype=torch.bool)
 
 
+def config_of(rule: str, **keys: float) -> AssignmentConfig:
+    """A rule with DeepMask's ratio of object to window: 96 px in 168."""
+    return AssignmentConfig(rule=rule, object_to_window=128 / 224, **keys)  # pyright: ignore[reportArgumentType]
+
+
 def boxes(*rows: list[float]) -> torch.Tensor:
     return torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
 
@@ -31,7 +36,7 @@ def test_deepmask_rule_equals_the_loop(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     corner = torch.rand(3, 2, generator=generator) * 200
     gt = torch.cat([corner, corner + 40 + torch.rand(3, 2, generator=generator) * 120], dim=1)
-    config = AssignmentConfig(rule="deepmask")
+    config = config_of("deepmask")
     (assignment,) = assign(gt, torch.zeros(3, dtype=torch.bool), [(8, 21, 30, 32)], config)
     for y in range(0, 30, 3):
         for x in range(0, 32, 3):
@@ -52,9 +57,7 @@ def test_deepmask_rule_equals_the_loop(seed: int) -> None:
 
 def test_the_papers_window_in_pixels() -> None:
     # Window 168 px, object 96 px: positive within 12 px, negative from 24 px on.
-    (assignment,) = assign(
-        boxes([100, 100, 196, 150]), torch.tensor([False]), [(8, 21, 40, 40)], AssignmentConfig(rule="deepmask")
-    )
+    (assignment,) = assign(boxes([100, 100, 196, 150]), torch.tensor([False]), [(8, 21, 40, 40)], config_of("deepmask"))
     rows, columns = (assignment.labels == POSITIVE).nonzero().unbind(1)
     centers_y, centers_x = (rows + 0.5) * 8, (columns + 0.5) * 8
     assert (centers_y - 125).abs().max() <= 12
@@ -68,29 +71,27 @@ def test_the_papers_window_in_pixels() -> None:
 def test_no_gaps(rule: str, longer: float) -> None:
     # The windows of 84, 120, ... px have steps of sqrt(2), which 2 ** (1/4) bridges; 480 is the largest.
     sides = [84.0, 120.0, 168.0, 240.0, 336.0, 480.0]
-    config = AssignmentConfig(rule=rule, scale_tolerance=1.2)
+    config = config_of(rule, scale_tolerance=1.2)
     assert is_covered(boxes([0, 0, longer, 10]), sides, config).all()
 
 
 def test_deepmask_has_gaps_and_gapless_stops_at_the_window() -> None:
     sides = [168.0, 252.0]  # steps of 1.5, the paper's
     gap = boxes([0, 0, 117, 60])  # 96 * 2 ** 0.25 = 114 < 117 < 121 = 144 / 2 ** 0.25
-    assert not is_covered(gap, sides, AssignmentConfig(rule="deepmask")).any()
-    assert is_covered(gap, sides, AssignmentConfig(rule="gapless", scale_tolerance=1.5**0.5)).all()
-    assert not is_covered(boxes([0, 0, 253, 60]), sides, AssignmentConfig(rule="gapless")).any()
+    assert not is_covered(gap, sides, config_of("deepmask")).any()
+    assert is_covered(gap, sides, config_of("gapless", scale_tolerance=1.5**0.5)).all()
+    assert not is_covered(boxes([0, 0, 253, 60]), sides, config_of("gapless")).any()
 
 
 def test_nearest_scale_takes_one_size() -> None:
     grids = [(8, 21, 40, 40), (8, 30, 40, 40)]
-    assignments = assign(
-        boxes([100, 100, 210, 150]), torch.tensor([False]), grids, AssignmentConfig(rule="nearest_scale")
-    )
+    assignments = assign(boxes([100, 100, 210, 150]), torch.tensor([False]), grids, config_of("nearest_scale"))
     assert [bool((a.labels == POSITIVE).any()) for a in assignments] == [True, False]
 
 
 def test_an_instance_may_be_left_to_another_scale() -> None:
     box, grid = boxes([100, 100, 220, 150]), [(8, 21, 40, 40)]
-    config = AssignmentConfig(rule="nearest_scale")
+    config = config_of("nearest_scale")
     (alone,) = assign(box, torch.tensor([False]), grid, config)
     (beside,) = assign(box, torch.tensor([False]), grid, config, other_sides=[210.0])
     assert (alone.labels == POSITIVE).any()
@@ -98,7 +99,7 @@ def test_an_instance_may_be_left_to_another_scale() -> None:
 
 
 def test_ignored_instances_are_neither() -> None:
-    (assignment,) = assign(boxes([80, 80, 176, 176]), torch.tensor([True]), [(8, 21, 40, 40)], AssignmentConfig())
+    (assignment,) = assign(boxes([80, 80, 176, 176]), torch.tensor([True]), [(8, 21, 40, 40)], config_of("gapless"))
     assert not (assignment.labels == POSITIVE).any()
     assert (assignment.labels[10:22, 10:22] == IGNORED).all()
     assert (assignment.labels[:9] == NEGATIVE).all()
@@ -106,7 +107,7 @@ def test_ignored_instances_are_neither() -> None:
 
 def test_partial_labels_say_nothing_of_the_background() -> None:
     (assignment,) = assign(
-        boxes([100, 100, 196, 150]), torch.tensor([False]), [(8, 21, 60, 60)], AssignmentConfig(), partial=True
+        boxes([100, 100, 196, 150]), torch.tensor([False]), [(8, 21, 60, 60)], config_of("gapless"), partial=True
     )
     assert (assignment.labels == POSITIVE).sum() == 9
     assert (assignment.labels[40:] == IGNORED).all()
@@ -114,13 +115,13 @@ def test_partial_labels_say_nothing_of_the_background() -> None:
 
 
 def test_no_instances() -> None:
-    (assignment,) = assign(boxes(), NONE, [(8, 21, 4, 5)], AssignmentConfig())
+    (assignment,) = assign(boxes(), NONE, [(8, 21, 4, 5)], config_of("gapless"))
     assert (assignment.labels == NEGATIVE).all()
     assert (assignment.gt_index == -1).all()
-    assert is_covered(boxes(), [168.0], AssignmentConfig()).shape == (0,)
+    assert is_covered(boxes(), [168.0], config_of("gapless")).shape == (0,)
 
 
 def test_tiny_instances() -> None:
     areas = torch.tensor([99.0, 400.0, 400.0])
     gt = boxes([0, 0, 20, 20], [0, 0, 100, 4], [0, 0, 20, 20])
-    assert is_tiny(areas, gt, AssignmentConfig()).tolist() == [True, True, False]
+    assert is_tiny(areas, gt, config_of("gapless")).tolist() == [True, True, False]

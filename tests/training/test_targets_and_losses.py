@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,6 +19,8 @@ from instancefcn.training.losses import (
     pixel_loss,
 )
 from instancefcn.training.targets import SampledWindows, SamplingConfig, sample_labels, sample_windows
+
+CONFIG = AssignmentConfig(object_to_window=128 / 224)  # windows of 56 px are made for objects of 32
 
 
 def scene(*boxes: tuple[int, int, int, int], side: int = 160) -> TrainingImage:
@@ -70,8 +73,8 @@ def test_sampling_is_one_to_one_and_negatives_fill_up() -> None:
 def test_targets_are_the_instance_averaged_over_cells(density: int) -> None:
     image = scene((61, 50, 93, 82))  # 32 px: what 56-px windows are made for
     maps = blank_maps(1, density=density)
-    assignments = assign(image.gt_boxes, image.gt_ignored, [(8, 7, 20, 20)], AssignmentConfig())
-    (windows,) = sample_windows([maps], [assignments], [image], SamplingConfig(), generator())
+    assignments = assign(image.gt_boxes, image.gt_ignored, [(8, 7, 20, 20)], CONFIG)
+    (windows,) = sample_windows([maps], [assignments], [image], SamplingConfig(near_misses=0), generator())
     assert len(windows.positions_yx) == int((assignments[0].labels == POSITIVE).sum()) > 0
     cell = 8 // density
     for (y, x), target in zip(windows.positions_yx.tolist(), windows.targets, strict=True):
@@ -86,9 +89,9 @@ def test_targets_are_the_instance_averaged_over_cells(density: int) -> None:
 def test_near_misses_are_drawn_on_request() -> None:
     image = scene((64, 64, 96, 96))
     maps = blank_maps(1)
-    config = AssignmentConfig(center_negative=0.3)
+    config = replace(CONFIG, center_negative=0.3)
     assignments = assign(image.gt_boxes, image.gt_ignored, [(8, 7, 20, 20)], config)
-    (without,) = sample_windows([maps], [assignments], [image], SamplingConfig(), generator())
+    (without,) = sample_windows([maps], [assignments], [image], SamplingConfig(near_misses=0), generator())
     (with_some,) = sample_windows([maps], [assignments], [image], SamplingConfig(near_misses=3), generator())
     assert without.positive.all()
     assert int((~with_some.positive).sum()) == 3
@@ -138,8 +141,8 @@ def test_objectness_leaves_the_ignored_out(kind: str, expected: float) -> None:
 
 def test_no_instances_still_give_a_differentiable_loss() -> None:
     image, maps = scene(), blank_maps(1)
-    assignments = assign(image.gt_boxes, image.gt_ignored, [(8, 7, 20, 20)], AssignmentConfig())
-    sampled = sample_windows([maps], [assignments], [image], SamplingConfig(), generator())
+    assignments = assign(image.gt_boxes, image.gt_ignored, [(8, 7, 20, 20)], CONFIG)
+    sampled = sample_windows([maps], [assignments], [image], SamplingConfig(near_misses=0), generator())
     losses = compute_losses([maps], [assignments[0].labels[None]], sampled, LossConfig())
     assert losses["mask"].item() == losses["dice"].item() == losses["quality"].item() == 0
     sum(losses.values(), torch.zeros(())).backward()
@@ -149,7 +152,7 @@ def test_no_instances_still_give_a_differentiable_loss() -> None:
 
 def test_gradients_reach_the_mask_only_at_positives() -> None:
     image, maps = scene((64, 64, 96, 96)), blank_maps(1)
-    assignments = assign(image.gt_boxes, image.gt_ignored, [(8, 7, 20, 20)], AssignmentConfig())
+    assignments = assign(image.gt_boxes, image.gt_ignored, [(8, 7, 20, 20)], CONFIG)
     sampled = sample_windows([maps], [assignments], [image], SamplingConfig(near_misses=20), generator())
     losses = compute_losses([maps], [assignments[0].labels[None]], sampled, LossConfig())
     (losses["mask"] + losses["dice"]).backward()

@@ -97,7 +97,7 @@ def train(
 
 
 def _keep_freed_memory() -> None:
-    """Make glibc keep what tensors free: to ask the kernel for it again at every step costs an eighth of a CPU's time."""
+    """Make glibc keep what tensors free: asking the kernel for it again at every step costs an eighth of the time."""
     with suppress(OSError, AttributeError):  # another C library: it goes on as it was
         libc = ctypes.CDLL("libc.so.6")
         for parameter in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):

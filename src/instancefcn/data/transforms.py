@@ -25,7 +25,7 @@ class Augmentation:
     """Keys of ``[augmentation]``. The defaults are the ``lite`` preset's."""
 
     shorter_sides: tuple[float, ...] = (360.0, 960.0)  # pixels
-    draw: Literal["one_of", "between"] = "between"  # one of the shorter sides, or between the first two, log-uniformly
+    draw: Literal["one_of", "between"] = "between"  # one of the shorter sides, or between the two, log-uniformly
     crop: int = 512  # side of a square crop; 0 trains on whole images
     flip: bool = True
     colour_jitter: float = 0.3  # strength of brightness, contrast and saturation changes; 0 for none
@@ -34,6 +34,13 @@ class Augmentation:
     def __post_init__(self) -> None:
         if self.copy_paste and not self.crop:
             raise ValueError("augmentation.copy_paste needs crops, which all have one size: set augmentation.crop")
+        if not self.shorter_sides or min(self.shorter_sides) < 1:
+            raise ValueError(f"augmentation.shorter_sides must be pixels, 1 at least, not {self.shorter_sides}")
+        if self.draw == "between" and len(self.shorter_sides) != 2:
+            raise ValueError(
+                f"augmentation.draw = 'between' needs two shorter_sides, not {len(self.shorter_sides)}: give the least "
+                "and the largest, or set draw = 'one_of'"
+            )
 
 
 @dataclass(frozen=True)
