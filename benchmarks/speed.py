@@ -125,9 +125,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     proposer = Proposer.from_checkpoint(arguments.checkpoint)
-    print(
-        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, fp32"
-    )
+    machine = platform.processor() or platform.machine()
+    print(f"{machine}, {torch.get_num_threads()} threads, torch {torch.__version__}, fp32")
     with tempfile.TemporaryDirectory() as scratch_name:
         scratch = Path(scratch_name)
         paths = photographs(arguments.images or skimage_folder(scratch), scratch, arguments.limit)

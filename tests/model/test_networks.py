@@ -23,7 +23,8 @@ def test_vgg16_is_the_papers() -> None:
 def test_vgg16_has_torchvisions_parameter_names() -> None:
     from torchvision.models import vgg16
 
-    theirs = {name: p.shape for name, p in vgg16(weights=None).state_dict().items() if name.startswith("features")}
+    with torch.device("meta"):  # shapes without memory
+        theirs = {name: p.shape for name, p in vgg16(weights=None).state_dict().items() if name.startswith("features")}
     assert {name: p.shape for name, p in VGG16().state_dict().items() if name.startswith("features")} == theirs
 
 
@@ -93,3 +94,9 @@ def test_an_unknown_backbone_is_named() -> None:
         build_network(NetworkConfig(backbone="resnot50"))
     with pytest.raises(ValueError, match="kind = 'single'"):
         build_network(NetworkConfig(backbone="vgg16"))
+
+
+@pytest.mark.parametrize("channels", [8, 20])
+def test_channels_go_into_groups(channels: int) -> None:
+    with pytest.raises(ValueError, match=f"channels is {channels}; .* multiple of 8"):
+        build_network(NetworkConfig(channels=channels))

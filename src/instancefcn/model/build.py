@@ -8,6 +8,7 @@ from typing import Literal
 from instancefcn.model.backbones import VGG16, Backbone, TimmBackbone, fold_batch_norms, freeze_batch_norms
 from instancefcn.model.network import InstanceFCN, PyramidInstanceFCN
 from instancefcn.model.pretrained import load_imagenet
+from instancefcn.model.pyramid import NORM_GROUPS
 
 Network = InstanceFCN | PyramidInstanceFCN
 
@@ -34,6 +35,11 @@ def build_network(config: NetworkConfig, imagenet: bool = False) -> Network:
         ValueError: an unknown backbone, or ImageNet weights that are not to be had.
     """
     single = config.kind == "single"
+    if not single and (config.channels % NORM_GROUPS or config.channels == NORM_GROUPS):
+        raise ValueError(
+            f"network.channels is {config.channels}; a pyramid needs a multiple of {NORM_GROUPS} that is larger than it, "
+            "for its group norms"
+        )
     backbone: Backbone
     if config.backbone == "vgg16":
         if not single:

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+NORM_GROUPS = 8
+
 
 class SeparableConv(nn.Sequential):
     """3x3 depthwise, 1x1 pointwise, group norm, ReLU: what a full 3x3 costs, divided by about nine."""
@@ -17,7 +19,7 @@ class SeparableConv(nn.Sequential):
         super().__init__(
             nn.Conv2d(channels, channels, 3, stride=stride, padding=1, groups=channels, bias=False),
             nn.Conv2d(channels, out_channels, 1, bias=False),
-            nn.GroupNorm(8, out_channels),
+            nn.GroupNorm(NORM_GROUPS, out_channels),
             nn.ReLU(inplace=True),
         )
 

@@ -43,8 +43,7 @@ class Log:
         steps, spent = iteration - self.first[0], seconds - self.first[1]
         speed = f"{steps * batch_size / spent:.1f} images/s, " if spent else ""
         left = seconds / progress - seconds
-        text = " ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in values.items())
-        return f"{iteration}: {text}, {speed}{left / 60:.0f} min left"
+        return f"loss {sum(values.values()):.2f}, {speed}{left / 60:.0f} min left"
 
     def validation(self, iteration: int, seconds: float, recall: Mapping[str, Mapping[str, float]]) -> None:
         """Log the recall on each source."""

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import torch
 from lightning_fabric import Fabric
 from rich.progress import BarColumn, Progress, TextColumn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from instancefcn.config import to_table
 from instancefcn.data import Source
+from instancefcn.data.transforms import TrainingImage
 from instancefcn.inference.proposer import Proposer
 from instancefcn.model.backbones import freeze_batch_norms
 from instancefcn.model.build import Network, build_network
@@ -31,6 +33,7 @@ from instancefcn.training.validation import validation_recall
 
 LOG_EVERY = 20  # iterations
 SAVE_EVERY = 120  # seconds
+STATE_FILE = "last.state"
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,6 @@ def train(
         ValueError: no data, no weights, a checkpoint of another network, or ``out`` holds a run already.
     """
     config = recipe.optimization
-    budget = Budget(iterations or config.iterations, minutes)
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's
     fabric = Fabric(
         accelerator=device,
@@ -85,111 +87,155 @@ def train(
         precision="bf16-mixed" if config.precision == "bf16" else "32-true",
     )
     fabric.launch()
-    state = find_state(out, recipe, resume)
     fabric.seed_everything(recipe.seed, verbose=False)
+    state = find_state(out, recipe, resume)
     network = initial_network(recipe, init if state is None else "random")
+    run = Run(fabric, recipe, network, Budget(iterations or config.iterations, minutes), out, validation)
     if state is not None:
-        network.load_state_dict(state.network)
-    optimizer = build_optimizer(network, config)
-    averaged = average_weights(network, config.ema_decay) if config.ema_decay else None
-    if state is not None:
-        optimizer.load_state_dict(state.optimizer)
-        if averaged is not None and state.averaged is not None:
-            averaged.load_state_dict(state.averaged)
-    module, optimizer = fabric.setup(TrainingNetwork(network, recipe).to(memory_format=torch.channels_last), optimizer)
-    if averaged is not None:
-        averaged.to(fabric.device)
-    state = state or TrainingState(0, 0.0, -1.0, to_table(recipe), {}, None, {})
-
-    per_rank = max(1, config.batch_size // fabric.world_size)
-    loader = DataLoader(
-        TrainingStream(sources, recipe.augmentation, recipe.source_balance, recipe.seed),
-        batch_size=per_rank,
-        sampler=RankSampler(state.iteration, per_rank * fabric.world_size, fabric.global_rank, fabric.world_size),
-        num_workers=workers,
-        collate_fn=list,
-        persistent_workers=workers > 0,
-    )
-
-    def save(state: TrainingState, names: Sequence[str], recall: dict[str, dict[str, float]]) -> None:
-        """Averaged weights under each name, then what resuming needs."""
-        weights = (averaged.module if averaged is not None else network).state_dict()
-        record = {
-            "recipe": to_table(recipe),
-            "iteration": state.iteration,
-            "seconds": state.seconds,
-            "validation": recall,
-        }
-        checkpoint = Checkpoint(recipe.network, to_table(recipe.inference), weights, record)
-        for name in names:
-            save_checkpoint(checkpoint, out / f"{name}.safetensors")
-        full = replace(
-            state,
-            network=network.state_dict(),
-            averaged=averaged.state_dict() if averaged is not None else None,
-            optimizer=optimizer.state_dict(),
-        )
-        save_state(full, out / "last.state")
-
-    chief = fabric.is_global_zero
-    log = Log(out, resumed_at=state.iteration) if chief else None
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"))
-    next_validation = config.validate_every * (
-        1 + budget.progress(state.iteration, state.seconds) // config.validate_every
-    )
-    started = saved = time.monotonic()
-    trained_before = state.seconds
-    with bar if chief else nullcontext():
-        task = bar.add_task("training", total=1.0)
-        for images in loader:
-            progress = fabric.broadcast(budget.progress(state.iteration, state.seconds))
-            if progress >= 1:
-                break
-            network.train()
-            if recipe.network.batch_norm == "frozen":
-                freeze_batch_norms(network.backbone)
-            rate = learning_rate(progress, state.iteration, config)
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["factor"]
-            generator = torch.Generator().manual_seed(hash((recipe.seed, state.iteration, fabric.global_rank)))
-            losses = module(Batch(images), generator)
-            total = torch.stack(list(losses.values())).sum()
-            optimizer.zero_grad()
-            fabric.backward(total)
-            if config.clip_norm:
-                fabric.clip_gradients(module, optimizer, max_norm=config.clip_norm)
-            optimizer.step()
-            if averaged is not None:
-                averaged.update_parameters(network)
-            state = replace(state, iteration=state.iteration + 1, seconds=trained_before + time.monotonic() - started)
-            progress = budget.progress(state.iteration, state.seconds)
-            if not chief:
-                continue
-            assert log is not None
-            if not total.isfinite():
-                raise ValueError(
-                    f"the loss became {total.item()} at iteration {state.iteration}: lower the learning rate"
-                )
-            if state.iteration % LOG_EVERY == 0:
-                text = log.losses(state.iteration, state.seconds, rate, losses, config.batch_size, progress)
-                bar.update(task, completed=progress, description=text)
-            if validation and (progress >= next_validation or progress >= 1):
-                next_validation += config.validate_every
-                kept = cast(Network, averaged.module) if averaged is not None else network
-                recall = validation_recall(Proposer(kept.eval(), recipe.inference, device=fabric.device), validation)
-                score = sum(values["AR@100"] for values in recall.values()) / len(recall)
-                log.validation(state.iteration, state.seconds, recall)
-                names = ["last", "best"] if score > state.best else ["last"]
-                state = replace(state, best=max(state.best, score), seconds=trained_before + time.monotonic() - started)
-                save(state, names, recall)
-                saved = time.monotonic()
-            elif time.monotonic() - saved > SAVE_EVERY:
-                save(state, ["last"], {})
-                saved = time.monotonic()
-        if chief and not validation:
-            save(state, ["last", "best"], {})
-    fabric.barrier()
+        run.restore(state)
+    run.to_the_end(TrainingStream(sources, recipe.augmentation, recipe.source_balance, recipe.seed), workers)
     return out / "best.safetensors"
+
+
+class Run:
+    """A network in training, with all that changes while it is trained."""
+
+    def __init__(
+        self, fabric: Fabric, recipe: Recipe, network: Network, budget: Budget, out: Path, validation: Sequence[Source]
+    ) -> None:
+        self.fabric, self.recipe, self.network, self.budget = fabric, recipe, network, budget
+        self.out, self.validation = out, validation
+        decay = recipe.optimization.ema_decay
+        self.averaged = average_weights(network, decay).to(fabric.device) if decay else None
+        module = TrainingNetwork(network, recipe).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.module, self.optimizer = fabric.setup(module, build_optimizer(network, recipe.optimization))
+        self.iteration, self.best = 0, -1.0
+        self.seconds_before = 0.0  # trained before this process went on
+        self.started = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Trained so far, all resumptions together."""
+        return self.seconds_before + time.monotonic() - self.started
+
+    def progress(self) -> float:
+        """Share of the run that is done; the same for all processes."""
+        return self.fabric.broadcast(self.budget.progress(self.iteration, self.seconds))
+
+    def to_the_end(self, stream: TrainingStream, workers: int) -> None:
+        """Train until the budget is spent; log, validate and save on the way."""
+        fabric, config = self.fabric, self.recipe.optimization
+        per_process = max(1, config.batch_size // fabric.world_size)
+        images_per_step = per_process * fabric.world_size
+        loader = DataLoader(
+            stream,
+            batch_size=per_process,
+            sampler=RankSampler(self.iteration, images_per_step, fabric.global_rank, fabric.world_size),
+            num_workers=workers,
+            collate_fn=list,
+        )
+        log = Log(self.out, self.iteration) if fabric.is_global_zero else None
+        progress = self.progress()
+        next_validation = config.validate_every * (1 + progress // config.validate_every)
+        saved = time.monotonic()
+        with show_progress(fabric.is_global_zero) as bar:
+            for images in loader:
+                if progress >= 1:
+                    break
+                rate = learning_rate(progress, self.iteration, config)
+                losses = self.step(images, rate)
+                progress = self.progress()
+                if log is None:
+                    continue
+                if self.iteration % LOG_EVERY == 0:
+                    bar(progress, log.losses(self.iteration, self.seconds, rate, losses, images_per_step, progress))
+                if self.validation and progress >= min(next_validation, 1):
+                    next_validation += config.validate_every
+                    self.validate(log)
+                    saved = time.monotonic()
+                elif time.monotonic() - saved > SAVE_EVERY:
+                    self.save(["last"])
+                    saved = time.monotonic()
+            if log is not None and not self.validation:
+                self.save(["last", "best"])
+        fabric.barrier()
+
+    def step(self, images: Sequence[TrainingImage], rate: float) -> dict[str, Tensor]:
+        """One iteration on the images of this process; its losses."""
+        self.network.train()
+        if self.recipe.network.batch_norm == "frozen":
+            freeze_batch_norms(self.network.backbone)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["factor"]
+        generator = torch.Generator().manual_seed(hash((self.recipe.seed, self.iteration, self.fabric.global_rank)))
+        losses = self.module(Batch(images), generator)
+        total = torch.stack(list(losses.values())).sum()
+        if not total.isfinite():
+            raise ValueError(f"the loss became {total.item()} at iteration {self.iteration}: lower the learning rate")
+        self.optimizer.zero_grad()
+        self.fabric.backward(total)
+        if self.recipe.optimization.clip_norm:
+            self.fabric.clip_gradients(self.module, self.optimizer, max_norm=self.recipe.optimization.clip_norm)
+        self.optimizer.step()
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.network)
+        self.iteration += 1
+        return losses
+
+    def kept_network(self) -> Network:
+        """The network that is validated and saved: the averaged one, if there is one."""
+        return self.network if self.averaged is None else cast(Network, self.averaged.module)
+
+    def validate(self, log: Log) -> None:
+        """Measure, log and save; as the best too, if it is."""
+        proposer = Proposer(self.kept_network().eval(), self.recipe.inference, device=self.fabric.device)
+        recall = validation_recall(proposer, self.validation)
+        log.validation(self.iteration, self.seconds, recall)
+        score = sum(values["AR@100"] for values in recall.values()) / len(recall)
+        names = ["last", "best"] if score > self.best else ["last"]
+        self.best = max(self.best, score)
+        self.save(names, recall)
+
+    def save(self, names: Sequence[str], recall: Mapping[str, Mapping[str, float]] | None = None) -> None:
+        """Checkpoints under these names, then what resuming needs."""
+        record = {
+            "recipe": to_table(self.recipe),
+            "iteration": self.iteration,
+            "seconds": self.seconds,
+            "validation": recall or {},
+        }
+        weights = self.kept_network().state_dict()
+        checkpoint = Checkpoint(self.recipe.network, to_table(self.recipe.inference), weights, record)
+        for name in names:
+            save_checkpoint(checkpoint, self.out / f"{name}.safetensors")
+        state = TrainingState(
+            iteration=self.iteration,
+            seconds=self.seconds,
+            best=self.best,
+            recipe=to_table(self.recipe),
+            network=self.network.state_dict(),
+            averaged=self.averaged.state_dict() if self.averaged is not None else None,
+            optimizer=self.optimizer.state_dict(),
+        )
+        save_state(state, self.out / STATE_FILE)
+
+    def restore(self, state: TrainingState) -> None:
+        """Go on from a saved state."""
+        self.network.load_state_dict(state.network)
+        self.optimizer.load_state_dict(state.optimizer)
+        if self.averaged is not None and state.averaged is not None:
+            self.averaged.load_state_dict(state.averaged)
+        self.iteration, self.best, self.seconds_before = state.iteration, state.best, state.seconds
+
+
+@contextmanager
+def show_progress(visible: bool) -> Iterator[Callable[[float, str], None]]:
+    """A progress bar; what it gives takes the share that is done and a line of text."""
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"), disable=not visible
+    ) as bar:
+        task = bar.add_task("training", total=1.0)
+        yield lambda share, text: bar.update(task, completed=share, description=text)
 
 
 def find_state(out: Path, recipe: Recipe, resume: bool) -> TrainingState | None:
@@ -198,7 +244,7 @@ def find_state(out: Path, recipe: Recipe, resume: bool) -> TrainingState | None:
     Raises:
         ValueError: ``out`` holds a run and resume is off, or the run there has another recipe.
     """
-    path = out / "last.state"
+    path = out / STATE_FILE
     if not path.exists():
         return None
     if not resume:
