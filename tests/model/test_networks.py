@@ -98,5 +98,5 @@ def test_an_unknown_backbone_is_named() -> None:
 
 @pytest.mark.parametrize("channels", [8, 20])
 def test_channels_go_into_groups(channels: int) -> None:
-    with pytest.raises(ValueError, match=f"channels is {channels}; .* multiple of 8"):
+    with pytest.raises(ValueError, match=f"channels is {channels}; .* multiple of 8 above 8"):
         build_network(NetworkConfig(channels=channels))

@@ -37,7 +37,7 @@ def build_network(config: NetworkConfig, imagenet: bool = False) -> Network:
     single = config.kind == "single"
     if not single and (config.channels % NORM_GROUPS or config.channels == NORM_GROUPS):
         raise ValueError(
-            f"network.channels is {config.channels}; a pyramid needs a multiple of {NORM_GROUPS} that is larger than it, "
+            f"network.channels is {config.channels}; a pyramid needs a multiple of {NORM_GROUPS} above {NORM_GROUPS}, "
             "for its group norms"
         )
     backbone: Backbone

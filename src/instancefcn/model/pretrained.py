@@ -85,7 +85,10 @@ def _file_of(package: str, pattern: str) -> Path:
     spec = find_spec(package)
     assert spec is not None
     assert spec.origin is not None
-    return next(Path(spec.origin).parent.glob(pattern))
+    files = sorted(Path(spec.origin).parent.glob(pattern))
+    if not files:
+        raise ValueError(f"package {package} is installed without its weights ({pattern}); install it anew")
+    return files[0]
 
 
 def _load_hed(backbone: VGG16, path: Path) -> None:
