@@ -29,7 +29,7 @@ from instancefcn.training.recipe import Recipe, load_recipe
 SMALL = Recipe(
     network=NetworkConfig(channels=16, k=3, density=1, window_sizes=(7,), finest_window_sizes=(5,)),
     augmentation=Augmentation(shorter_sides=(64.0, 96.0), crop=64),
-    optimization=OptimizationConfig(batch_size=2, iterations=4, warmup_iterations=2),
+    optimization=OptimizationConfig(batch_size=2, iterations=4, warmup_iterations=2, validate_every=0.25),
     inference=InferenceConfig(shorter_sides=(64.0,), candidates=20),
 )
 
@@ -189,6 +189,8 @@ def test_schedules() -> None:
     cosine = OptimizationConfig(learning_rate=1.0, warmup_iterations=4)
     assert learning_rate(0.0, 0, cosine) == pytest.approx(0.25)
     assert learning_rate(0.5, 99, cosine) == pytest.approx(0.5)
+    long_warmup = OptimizationConfig(learning_rate=1.0, schedule="step", warmup_iterations=1000)
+    assert [learning_rate(progress, 9, long_warmup) for progress in (0.0, 0.05, 0.1)] == pytest.approx([0.01, 0.5, 1.0])
     assert learning_rate(1.0, 99, cosine) == pytest.approx(0.0)
     step = OptimizationConfig(learning_rate=1.0, schedule="step", step_at=(0.8,), warmup_iterations=0)
     assert [learning_rate(progress, 9, step) for progress in (0.0, 0.79, 0.8)] == pytest.approx([1, 1, 0.1])

@@ -13,6 +13,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from instancefcn.model.build import Network
 
+MAX_WARMUP = 0.1  # share of a run
+
 
 @dataclass(frozen=True)
 class OptimizationConfig:
@@ -27,12 +29,12 @@ class OptimizationConfig:
     iterations: int = 10_000
     schedule: Literal["step", "cosine"] = "cosine"
     step_at: tuple[float, ...] = (0.8,)  # step: a tenth of the rate from each of these shares of the run on
-    warmup_iterations: int = 200  # the rate grows linearly
+    warmup_iterations: int = 200  # the rate grows linearly; at most over the first MAX_WARMUP of the run
     clip_norm: float = 10.0  # of the gradient; 0 for no clipping
     ema_decay: float = 0.998  # of the averaged weights, which are the ones that are validated and kept; 0 for none
     frozen_stages: int = 3  # the stem and the stages after it that keep their ImageNet weights
     precision: Literal["fp32", "bf16"] = "fp32"
-    validate_every: float = 0.25  # share of the run
+    validate_every: float = 0.5  # share of the run
 
 
 def build_optimizer(network: Network, config: OptimizationConfig) -> torch.optim.Optimizer:
@@ -62,7 +64,9 @@ def learning_rate(progress: float, iteration: int, config: OptimizationConfig) -
         rate = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
     else:
         rate = 0.1 ** sum(progress >= step for step in config.step_at)
-    return config.learning_rate * rate * min(1.0, (iteration + 1) / max(config.warmup_iterations, 1))
+    # A run of minutes cannot afford the warm-up of one of hours.
+    warmth = max((iteration + 1) / max(config.warmup_iterations, 1), progress / MAX_WARMUP)
+    return config.learning_rate * rate * min(1.0, warmth)
 
 
 def average_weights(network: nn.Module, decay: float) -> AveragedModel:
