@@ -15,6 +15,7 @@ from PIL import Image
 
 from instancefcn.apps.options import SPEC_HELP
 from instancefcn.data.source import SPECS
+from instancefcn.evaluation.compare import compare_files
 
 
 @pytest.fixture
@@ -63,6 +64,30 @@ def test_evaluate_what_was_converted(iou: str, label_maps: Path, tmp_path: Path,
     assert re.search(r"AR@10 .*AR@100 .*AR@1000", done.stdout)
     assert re.search(r"coco\W+50\.0\W+50\.0\W+50\.0", done.stdout)
     assert str(tmp_path / "out/report.html") in done.stdout
+
+
+def test_evaluate_files_beside_each_other(label_maps: Path, tmp_path: Path, command: Callable[..., Any]) -> None:
+    coco = convert(command, label_maps)
+    found = [
+        {key: labelled[key] for key in ("image_id", "category_id", "segmentation")} for labelled in coco["annotations"]
+    ]
+    for name, results in (("one", found[:1]), ("[bold]both", found), ("none", [])):
+        (tmp_path / f"{name}.json").write_text(json.dumps([result | {"score": 0.5} for result in results]))
+    first, both, none = (tmp_path / f"{name}.json" for name in ("one", "[bold]both", "none"))
+    annotations = tmp_path / "deep/coco.json"
+    arguments = [first, "--compare", both, "--compare", none, "--annotations", annotations, "--out", tmp_path / "out"]
+    done = command("evaluate", *arguments, "--seed", 5)
+    assert done.exit_code == 0, done.output
+    written = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert list(written["compare"]) == ["[bold]both", "none"]
+    for path in (both, none):
+        expected = compare_files(first, path, annotations, seed=5)["coco/AR@10"]
+        stated = written["compare"][path.stem]["difference"]["coco/AR@10"]
+        assert (stated["first"], stated["low"], stated["high"]) == (50, expected.low, expected.high)
+    # Instances are in one image alone: whatever is drawn with it says the same.
+    assert "[bold]both" in done.stdout
+    assert "(+50.0 to +50.0)" in done.stdout
+    assert "(-50.0 to -50.0)" in done.stdout
 
 
 def test_validate_sound_data(label_maps: Path, command: Callable[..., Any]) -> None:
@@ -138,6 +163,7 @@ def test_a_traceback_is_to_be_had(command: Callable[..., Any], monkeypatch: pyte
         ["convert", "--data", "labels:x"],
         ["convert", "--data", "labels:x", "--out", "x.json", "--to", "voc"],
         ["evaluate", "missing.json", "--annotations", "missing.json", "--out", "x"],
+        ["evaluate", __file__, "--annotations", __file__, "--out", "x", "--compare", "missing.json"],
         ["train", "--out", "x"],
         ["train", "--data", "labels:x", "--out", "x", "--minutes", "1", "--iterations", "1"],
         ["train", "--data", "labels:x", "--out", "x", "--minutes", "0"],

@@ -13,8 +13,9 @@ import pytest
 
 from evaluation.scenes import annotation, coco, random_scenes, rectangle, result
 from instancefcn.evaluation.average_recall import average_recall
-from instancefcn.evaluation.curves import CURVE_THRESHOLDS, draw_curves, render
-from instancefcn.evaluation.evaluate import evaluate
+from instancefcn.evaluation.compare import compare_files
+from instancefcn.evaluation.curves import CURVE_THRESHOLDS, FILE_COLORS, draw_comparison, draw_curves, render
+from instancefcn.evaluation.evaluate import evaluate, unique_names
 from instancefcn.evaluation.published import RECALL_TABLES, TABLE_1, TABLE_2, TABLE_3
 from instancefcn.evaluation.regions import IouType
 
@@ -147,6 +148,97 @@ def test_curves_are_drawn_the_same_each_time() -> None:
     assert svgs[0] == svgs[1]
     other = render(draw_curves(curves / 2, [10.0, 20.0, 30.0], "$ & <a>"), "svg")
     assert other != svgs[0]
+
+
+@pytest.mark.parametrize("iou", ["segm", "bbox"])
+def test_other_files_are_set_beside_the_first(tmp_path: Path, iou: IouType) -> None:
+    ground_truth, results = random_scenes(np.random.default_rng(2), 8, 20)
+    first, annotations = write(tmp_path, ground_truth, results[::2], "first.json")
+    other, _ = write(tmp_path, ground_truth, results, "other.json")
+    third, _ = write(tmp_path, ground_truth, results[::3], "third.json")
+    written = evaluate(first, annotations, tmp_path / "out", iou, others=[other, third], seed=3)
+    assert json.loads((tmp_path / "out/metrics.json").read_text()) == written
+    assert list(written) == [iou, "compare"]
+    assert list(written["compare"]) == ["other", "third"]
+    assert written[iou] == evaluate(first, annotations, tmp_path / "alone", iou)[iou]
+    page = Balanced((tmp_path / "out/report.html").read_text())
+    for path in (other, third):
+        beside = written["compare"][path.stem]
+        assert beside["metrics"] == evaluate(path, annotations, tmp_path / "alone", iou)[iou]
+        expected = compare_files(first, path, annotations, iou, seed=3)
+        assert list(beside["difference"]) == list(expected)
+        for name, difference in expected.items():
+            keys = ("first", "second", "difference", "low", "high", "decided")
+            assert beside["difference"][name] == {key: getattr(difference, key) for key in keys}, name
+        difference = expected["coco/AR@100"]
+        assert f"{difference.second:.1f}" in page.words
+        low, high = (
+            f"{end:+.2f}".replace("+0.00", "0.00").replace("-", "\N{MINUS SIGN}")
+            for end in (difference.low, difference.high)
+        )
+        assert f"{low} to {high}" in page.words
+
+
+def test_a_file_beside_itself_differs_by_nothing(tmp_path: Path) -> None:
+    ground_truth, results = random_scenes(np.random.default_rng(3), 5, 10)
+    proposals, annotations = write(tmp_path, ground_truth, results)
+    written = evaluate(proposals, annotations, tmp_path / "out", others=[proposals])
+    assert list(written["compare"]) == [f"{proposals} (2)"]
+    differences = written["compare"][f"{proposals} (2)"]["difference"]
+    assert {(found["low"], found["difference"], found["high"]) for found in differences.values()} == {(0, 0, 0)}
+    assert not any(found["decided"] for found in differences.values())
+    assert "0.00 to 0.00" in Balanced((tmp_path / "out/report.html").read_text()).words
+
+
+def test_difference_of_nothing_to_find_is_none(tmp_path: Path) -> None:
+    whole = rectangle(10, 10, 0, 0, 10, 10)
+    ground_truth = coco({1: (10, 10)}, [annotation(1, 1, whole, area=100)])
+    proposals, annotations = write(tmp_path, ground_truth, [result(1, whole, 0.5)])
+    other, _ = write(tmp_path, ground_truth, [], "other.json")
+    differences = evaluate(proposals, annotations, tmp_path, others=[other])["compare"]["other"]["difference"]
+    assert differences["coco/AR@10"]["difference"] == differences["coco/AR@10"]["low"] == -100
+    assert differences["coco/AR@10"]["decided"]
+    large = differences["coco/AR@10_large"]
+    assert not large.pop("decided")
+    assert set(large.values()) == {None}
+
+
+def test_names_of_compared_files_are_text(tmp_path: Path) -> None:
+    ground_truth, results = random_scenes(np.random.default_rng(4), 3, 10)
+    names = ["<script>alert(1)<|script>", "_$x$ & --> \N{CJK UNIFIED IDEOGRAPH-4E00}", "long" * 50]
+    (first, annotations), *others = [write(tmp_path, ground_truth, results, f"{name}.json") for name in names]
+    written = evaluate(first, annotations, tmp_path / "out", others=[path for path, _ in others])
+    assert list(written["compare"]) == names[1:]
+    page = Balanced((tmp_path / "out/report.html").read_text())
+    assert "script" not in page.tags
+    for name in names:
+        assert name in page.words
+
+
+def test_a_line_for_each_file_and_limit() -> None:
+    curves = np.stack([np.linspace(level, 0, len(CURVE_THRESHOLDS)) for level in (20, 40, 60)])
+    figure = draw_comparison({"$one$": curves, "_two\n": curves / 2}, "$ & <a>")
+    (axes,) = figure.axes
+    looks = [(line.get_color(), line.get_linestyle()) for line in axes.get_lines()]
+    assert looks == [(color, style) for color in FILE_COLORS[:2] for style in (":", "--", "-")]
+    np.testing.assert_array_equal(axes.get_lines()[4].get_ydata(), curves[1] / 2)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["$one$", "_two\N{REPLACEMENT CHARACTER}"]
+    again = draw_comparison({"$one$": curves, "_two\n": curves / 2}, "$ & <a>")
+    assert render(figure, "svg") == render(again, "svg")
+
+
+def test_names_are_unique() -> None:
+    paths = [Path(path) for path in ("a.json", "x/b.json", "y/b.json", "x/b.json", "c.json", "z/c.json.json")]
+    assert unique_names(paths) == ["a", "x/b.json", "y/b.json", "x/b.json (2)", "c", "c.json"]
+    assert unique_names([Path("b.json"), Path("x/b.json"), Path("b.json.json")]) == ["b.json", "x/b.json", "b.json (2)"]
+
+
+def test_more_files_than_colours_are_refused(tmp_path: Path) -> None:
+    proposals, annotations = write(tmp_path, coco({1: (10, 10)}, []), [])
+    with pytest.raises(ValueError, match="8 files to compare with; the figure has colours for 7"):
+        evaluate(proposals, annotations, tmp_path / "out", others=[proposals] * 8)
+    assert not (tmp_path / "out").exists()
 
 
 def test_published_tables_agree_with_each_other() -> None:

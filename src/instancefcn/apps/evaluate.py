@@ -17,6 +17,16 @@ def evaluate(
     ],
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder to write to; made where there is none.")],
     iou: Annotated[Literal["segm", "bbox"], typer.Option(help="Compare masks, or boxes.")] = "segm",
+    compare: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="OTHER.json",
+            exists=True,
+            dir_okay=False,
+            help="Results of another method, to set beside; may be given several times.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the intervals of --compare.")] = 0,
 ) -> None:
     """Measure how many of the labelled instances proposals find.
 
@@ -26,6 +36,9 @@ def evaluate(
     [bold]instancefcn evaluate[/] boxes.json --annotations instances_val2017.json [bold]--out[/] report --iou bbox
     [dim]The same of boxes.[/]
 
+    [bold]instancefcn evaluate[/] mine.json --compare other.json --annotations val2017.json [bold]--out[/] both
+    [dim]Both in one report, and how sure each difference is: its interval by a paired bootstrap over images.[/]
+
     [bold]report.html[/]      one page with all of it and the published tables beside; needs no network
     [bold]metrics.json[/]     every number
     [bold]recall_curves[/]    recall against IoU, as PNG and SVG
@@ -33,16 +46,29 @@ def evaluate(
     Labels of another format: see [bold]instancefcn convert[/].
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from instancefcn.evaluation.evaluate import evaluate as write_evaluation
 
-    metrics = write_evaluation(proposals, annotations, out, iou=iou)[iou]
-    table = Table(
-        "", *(f"{key}" for key in metrics["coco"] if "_" not in key), title=f"average recall, {iou}, in percent"
-    )
+    written = write_evaluation(proposals, annotations, out, iou=iou, others=compare or (), seed=seed)
+    metrics = written[iou]
+    columns = [key for key in metrics["coco"] if "_" not in key]
+    table = Table("", *columns, title=f"average recall, {iou}, in percent")
     for rules in ("coco", "hosang"):
-        values = [metrics[rules].get(column.header) for column in table.columns[1:]]
+        values = [metrics[rules].get(column) for column in columns]
         table.add_row(rules, *("-" if value is None else f"{value:.1f}" for value in values))
     Console().print(table)
+    for name, other in written.get("compare", {}).items():
+        differences = Table("", *columns, title=f"{escape(name)}: difference, 95% interval")
+        for rules in ("coco", "hosang"):
+            found = [other["difference"][f"{rules}/{column}"] for column in columns]
+            differences.add_row(rules, *(_interval(difference) for difference in found))
+        Console().print(differences)
     typer.echo(f"report: {out / 'report.html'}")
+
+
+def _interval(found: dict[str, float | None]) -> str:
+    if found["difference"] is None:
+        return "-"
+    return f"{found['difference']:+.1f}\n({found['low']:+.1f} to {found['high']:+.1f})"

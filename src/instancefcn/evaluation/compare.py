@@ -18,6 +18,8 @@ from instancefcn.evaluation.average_recall import ImageRecall, PerImage, recall_
 from instancefcn.evaluation.regions import IouType
 from instancefcn.evaluation.results import parse_ground_truth, parse_results, read_json
 
+DRAWS = 2000  # how many times all images are drawn, unless said otherwise
+CONFIDENCE = 0.95
 _DRAWS_AT_ONCE = 100  # bounds the memory: draws * images * 8 bytes
 
 
@@ -49,8 +51,8 @@ def compare(
     second: ImageRecall,
     *,
     generator: np.random.Generator,
-    draws: int = 2000,
-    confidence: float = 0.95,
+    draws: int = DRAWS,
+    confidence: float = CONFIDENCE,
 ) -> dict[str, Difference]:
     """The difference in every number of ``ImageRecall.measures``, with its bootstrap interval.
 
@@ -82,7 +84,7 @@ def compare(
 
 
 def compare_files(
-    first: Path, second: Path, annotations: Path, iou: IouType = "segm", *, seed: int = 0, draws: int = 2000
+    first: Path, second: Path, annotations: Path, iou: IouType = "segm", *, seed: int = 0, draws: int = DRAWS
 ) -> dict[str, Difference]:
     """``compare`` of two files of COCO results on the same COCO annotations.
 

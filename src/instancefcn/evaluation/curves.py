@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -11,10 +12,16 @@ from jaxtyping import Float
 from instancefcn.evaluation.matching import MAX_PROPOSALS
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 CURVE_THRESHOLDS = np.linspace(0.5, 1, 51)
 _COLORS = ("#6ea8d8", "#2a6fb0", "#0c2f57")  # one hue, darker with N: the lines are steps of one quantity
+
+# Several files: a colour each, which the colour-blind tell apart (after Okabe and Ito), and a line style for each N.
+FILE_COLORS = ("#2a6fb0", "#d55e00", "#009e73", "#cc79a7", "#1c2430", "#e69f00", "#56b4e9", "#8c6d31")
+_STYLES = ("dotted", "dashed", "solid")
+_LETTERS_A_LINE = 72  # of a file's name, in the legend
 
 
 def draw_curves(curves: Float[np.ndarray, "n t"], average_recalls: list[float], title: str) -> Figure:
@@ -25,23 +32,69 @@ def draw_curves(curves: Float[np.ndarray, "n t"], average_recalls: list[float], 
         average_recalls: Hosang's AR of each line, for its label: the area beneath it.
         title: printed above.
     """
+    figure, axes = _empty(title, height=4.8)
+    for n, recall, average, color in zip(MAX_PROPOSALS, curves, average_recalls, _COLORS, strict=True):
+        label = f"N = {n:,}" if np.isnan(average) else f"N = {n:,} (Hosang AR {average:.1f})"
+        axes.plot(CURVE_THRESHOLDS, recall, color=color, linewidth=2, label=label)
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], loc="best", frameon=False)  # in the order in which the lines lie
+    return figure
+
+
+def draw_comparison(curves: Mapping[str, Float[np.ndarray, "n t"]], title: str) -> Figure:
+    """Figure of several files: one line for each file and each N of ``MAX_PROPOSALS``.
+
+    Args:
+        curves: by the file's name, as in ``draw_curves``; no more than there are ``FILE_COLORS``. Letters that the
+            figure's font lacks are drawn as U+FFFD.
+        title: printed above.
+    """
+    from matplotlib.lines import Line2D
+
+    names = [_in_font(name) for name in curves]
+    lines = ["\n".join(name[i : i + _LETTERS_A_LINE] for i in range(0, len(name), _LETTERS_A_LINE)) for name in names]
+    figure, axes = _empty(title, height=5 + 0.2 * sum(name.count("\n") + 1 for name in lines))
+    for recalls, color in zip(curves.values(), FILE_COLORS, strict=False):
+        for recall, style in zip(recalls, _STYLES, strict=True):
+            axes.plot(CURVE_THRESHOLDS, recall, color=color, linestyle=style, linewidth=1.8)
+    limits = [
+        Line2D([], [], color="#5b6676", linestyle=style, linewidth=1.8, label=f"N = {n:,}")
+        for n, style in zip(MAX_PROPOSALS, _STYLES, strict=True)
+    ]
+    axes.legend(handles=limits[::-1], loc="best", frameon=False, handlelength=3)
+    files = [
+        Line2D([], [], color=color, linewidth=3, label="file") for color, _ in zip(FILE_COLORS, lines, strict=False)
+    ]
+    legend = figure.legend(handles=files, loc="outside lower left", frameon=False, fontsize=9)
+    for text, name in zip(
+        legend.get_texts(), lines, strict=True
+    ):  # as labels, names that start with _ would be left out
+        text.set_parse_math(False)
+        text.set_text(name)
+    return figure
+
+
+def _empty(title: str, height: float) -> tuple[Figure, Axes]:
     # The figure is made without pyplot, which would keep it alive and pick a backend for the whole process.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    figure = Figure(figsize=(6.4, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for n, recall, average, color in zip(MAX_PROPOSALS, curves, average_recalls, _COLORS, strict=True):
-        label = f"N = {n:,}" if np.isnan(average) else f"N = {n:,} (Hosang AR {average:.1f})"
-        axes.plot(CURVE_THRESHOLDS, recall, color=color, linewidth=2, label=label)
     axes.set(xlim=(0.5, 1), ylim=(0, 100), xlabel="IoU at least", ylabel="Instances found (%)")
     axes.set_title(title, loc="left", fontsize=11, parse_math=False)
     axes.grid(color="#e3e6ea", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
-    handles, labels = axes.get_legend_handles_labels()
-    axes.legend(handles[::-1], labels[::-1], loc="best", frameon=False)  # in the order in which the lines lie
-    return figure
+    return figure, axes
+
+
+def _in_font(text: str) -> str:
+    """The text with what the figure's font has no letter for, line breaks included, replaced."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    known = get_font(findfont(FontProperties())).get_charmap()
+    return "".join(letter if ord(letter) in known else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def render(figure: Figure, file_format: Literal["png", "svg"]) -> bytes:

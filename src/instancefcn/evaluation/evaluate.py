@@ -1,22 +1,36 @@
-"""From two files to numbers, curves and a report: what ``instancefcn evaluate`` does."""
+"""From files to numbers, curves and a report: what ``instancefcn evaluate`` does."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from instancefcn.evaluation.average_recall import recall_per_image
-from instancefcn.evaluation.curves import CURVE_THRESHOLDS, draw_curves, render
+import numpy as np
+
+from instancefcn.evaluation.average_recall import ImageRecall, recall_per_image
+from instancefcn.evaluation.compare import Difference, compare
+from instancefcn.evaluation.curves import CURVE_THRESHOLDS, FILE_COLORS, draw_comparison, draw_curves, render
 from instancefcn.evaluation.matching import MAX_PROPOSALS
 from instancefcn.evaluation.regions import IouType
-from instancefcn.evaluation.report import Counts, render_html
-from instancefcn.evaluation.results import parse_ground_truth, parse_results, read_json
+from instancefcn.evaluation.report import Counts, render_comparison, render_html
+from instancefcn.evaluation.results import GroundTruth, parse_ground_truth, parse_results, read_json
 
 
-def evaluate(proposals: Path, annotations: Path, out: Path, iou: IouType = "segm") -> dict[str, Any]:
-    """Average recall of anybody's proposals, written to a folder.
+def evaluate(
+    proposals: Path,
+    annotations: Path,
+    out: Path,
+    iou: IouType = "segm",
+    *,
+    others: Sequence[Path] = (),
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Average recall of anybody's proposals, written to a folder, and of other files beside it.
 
     Writes ``metrics.json``, ``recall_curves.png``, ``recall_curves.svg`` and ``report.html``.
 
@@ -25,29 +39,58 @@ def evaluate(proposals: Path, annotations: Path, out: Path, iou: IouType = "segm
         annotations: COCO annotations, whose image ids the proposals use.
         out: folder to write to; made where there is none.
         iou: compare masks (``segm``) or boxes (``bbox``).
+        others: more COCO results, each compared with ``proposals`` (``compare.compare``).
+        seed: of the images that are drawn for the intervals of the differences.
 
     Returns:
         What ``metrics.json`` holds: ``{iou: {"coco": {"AR@10", ...}, "hosang": {"AR@10", ...}, "recall@0.5", ...,
         "counts": {...}, "curves": {"iou": [...], "N=10": [...], ...}}}``, in percent; None where there is no instance.
+        With other files also ``"compare": {name: {"metrics": {...}, "difference": {"coco/AR@10": {"first", "second",
+        "difference", "low", "high", "decided"}, ...}}}``, ``metrics`` as of the first file, by ``unique_names``.
 
     Raises:
-        ValueError: a file can't be used; says which, what, where, and how to mend it.
+        ValueError: a file can't be used; says which, what, where, and how to mend it. Or there are too many files.
         OSError: a file can't be read or written.
     """
+    if len(others) >= len(FILE_COLORS):
+        raise ValueError(
+            f"{len(others)} files to compare with; the figure has colours for {len(FILE_COLORS) - 1} at most"
+        )
     images = parse_ground_truth(read_json(annotations), iou, source=str(annotations))
-    scored = parse_results(read_json(proposals), images, iou, source=str(proposals))
-    recall = recall_per_image(images, scored, iou)
-    metrics, counts, curves = recall.metrics(), Counts.of(images, scored, recall), recall.curves(CURVE_THRESHOLDS)
+    name, *other_names = unique_names([proposals, *others])
+    recall, counts = _measure(proposals, images, iou)
+    measured = {other: _measure(path, images, iou) for other, path in zip(other_names, others, strict=True)}
+    differences = {
+        other: compare(recall, theirs, generator=np.random.default_rng(seed)) for other, (theirs, _) in measured.items()
+    }
 
-    average_recalls = [metrics["hosang"][f"AR@{n}"] for n in MAX_PROPOSALS]
-    # No file name in the figure: its letters may lack in matplotlib's font. The page has it.
+    metrics, curves = recall.metrics(), recall.curves(CURVE_THRESHOLDS)
     title = f"{'Masks' if iou == 'segm' else 'Boxes'} of {counts.instances:,} instances in {counts.images:,} images"
-    figure = draw_curves(curves, average_recalls, title)
+    if others:
+        their_curves = {other: theirs.curves(CURVE_THRESHOLDS) for other, (theirs, _) in measured.items()}
+        figure = draw_comparison({name: curves} | their_curves, title)
+    else:
+        # No file name in the figure: its letters may lack in matplotlib's font. The page has it.
+        figure = draw_curves(curves, [metrics["hosang"][f"AR@{n}"] for n in MAX_PROPOSALS], title)
     svg = render(figure, "svg")
-    html = render_html(metrics, counts, svg.decode(), iou=iou, proposals=proposals.name, annotations=annotations.name)
-    lines = {f"N={n}": recalls.tolist() for n, recalls in zip(MAX_PROPOSALS, curves, strict=True)}
-    about = {"counts": vars(counts), "curves": {"iou": CURVE_THRESHOLDS.tolist()} | lines}
-    written = {iou: _nan_as_none(metrics | about)}
+    html = render_html(
+        metrics,
+        counts,
+        svg.decode(),
+        iou=iou,
+        proposals=proposals.name,
+        annotations=annotations.name,
+        compared=render_comparison(name, differences, seed=seed) if others else "",
+    )
+    written: dict[str, Any] = {iou: _as_json(recall, counts)}
+    if others:
+        written["compare"] = {
+            other: {
+                "metrics": _as_json(*measured[other]),
+                "difference": {key: _difference_as_json(found) for key, found in differences[other].items()},
+            }
+            for other in other_names
+        }
 
     out.mkdir(parents=True, exist_ok=True)
     (out / "recall_curves.png").write_bytes(render(figure, "png"))
@@ -55,6 +98,46 @@ def evaluate(proposals: Path, annotations: Path, out: Path, iou: IouType = "segm
     (out / "report.html").write_text(html, encoding="utf-8")
     (out / "metrics.json").write_text(json.dumps(written, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return written
+
+
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """A name for each file: its stem, where files share it their paths, and the same path again is numbered."""
+    stems = Counter(path.stem for path in paths)
+    names: list[str] = []
+    for path in paths:
+        name = path.stem if stems[path.stem] == 1 else str(path)
+        times, unique = 1, name
+        while unique in names:
+            times += 1
+            unique = f"{name} ({times})"
+        names.append(unique)
+    return names
+
+
+def _measure(path: Path, images: Sequence[GroundTruth], iou: IouType) -> tuple[ImageRecall, Counts]:
+    scored = parse_results(read_json(path), images, iou, source=str(path))
+    recall = recall_per_image(images, scored, iou)
+    return recall, Counts.of(images, scored, recall)
+
+
+def _as_json(recall: ImageRecall, counts: Counts) -> dict[str, Any]:
+    curves = recall.curves(CURVE_THRESHOLDS)
+    lines = {f"N={n}": recalls.tolist() for n, recalls in zip(MAX_PROPOSALS, curves, strict=True)}
+    about = {"counts": asdict(counts), "curves": {"iou": CURVE_THRESHOLDS.tolist()} | lines}
+    return _nan_as_none(recall.metrics() | about)
+
+
+def _difference_as_json(found: Difference) -> dict[str, Any]:
+    return _nan_as_none(
+        {
+            "first": found.first,
+            "second": found.second,
+            "difference": found.difference,
+            "low": found.low,
+            "high": found.high,
+            "decided": found.decided,
+        }
+    )
 
 
 def _nan_as_none(value: Any) -> Any:

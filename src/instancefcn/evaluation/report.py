@@ -1,4 +1,4 @@
-"""The report of one proposal file: ``report.html``, self-contained, with every number and the paper's beside."""
+"""The report of proposals: ``report.html``, self-contained, with the paper's numbers and other files' beside."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from instancefcn.evaluation.average_recall import ImageRecall
+from instancefcn.evaluation.compare import CONFIDENCE, DRAWS, Difference
 from instancefcn.evaluation.matching import AREA_RANGES, MAX_PROPOSALS
 from instancefcn.evaluation.published import RECALL_TABLES, PublishedTable
 from instancefcn.evaluation.regions import IouType
@@ -52,7 +53,14 @@ class Counts:
 
 
 def render_html(
-    metrics: Mapping[str, Any], counts: Counts, curves_svg: str, *, iou: IouType, proposals: str, annotations: str
+    metrics: Mapping[str, Any],
+    counts: Counts,
+    curves_svg: str,
+    *,
+    iou: IouType,
+    proposals: str,
+    annotations: str,
+    compared: str = "",
 ) -> str:
     """The whole page. Nothing in it comes from the network, and every text from outside is escaped.
 
@@ -62,6 +70,7 @@ def render_html(
         curves_svg: the curves, an SVG document of our own making.
         iou: what the IoU was taken of.
         proposals, annotations: names of the two files.
+        compared: HTML of the comparison with other files (``render_comparison``).
     """
     coco, hosang = metrics["coco"], metrics["hosang"]
     limits = [f"AR@{n}" for n in MAX_PROPOSALS]
@@ -108,7 +117,7 @@ of {escape(annotations)}. All numbers in percent.</p>
 <h2>Found by the best {MAX_PROPOSALS[-1]:,}</h2>{at_iou}</section>
 <section><h2>Recall against IoU</h2>
 <figure role="img" aria-label="Recall against IoU at 10, 100 and 1000 proposals">{svg}</figure></section>
-</div>
+</div>{compared}
 <section><h2>How it was measured</h2>
 <p><b>COCO AR</b>: mean recall over IoU .50, .55, ... .95; a proposal finds one instance at most, best score first;
 categories are not looked at; crowd regions are left out. Small is up to 32<sup>2</sup> pixels, large from
@@ -124,6 +133,48 @@ with any of the N proposals reaches the threshold. The paper cites this definiti
 </body>
 </html>
 """
+
+
+def render_comparison(first: str, differences: Mapping[str, Mapping[str, Difference]], *, seed: int) -> str:
+    """Section of the page: what each file reaches, and by how much each other file differs from the first.
+
+    Args:
+        first: name of the first file.
+        differences: of the others, by their names; each ``compare.compare(first, other)``, with some measure in it.
+        seed: what the images were drawn with.
+    """
+    of_first = next(iter(differences.values()))
+    figures = _table(
+        ["", first, *differences],
+        [[name, of.first, *(other[name].second for other in differences.values())] for name, of in of_first.items()],
+    )
+    percent = f"{100 * CONFIDENCE:g}%"
+    against = "".join(
+        _table(
+            ["", "Difference", f"{percent} interval", "Decided"],
+            [
+                [name, _signed(d.difference), f"{_signed(d.low)} to {_signed(d.high)}", "yes" if d.decided else "no"]
+                if not math.isnan(d.difference)
+                else [name, None, None, None]
+                for name, d in found.items()
+            ],
+            caption=f"<b>{escape(other)}</b> less {escape(first)}, in percentage points",
+            emphasised=[row for row, d in enumerate(found.values()) if d.decided],
+        )
+        for other, found in differences.items()
+    )
+    return f"""
+<section class="compared"><h2>Every file</h2>{figures}
+<h2>Differences</h2>
+<p>Paired bootstrap: the images are drawn {DRAWS:,} times with replacement (seed {seed}), the same for both files, and
+the interval holds the middle {percent} of the differences. A difference is decided where its interval leaves out zero.
+Each interval stands for itself: among many, a few seem decided by chance.</p>
+<div class="columns">{against}</div></section>"""
+
+
+def _signed(points: float) -> str:
+    rounded = round(points, 2) + 0.0  # no minus before a zero
+    return f"{rounded:+.2f}".replace("-", "\N{MINUS SIGN}") if rounded else "0.00"
 
 
 def _published(table: PublishedTable, ours: Sequence[tuple[str, tuple[float, ...]]]) -> str:
@@ -179,6 +230,9 @@ th:first-child { text-align: left; padding-left: 8px; }
 thead th { color: var(--quiet); font-weight: 600; }
 tbody th { font-weight: 400; }
 tr.own > * { background: var(--own); font-weight: 600; }
+.compared th { overflow-wrap: anywhere; }
+.compared tbody th, .compared td { white-space: nowrap; }
+.compared caption { overflow-wrap: anywhere; }
 figure { margin: 0; }
 figure svg { width: 100%; height: auto; }
 """
