@@ -21,9 +21,11 @@ KNOBS: dict[str, list[Any]] = {
     "shorter_sides": [(416.0,), (480.0,), (576.0,), (640.0,), (768.0,), (320.0, 640.0)],
     "quality_power": [0.0, 0.5, 2.0],
     "mask_threshold": [0.3, 0.4, 0.6],
+    "nms_overlap": ["mask"],
     "nms_threshold": [0.7, 0.9],
     "candidates": [300, 3000],
     "nms_candidates": [2000, 5000],
+    "vote_threshold": [0.6, 0.7, 0.8],
 }
 
 

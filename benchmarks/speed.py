@@ -34,8 +34,8 @@ from instancefcn.inference.proposer import (
     keep_best,
     paste_survivors,
     resized_sizes,
-    suppress,
 )
+from instancefcn.inference.suppression import suppress, vote
 
 MAX_PROPOSALS = 1000
 SKIMAGE_PHOTOGRAPHS = ("chelsea", "astronaut", "coffee", "rocket")
@@ -75,6 +75,8 @@ def propose_in_stages(proposer: Proposer, path: Path, stage: Stages) -> int:
         masks = [assemble_masks(group, config) for group in kept]
     with stage("NMS"):
         survivors = suppress(masks, height, width, 0.0, config)
+    with stage("vote"):
+        masks = vote(masks, survivors, config)
     with stage("paste and RLE"):
         return len(paste_survivors(masks, survivors, height, width, MAX_PROPOSALS, config))
 

@@ -81,12 +81,17 @@ def paste(mask_logits: Tensor, window_box: list[float], threshold_logit: float, 
 
 def non_maximum_suppression(boxes: list[list[float]], scores: list[float], threshold: float) -> list[int]:
     """Keep the best, drop what overlaps it by more than the threshold, go on."""
+    return greedy_suppression([[box_iou(a, b) for b in boxes] for a in boxes], scores, threshold)
+
+
+def greedy_suppression(ious: list[list[float]], scores: list[float], threshold: float) -> list[int]:
+    """The same, of things whose overlaps are known."""
     left = sorted(range(len(scores)), key=lambda i: -scores[i])
     kept = []
     while left:
         best = left.pop(0)
         kept.append(best)
-        left = [i for i in left if box_iou(boxes[best], boxes[i]) <= threshold]
+        left = [i for i in left if ious[best][i] <= threshold]
     return kept
 
 
@@ -96,3 +101,9 @@ def box_iou(a: list[float], b: list[float]) -> float:
     height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
     union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - width * height
     return width * height / union if union else 0.0
+
+
+def mask_iou(a: Tensor, b: Tensor) -> float:
+    """IoU of two masks of the same image, counted in pixels."""
+    in_a, in_b = ({(y, x) for y, x in mask.nonzero().tolist()} for mask in (a, b))
+    return len(in_a & in_b) / len(in_a | in_b) if in_a or in_b else 0.0

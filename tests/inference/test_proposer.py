@@ -13,14 +13,11 @@ from instancefcn.inference.pasting import paste
 from instancefcn.inference.proposer import (
     InferenceConfig,
     Proposer,
-    WindowMasks,
     Windows,
     assemble_masks,
     best_windows,
     keep_best,
-    paste_survivors,
     resized_sizes,
-    suppress,
 )
 from instancefcn.model.build import NetworkConfig, build_network
 from instancefcn.structures import Proposals, ScoreMaps
@@ -90,19 +87,6 @@ def test_masks_lie_where_their_windows_say() -> None:
     assert masks.scores.tolist() == pytest.approx([0.9])  # the other is empty
     assert masks.window_boxes.tolist() == [[4, 8, 24, 28]]  # columns 1 to 5 and rows 2 to 6, times 8, over 2
     assert masks.tight_boxes.tolist() == [[12, 16, 16, 20]]
-
-
-def test_suppression_equals_the_loop() -> None:
-    generator = torch.Generator().manual_seed(1)
-    corner = torch.rand(60, 2, generator=generator) * 20
-    boxes = torch.cat([corner, corner + 20 + torch.rand(60, 2, generator=generator) * 6], dim=1)
-    scores = torch.rand(60, generator=generator)
-    group = WindowMasks(scores, torch.ones(60, 5, 5), boxes, boxes)
-    survivors = suppress([group], 60, 60, 0.0, InferenceConfig())
-    proposals = paste_survivors([group], survivors, 60, 60, 1000, InferenceConfig())
-    kept = oracles.non_maximum_suppression(boxes.tolist(), scores.tolist(), 0.8)
-    assert proposals.scores.tolist() == pytest.approx([float(scores[i]) for i in kept])
-    assert 1 < len(kept) < 60
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,7 @@
-"""From an image to ranked masks: score maps, the best windows, their masks, non-maximum suppression, pasting."""
+"""From an image to ranked masks: score maps, the best windows, their masks, suppression, pasting."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
-from torchvision.ops import nms
 from torchvision.transforms.v2 import functional as TF
 
 from instancefcn.config import from_table
@@ -22,26 +20,15 @@ from instancefcn.data.transforms import PADDING_VALUE
 from instancefcn.geometry.masks import tight_boxes as mask_boxes
 from instancefcn.geometry.rle import tight_boxes as rle_boxes
 from instancefcn.geometry.windows import window_boxes
+from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
+from instancefcn.inference.suppression import WindowMasks, suppress, vote
 from instancefcn.model.assembling import assemble_windows
 from instancefcn.model.build import Network
 from instancefcn.model.checkpoint import load_checkpoint
 from instancefcn.structures import Proposals, Rle, ScoreMaps
 
 SHIPPED_CHECKPOINT = Path(__file__).parent.parent / "weights" / "lite.safetensors"
-
-
-@dataclass(frozen=True)
-class InferenceConfig:
-    """Keys of ``[inference]``. A checkpoint carries them."""
-
-    shorter_sides: tuple[float, ...] = (512.0,)  # pixels that the image is resized to, one pass each
-    longest_side: float = 1333.0  # pixels; a longer image is resized to less
-    candidates: int = 1000  # windows kept by score, before assembling, of each ScoreMaps of each scale
-    quality_power: float = 1.0  # rank by objectness times quality to this power; 0 for objectness alone
-    mask_threshold: float = 0.5  # on the logistic of the mask logits
-    nms_threshold: float = 0.8  # IoU of tight boxes
-    nms_candidates: int = 3000  # best windows of all that suppression looks at
 
 
 @dataclass(frozen=True)
@@ -52,16 +39,6 @@ class Windows:
     image_scale: tuple[float, float]  # network pixels per image pixel, in x and in y
     positions_yx: Int[Tensor, "n 2"]
     scores: Float[Tensor, "n"]
-
-
-@dataclass(frozen=True)
-class WindowMasks:
-    """Assembled masks of windows that share a size in cells; boxes in the image's frame."""
-
-    scores: Float[Tensor, "n"]
-    mask_logits: Float[Tensor, "n m m"]
-    window_boxes: Float[Tensor, "n 4"]
-    tight_boxes: Float[Tensor, "n 4"]
 
 
 class Proposer:
@@ -128,6 +105,7 @@ class Proposer:
         ]
         masks = [assemble_masks(kept, self.config) for kept in keep_best(windows, self.config.nms_candidates)]
         survivors = suppress(masks, height, width, min_score, self.config)
+        masks = vote(masks, survivors, self.config)
         return paste_survivors(masks, survivors, height, width, max_proposals, self.config)
 
     def resize(self, pixels: UInt8[Tensor, "3 h w"], size: tuple[int, int]) -> Float[Tensor, "1 3 _ _"]:
@@ -201,25 +179,12 @@ def assemble_masks(windows: Windows, config: InferenceConfig) -> WindowMasks:
     """Assemble the masks of windows and find their tight boxes; masks without foreground are dropped."""
     maps, positions = windows.score_maps, windows.positions_yx
     logits = assemble_windows(maps, torch.zeros_like(positions[:, 0]), positions).float()
-    cell_boxes = mask_boxes(logits > logit(config.mask_threshold))
+    cell_boxes = mask_boxes(logits > config.threshold_logit)
     kept = cell_boxes[:, 2] > 0
     to_image = torch.tensor([*windows.image_scale, *windows.image_scale], device=logits.device)
     boxes = window_boxes(positions, maps.stride, maps.m)
     tight = boxes[:, [0, 1, 0, 1]] + cell_boxes * (maps.stride / maps.density)
     return WindowMasks(windows.scores[kept], logits[kept], (boxes / to_image)[kept], (tight / to_image)[kept])
-
-
-def suppress(
-    groups: Sequence[WindowMasks], height: int, width: int, min_score: float, config: InferenceConfig
-) -> list[tuple[int, int]]:
-    """Non-maximum suppression on tight boxes by score: (group, index in the group) of what survives, best first."""
-    scores = torch.cat([group.scores for group in groups])
-    image_box = torch.tensor([width, height, width, height], device=scores.device)
-    boxes = torch.cat([group.tight_boxes for group in groups]).clamp(min=0).minimum(image_box)
-    kept = nms(boxes, scores, config.nms_threshold)
-    kept = kept[scores[kept] >= min_score]
-    owner = [(group, index) for group, masks in enumerate(groups) for index in range(len(masks.scores))]
-    return [owner[index] for index in kept.tolist()]
 
 
 def paste_survivors(
@@ -241,13 +206,8 @@ def paste_survivors(
         if len(rles) == max_proposals:
             break
         mask_logits, window, tight, score = (array[index] for array in arrays[group])
-        rle = paste(mask_logits, window, tight, logit(config.mask_threshold), height, width)
+        rle = paste(mask_logits, window, tight, config.threshold_logit, height, width)
         if rle is not None:
             rles.append(rle)
             scores.append(float(score))
     return Proposals(rles, rle_boxes(rles), np.asarray(scores, dtype=np.float64), height, width)
-
-
-def logit(probability: float) -> float:
-    """Inverse of the logistic."""
-    return math.log(probability / (1 - probability))

@@ -1,0 +1,27 @@
+"""The keys of ``[inference]``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class InferenceConfig:
+    """Keys of ``[inference]``. A checkpoint carries them."""
+
+    shorter_sides: tuple[float, ...] = (512.0,)  # pixels that the image is resized to, one pass each
+    longest_side: float = 1333.0  # pixels; a longer image is resized to less
+    candidates: int = 1000  # windows kept by score, before assembling, of each ScoreMaps of each scale
+    quality_power: float = 1.0  # rank by objectness times quality to this power; 0 for objectness alone
+    mask_threshold: float = 0.5  # on the logistic of the mask logits
+    nms_overlap: Literal["box", "mask"] = "box"  # what suppression takes the IoU of: tight boxes, or masks
+    nms_threshold: float = 0.8  # IoU above which the worse of two is suppressed
+    nms_candidates: int = 3000  # best windows of all that suppression looks at
+    vote_threshold: float = 0.0  # IoU of tight boxes from which candidates are averaged into a survivor; 0 for never
+
+    @property
+    def threshold_logit(self) -> float:
+        """``mask_threshold`` as a logit."""
+        return math.log(self.mask_threshold / (1 - self.mask_threshold))

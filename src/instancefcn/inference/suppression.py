@@ -1,0 +1,234 @@
+"""Which of the candidate masks survive, and how those that do not still count: suppression and voting.
+
+Windows differ in size, so two masks meet either as unions of rectangles in the image's frame (suppression), where their
+intersection has an exact area, or on the cells of one of the two windows (voting). Nothing is pasted at image size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torchvision.ops import box_iou, nms
+
+from instancefcn.geometry.masks import tight_boxes as mask_boxes
+from instancefcn.inference.config import InferenceConfig
+
+CROP_SIDE = 28  # samples along each side of a mask's tight box
+BLOCK = 128  # candidates that greedy suppression decides on at a time
+CHUNK = 2048  # pairs of masks in memory at once
+
+# Masks are compared only where the IoU of their tight boxes is above this share of the threshold (0.8: above 0.5).
+# Shifted or scaled copies of a square have equal IoU of masks and boxes, and those of rounder shapes less of masks than
+# of boxes, so near-duplicates pass with room to spare. It is no bound: a whisker moves a tight box far and a mask's IoU
+# little, and two such masks both survive.
+COMPARED_FROM = 0.625
+
+
+@dataclass(frozen=True)
+class WindowMasks:
+    """Assembled masks of windows that share a size in cells; boxes in the image's frame."""
+
+    scores: Float[Tensor, "n"]
+    mask_logits: Float[Tensor, "n m m"]
+    window_boxes: Float[Tensor, "n 4"]
+    tight_boxes: Float[Tensor, "n 4"]
+
+
+def suppress(
+    groups: Sequence[WindowMasks], height: int, width: int, min_score: float, config: InferenceConfig
+) -> list[tuple[int, int]]:
+    """Non-maximum suppression by score: (group, index in the group) of what survives, best first.
+
+    The overlap is that of tight boxes, or of masks where ``config.nms_overlap`` says so.
+    """
+    scores = torch.cat([group.scores for group in groups])
+    image_box = torch.tensor([width, height, width, height], device=scores.device)
+    boxes = torch.cat([group.tight_boxes for group in groups]).clamp(min=0).minimum(image_box)
+    if config.nms_overlap == "mask":
+        masks = [mask_crops(group, height, width, config.threshold_logit) for group in groups]
+        crops, crop_boxes = (torch.cat(parts) for parts in zip(*masks, strict=True))
+        kept = mask_nms(boxes, crops, crop_boxes, scores, config.nms_threshold)
+    else:
+        kept = nms(boxes, scores, config.nms_threshold)
+    kept = kept[scores[kept] >= min_score]
+    owner = [(group, index) for group, masks in enumerate(groups) for index in range(len(masks.scores))]
+    return [owner[index] for index in kept.tolist()]
+
+
+def mask_crops(
+    masks: WindowMasks, height: int, width: int, threshold_logit: float
+) -> tuple[Bool[Tensor, "n side side"], Float[Tensor, "n 4"]]:
+    """Each mask sampled evenly in a box around its foreground, by the rule of ``pasting.paste``; and the boxes, xyxy.
+
+    The boxes lie in the image's frame, and within the image.
+    """
+    windows = masks.window_boxes
+    image_box = torch.tensor([width, height, width, height], device=windows.device)
+    cell = (windows[:, 2:] - windows[:, :2]) / masks.mask_logits.shape[-1]
+    # The interpolated border lies between the centres of two cells: at most half a cell beyond the tight box.
+    corners = torch.maximum(masks.tight_boxes[:, :2] - cell / 2, windows[:, :2])
+    opposite = torch.minimum(masks.tight_boxes[:, 2:] + cell / 2, windows[:, 2:])
+    boxes = torch.cat([corners, opposite], dim=1).clamp(min=0).minimum(image_box)
+    steps = (torch.arange(CROP_SIDE, device=windows.device) + 0.5) / CROP_SIDE
+    points = boxes[:, :2, None] + (boxes[:, 2:] - boxes[:, :2])[:, :, None] * steps
+    return _resample(masks.mask_logits, windows, points) > threshold_logit, boxes
+
+
+def mask_nms(
+    boxes: Float[Tensor, "n 4"],
+    crops: Bool[Tensor, "n side side"],
+    crop_boxes: Float[Tensor, "n 4"],
+    scores: Float[Tensor, "n"],
+    threshold: float,
+) -> Int[Tensor, "kept"]:
+    """Greedy suppression by IoU of masks: indices of what survives, best first.
+
+    Block by block in order of score: what survives of a block is compared with the candidates behind it, and only with
+    those that are still there. Most candidates are gone before they would have to be compared with one another.
+
+    Args:
+        boxes: tight around the masks; only near pairs are compared, see ``COMPARED_FROM``.
+        crops: the masks, each sampled in its own box of ``crop_boxes``.
+    """
+    crops = crops.float()
+    cell_areas = (crop_boxes[:, 2:] - crop_boxes[:, :2]).prod(1) / CROP_SIDE**2
+    areas = crops.sum((1, 2)) * cell_areas
+
+    def overlapping(first: Int[Tensor, "a"], second: Int[Tensor, "b"]) -> Bool[Tensor, "a b"]:
+        pairs = box_iou(boxes[first], boxes[second]) > threshold * COMPARED_FROM
+        over = torch.zeros_like(pairs)
+        for chunk in pairs.nonzero().split(CHUNK):
+            i, j = first[chunk[:, 0]], second[chunk[:, 1]]
+            intersection = intersection_areas(crops[i], crop_boxes[i], crops[j], crop_boxes[j])
+            iou = intersection / (areas[i] + areas[j] - intersection)
+            over[chunk[:, 0], chunk[:, 1]] = iou > threshold
+        return over
+
+    left = scores.argsort(descending=True, stable=True)
+    kept = [left[:0]]
+    while len(left):
+        block, left = left[:BLOCK], left[BLOCK:]
+        survivors = block[_greedy(overlapping(block, block))]
+        kept.append(survivors)
+        left = left[~overlapping(survivors, left).any(0)]
+    return torch.cat(kept)
+
+
+def intersection_areas(
+    a: Float[Tensor, "pairs side side"],
+    a_boxes: Float[Tensor, "pairs 4"],
+    b: Float[Tensor, "pairs side side"],
+    b_boxes: Float[Tensor, "pairs 4"],
+) -> Float[Tensor, "pairs"]:
+    """Area that two masks share, in square pixels, where every sample stands for its rectangle of the mask's box.
+
+    Exact: two rectangles share the product of what their sides share, so that one matrix for the rows and one for the
+    columns tell it of all rectangles of a pair.
+    """
+    columns = _shared_lengths(a_boxes[:, 0], a_boxes[:, 2], b_boxes[:, 0], b_boxes[:, 2], a.shape[-1])
+    rows = _shared_lengths(a_boxes[:, 1], a_boxes[:, 3], b_boxes[:, 1], b_boxes[:, 3], a.shape[-1])
+    return (a * (rows @ b @ columns.mT)).sum((1, 2))
+
+
+def vote(
+    groups: Sequence[WindowMasks], survivors: Sequence[tuple[int, int]], config: InferenceConfig
+) -> list[WindowMasks]:
+    """The groups with the masks of survivors replaced by averages over the candidates around them.
+
+    Every candidate whose tight box has IoU ``config.vote_threshold`` or more with that of the survivor votes, the
+    survivor included, each with its probabilities weighted by its score; outside its window a candidate votes for
+    background. The mask keeps the survivor's window, rank and score. With threshold 0 nobody votes.
+    """
+    if not config.vote_threshold:
+        return list(groups)
+    voted: list[WindowMasks] = []
+    for number, group in enumerate(groups):
+        chosen = torch.tensor(
+            [index for owner, index in survivors if owner == number], dtype=torch.long, device=group.scores.device
+        )
+        voted.append(_vote_in_group(group, chosen, groups, config))
+    return voted
+
+
+def _vote_in_group(
+    group: WindowMasks, chosen: Int[Tensor, "s"], voters: Sequence[WindowMasks], config: InferenceConfig
+) -> WindowMasks:
+    windows, m = group.window_boxes[chosen], group.mask_logits.shape[-1]
+    cell = (windows[:, 2:] - windows[:, :2]) / m
+    steps = torch.arange(m, device=windows.device) + 0.5
+    centres = windows[:, :2, None] + cell[:, :, None] * steps  # [s, 2, m]
+    sums = group.mask_logits.new_zeros(len(chosen), m, m)
+    weights = group.scores.new_zeros(len(chosen))
+    for voter in voters:
+        near = box_iou(group.tight_boxes[chosen], voter.tight_boxes) >= config.vote_threshold
+        probabilities = voter.mask_logits.sigmoid()
+        for chunk in near.nonzero().split(CHUNK):
+            survivor, candidate = chunk.unbind(1)
+            votes = _resample(probabilities[candidate], voter.window_boxes[candidate], centres[survivor])
+            sums.index_add_(0, survivor, votes * voter.scores[candidate, None, None])
+            weights.index_add_(0, survivor, voter.scores[candidate])
+    heard = weights > 0  # a score may be 0
+    chosen, windows, cell = chosen[heard], windows[heard], cell[heard]
+    logits = (sums[heard] / weights[heard, None, None]).logit(eps=1e-6)
+    # Where the average is nowhere foreground, the tight box is empty and nothing will be pasted.
+    cell_boxes = mask_boxes(logits > config.threshold_logit)
+    tight = windows[:, [0, 1, 0, 1]] + cell_boxes * cell[:, [0, 1, 0, 1]]
+    return replace(
+        group,
+        mask_logits=group.mask_logits.index_copy(0, chosen, logits),
+        tight_boxes=group.tight_boxes.index_copy(0, chosen, tight),
+    )
+
+
+def _greedy(over: Bool[Tensor, "n n"]) -> Int[Tensor, "kept"]:
+    """Indices that survive, in order, where row i says which of the others i suppresses."""
+    rows = over.cpu().numpy()
+    kept: list[int] = []
+    gone = np.zeros(len(rows), dtype=bool)
+    for index, row in enumerate(rows):
+        if not gone[index]:
+            kept.append(index)
+            gone |= row
+    return torch.tensor(kept, dtype=torch.long, device=over.device)
+
+
+def _shared_lengths(
+    a_start: Float[Tensor, "n"],
+    a_stop: Float[Tensor, "n"],
+    b_start: Float[Tensor, "n"],
+    b_stop: Float[Tensor, "n"],
+    side: int,
+) -> Float[Tensor, "n side side"]:
+    """Two intervals cut into ``side`` equal parts each: the length that part i of a shares with part j of b."""
+    edges = torch.arange(side + 1, device=a_start.device) / side
+    a = a_start[:, None] + (a_stop - a_start)[:, None] * edges
+    b = b_start[:, None] + (b_stop - b_start)[:, None] * edges
+    stop = torch.minimum(a[:, 1:, None], b[:, None, 1:])
+    return (stop - torch.maximum(a[:, :-1, None], b[:, None, :-1])).clamp(min=0)
+
+
+def _resample(
+    values: Float[Tensor, "n m m"], window_boxes: Float[Tensor, "n 4"], points: Float[Tensor, "n 2 side"]
+) -> Float[Tensor, "n side side"]:
+    """Values of windows, bilinearly, on the grid of points x = ``points[:, 0]``, y = ``points[:, 1]`` of the image."""
+    m = values.shape[-1]
+    columns = _interpolation(points[:, 0], window_boxes[:, 0], window_boxes[:, 2], m)
+    rows = _interpolation(points[:, 1], window_boxes[:, 1], window_boxes[:, 3], m)
+    return rows @ values @ columns.mT
+
+
+def _interpolation(
+    points: Float[Tensor, "n side"], start: Float[Tensor, "n"], stop: Float[Tensor, "n"], m: int
+) -> Float[Tensor, "n side m"]:
+    """Linear interpolation from cells to points, as matrices; the rule of ``pasting.paste``, and 0 outside a window."""
+    start, stop = start[:, None], stop[:, None]
+    cell = (stop - start) / m
+    first = (-start / cell).clamp(min=0)  # the first cell inside the image
+    place = ((points - start) / cell - 0.5).maximum(first).clamp(max=m - 1)
+    weights = (1 - (place[:, :, None] - torch.arange(m, device=points.device)).abs()).clamp(min=0)
+    return weights * ((points >= start) & (points < stop))[:, :, None]
