@@ -20,12 +20,13 @@ from instancefcn.inference.config import InferenceConfig
 
 CROP_SIDE = 28  # samples along each side of a mask's tight box
 BLOCK = 128  # candidates that greedy suppression decides on at a time
-CHUNK = 2048  # pairs of masks in memory at once
+CHUNK = 512  # pairs of masks at a time: what a processor's cache holds
 
 # Masks are compared only where the IoU of their tight boxes is above this share of the threshold (0.8: above 0.5).
 # Shifted or scaled copies of a square have equal IoU of masks and boxes, and those of rounder shapes less of masks than
 # of boxes, so near-duplicates pass with room to spare. It is no bound: a whisker moves a tight box far and a mask's IoU
-# little, and two such masks both survive.
+# little, and two such masks both survive. Of the pairs of one photograph with boxes above 0.3 and masks above 0.8, 1 in
+# 100 had boxes below 0.5.
 COMPARED_FROM = 0.625
 
 
@@ -100,9 +101,14 @@ def mask_nms(
     areas = crops.sum((1, 2)) * cell_areas
 
     def overlapping(first: Int[Tensor, "a"], second: Int[Tensor, "b"]) -> Bool[Tensor, "a b"]:
-        pairs = box_iou(boxes[first], boxes[second]) > threshold * COMPARED_FROM
-        over = torch.zeros_like(pairs)
-        for chunk in pairs.nonzero().split(CHUNK):
+        near = box_iou(boxes[first], boxes[second]) > threshold * COMPARED_FROM
+        # No two masks have a higher IoU than the smaller area over the larger.
+        small, large = (
+            torch.minimum(areas[first, None], areas[second]),
+            torch.maximum(areas[first, None], areas[second]),
+        )
+        over = torch.zeros_like(near)
+        for chunk in (near & (small > threshold * large)).nonzero().split(CHUNK):
             i, j = first[chunk[:, 0]], second[chunk[:, 1]]
             intersection = intersection_areas(crops[i], crop_boxes[i], crops[j], crop_boxes[j])
             iou = intersection / (areas[i] + areas[j] - intersection)
@@ -146,31 +152,36 @@ def vote(
     """
     if not config.vote_threshold:
         return list(groups)
+    weighted = [group.mask_logits.sigmoid() * group.scores[:, None, None] for group in groups]
     voted: list[WindowMasks] = []
     for number, group in enumerate(groups):
         chosen = torch.tensor(
             [index for owner, index in survivors if owner == number], dtype=torch.long, device=group.scores.device
         )
-        voted.append(_vote_in_group(group, chosen, groups, config))
+        voted.append(_vote_in_group(group, chosen, groups, weighted, config))
     return voted
 
 
 def _vote_in_group(
-    group: WindowMasks, chosen: Int[Tensor, "s"], voters: Sequence[WindowMasks], config: InferenceConfig
+    group: WindowMasks,
+    chosen: Int[Tensor, "s"],
+    voters: Sequence[WindowMasks],
+    weighted: Sequence[Float[Tensor, "_ _ _"]],
+    config: InferenceConfig,
 ) -> WindowMasks:
+    """The votes for one group's survivors, whose indices are ``chosen``; ``weighted`` is probabilities times score."""
     windows, m = group.window_boxes[chosen], group.mask_logits.shape[-1]
     cell = (windows[:, 2:] - windows[:, :2]) / m
     steps = torch.arange(m, device=windows.device) + 0.5
     centres = windows[:, :2, None] + cell[:, :, None] * steps  # [s, 2, m]
     sums = group.mask_logits.new_zeros(len(chosen), m, m)
     weights = group.scores.new_zeros(len(chosen))
-    for voter in voters:
+    for voter, votes in zip(voters, weighted, strict=True):
         near = box_iou(group.tight_boxes[chosen], voter.tight_boxes) >= config.vote_threshold
-        probabilities = voter.mask_logits.sigmoid()
         for chunk in near.nonzero().split(CHUNK):
             survivor, candidate = chunk.unbind(1)
-            votes = _resample(probabilities[candidate], voter.window_boxes[candidate], centres[survivor])
-            sums.index_add_(0, survivor, votes * voter.scores[candidate, None, None])
+            cast = _resample(votes[candidate], voter.window_boxes[candidate], centres[survivor])
+            sums.index_add_(0, survivor, cast)
             weights.index_add_(0, survivor, voter.scores[candidate])
     heard = weights > 0  # a score may be 0
     chosen, windows, cell = chosen[heard], windows[heard], cell[heard]
