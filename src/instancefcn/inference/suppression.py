@@ -18,7 +18,7 @@ from torchvision.ops import box_iou, nms
 from instancefcn.geometry.masks import tight_boxes as mask_boxes
 from instancefcn.inference.config import InferenceConfig
 
-CROP_SIDE = 28  # samples along each side of a mask's tight box
+CROP_SIDE = 28  # samples along each side of a mask's tight box; with 56, IoU above 0.6 differs by 0.013 on average
 BLOCK = 128  # candidates that greedy suppression decides on at a time
 CHUNK = 512  # pairs of masks at a time: what a processor's cache holds
 
@@ -57,7 +57,7 @@ def suppress(
     else:
         kept = nms(boxes, scores, config.nms_threshold)
     kept = kept[scores[kept] >= min_score]
-    owner = [(group, index) for group, masks in enumerate(groups) for index in range(len(masks.scores))]
+    owner = [(number, index) for number, group in enumerate(groups) for index in range(len(group.scores))]
     return [owner[index] for index in kept.tolist()]
 
 
@@ -96,17 +96,15 @@ def mask_nms(
         boxes: tight around the masks; only near pairs are compared, see ``COMPARED_FROM``.
         crops: the masks, each sampled in its own box of ``crop_boxes``.
     """
-    crops = crops.float()
+    order = scores.argsort(descending=True, stable=True)  # from here on the better of two has the lower index
+    boxes, crops, crop_boxes = boxes[order], crops[order].float(), crop_boxes[order]
     cell_areas = (crop_boxes[:, 2:] - crop_boxes[:, :2]).prod(1) / CROP_SIDE**2
     areas = crops.sum((1, 2)) * cell_areas
 
-    def overlapping(first: Int[Tensor, "a"], second: Int[Tensor, "b"]) -> Bool[Tensor, "a b"]:
-        near = box_iou(boxes[first], boxes[second]) > threshold * COMPARED_FROM
+    def suppressing(first: Int[Tensor, "a"], second: Int[Tensor, "b"]) -> Bool[Tensor, "a b"]:
+        near = (box_iou(boxes[first], boxes[second]) > threshold * COMPARED_FROM) & (first[:, None] < second)
         # No two masks have a higher IoU than the smaller area over the larger.
-        small, large = (
-            torch.minimum(areas[first, None], areas[second]),
-            torch.maximum(areas[first, None], areas[second]),
-        )
+        small, large = areas[first, None].minimum(areas[second]), areas[first, None].maximum(areas[second])
         over = torch.zeros_like(near)
         for chunk in (near & (small > threshold * large)).nonzero().split(CHUNK):
             i, j = first[chunk[:, 0]], second[chunk[:, 1]]
@@ -115,14 +113,14 @@ def mask_nms(
             over[chunk[:, 0], chunk[:, 1]] = iou > threshold
         return over
 
-    left = scores.argsort(descending=True, stable=True)
+    left = torch.arange(len(order), device=order.device)
     kept = [left[:0]]
     while len(left):
         block, left = left[:BLOCK], left[BLOCK:]
-        survivors = block[_greedy(overlapping(block, block))]
+        survivors = block[_greedy(suppressing(block, block))]
         kept.append(survivors)
-        left = left[~overlapping(survivors, left).any(0)]
-    return torch.cat(kept)
+        left = left[~suppressing(survivors, left).any(0)]
+    return order[torch.cat(kept)]
 
 
 def intersection_areas(
@@ -197,7 +195,7 @@ def _vote_in_group(
 
 
 def _greedy(over: Bool[Tensor, "n n"]) -> Int[Tensor, "kept"]:
-    """Indices that survive, in order, where row i says which of the others i suppresses."""
+    """Indices that survive, in order, where row i says which of those behind i suppresses."""
     rows = over.cpu().numpy()
     kept: list[int] = []
     gone = np.zeros(len(rows), dtype=bool)
