@@ -21,6 +21,14 @@ class InferenceConfig:
     nms_candidates: int = 3000  # best windows of all that suppression looks at
     vote_threshold: float = 0.0  # IoU of tight boxes from which candidates are averaged into a survivor; 0 for never
 
+    def __post_init__(self) -> None:
+        if not 0 < self.mask_threshold < 1:
+            raise ValueError(f"inference.mask_threshold is {self.mask_threshold}; it must lie between 0 and 1")
+        if not self.shorter_sides or min(*self.shorter_sides, self.longest_side) < 1:
+            raise ValueError("inference.shorter_sides and longest_side must name sizes of at least one pixel")
+        if min(self.candidates, self.nms_candidates) < 1:
+            raise ValueError("inference.candidates and nms_candidates must be at least 1")
+
     @property
     def threshold_logit(self) -> float:
         """``mask_threshold`` as a logit."""

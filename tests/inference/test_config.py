@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from instancefcn.inference.config import InferenceConfig
+
+
+def test_threshold_as_a_logit() -> None:
+    assert InferenceConfig(mask_threshold=0.2).threshold_logit == pytest.approx(math.log(0.25))
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"mask_threshold": 1.0},
+        {"shorter_sides": ()},
+        {"shorter_sides": (0.5,)},
+        {"candidates": 0},
+        {"nms_candidates": 0},
+    ],
+)
+def test_values_that_make_no_sense_are_refused(keys: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(keys))):
+        InferenceConfig(**keys)
