@@ -1,0 +1,41 @@
+"""The checkpoint that the package ships, on real photographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import skimage.data
+from oracles import box_iou
+from safetensors import safe_open
+
+from instancefcn.data import open_source
+from instancefcn.inference.proposer import SHIPPED_CHECKPOINT, Proposer
+from instancefcn.model.checkpoint import load_checkpoint
+from instancefcn.training.validation import validation_recall
+
+
+@pytest.fixture(scope="module")
+def proposer() -> Proposer:
+    return Proposer.from_checkpoint()
+
+
+def test_it_is_small_and_in_half_precision() -> None:
+    assert SHIPPED_CHECKPOINT.stat().st_size <= 20_000_000
+    with safe_open(SHIPPED_CHECKPOINT, framework="pt") as file:
+        dtypes = {file.get_tensor(name).dtype for name in file.keys()}  # noqa: SIM118 (no mapping)
+    assert {str(dtype) for dtype in dtypes} == {"torch.float16"}
+    assert load_checkpoint(SHIPPED_CHECKPOINT).training["iteration"] > 1000
+
+
+def test_it_finds_the_cup_of_coffee(proposer: Proposer) -> None:
+    proposals = proposer(skimage.data.coffee(), max_proposals=20)
+    cup, with_saucer = [172.0, 18.0, 410.0, 290.0], [77.0, 18.0, 480.0, 388.0]
+    assert max(box_iou(cup, box) for box in proposals.boxes_xyxy.tolist()) > 0.7
+    assert max(box_iou(with_saucer, box) for box in proposals.boxes_xyxy.tolist()) > 0.7
+
+
+def test_pedestrians_are_found(proposer: Proposer, shared_data: Path) -> None:
+    source = open_source(f"labels:{shared_data / 'pennfudan' / 'val'}")
+    few = type(source)(**{**vars(source), "all_labels": source.all_labels[:4]})  # pyright: ignore
+    assert validation_recall(proposer, [few], max_proposals=100)[source.name]["AR@100"] > 35
