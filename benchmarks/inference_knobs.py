@@ -1,6 +1,7 @@
 """What each knob of proposing gives: COCO mask AR and seconds an image, one knob off its value at a time.
 
-    python benchmarks/inference_knobs.py --data coco:ANNOTATIONS.json,IMAGES_DIR [--checkpoint FILE] [--knob NAME ...]
+    python benchmarks/inference_knobs.py --data coco:ANNOTATIONS.json,IMAGES_DIR [--knob NAME]
+    python benchmarks/inference_knobs.py --data coco:ANNOTATIONS.json,IMAGES_DIR --try 'nms_threshold=0.6'
 
 Turn knobs on validation data only.
 """
@@ -9,11 +10,15 @@ from __future__ import annotations
 
 import argparse
 import time
+import tomllib
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from instancefcn.config import from_table, to_table
 from instancefcn.data import open_source
+from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.proposer import Proposer
 from instancefcn.training.validation import validation_recall
 
@@ -29,28 +34,40 @@ KNOBS: dict[str, list[Any]] = {
 }
 
 
+def trials(
+    base: InferenceConfig, knobs: Sequence[str], settings: Sequence[str]
+) -> Iterator[tuple[str, InferenceConfig]]:
+    """The configuration as it is, then each setting, or else one knob off its value at a time."""
+    yield "as it is", base
+    for setting in settings:
+        table = tomllib.loads(setting.replace(";", "\n"))
+        yield setting, from_table(InferenceConfig, to_table(base) | table, "--try")
+    for name in knobs:
+        for value in KNOBS[name]:
+            if value != getattr(base, name):
+                yield f"{name} = {value}", replace(base, **{name: value})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="labelled images, as for `instancefcn validate`")
     parser.add_argument("--checkpoint", type=Path, help="default: the shipped one")
     parser.add_argument("--knob", action="append", choices=sorted(KNOBS), help="only this one; may be given again")
+    parser.add_argument("--try", action="append", dest="settings", metavar="'KEY=VALUE; ...'", help="these instead")
     arguments = parser.parse_args()
 
     proposer = Proposer.from_checkpoint(arguments.checkpoint)
-    source, base = open_source(arguments.data), proposer.config
-    print(f"{arguments.data}: {len(source)} images; {base}")
-    trials = [("as it is", None)]
-    trials += [
-        (name, value) for name in arguments.knob or KNOBS for value in KNOBS[name] if value != getattr(base, name)
-    ]
-    for name, value in trials:
-        proposer.config = base if value is None else replace(base, **{name: value})
+    source = open_source(arguments.data)
+    print(f"{arguments.data}: {len(source)} images; {proposer.config}")
+    knobs = arguments.knob or ([] if arguments.settings else list(KNOBS))
+    for name, config in trials(proposer.config, knobs, arguments.settings or []):
+        proposer.config = config
         started = time.perf_counter()
         recall = validation_recall(proposer, [source])[source.name]
         seconds = (time.perf_counter() - started) / len(source)
         figures = "  ".join(f"{key} {recall[key]:5.1f}" for key in ("AR@10", "AR@100", "AR@1000"))
         sizes = " ".join(f"{recall[f'AR@1000_{size}']:.1f}" for size in ("small", "medium", "large"))
-        print(f"{name:15} {value!s:16} {figures}  (small, medium, large {sizes})  {seconds:.2f} s", flush=True)
+        print(f"{figures}  (small, medium, large {sizes})  {seconds:.2f} s  {name}", flush=True)
 
 
 if __name__ == "__main__":

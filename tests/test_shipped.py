@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import skimage.data
-from oracles import box_iou
 from safetensors import safe_open
 
 from instancefcn.data import open_source
 from instancefcn.inference.proposer import SHIPPED_CHECKPOINT, Proposer
 from instancefcn.model.checkpoint import load_checkpoint
 from instancefcn.training.validation import validation_recall
+from oracles import box_iou
 
 
 @pytest.fixture(scope="module")
