@@ -32,7 +32,7 @@ def test_it_finds_the_cup_of_coffee(proposer: Proposer) -> None:
     proposals = proposer(skimage.data.coffee(), max_proposals=20)
     cup, with_saucer = [172.0, 18.0, 410.0, 290.0], [77.0, 18.0, 480.0, 388.0]
     assert max(box_iou(cup, box) for box in proposals.boxes_xyxy.tolist()) > 0.7
-    assert max(box_iou(with_saucer, box) for box in proposals.boxes_xyxy.tolist()) > 0.7
+    assert max(box_iou(with_saucer, box) for box in proposals.boxes_xyxy.tolist()) > 0.6
 
 
 def test_pedestrians_are_found(proposer: Proposer, shared_data: Path) -> None:

