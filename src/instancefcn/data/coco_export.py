@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pycocotools import mask as coco_mask
-
 from instancefcn.data.source import Source
 from instancefcn.geometry.boxes import xyxy_to_xywh
-from instancefcn.geometry.rle import to_json
+from instancefcn.geometry.rle import area, to_json
 
 
 def to_coco(source: Source) -> dict[str, Any]:
@@ -33,7 +31,7 @@ def to_coco(source: Source) -> dict[str, Any]:
                     "category_id": int(instances.category_ids[i]),
                     "segmentation": to_json(rle),
                     "bbox": box_xywh.tolist(),
-                    "area": int(coco_mask.area(rle)),  # pyright: ignore[reportArgumentType]
+                    "area": int(area(rle)),
                     "iscrowd": int(instances.crowd[i]),
                     "ignore": int(instances.ignore[i]),
                 }

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 from pycocotools import mask as coco_mask
 
-from instancefcn.geometry.rle import decode, encode, from_counts, tight_boxes
+from instancefcn.geometry.rle import area, decode, encode, from_counts, tight_boxes
 from instancefcn.structures import Instances, Rle
 
 MAX_PERIMETER = 1_000_000  # pixels; pycocotools takes about 100 bytes for each
@@ -174,6 +174,6 @@ def as_numbers(values: Any, what: str) -> Float[np.ndarray, "n"]:
 
 
 def _not_empty(rle: Rle) -> Rle:
-    if not coco_mask.area(rle):  # pyright: ignore[reportArgumentType]
+    if not area(rle):
         raise ValueError("zero area: the mask covers no pixel")
     return rle

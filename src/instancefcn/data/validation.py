@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from instancefcn.data.problems import Problem
 from instancefcn.data.source import Source
+from instancefcn.geometry.rle import area
 
 SIZE_EDGES = (8, 16, 32, 64, 96, 128, 256, 512)  # square roots of areas, pixels; COCO's own are 32 and 96
 
@@ -39,7 +39,7 @@ def validate(source: Source) -> Report:
     categories = Counter(int(category_id) for instances in all_instances for category_id in instances.category_ids)
     areas = np.array(
         [
-            coco_mask.area(rle)  # pyright: ignore[reportArgumentType]
+            area(rle)
             for instances in all_instances
             for rle, crowd in zip(instances.rles, instances.crowd, strict=True)
             if not crowd

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 from pycocotools import mask as coco_mask
 
+from instancefcn.geometry.boxes import xywh_to_xyxy
 from instancefcn.structures import Rle
 
 
@@ -53,8 +54,7 @@ def tight_boxes(rles: Sequence[Rle]) -> Float[np.ndarray, "n 4"]:
     """Smallest boxes around masks, xyxy, half-open; of an empty mask the empty box 0 0 0 0."""
     if not rles:
         return np.zeros((0, 4))
-    boxes_xywh = coco_mask.toBbox(list(rles))  # pyright: ignore[reportArgumentType]
-    return np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], axis=1)
+    return xywh_to_xyxy(coco_mask.toBbox(list(rles)))  # pyright: ignore[reportArgumentType]
 
 
 def area(rle: Rle) -> float:
