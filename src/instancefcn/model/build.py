@@ -24,7 +24,9 @@ class NetworkConfig:
     m: int = 21  # single: window side in positions
     window_sizes: tuple[int, ...] = (21, 30)  # pyramid: m of the windows on every level
     finest_window_sizes: tuple[int, ...] = (8, 11, 15)  # pyramid: m of further windows at stride 4
+    extra_levels: int = 0  # pyramid: levels above the trunk's last map, at strides 64 and 128
     density: int = 2  # pyramid: score-map cells per position
+    detail: bool = False  # pyramid: outlines from the trunk's map of half a level's stride; else from the level alone
     batch_norm: Literal["folded", "frozen", "running"] = "folded"  # the trunk's; folded: frozen and fast
 
 
@@ -40,6 +42,10 @@ def build_network(config: NetworkConfig, imagenet: bool = False) -> Network:
             f"network.channels is {config.channels}; a pyramid needs a multiple of {NORM_GROUPS} above {NORM_GROUPS}, "
             "for its group norms"
         )
+    if not single and config.detail and config.density != 2:
+        raise ValueError(
+            f"network.density is {config.density}: with network.detail it is 2; set detail = false for others"
+        )
     backbone: Backbone
     if config.backbone == "vgg16":
         if not single:
@@ -48,7 +54,7 @@ def build_network(config: NetworkConfig, imagenet: bool = False) -> Network:
     elif single:
         backbone = TimmBackbone(config.backbone, strides=(8,), output_stride=8)
     else:
-        backbone = TimmBackbone(config.backbone)
+        backbone = TimmBackbone(config.backbone, strides=(2, 4, 8, 16, 32) if config.detail else (4, 8, 16, 32))
     if imagenet:
         load_imagenet(backbone)
     if config.batch_norm == "folded":
@@ -62,6 +68,8 @@ def build_network(config: NetworkConfig, imagenet: bool = False) -> Network:
         channels=config.channels,
         k=config.k,
         density=config.density,
+        detail=config.detail,
         window_sizes=config.window_sizes,
         finest_window_sizes=config.finest_window_sizes,
+        extra_levels=config.extra_levels,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -32,26 +33,72 @@ class PaperScoreHead(nn.Sequential):
 class MaskHead(nn.Module):
     """k*k score maps for each window size, ``density`` times as fine as the positions.
 
-    A transposed convolution whose kernel equals its stride is a sub-pixel convolution (Shi et al., CVPR 2016): each
-    position gives density x density cells of its own. ``window_sizes`` counts those that every level has;
-    ``finest_window_sizes`` are asked for at the finest level too.
+    A level knows what is an instance and where its parts lie, but not its outline: below the density of 1 that comes
+    from the trunk's own map of half the level's stride (a skip, as in SharpMask, Pinheiro et al., ECCV 2016), or from
+    the level alone by sub-pixel convolution (Shi et al., CVPR 2016).
+
+    Args:
+        channels: of the levels.
+        detail_channels: of the trunk's map of half the stride, for each level; empty for none.
+        window_sizes: how many every level has; ``finest_window_sizes`` are asked for at the finest level too.
     """
 
     def __init__(
-        self, channels: int, k: int, density: int, window_sizes: Sequence[int], finest_window_sizes: Sequence[int]
+        self,
+        channels: int,
+        detail_channels: Sequence[int],
+        k: int,
+        density: int,
+        window_sizes: Sequence[int],
+        finest_window_sizes: Sequence[int],
     ) -> None:
         super().__init__()
         self.tower = nn.Sequential(SeparableConv(channels), SeparableConv(channels))
+        self.refine = Refine(channels, detail_channels) if detail_channels else None
+        width, upsampling = (channels, density) if self.refine is None else (channels // 3, 1)
         self.predict, self.predict_finest = (
-            nn.ModuleList(nn.ConvTranspose2d(channels, k * k, density, stride=density) for _ in sizes)
+            nn.ModuleList(_predict_score_maps(width, k, upsampling) for _ in sizes)
             for sizes in (window_sizes, finest_window_sizes)
         )
         self.predict.apply(init_gaussian)
         self.predict_finest.apply(init_gaussian)
 
-    def forward(self, x: Float[Tensor, "b c h w"], finest: bool) -> list[Float[Tensor, "b k2 dh dw"]]:
+    def forward(
+        self, x: Float[Tensor, "b c h w"], detail: Float[Tensor, "b _ _ _"] | None, level: int
+    ) -> list[Float[Tensor, "b k2 dh dw"]]:
         x = self.tower(x)
-        return [predict(x) for predict in (*self.predict, *(self.predict_finest if finest else ()))]
+        if self.refine is not None:
+            assert detail is not None
+            x = self.refine(x, detail, level)
+        return [predict(x) for predict in (*self.predict, *(self.predict_finest if level == 0 else ()))]
+
+
+class Refine(nn.Module):
+    """A level at twice its density, added to the trunk's map of that density, in a third of the channels."""
+
+    def __init__(self, channels: int, detail_channels: Sequence[int]) -> None:
+        super().__init__()
+        width = channels // 3
+        self.reduce = nn.Conv2d(channels, width, 1)
+        self.detail = nn.ModuleList(nn.Conv2d(c, width, 1) for c in detail_channels)
+        # Without norms: at this density they would cost as much as the convolutions.
+        self.mix = nn.Sequential(
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, padding=1, groups=width),
+            nn.Conv2d(width, width, 1),
+            nn.ReLU(inplace=True),
+        )
+
+    def forward(self, x: Float[Tensor, "b c h w"], detail: Float[Tensor, "b _ _ _"], level: int) -> Tensor:
+        detail = self.detail[level](detail)
+        return self.mix(detail + F.interpolate(self.reduce(x), size=detail.shape[-2:]))
+
+
+def _predict_score_maps(channels: int, k: int, upsampling: int) -> nn.Module:
+    if upsampling == 1:
+        return nn.Conv2d(channels, k * k, 1)
+    # A transposed convolution whose kernel equals its stride: each position gives cells of its own.
+    return nn.ConvTranspose2d(channels, k * k, upsampling, stride=upsampling)
 
 
 class ScoreHead(nn.Module):

@@ -44,8 +44,10 @@ class PyramidInstanceFCN(nn.Module):
         channels: of the pyramid and the heads.
         k: relative positions along one side of a window.
         density: cells of the instance-sensitive maps per position.
+        detail: outlines come from the trunk's map of half a level's stride; the first map has no level of its own.
         window_sizes: m of the windows on every level, in positions.
         finest_window_sizes: m of further windows on the finest level.
+        extra_levels: levels above the trunk's last map, each of twice the stride; at most 1 with detail.
     """
 
     def __init__(
@@ -54,32 +56,41 @@ class PyramidInstanceFCN(nn.Module):
         channels: int = 96,
         k: int = 5,
         density: int = 2,
+        detail: bool = False,
         window_sizes: Sequence[int] = (21, 30),
         finest_window_sizes: Sequence[int] = (11, 15),
+        extra_levels: int = 0,
     ) -> None:
         super().__init__()
+        assert not detail or density == 2, "the map before a level has twice its density"
         self.backbone = backbone
-        self.pyramid = Pyramid(backbone.channels, channels)
-        self.mask_head = MaskHead(channels, k, density, window_sizes, finest_window_sizes)
+        # With detail, the trunk's first map is for outlines alone, and each level has the map before its own.
+        self.first = 1 if detail else 0
+        trunk_strides, trunk_channels = backbone.strides[self.first :], backbone.channels[self.first :]
+        self.strides = [*trunk_strides, *(trunk_strides[-1] * 2 ** (i + 1) for i in range(extra_levels))]
+        self.pyramid = Pyramid(trunk_channels, channels, extra_levels)
+        detail_channels = backbone.channels[: len(self.strides)] if detail else ()
+        self.mask_head = MaskHead(channels, detail_channels, k, density, window_sizes, finest_window_sizes)
         self.score_head = ScoreHead(channels, window_sizes, finest_window_sizes)
         self.density = density
         self.sizes_of_level = [
-            (*window_sizes, *(finest_window_sizes if level == 0 else ())) for level in range(len(backbone.strides))
+            (*window_sizes, *(finest_window_sizes if level == 0 else ())) for level in range(len(self.strides))
         ]
-        self.size_multiple = backbone.strides[-1]
+        self.size_multiple = self.strides[-1]
 
     @property
     def window_sizes(self) -> list[tuple[int, int]]:
         """(stride, m) of each ScoreMaps that ``forward`` gives, in order."""
-        strides = self.backbone.strides
-        return [(stride, m) for stride, sizes in zip(strides, self.sizes_of_level, strict=True) for m in sizes]
+        return [(stride, m) for stride, sizes in zip(self.strides, self.sizes_of_level, strict=True) for m in sizes]
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[ScoreMaps]:
-        levels = self.pyramid(self.backbone(images))
+        maps = self.backbone(images)
+        levels = self.pyramid(maps[self.first :])
+        details = maps if self.first else [None] * len(levels)
         score_maps: list[ScoreMaps] = []
-        for level, (features, stride) in enumerate(zip(levels, self.backbone.strides, strict=True)):
-            instances = self.mask_head(features, finest=level == 0)
-            scores = self.score_head(features, finest=level == 0)
+        for level, (x, detail, stride) in enumerate(zip(levels, details, self.strides, strict=False)):
+            instances = self.mask_head(x, detail, level)
+            scores = self.score_head(x, finest=level == 0)
             for m, instance, score in zip(self.sizes_of_level[level], instances, scores, strict=True):
                 score_maps.append(ScoreMaps(instance, score[:, 0], score[:, 1], stride, m, self.density))
         return score_maps

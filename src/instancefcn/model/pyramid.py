@@ -27,15 +27,17 @@ class SeparableConv(nn.Sequential):
 class Pyramid(nn.Module):
     """One map of ``channels`` for each input map, each with what all coarser ones know.
 
-    Two more maps are made above the coarsest input and only flow down: an object as large as the image needs context
-    that wide, and there it costs next to nothing.
+    Two more maps are made above the coarsest input and flow down: an object as large as the image needs context that
+    wide, and there it costs next to nothing. The first ``extra_levels`` of them are given too.
     """
 
-    def __init__(self, in_channels: Sequence[int], channels: int, context_levels: int = 2) -> None:
+    def __init__(
+        self, in_channels: Sequence[int], channels: int, extra_levels: int = 0, context_levels: int = 2
+    ) -> None:
         super().__init__()
         self.lateral = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in in_channels)
         self.context = nn.ModuleList(SeparableConv(channels, stride=2) for _ in range(context_levels))
-        self.smooth = nn.ModuleList(SeparableConv(channels) for _ in in_channels)
+        self.smooth = nn.ModuleList(SeparableConv(channels) for _ in range(len(in_channels) + extra_levels))
 
     def forward(self, maps: list[Float[Tensor, "b _ _ _"]]) -> list[Float[Tensor, "b c _ _"]]:
         levels = [lateral(x) for lateral, x in zip(self.lateral, maps, strict=True)]

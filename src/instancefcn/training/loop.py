@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -258,14 +259,21 @@ def find_state(out: Path, recipe: Recipe, resume: bool) -> TrainingState | None:
 def initial_network(recipe: Recipe, init: str) -> Network:
     """A network to start from: an ImageNet trunk, a random one, or a checkpoint's weights.
 
+    Of a checkpoint of another network those weights are taken whose names and shapes agree.
+
     Raises:
-        ValueError: no ImageNet weights, or a checkpoint of another network.
+        ValueError: no ImageNet weights, or a checkpoint of which nothing fits.
     """
     if init in ("imagenet", "random"):
         return build_network(recipe.network, imagenet=init == "imagenet")
     checkpoint = load_checkpoint(Path(init))
     network = build_network(recipe.network)
-    if checkpoint.network != recipe.network:
+    own = network.state_dict()
+    weights = checkpoint.build().state_dict()
+    fitting = {name: w for name, w in weights.items() if name in own and own[name].shape == w.shape}
+    if not fitting:
         raise ValueError(f"{init} is of another network ({checkpoint.network}) than the recipe's ({recipe.network})")
-    network.load_state_dict(checkpoint.build().state_dict())
+    if len(fitting) < len(own):
+        warnings.warn(f"{init}: {len(fitting)} of {len(own)} tensors fit; the others start anew", stacklevel=2)
+    network.load_state_dict(fitting, strict=False)
     return network
