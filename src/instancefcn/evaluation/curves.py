@@ -88,11 +88,12 @@ def draw_recall_panels(curves: Mapping[str, Float[np.ndarray, "n t"]], title: st
     figure = Figure(figsize=(11, 4.1 + 0.2 * len(curves)), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
-    panels = figure.subplots(1, len(MAX_PROPOSALS), sharey=True)
+    panels = figure.subplots(1, len(MAX_PROPOSALS), sharey=True, gridspec_kw={"wspace": 0.08})
     for index, (axes, n) in enumerate(zip(panels, MAX_PROPOSALS, strict=True)):
         _style(axes, f"N = {n:,}")
-        if index:
+        if index:  # the first one's go for all
             axes.set_ylabel("")
+            axes.tick_params(left=False)
         for recalls, color in zip(curves.values(), FILE_COLORS, strict=False):
             axes.plot(CURVE_THRESHOLDS, recalls[index], color=color, linewidth=2)
     lines = [Line2D([], [], color=color, linewidth=3, label="file") for color in FILE_COLORS[: len(curves)]]

@@ -6,15 +6,17 @@ and its own mask is drawn instead, white with a red outline.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
+from PIL import Image, ImageFilter
 
 from instancefcn.evaluation.regions import pairwise_iou
 from instancefcn.evaluation.results import GroundTruth, ScoredRegions
-from instancefcn.geometry.rle import area
+from instancefcn.geometry.rle import area, decode
 from instancefcn.structures import Rle
 from instancefcn.viz.overlays import PALETTE, default_line_width, outline, tint
 from instancefcn.viz.panels import GAP, fit, frame, margin, row, title
@@ -71,8 +73,15 @@ def draw_best(image: UInt8[np.ndarray, "h w 3"], best: BestProposals) -> UInt8[n
         else:
             tint(canvas, np.full_like(image, 255), drawn[index], np.full(3, 255), line_width)
     for index in np.flatnonzero(~found):
-        outline(canvas, drawn[index], MISSED_COLOUR, 1.5 * line_width)
+        canvas[_ring(drawn[index], math.ceil(1.5 * line_width))] = MISSED_COLOUR
     return canvas
+
+
+def _ring(rle: Rle, width: int) -> Bool[np.ndarray, "h w"]:
+    """What lies around a mask within some pixels: all of it, however thin the mask, so no missed object is lost."""
+    mask = decode(rle)
+    grown = Image.fromarray(mask).convert("L").filter(ImageFilter.MaxFilter(2 * width + 1))
+    return (np.asarray(grown) > 0) & ~mask
 
 
 def draw_beside(image: UInt8[np.ndarray, "h w 3"], best: Mapping[str, BestProposals]) -> UInt8[np.ndarray, "_ _ 3"]:

@@ -36,7 +36,7 @@ def resize_map(
     height, width = values.shape
     box = (0, 0, min(extent[1], width), min(extent[0], height))
     picture = Image.fromarray(np.asarray(values, dtype=np.float32))
-    return np.asarray(picture.resize(size[::-1], Image.Resampling.BOX, box=box), dtype=np.float32)
+    return np.asarray(picture.resize((size[1], size[0]), Image.Resampling.BOX, box=box), dtype=np.float32)
 
 
 def fit(picture: Picture, longer_side: int) -> Picture:
