@@ -14,7 +14,14 @@ import pytest
 from evaluation.scenes import annotation, coco, random_scenes, rectangle, result
 from instancefcn.evaluation.average_recall import average_recall
 from instancefcn.evaluation.compare import compare_files
-from instancefcn.evaluation.curves import CURVE_THRESHOLDS, FILE_COLORS, draw_comparison, draw_curves, render
+from instancefcn.evaluation.curves import (
+    CURVE_THRESHOLDS,
+    FILE_COLORS,
+    draw_comparison,
+    draw_curves,
+    draw_recall_panels,
+    render,
+)
 from instancefcn.evaluation.evaluate import evaluate, unique_names
 from instancefcn.evaluation.published import RECALL_TABLES, TABLE_1, TABLE_2, TABLE_3
 from instancefcn.evaluation.regions import IouType
@@ -226,6 +233,19 @@ def test_a_line_for_each_file_and_limit() -> None:
     assert [text.get_text() for text in legend.get_texts()] == ["$one$", "_two\N{REPLACEMENT CHARACTER}"]
     again = draw_comparison({"$one$": curves, "_two\n": curves / 2}, "$ & <a>")
     assert render(figure, "svg") == render(again, "svg")
+
+
+def test_a_panel_for_each_limit_with_a_line_for_each_file() -> None:
+    curves = np.stack([np.linspace(level, 0, len(CURVE_THRESHOLDS)) for level in (20, 40, 60)])
+    figure = draw_recall_panels({"$one$": curves, "_two\n": curves / 2}, "title")
+    assert [axes.get_title("left") for axes in figure.axes] == ["N = 10", "N = 100", "N = 1,000"]
+    for index, axes in enumerate(figure.axes):
+        first, second = axes.get_lines()
+        np.testing.assert_array_equal(first.get_ydata(), curves[index])
+        np.testing.assert_array_equal(second.get_ydata(), curves[index] / 2)
+        assert [first.get_color(), second.get_color()] == list(FILE_COLORS[:2])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["$one$", "_two\N{REPLACEMENT CHARACTER}"]
 
 
 def test_names_are_unique() -> None:

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from instancefcn.apps.convert import convert
 from instancefcn.apps.evaluate import evaluate
+from instancefcn.apps.figure import figure
 from instancefcn.apps.options import SPEC_HELP
 from instancefcn.apps.propose import propose
 from instancefcn.apps.train import train
@@ -83,6 +84,7 @@ def _about(
 app.command()(propose)
 app.command(epilog=SPEC_HELP)(train)
 app.command()(evaluate)
+app.add_typer(figure, name="figure")
 app.command(epilog=SPEC_HELP)(validate)
 app.command(epilog=SPEC_HELP)(convert)
 

@@ -68,8 +68,8 @@ def propose(
 
     folder = ResultsFolder(out, images, overlays=overlays, label_maps=label_maps)
     read = [image.path for image in images] + [path for path in (annotations, checkpoint) if path is not None]
-    _refuse_to_overwrite(read, folder.paths())
-    proposer = Proposer.from_checkpoint(checkpoint, device=_device(device), precision=precision)
+    refuse_to_overwrite(read, folder.paths())
+    proposer = Proposer.from_checkpoint(checkpoint, device=find_device(device), precision=precision)
     console = Console(stderr=True)
     columns = TextColumn("proposing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     try:
@@ -109,8 +109,11 @@ def _images(inputs: Sequence[str], annotations: Path | None, out: Path) -> list[
         raise typer.BadParameter(str(error)) from error
 
 
-def _refuse_to_overwrite(read: Sequence[Path], written: Sequence[Path]) -> None:
-    """Files are compared as the file system knows them: by links and letter case two names may be one file."""
+def refuse_to_overwrite(read: Sequence[Path], written: Sequence[Path]) -> None:
+    """Complain of a file that is read and written.
+
+    Files are compared as the file system knows them: by links and letter case two names may be one file.
+    """
 
     def identity(path: Path) -> tuple[int, int] | None:
         try:
@@ -125,7 +128,8 @@ def _refuse_to_overwrite(read: Sequence[Path], written: Sequence[Path]) -> None:
             raise typer.BadParameter(f"would write over an input, {path}; choose another folder", param_hint="--out")
 
 
-def _device(name: str) -> str:
+def find_device(name: str) -> str:
+    """The device of a name, if there is one; of "auto" the best that there is."""
     import torch
 
     if name == "auto":

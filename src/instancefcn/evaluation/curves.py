@@ -74,6 +74,36 @@ def draw_comparison(curves: Mapping[str, Float[np.ndarray, "n t"]], title: str) 
     return figure
 
 
+def draw_recall_panels(curves: Mapping[str, Float[np.ndarray, "n t"]], title: str) -> Figure:
+    """Figure of one panel for each N of ``MAX_PROPOSALS``, with a line for each file: the paper's Figures 6 and 7.
+
+    Args:
+        curves: by the file's name, as in ``draw_comparison``.
+        title: printed above.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    figure = Figure(figsize=(11, 4.1 + 0.2 * len(curves)), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
+    panels = figure.subplots(1, len(MAX_PROPOSALS), sharey=True, gridspec_kw={"wspace": 0.08})
+    for index, (axes, n) in enumerate(zip(panels, MAX_PROPOSALS, strict=True)):
+        _style(axes, f"N = {n:,}")
+        if index:  # the first one's go for all
+            axes.set_ylabel("")
+            axes.tick_params(left=False)
+        for recalls, color in zip(curves.values(), FILE_COLORS, strict=False):
+            axes.plot(CURVE_THRESHOLDS, recalls[index], color=color, linewidth=2)
+    lines = [Line2D([], [], color=color, linewidth=3, label="file") for color in FILE_COLORS[: len(curves)]]
+    legend = figure.legend(handles=lines, loc="outside lower left", frameon=False, fontsize=9)
+    for text, name in zip(legend.get_texts(), curves, strict=True):
+        text.set_parse_math(False)
+        text.set_text(_in_font(name))
+    return figure
+
+
 def _empty(title: str, height: float) -> tuple[Figure, Axes]:
     # The figure is made without pyplot, which would keep it alive and pick a backend for the whole process.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -82,11 +112,15 @@ def _empty(title: str, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(6.4, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
+    _style(axes, title)
+    return figure, axes
+
+
+def _style(axes: Axes, title: str) -> None:
     axes.set(xlim=(0.5, 1), ylim=(0, 100), xlabel="IoU at least", ylabel="Instances found (%)")
     axes.set_title(title, loc="left", fontsize=11, parse_math=False)
     axes.grid(color="#e3e6ea", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
 
 
 def _in_font(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,8 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageFilter
 from pycocotools import mask as coco_mask
 
-from instancefcn.geometry.rle import decode
-from instancefcn.structures import Proposals
+from instancefcn.geometry.rle import area, decode, tight_boxes
+from instancefcn.structures import Proposals, Rle
 
 FILL_OPACITY = 0.5
 MAX_IOU = 0.4  # of masks that are drawn together
@@ -48,15 +49,32 @@ def draw_proposals(
             f"but the proposals are of one with {proposals.height} x {proposals.width}"
         )
     canvas = image.copy()
-    line_width = max(1.0, min(image.shape[:2]) / 240)
-    chosen = choose_distinct(proposals, top)
-    colours = {index: PALETTE[rank % len(PALETTE)] for rank, index in enumerate(chosen)}
-    areas: dict[int, int] = {index: int(coco_mask.area(_for_coco(proposals, index))) for index in chosen}
-    for index in sorted(chosen, key=lambda index: -areas[index]):  # smaller ones over larger ones
-        _tint(canvas, image, proposals, index, colours[index], line_width)
-    for index in reversed(chosen):
-        _outline(canvas, proposals, index, colours[index], line_width)
+    chosen = [proposals.rles[index] for index in choose_distinct(proposals, top)]
+    draw_masks(canvas, image, chosen, PALETTE[np.arange(len(chosen)) % len(PALETTE)])
     return canvas
+
+
+def draw_masks(
+    canvas: UInt8[np.ndarray, "h w 3"],
+    image: UInt8[np.ndarray, "h w 3"],
+    rles: Sequence[Rle],
+    colours: Int[np.ndarray, "n 3"],
+) -> None:
+    """Draw masks, best first, in place: the image inside them, tinted, and a line around each.
+
+    Args:
+        canvas: stays as it is where no mask lies.
+    """
+    line_width = default_line_width(*image.shape[:2])
+    for index in sorted(range(len(rles)), key=lambda index: -area(rles[index])):  # smaller ones over larger ones
+        tint(canvas, image, rles[index], colours[index], line_width)
+    for index in reversed(range(len(rles))):
+        outline(canvas, rles[index], colours[index], line_width)
+
+
+def default_line_width(height: int, width: int) -> float:
+    """Pixels of a line that shows on a picture of this size, and hides little."""
+    return max(1.0, min(height, width) / 240)
 
 
 def choose_distinct(proposals: Proposals, top: int, max_iou: float = MAX_IOU) -> list[int]:
@@ -65,53 +83,53 @@ def choose_distinct(proposals: Proposals, top: int, max_iou: float = MAX_IOU) ->
     for index in range(len(proposals)):
         if len(chosen) == top:
             break
-        better = [_for_coco(proposals, i) for i in chosen]
-        ious = coco_mask.iou([_for_coco(proposals, index)], better, [0] * len(better))  # [] without any better
-        if np.max(ious, initial=0) <= max_iou:
+        if largest_iou(proposals.rles[index], [proposals.rles[i] for i in chosen]) <= max_iou:
             chosen.append(index)
     return chosen
 
 
-def _for_coco(proposals: Proposals, index: int) -> Any:
-    return proposals.rles[index]  # pycocotools' own type of an RLE is private
+def largest_iou(rle: Rle, others: Sequence[Rle]) -> float:
+    """IoU of a mask with that of others which it overlaps most; 0 without others."""
+    pairs: tuple[Any, Any] = [rle], list(others)  # pycocotools' own type of an RLE is private
+    return float(np.max(coco_mask.iou(*pairs, [0] * len(others)), initial=0))
 
 
-def _tint(
+def tint(
     canvas: UInt8[np.ndarray, "h w 3"],
     image: UInt8[np.ndarray, "h w 3"],
-    proposals: Proposals,
-    index: int,
+    rle: Rle,
     colour: Int[np.ndarray, "3"],
     line_width: float,
+    opacity: float = FILL_OPACITY,
 ) -> None:
     """Replace what the canvas shows inside a mask by the tinted image, in place."""
-    rows, columns, coverage = _soft_mask(proposals, index, line_width)
-    tinted = (1 - FILL_OPACITY) * image[rows, columns] + FILL_OPACITY * colour
+    rows, columns, coverage = _soft_mask(rle, line_width)
+    tinted = (1 - opacity) * image[rows, columns] + opacity * colour
     _blend(canvas[rows, columns], tinted, coverage)
 
 
-def _outline(
+def outline(
     canvas: UInt8[np.ndarray, "h w 3"],
-    proposals: Proposals,
-    index: int,
+    rle: Rle,
     colour: Int[np.ndarray, "3"],
     line_width: float,
 ) -> None:
     """Draw a line along a mask's border, in place."""
-    rows, columns, coverage = _soft_mask(proposals, index, line_width)
+    rows, columns, coverage = _soft_mask(rle, line_width)
     # Across a straight border the blurred mask is the normal distribution function of the distance to the border, in
     # units of the blur; near the border it is linear, with the slope of the density at 0.
     distance = (coverage - 0.5) * np.sqrt(2 * np.pi) * line_width
     _blend(canvas[rows, columns], colour.astype(float), np.clip(line_width / 2 + 0.5 - np.abs(distance), 0, 1))
 
 
-def _soft_mask(proposals: Proposals, index: int, blur: float) -> tuple[slice, slice, Float[np.ndarray, "ch cw"]]:
+def _soft_mask(rle: Rle, blur: float) -> tuple[slice, slice, Float[np.ndarray, "ch cw"]]:
     """Where a mask lies (with a margin for its blur), and how much of each pixel there it covers, in [0, 1]."""
     margin = int(np.ceil(3 * blur))
-    left, top, right, bottom = proposals.boxes_xyxy[index].astype(int).tolist()
-    rows = slice(max(0, top - margin), min(proposals.height, bottom + margin))
-    columns = slice(max(0, left - margin), min(proposals.width, right + margin))
-    mask = Image.fromarray(decode(proposals.rles[index])[rows, columns])
+    height, width = rle["size"]
+    left, top, right, bottom = tight_boxes([rle])[0].astype(int).tolist()
+    rows = slice(max(0, top - margin), min(height, bottom + margin))
+    columns = slice(max(0, left - margin), min(width, right + margin))
+    mask = Image.fromarray(decode(rle)[rows, columns])
     return rows, columns, np.asarray(mask.convert("L").filter(ImageFilter.GaussianBlur(blur))) / 255.0
 
 

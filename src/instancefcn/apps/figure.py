@@ -1,0 +1,221 @@
+"""``instancefcn figure``: the paper's figures, of any checkpoint, image and proposal file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from instancefcn.apps.images import images_of_annotations, output_stems
+from instancefcn.apps.propose import find_device, refuse_to_overwrite
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import UInt8
+
+figure = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+
+AnnotationsFile = Annotated[
+    Path, typer.Option(metavar="COCO.json", exists=True, dir_okay=False, help="Whose image ids the results use.")
+]
+ProposalFiles = Annotated[
+    list[Path],
+    typer.Argument(metavar="PROPOSALS.json", exists=True, dir_okay=False, help="COCO results, of any method."),
+]
+
+
+@figure.callback()
+def _about() -> None:
+    """Draw the paper's figures: score maps, recall curves, what proposals find and miss.
+
+    [bold]instancefcn figure[/] score-maps cat.jpg [bold]--out[/] cat.png
+
+    [bold]instancefcn figure[/] recall val/proposals.json --annotations val.json [bold]--out[/] recall.svg
+
+    [bold]instancefcn figure[/] proposals val/proposals.json --annotations val.json --images val [bold]--out[/] figures
+    """
+
+
+@figure.command()
+def score_maps(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", exists=True, dir_okay=False, help="A photograph.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.png", dir_okay=False, help="File to write; its folder is made.")],
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="What `instancefcn train` wrote.", show_default="the one that is shipped"
+        ),
+    ] = None,
+    window: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            metavar="PIXELS",
+            help="Side of the windows, in pixels of the photograph; the nearest that there is.",
+            show_default="that of the best window",
+        ),
+    ] = None,
+    windows: Annotated[int, typer.Option(min=1, help="How many windows to show, at most.")] = 5,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto is cuda where there is one.")] = "auto",
+) -> None:
+    """Draw the instance-sensitive score maps of a photograph, and masks assembled from them (Figure 5).
+
+    [bold]instancefcn figure score-maps[/] cat.jpg [bold]--out[/] cat.png
+    [dim]The maps of the window size that has the best window, and its best windows with their masks.[/]
+
+    [bold]instancefcn figure score-maps[/] cat.jpg --window 60 --checkpoint mine.safetensors [bold]--out[/] cat.png
+    [dim]Those of the windows nearest to 60 pixels, of your own network. The sizes that there are get printed.[/]
+
+    Each window takes one tile from each map, and the tiles side by side are its mask: a box in a window's colour shows
+    where its tile lies. Windows are left out that show what a better one shows, or score a quarter of the best or less.
+    """
+    refuse_to_overwrite([path for path in (image, checkpoint) if path is not None], [out])
+
+    from instancefcn.data.images import read_image
+    from instancefcn.inference.proposer import Proposer
+    from instancefcn.viz.best_windows import choose_size, choose_windows, window_side, windows_by_size
+    from instancefcn.viz.score_maps import draw_sheet
+
+    pixels = read_image(image)
+    proposer = Proposer.from_checkpoint(checkpoint, device=find_device(device))
+    groups = windows_by_size(proposer, pixels)
+    group = choose_size(groups, window)
+    shown = choose_windows(group, pixels.shape[0], pixels.shape[1], proposer.config, windows)
+    _save(draw_sheet(pixels, group, shown), out)
+    typer.echo(f"windows there are, pixels: {', '.join(f'{side:.0f}' for side in sorted(map(window_side, groups)))}")
+    typer.echo(f"score maps of windows of {window_side(group):.0f} pixels, {len(shown)} windows: {out}")
+
+
+@figure.command()
+def recall(
+    proposals: ProposalFiles,
+    annotations: AnnotationsFile,
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", dir_okay=False, help="File to write, .png or .svg; its folder is made.")
+    ],
+    iou: Annotated[Literal["segm", "bbox"], typer.Option(help="Compare masks, or boxes.")] = "segm",
+) -> None:
+    """Draw recall against IoU with 10, 100 and 1,000 proposals an image, of several files together (Figures 6, 7).
+
+    [bold]instancefcn figure recall[/] val/proposals.json --annotations val.json [bold]--out[/] recall.png
+
+    [bold]instancefcn figure recall[/] mine.json theirs.json --annotations val.json --iou bbox [bold]--out[/] recall.svg
+    [dim]One line for each file in each of three panels, of boxes.[/]
+
+    An instance is found where its best IoU with any of the N best proposals of its image is high enough. Numbers and
+    intervals of differences: [bold]instancefcn evaluate[/] --compare.
+    """
+    file_format = out.suffix.lower().removeprefix(".")
+    if file_format not in ("png", "svg"):
+        raise typer.BadParameter(f"{out} must end in .png or .svg", param_hint="--out")
+    refuse_to_overwrite([*proposals, annotations], [out])
+
+    from instancefcn.evaluation.average_recall import recall_per_image
+    from instancefcn.evaluation.curves import CURVE_THRESHOLDS, FILE_COLORS, draw_recall_panels, render
+    from instancefcn.evaluation.evaluate import unique_names
+    from instancefcn.evaluation.results import parse_ground_truth, parse_results, read_json
+
+    if len(proposals) > len(FILE_COLORS):
+        raise typer.BadParameter(f"at most {len(FILE_COLORS)} files have colours of their own, not {len(proposals)}")
+    images = parse_ground_truth(read_json(annotations), iou, source=str(annotations))
+    curves = {}
+    for name, path in zip(unique_names(proposals), proposals, strict=True):
+        scored = parse_results(read_json(path), images, iou, source=str(path))
+        curves[name] = recall_per_image(images, scored, iou).curves(CURVE_THRESHOLDS)
+    instances = sum(int((~image.crowd).sum()) for image in images)
+    title = f"{'Masks' if iou == 'segm' else 'Boxes'} of {instances:,} instances in {len(images):,} images"
+    _write(render(draw_recall_panels(curves, title), file_format), out)
+    typer.echo(f"recall of {len(proposals)} files: {out}")
+
+
+@figure.command()
+def proposals(
+    proposals: ProposalFiles,
+    annotations: AnnotationsFile,
+    images: Annotated[
+        Path, typer.Option(metavar="DIR", exists=True, file_okay=False, help="Folder that the images lie in.")
+    ],
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder to write to; made where there is none.")],
+    max_proposals: Annotated[int, typer.Option(min=1, help="Of each image, the best to look at.")] = 1000,
+    max_images: Annotated[
+        int | None, typer.Option(min=1, help="Draw the first images, by their ids.", show_default="all")
+    ] = None,
+) -> None:
+    """Draw the proposal that fits each labelled object best, and what is missed (Figures 8, 9).
+
+    [bold]instancefcn figure proposals[/] val/proposals.json --annotations val.json --images val [bold]--out[/] figures
+
+    [bold]instancefcn figure proposals[/] mine.json theirs.json --annotations val.json --images val
+    --max-proposals 100 --max-images 20 [bold]--out[/] figures
+    [dim]Two methods beside one another, the best 100 proposals of each, 20 photographs.[/]
+
+    An object is missed where no proposal has an IoU of 0.5 with it: it is white, with a red outline. Images without
+    labelled objects are left out. One PNG an image, named as the image.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from instancefcn.data.images import read_image
+    from instancefcn.evaluation.evaluate import unique_names
+    from instancefcn.evaluation.results import parse_ground_truth, parse_results, read_json
+    from instancefcn.viz.best_proposals import draw_beside, find_best
+
+    files = images_of_annotations(annotations, images)
+    targets = {file.image_id: out / f"{stem}.png" for file, stem in zip(files, output_stems(files), strict=True)}
+    ground_truth = parse_ground_truth(read_json(annotations), source=str(annotations))
+    results = {
+        name: parse_results(read_json(path), ground_truth, source=str(path))
+        for name, path in zip(unique_names(proposals), proposals, strict=True)
+    }
+    chosen = [index for index, image in enumerate(ground_truth) if not image.crowd.all()][:max_images]
+    if not chosen:
+        raise ValueError(f"{annotations}: no image has a labelled object, so there is nothing to draw")
+    by_id = {file.image_id: file for file in files}
+    drawn_files = [by_id[ground_truth[index].image_id] for index in chosen]
+    read = [*proposals, annotations, *(file.path for file in drawn_files)]
+    refuse_to_overwrite(read, [targets[file.image_id] for file in drawn_files])
+
+    console = Console(stderr=True)
+    objects, failures = 0, 0
+    missed = dict.fromkeys(results, 0)
+    for index, file in track(list(zip(chosen, drawn_files, strict=True)), "drawing", console=console):
+        try:
+            pixels = read_image(file.path, file.size)
+        except (ValueError, OSError) as error:
+            failures += 1
+            console.print(f"{file.file_name}: {error}", markup=False, highlight=False, soft_wrap=True)
+            continue
+        best = {
+            name: find_best(ground_truth[index], ranked[index].top(max_proposals)) for name, ranked in results.items()
+        }
+        _save(draw_beside(pixels, best), targets[file.image_id])
+        objects += int((~ground_truth[index].crowd).sum())
+        for name, found in best.items():
+            missed[name] += found.missed
+    for name, count in missed.items():
+        typer.echo(f"{name}: {objects - count} of {objects} objects found, {count} missed")
+    typer.echo(f"{len(chosen) - failures} images: {out}")
+    if failures:
+        typer.echo(f"{failures} of {len(chosen)} images could not be read", err=True)
+        raise typer.Exit(1)
+
+
+def _save(picture: UInt8[np.ndarray, "h w 3"], path: Path) -> None:
+    """Write a picture as PNG, whatever the path's suffix."""
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="png")
+    _write(buffer.getvalue(), path)
+
+
+def _write(content: bytes, path: Path) -> None:
+    """Write a file in one go, so that an interruption leaves none or all of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)

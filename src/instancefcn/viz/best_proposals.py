@@ -1,0 +1,100 @@
+"""What proposals find of the labelled instances (the paper's Figures 8 and 9).
+
+Of each instance the proposal with the best IoU is drawn, on white; an instance whose best IoU is below 0.5 is missed,
+and its own mask is drawn instead, white with a red outline.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+from PIL import Image, ImageFilter
+
+from instancefcn.evaluation.regions import pairwise_iou
+from instancefcn.evaluation.results import GroundTruth, ScoredRegions
+from instancefcn.geometry.rle import area, decode
+from instancefcn.structures import Rle
+from instancefcn.viz.overlays import PALETTE, default_line_width, outline, tint
+from instancefcn.viz.panels import GAP, fit, frame, margin, row, title
+
+MIN_IOU = 0.5  # below it an instance is missed
+MISSED_COLOUR: Int[np.ndarray, "3"] = np.array((228, 0, 0))
+# What looks like the red of missed instances is left out.
+FOUND_COLOURS: Int[np.ndarray, "c 3"] = PALETTE[[1, 2, 3, 4, 6, 8, 9, 11, 12, 13, 14, 16, 17, 18, 19]]
+PANEL_SIDE = 640  # pixels: the longer side of a panel
+
+
+@dataclass(frozen=True)
+class BestProposals:
+    """The instances of an image and for each the proposal that overlaps it most; crowds are left out."""
+
+    gt_rles: list[Rle]
+    rles: list[Rle]  # one for each instance, the instance's own where no proposal touches it
+    ious: Float[np.ndarray, "g"]
+
+    @property
+    def missed(self) -> int:
+        """How many instances no proposal finds."""
+        return int((self.ious < MIN_IOU).sum())
+
+
+def find_best(ground_truth: GroundTruth, proposals: ScoredRegions) -> BestProposals:
+    """The proposal with the best IoU of each instance, and of equal ones that with the best score; both are masks."""
+    assert isinstance(ground_truth.regions, list)
+    assert isinstance(proposals.regions, list)
+    gt_rles = [rle for rle, crowd in zip(ground_truth.regions, ground_truth.crowd, strict=True) if not crowd]
+    if not gt_rles or not proposals.regions:
+        return BestProposals(gt_rles, gt_rles, np.zeros(len(gt_rles)))
+    iou = pairwise_iou(proposals.regions, gt_rles)
+    best, ious = iou.argmax(0), iou.max(0)
+    rles = [proposals.regions[index] if overlap else gt for index, overlap, gt in zip(best, ious, gt_rles, strict=True)]
+    return BestProposals(gt_rles, rles, ious)
+
+
+def draw_best(image: UInt8[np.ndarray, "h w 3"], best: BestProposals) -> UInt8[np.ndarray, "h w 3"]:
+    """White, with the photograph tinted inside the best proposals, and missed instances white with red outlines.
+
+    Smaller masks lie over larger ones; red is drawn last, so that nothing hides it. An instance keeps its colour
+    whatever the proposals.
+    """
+    canvas = np.full_like(image, 255)
+    line_width = default_line_width(*image.shape[:2])
+    found = best.ious >= MIN_IOU
+    drawn = [rle if hit else gt for rle, gt, hit in zip(best.rles, best.gt_rles, found, strict=True)]
+    colours = FOUND_COLOURS[np.arange(len(drawn)) % len(FOUND_COLOURS)]
+    for index in sorted(range(len(drawn)), key=lambda index: -area(drawn[index])):
+        if found[index]:
+            tint(canvas, image, drawn[index], colours[index], line_width)
+            outline(canvas, drawn[index], colours[index], line_width)
+        else:
+            tint(canvas, np.full_like(image, 255), drawn[index], np.full(3, 255), line_width)
+    for index in np.flatnonzero(~found):
+        canvas[_ring(drawn[index], math.ceil(1.5 * line_width))] = MISSED_COLOUR
+    return canvas
+
+
+def _ring(rle: Rle, width: int) -> Bool[np.ndarray, "h w"]:
+    """What lies around a mask within some pixels: all of it, however thin the mask, so no missed object is lost."""
+    mask = decode(rle)
+    grown = Image.fromarray(mask).convert("L").filter(ImageFilter.MaxFilter(2 * width + 1))
+    return (np.asarray(grown) > 0) & ~mask
+
+
+def draw_beside(image: UInt8[np.ndarray, "h w 3"], best: Mapping[str, BestProposals]) -> UInt8[np.ndarray, "_ _ 3"]:
+    """The photograph, and beside it the best proposals of each file.
+
+    Args:
+        best: of one image, by the file's name; the name is left out where there is one file.
+    """
+    panels = [title(frame(fit(image, PANEL_SIDE)), "photograph")]
+    for name, found in best.items():
+        count = len(found.ious)
+        text = f"{count - found.missed} of {count} found" + (f", {found.missed} missed (red)" if found.missed else "")
+        panels.append(
+            title(frame(fit(draw_best(image, found), PANEL_SIDE)), f"{name}: {text}" if len(best) > 1 else text)
+        )
+    return margin(row(panels), GAP)
