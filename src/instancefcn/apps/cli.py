@@ -16,7 +16,9 @@ from instancefcn.apps.convert import convert
 from instancefcn.apps.evaluate import evaluate
 from instancefcn.apps.options import SPEC_HELP
 from instancefcn.apps.propose import propose
+from instancefcn.apps.segment import segment
 from instancefcn.apps.train import train
+from instancefcn.apps.train_classifier import train_classifier
 from instancefcn.apps.validate import validate
 
 TRACEBACK_VARIABLE = "INSTANCEFCN_TRACEBACK"
@@ -83,6 +85,8 @@ def _about(
 app.command()(propose)
 app.command(epilog=SPEC_HELP)(train)
 app.command()(evaluate)
+app.command(epilog=SPEC_HELP)(train_classifier)
+app.command()(segment)
 app.command(epilog=SPEC_HELP)(validate)
 app.command(epilog=SPEC_HELP)(convert)
 

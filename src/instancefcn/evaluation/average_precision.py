@@ -103,7 +103,7 @@ def average_precision(
     if variant == "11-point":
         # In whole numbers: of 3 instances in 10, recall is 0.3 exactly.
         at = [np.flatnonzero(10 * hits >= tenth * instances) for tenth in range(11)]
-        return float(np.mean([best_from[ranks[0]] if len(ranks) else 0.0 for ranks in at]))
+        return float(np.mean([float(best_from[ranks[0]]) if len(ranks) else 0.0 for ranks in at]))
     return float((np.diff(recall, prepend=0) * best_from).sum())
 
 
@@ -148,6 +148,7 @@ def _hotcoco_precision(categories: Sequence[OfCategory], iou: IouType) -> Float[
     evaluation.params.max_dets = [COCO_MAX_RESULTS]
     evaluation.evaluate()
     evaluation.accumulate()
+    assert evaluation.eval is not None
     return np.asarray(evaluation.eval["precision"])[:, :, :, 0, 0]
 
 
