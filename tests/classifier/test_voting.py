@@ -58,7 +58,7 @@ def test_without_voting_masks_are_the_proposals() -> None:
     masks = random_masks(np.random.default_rng(0), 6)
     proposals, edges = propose(masks)
     scores = np.eye(6, 3, dtype=np.float32)
-    segments = name_proposals(proposals, edges, scores, np.array([1, 2, 3]), NamingConfig(vote_threshold=0))
+    segments = name_proposals(proposals, edges, scores, np.array([1, 2, 3]), NamingConfig(vote_threshold=0.0))
     assert [rle["counts"] for rle in segments.rles] == [rle["counts"] for rle in proposals.rles[:3]]
     assert segments.category_ids.tolist() == [1, 2, 3]
 
