@@ -34,7 +34,9 @@ def trained(tmp_path: Path, command: Callable[..., Any]) -> tuple[Path, Path, st
     """A classifier, its proposal network, and the data that it learnt from."""
     write_image(tmp_path / "images" / "a.png")
     write_image(tmp_path / "images" / "b.png")
-    images = [{"id": i, "file_name": name, "height": HEIGHT, "width": WIDTH} for i, name in ((5, "a.png"), (3, "b.png"))]
+    images = [
+        {"id": i, "file_name": name, "height": HEIGHT, "width": WIDTH} for i, name in ((5, "a.png"), (3, "b.png"))
+    ]
     annotations = [
         coco_annotation(1, image_id=5, segmentation=[square(2, 3, 16)], bbox=None, category_id=90),
         coco_annotation(2, image_id=5, segmentation=[square(12, 3, 12)], bbox=None, category_id=7),
