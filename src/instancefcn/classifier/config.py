@@ -60,7 +60,7 @@ class LearningConfig:
     class_balance: float = 0.5  # a class of n instances weighs n to minus this power; 0: all the same
     label_smoothing: float = 0.05
     flip: bool = True
-    scales: tuple[float, ...] = (1.0, 0.8, 1.25)  # of the shorter side, a view each
+    scales: tuple[float, ...] = (1.0,)  # of the shorter side, a view each (and mirrored)
 
 
 @dataclass(frozen=True)
