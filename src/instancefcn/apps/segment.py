@@ -35,7 +35,7 @@ def segment(
     min_score: Annotated[float, typer.Option(min=0, max=1, help="Leave out what scores less.")] = 0.01,
     shown_score: Annotated[
         float, typer.Option(min=0, max=1, help="Overlays and label maps leave out what scores less.")
-    ] = 0.5,
+    ] = 0.3,
     annotations: Annotated[
         Path | None,
         typer.Option(
