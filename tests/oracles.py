@@ -107,3 +107,49 @@ def mask_iou(a: Tensor, b: Tensor) -> float:
     """IoU of two masks of the same image, counted in pixels."""
     in_a, in_b = ({(y, x) for y, x in mask.nonzero().tolist()} for mask in (a, b))
     return len(in_a & in_b) / len(in_a | in_b) if in_a or in_b else 0.0
+
+
+def region_average_precision(
+    instances: dict[int, list[set[tuple[int, int]]]],
+    results: list[tuple[int, float, set[tuple[int, int]]]],
+    threshold: float,
+    variant: str,
+) -> float:
+    """AP^r of one category from the definition: pixel sets, one result after the other, precision by hand.
+
+    ``instances`` by image; ``results`` are (image, score, pixels), without equal scores.
+    """
+    total = sum(len(masks) for masks in instances.values())
+    if not total:
+        return math.nan
+    found: list[tuple[int, int]] = []
+    points = []  # (recall, precision) after each result
+    for rank, (image, _, pixels) in enumerate(sorted(results, key=lambda result: -result[1]), start=1):
+        best, best_iou = None, 0.0
+        for index, mask in enumerate(instances.get(image, [])):
+            iou = len(mask & pixels) / len(mask | pixels)
+            if iou > best_iou:
+                best, best_iou = (image, index), iou
+        if best is not None and best_iou >= threshold and best not in found:
+            found.append(best)
+        points.append((len(found), len(found) / rank))
+    if variant == "11-point":
+        return sum(max((p for n, p in points if n * 10 >= tenth * total), default=0.0) for tenth in range(11)) / 11
+    return sum(max((p for n, p in points if n >= count), default=0.0) for count in range(1, total + 1)) / total
+
+
+def roi_warp(features: Tensor, box: list[float], stride: int, grid: int) -> Tensor:
+    """Features [c, h, w] at the centre of each of grid x grid cells of a box, bilinearly, beyond the rim as on it."""
+    channels, height, width = features.shape
+    warped = torch.zeros(channels, grid, grid)
+    for i in range(grid):
+        for j in range(grid):
+            x = (box[0] + (box[2] - box[0]) * (j + 0.5) / grid) / stride - 0.5
+            y = (box[1] + (box[3] - box[1]) * (i + 0.5) / grid) / stride - 0.5
+            x, y = min(max(x, 0.0), width - 1.0), min(max(y, 0.0), height - 1.0)
+            left, top = min(int(x), width - 2), min(int(y), height - 2)
+            u, v = x - left, y - top
+            upper = features[:, top, left] * (1 - u) + features[:, top, left + 1] * u
+            lower = features[:, top + 1, left] * (1 - u) + features[:, top + 1, left + 1] * u
+            warped[:, i, j] = upper * (1 - v) + lower * v
+    return warped

@@ -8,6 +8,8 @@ import pytest
 import skimage.data
 from safetensors import safe_open
 
+from instancefcn.classifier.checkpoint import SHIPPED, load_classifier, shipped_classifiers
+from instancefcn.classifier.segmenter import Segmenter
 from instancefcn.data import open_source
 from instancefcn.inference.proposer import SHIPPED_CHECKPOINT, Proposer
 from instancefcn.model.checkpoint import load_checkpoint
@@ -39,3 +41,28 @@ def test_pedestrians_are_found(proposer: Proposer, shared_data: Path) -> None:
     source = open_source(f"labels:{shared_data / 'pennfudan' / 'val'}")
     few = type(source)(**{**vars(source), "all_labels": source.all_labels[:4]})  # pyright: ignore
     assert validation_recall(proposer, [few], max_proposals=100)[source.name]["AR@100"] > 35
+
+
+def test_the_classifier_of_animals_is_small_and_in_half_precision() -> None:
+    if "animals" not in shipped_classifiers():
+        pytest.skip("the classifier of animals is not shipped")
+    path = SHIPPED / "animals.safetensors"
+    assert path.stat().st_size <= 15_000_000
+    checkpoint = load_classifier("animals")
+    assert {str(tensor.dtype) for tensor in checkpoint.weights.values()} == {"torch.float16"}
+    assert checkpoint.categories[3] == "elephant"
+    assert len(checkpoint.categories) == 7
+
+
+def test_animals_get_their_names(shared_data: Path) -> None:
+    if "animals" not in shipped_classifiers():
+        pytest.skip("the classifier of animals is not shipped")
+    segmenter = Segmenter.from_checkpoints("animals")
+    folder = shared_data / "animals"
+    source = open_source(f"coco:{folder / 'annotations' / 'instances_val.json'},{folder / 'val'}")
+    alone = [index for index in range(len(source)) if len(source.labels(index).instances) == 1][:10]
+    right = 0
+    for index in alone:
+        segments = segmenter(source.image(index), max_segments=1)
+        right += segments.category_ids.tolist() == source.labels(index).instances.category_ids.tolist()
+    assert right >= 8

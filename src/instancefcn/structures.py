@@ -95,3 +95,22 @@ class Proposals:
         if not self.rles:
             return np.zeros((0, self.height, self.width), dtype=bool)
         return np.stack([decode(rle) for rle in self.rles])
+
+
+@dataclass(frozen=True)
+class Segments(Proposals):
+    """Masks of one image with a category each, best first; a score is that of the category."""
+
+    category_ids: Int[np.ndarray, "n"]  # as the data set numbers them
+
+    def at_least(self, score: float) -> Segments:
+        """The ones that score this or more."""
+        count = int(np.count_nonzero(self.scores >= score))
+        return Segments(
+            self.rles[:count],
+            self.boxes_xyxy[:count],
+            self.scores[:count],
+            self.height,
+            self.width,
+            self.category_ids[:count],
+        )

@@ -17,7 +17,9 @@ from instancefcn.apps.evaluate import evaluate
 from instancefcn.apps.figure import figure
 from instancefcn.apps.options import SPEC_HELP
 from instancefcn.apps.propose import propose
+from instancefcn.apps.segment import segment
 from instancefcn.apps.train import train
+from instancefcn.apps.train_classifier import train_classifier
 from instancefcn.apps.validate import validate
 
 TRACEBACK_VARIABLE = "INSTANCEFCN_TRACEBACK"
@@ -85,6 +87,8 @@ app.command()(propose)
 app.command(epilog=SPEC_HELP)(train)
 app.command()(evaluate)
 app.add_typer(figure, name="figure")
+app.command(epilog=SPEC_HELP)(train_classifier)
+app.command()(segment)
 app.command(epilog=SPEC_HELP)(validate)
 app.command(epilog=SPEC_HELP)(convert)
 

@@ -1,9 +1,9 @@
-"""``instancefcn evaluate``: average recall of anybody's proposals."""
+"""``instancefcn evaluate``: average recall of anybody's proposals, and average precision of named ones."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -26,6 +26,9 @@ def evaluate(
             help="Results of another method, to set beside; may be given several times.",
         ),
     ] = None,
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="Also average precision, by the categories that the results name.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the intervals of --compare.")] = 0,
 ) -> None:
     """Measure how many of the labelled instances proposals find.
@@ -39,6 +42,9 @@ def evaluate(
     [bold]instancefcn evaluate[/] mine.json --compare other.json --annotations val2017.json [bold]--out[/] both
     [dim]Both in one report, and how sure each difference is: its interval by a paired bootstrap over images.[/]
 
+    [bold]instancefcn evaluate[/] named/segments.json --annotations val.json [bold]--out[/] report --per-class
+    [dim]Of results with categories also average precision: mAP^r at 0.5 and 0.7, and COCO's.[/]
+
     [bold]report.html[/]      one page with all of it and the published tables beside; needs no network
     [bold]metrics.json[/]     every number
     [bold]recall_curves[/]    recall against IoU, as PNG and SVG
@@ -51,13 +57,15 @@ def evaluate(
 
     from instancefcn.evaluation.evaluate import evaluate as write_evaluation
 
-    written = write_evaluation(proposals, annotations, out, iou=iou, others=compare or (), seed=seed)
+    written = write_evaluation(
+        proposals, annotations, out, iou=iou, others=compare or (), seed=seed, per_class=per_class
+    )
     metrics = written[iou]
     columns = [key for key in metrics["coco"] if "_" not in key]
     table = Table("", *columns, title=f"average recall, {iou}, in percent")
     for rules in ("coco", "hosang"):
         values = [metrics[rules].get(column) for column in columns]
-        table.add_row(rules, *("-" if value is None else f"{value:.1f}" for value in values))
+        table.add_row(rules, *map(_percent, values))
     Console().print(table)
     for name, other in written.get("compare", {}).items():
         differences = Table("", *columns, title=f"{escape(name)}: difference, 95% interval")
@@ -65,7 +73,30 @@ def evaluate(
             found = [other["difference"][f"{rules}/{column}"] for column in columns]
             differences.add_row(rules, *(_interval(difference) for difference in found))
         Console().print(differences)
+    for name, precision in written.get("per_class", {}).items():
+        Console().print(_precision_table(escape(name), precision))
     typer.echo(f"report: {out / 'report.html'}")
+
+
+def _precision_table(title: str, precision: dict[str, Any]) -> Any:
+    from rich.markup import escape
+    from rich.table import Table
+
+    columns = [(limit, variant) for variant in ("area", "11-point") for limit in ("0.5", "0.7")]
+    headings = (f"AP^r@{limit} {variant}" for limit, variant in columns)
+    table = Table("", "instances", *headings, title=f"{title}: average precision, in percent")
+    rows = {escape(category): of for category, of in precision["categories"].items()}
+    for category, of in rows.items():
+        values = (_percent(of[f"AP^r@{limit}"][variant]) for limit, variant in columns)
+        table.add_row(category, str(of["instances"]), *values)
+    table.add_section()
+    table.add_row("mean", "", *(_percent(precision[f"mAP^r@{limit}"][variant]) for limit, variant in columns))
+    table.caption = ", ".join(f"COCO {name} {_percent(value)}" for name, value in precision["coco"].items())
+    return table
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
 
 
 def _interval(found: dict[str, float | None]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from instancefcn.apps.images import images_of_annotations, output_stems
-from instancefcn.apps.propose import find_device, refuse_to_overwrite
+from instancefcn.apps.propose import usable_device, refuse_to_overwrite
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,7 +79,7 @@ def score_maps(
     from instancefcn.viz.score_maps import draw_sheet
 
     pixels = read_image(image)
-    proposer = Proposer.from_checkpoint(checkpoint, device=find_device(device))
+    proposer = Proposer.from_checkpoint(checkpoint, device=usable_device(device))
     groups = windows_by_size(proposer, pixels)
     group = choose_size(groups, window)
     shown = choose_windows(group, pixels.shape[0], pixels.shape[1], proposer.config, windows)

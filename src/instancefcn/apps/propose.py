@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from instancefcn.apps.images import LABEL_MAPS, OVERLAYS, ImageFile, find_images, images_of_annotations
+
+if TYPE_CHECKING:
+    from instancefcn.apps.results import ResultsFolder
 
 
 def propose(
@@ -56,38 +60,16 @@ def propose(
     [bold]images.json[/]     COCO images: id, file_name, width, height
     [bold]errors.jsonl[/]    images that could not be read, with the reason; the rest goes on, but the exit code is 1
     """
-    images = _images(inputs, annotations, out)
-
-    import torch
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    images = find_inputs(inputs, annotations, out)
 
     from instancefcn.apps.results import ResultsFolder
-    from instancefcn.data.images import read_image
     from instancefcn.inference.proposer import Proposer
 
     folder = ResultsFolder(out, images, overlays=overlays, label_maps=label_maps)
     read = [image.path for image in images] + [path for path in (annotations, checkpoint) if path is not None]
     refuse_to_overwrite(read, folder.paths())
-    proposer = Proposer.from_checkpoint(checkpoint, device=find_device(device), precision=precision)
-    console = Console(stderr=True)
-    columns = TextColumn("proposing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    try:
-        with folder as results, Progress(*columns, console=console) as progress:
-            for image in progress.track(images):
-                try:
-                    pixels = read_image(image.path, image.size)
-                    proposals = proposer(pixels, max_proposals=max_proposals, min_score=min_score)
-                except (ValueError, OSError, MemoryError, torch.OutOfMemoryError) as error:
-                    reason = " ".join(str(error).removeprefix(f"{image.path}: ").split()) or type(error).__name__
-                    results.add_failure(image, reason)
-                    console.print(f"{image.file_name}: {reason}", markup=False, highlight=False, soft_wrap=True)
-                else:
-                    results.add(image, pixels, proposals)
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted after {folder.images} of {len(images)} images, which are in {out}", err=True)
-        raise typer.Exit(130) from None
-
+    proposer = Proposer.from_checkpoint(checkpoint, device=usable_device(device), precision=precision)
+    run_over_images("proposing", images, folder, partial(proposer, max_proposals=max_proposals, min_score=min_score))
     typer.echo(f"{folder.proposals} proposals of {folder.images} images: {out / 'proposals.json'}")
     if overlays:
         typer.echo(f"overlays: {out / OVERLAYS}")
@@ -98,7 +80,39 @@ def propose(
         raise typer.Exit(1)
 
 
-def _images(inputs: Sequence[str], annotations: Path | None, out: Path) -> list[ImageFile]:
+def run_over_images(verb: str, images: Sequence[ImageFile], folder: ResultsFolder, call: Callable[[Any], Any]) -> None:
+    """Call something on the pixels of each image, and write what it gives; failures are written down, and passed over.
+
+    Raises:
+        typer.Exit: interrupted; what was done until then is in the folder.
+    """
+    import torch
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from instancefcn.data.images import read_image
+
+    console = Console(stderr=True)
+    columns = TextColumn(verb), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    try:
+        with folder as results, Progress(*columns, console=console) as progress:
+            for image in progress.track(images):
+                try:
+                    pixels = read_image(image.path, image.size)
+                    found = call(pixels)
+                except (ValueError, OSError, MemoryError, torch.OutOfMemoryError) as error:
+                    reason = " ".join(str(error).removeprefix(f"{image.path}: ").split()) or type(error).__name__
+                    results.add_failure(image, reason)
+                    console.print(f"{image.file_name}: {reason}", markup=False, highlight=False, soft_wrap=True)
+                else:
+                    results.add(image, pixels, found)
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted after {folder.images} of {len(images)} images, which are in {folder.folder}", err=True)
+        raise typer.Exit(130) from None
+
+
+def find_inputs(inputs: Sequence[str], annotations: Path | None, out: Path) -> list[ImageFile]:
+    """The images of a command's arguments; what is wrong with them is wrong usage."""
     if annotations is not None:
         if len(inputs) != 1 or not Path(inputs[0]).is_dir():
             raise typer.BadParameter("with --annotations, INPUT is one folder: the one that its images lie in")
@@ -110,7 +124,7 @@ def _images(inputs: Sequence[str], annotations: Path | None, out: Path) -> list[
 
 
 def refuse_to_overwrite(read: Sequence[Path], written: Sequence[Path]) -> None:
-    """Complain of a file that is read and written.
+    """Stop before a file that is read would be written over.
 
     Files are compared as the file system knows them: by links and letter case two names may be one file.
     """
@@ -128,8 +142,8 @@ def refuse_to_overwrite(read: Sequence[Path], written: Sequence[Path]) -> None:
             raise typer.BadParameter(f"would write over an input, {path}; choose another folder", param_hint="--out")
 
 
-def find_device(name: str) -> str:
-    """The device of a name, if there is one; of "auto" the best that there is."""
+def usable_device(name: str) -> str:
+    """The device of that name, or of ``auto``, where torch can use it; else wrong usage."""
     import torch
 
     if name == "auto":

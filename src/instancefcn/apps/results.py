@@ -1,10 +1,10 @@
-"""The folder that proposing writes to: results go to disk image by image, and into place when the run ends."""
+"""The folder that a run writes to: results go to disk image by image, and into place when the run ends."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -18,9 +18,10 @@ from instancefcn.inference.export import CATEGORY_ID, to_coco_results, to_label_
 from instancefcn.structures import Proposals
 from instancefcn.viz.overlays import draw_proposals
 
+ONE_CATEGORY = {CATEGORY_ID: "object"}
 NAMES = ("proposals.json", "images.json", "errors.jsonl")
 JPEG_LONGEST_SIDE = 65500  # pixels
-_IMAGES_FOOT = f'\n],\n"annotations": [],\n"categories": [{{"id": {CATEGORY_ID}, "name": "object"}}]}}\n'
+Draw = Callable[[np.ndarray, Proposals], np.ndarray]
 
 
 class ResultsFolder:
@@ -35,10 +36,27 @@ class ResultsFolder:
         images: of the whole run.
         overlays: also draw the best proposals over each image, into ``overlays/``.
         label_maps: also write a 16-bit label map of each image, into ``label_maps/``.
+        name: of the file of results.
+        categories: names by id.
+        draw: makes an overlay.
+        shown: what of an image's results overlays and label maps show.
     """
 
-    def __init__(self, folder: Path, images: Sequence[ImageFile], *, overlays: bool, label_maps: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        images: Sequence[ImageFile],
+        *,
+        overlays: bool,
+        label_maps: bool,
+        name: str = NAMES[0],
+        categories: Mapping[int, str] = ONE_CATEGORY,
+        draw: Draw = draw_proposals,
+        shown: Callable[[Proposals], Proposals] = lambda proposals: proposals,
+    ) -> None:
         self.folder = folder
+        self.names = (name, *NAMES[1:])
+        self.categories, self.draw, self.shown = categories, draw, shown
         self.images = 0
         self.proposals = 0
         self.failures = 0
@@ -50,11 +68,11 @@ class ResultsFolder:
 
     def paths(self) -> list[Path]:
         """Every file that may be written."""
-        return [*(self.folder / name for name in NAMES), *self._overlays.values(), *self._label_maps.values()]
+        return [*(self.folder / name for name in self.names), *self._overlays.values(), *self._label_maps.values()]
 
     def __enter__(self) -> ResultsFolder:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._files = {name: self._temporary(name).open("w", encoding="utf-8") for name in NAMES}
+        self._files = {name: self._temporary(name).open("w", encoding="utf-8") for name in self.names}
         self._proposals, self._images, self._errors = self._files.values()
         self._proposals.write("[")
         self._images.write('{"images": [')
@@ -74,11 +92,11 @@ class ResultsFolder:
         self.images += 1
         self.proposals += len(results)
         if image.image_id in self._overlays:
-            picture = Image.fromarray(draw_proposals(pixels, proposals))
+            picture = Image.fromarray(self.draw(pixels, self.shown(proposals)))
             picture.thumbnail((JPEG_LONGEST_SIDE, JPEG_LONGEST_SIDE))  # does nothing to a smaller one
             _save(picture, self._overlays[image.image_id], quality=90, subsampling=0)
         if image.image_id in self._label_maps:
-            _save(Image.fromarray(to_label_map(proposals)), self._label_maps[image.image_id])
+            _save(Image.fromarray(to_label_map(self.shown(proposals))), self._label_maps[image.image_id])
 
     def add_failure(self, image: ImageFile, reason: str) -> None:
         """Write why there is nothing of an image."""
@@ -90,7 +108,8 @@ class ResultsFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._proposals.write("\n]\n")
-        self._images.write(_IMAGES_FOOT)
+        categories = [{"id": category_id, "name": name} for category_id, name in self.categories.items()]
+        self._images.write(f'\n],\n"annotations": [],\n"categories": {json.dumps(categories)}}}\n')
         for name, file in self._files.items():
             file.flush()
             os.fsync(file.fileno())

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from instancefcn.evaluation.average_precision import coco_precision, region_precision
 from instancefcn.evaluation.average_recall import ImageRecall, recall_per_image
+from instancefcn.evaluation.categories import split_by_category
 from instancefcn.evaluation.compare import Difference, compare
 from instancefcn.evaluation.curves import CURVE_THRESHOLDS, FILE_COLORS, draw_comparison, draw_curves, render
 from instancefcn.evaluation.matching import MAX_PROPOSALS
 from instancefcn.evaluation.regions import IouType
-from instancefcn.evaluation.report import Counts, render_comparison, render_html
+from instancefcn.evaluation.report import Counts, render_comparison, render_html, render_precision
 from instancefcn.evaluation.results import GroundTruth, parse_ground_truth, parse_results, read_json
 
 
@@ -29,6 +31,7 @@ def evaluate(
     *,
     others: Sequence[Path] = (),
     seed: int = 0,
+    per_class: bool = False,
 ) -> dict[str, Any]:
     """Average recall of anybody's proposals, written to a folder, and of other files beside it.
 
@@ -41,12 +44,15 @@ def evaluate(
         iou: compare masks (``segm``) or boxes (``bbox``).
         others: more COCO results, each compared with ``proposals`` (``compare.compare``).
         seed: of the images that are drawn for the intervals of the differences.
+        per_class: also measure average precision, by the categories that the files name.
 
     Returns:
         What ``metrics.json`` holds: ``{iou: {"coco": {"AR@10", ...}, "hosang": {"AR@10", ...}, "recall@0.5", ...,
         "counts": {...}, "curves": {"iou": [...], "N=10": [...], ...}}}``, in percent; None where there is no instance.
         With other files also ``"compare": {name: {"metrics": {...}, "difference": {"coco/AR@10": {"first", "second",
         "difference", "low", "high", "decided"}, ...}}}``, ``metrics`` as of the first file, by ``unique_names``.
+        With ``per_class`` also ``"per_class": {name: {"mAP^r@0.5": {"area", "11-point"}, ..., "coco": {"AP", "AP50",
+        "AP75"}, "categories": {category: {"id", "instances", "AP^r@0.5": ..., ...}}}}``, of every file.
 
     Raises:
         ValueError: a file can't be used; says which, what, where, and how to mend it. Or there are too many files.
@@ -59,6 +65,14 @@ def evaluate(
     images = parse_ground_truth(read_json(annotations), iou, source=str(annotations))
     name, *other_names = unique_names([proposals, *others])
     recall, counts = _measure(proposals, images, iou)
+    precision = (
+        {
+            key: measure_precision(path, annotations, iou)
+            for key, path in zip([name, *other_names], [proposals, *others], strict=True)
+        }
+        if per_class
+        else {}
+    )
     measured = {other: _measure(path, images, iou) for other, path in zip(other_names, others, strict=True)}
     differences = {
         other: compare(recall, theirs, generator=np.random.default_rng(seed)) for other, (theirs, _) in measured.items()
@@ -80,7 +94,8 @@ def evaluate(
         iou=iou,
         proposals=proposals.name,
         annotations=annotations.name,
-        compared=render_comparison(name, differences, seed=seed) if others else "",
+        compared="".join(render_precision(key, found) for key, found in precision.items())
+        + (render_comparison(name, differences, seed=seed) if others else ""),
     )
     written: dict[str, Any] = {iou: _as_json(recall, counts)}
     if others:
@@ -91,6 +106,8 @@ def evaluate(
             }
             for other in other_names
         }
+    if per_class:
+        written["per_class"] = precision
 
     out.mkdir(parents=True, exist_ok=True)
     (out / "recall_curves.png").write_bytes(render(figure, "png"))
@@ -98,6 +115,17 @@ def evaluate(
     (out / "report.html").write_text(html, encoding="utf-8")
     (out / "metrics.json").write_text(json.dumps(written, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return written
+
+
+def measure_precision(proposals: Path, annotations: Path, iou: IouType = "segm") -> dict[str, Any]:
+    """Average precision of named results in percent: mAP^r and COCO's, and of each category; None for no instance.
+
+    Raises:
+        ValueError: a file can't be used, or the results name a category that the annotations do not list.
+    """
+    sources = str(annotations), str(proposals)
+    categories = split_by_category(read_json(annotations), read_json(proposals), iou, sources=sources)
+    return _nan_as_none({**region_precision(categories), "coco": coco_precision(categories, iou)})
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:

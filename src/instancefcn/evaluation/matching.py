@@ -67,11 +67,11 @@ def _hotcoco(
     annotations: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
     for image_id, (labelled, proposed) in enumerate(zip(ground_truth, proposals, strict=True), start=1):
-        for region, area, crowd in zip(_as_json(labelled.regions), labelled.areas, labelled.crowd, strict=True):
+        for region, area, crowd in zip(regions_as_json(labelled.regions), labelled.areas, labelled.crowd, strict=True):
             about = {"id": len(annotations) + 1, "area": float(area), "iscrowd": int(crowd)}
             annotations.append(region | about | {"image_id": image_id, "category_id": 1})
         best = proposed.top(MAX_PROPOSALS[-1])
-        for region, score in zip(_as_json(best.regions), best.scores, strict=True):
+        for region, score in zip(regions_as_json(best.regions), best.scores, strict=True):
             results.append(region | {"score": float(score), "image_id": image_id, "category_id": 1})
     images = [{"id": i, "height": gt.height, "width": gt.width} for i, gt in enumerate(ground_truth, start=1)]
     labels = hotcoco.COCO({"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "instance"}]})
@@ -85,7 +85,8 @@ def _hotcoco(
     return evaluation.eval_imgs
 
 
-def _as_json(regions: Regions) -> list[dict[str, Any]]:
+def regions_as_json(regions: Regions) -> list[dict[str, Any]]:
+    """Regions as COCO's JSON has them: a ``bbox`` or a ``segmentation`` each."""
     if isinstance(regions, np.ndarray):
         return [{"bbox": box} for box in regions.tolist()]
     return [{"segmentation": {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}} for rle in regions]

@@ -13,7 +13,7 @@ import numpy as np
 from instancefcn.evaluation.average_recall import ImageRecall
 from instancefcn.evaluation.compare import CONFIDENCE, DRAWS, Difference
 from instancefcn.evaluation.matching import AREA_RANGES, MAX_PROPOSALS
-from instancefcn.evaluation.published import RECALL_TABLES, PublishedTable
+from instancefcn.evaluation.published import RECALL_TABLES, TABLE_4, PublishedTable
 from instancefcn.evaluation.regions import IouType
 from instancefcn.evaluation.results import GroundTruth, ScoredRegions
 
@@ -170,6 +170,32 @@ def render_comparison(first: str, differences: Mapping[str, Mapping[str, Differe
 the interval holds the middle {percent} of the differences. A difference is decided where its interval leaves out zero.
 Each interval stands for itself: among many, a few seem decided by chance.</p>
 <div class="columns">{against}</div></section>"""
+
+
+def render_precision(name: str, precision: Mapping[str, Any]) -> str:
+    """Section of the page: average precision of one file's results, by category.
+
+    Args:
+        precision: as ``evaluate.measure_precision`` has it.
+    """
+    variants, limits = ("area", "11-point"), ("0.5", "0.7")
+    columns = [f"AP^r@{limit}, {variant}" for variant in variants for limit in limits]
+    means = [precision[f"mAP^r@{limit}"][variant] for variant in variants for limit in limits]
+    rows = [
+        [category, f"{of['instances']:,}", *(of[f"AP^r@{limit}"][variant] for variant in variants for limit in limits)]
+        for category, of in precision["categories"].items()
+    ]
+    table = _table(["", "Instances", *columns], [["Mean", None, *means], *rows], emphasised=(0,))
+    coco = _table(["", *precision["coco"]], [["COCO AP", *precision["coco"].values()]])
+    ours = [
+        (f"This file, {variant}", tuple(precision[f"mAP^r@{limit}"][variant] for limit in limits))
+        for variant in variants
+    ]
+    return f"""
+<section><h2>Average precision by category, {escape(name)}</h2>{table}{coco}
+<p><b>AP<sup>r</sup></b>: a result goes to the instance of its category that it overlaps best; a second hit is wrong.
+11-point is VOC 2007's mean, area VOC 2010's; means are over categories with instances.</p>
+{_published(TABLE_4, ours)}</section>"""
 
 
 def _signed(points: float) -> str:

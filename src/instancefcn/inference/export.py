@@ -9,7 +9,7 @@ from jaxtyping import UInt16
 
 from instancefcn.geometry.boxes import xyxy_to_xywh
 from instancefcn.geometry.rle import decode, to_json
-from instancefcn.structures import Proposals
+from instancefcn.structures import Proposals, Segments
 
 CATEGORY_ID = 1  # proposals have no class; COCO results need a category
 MAX_LABEL = np.iinfo(np.uint16).max
@@ -19,18 +19,22 @@ def to_coco_results(proposals: Proposals, image_id: int) -> list[dict[str, Any]]
     """COCO results of one image, best first: what ``json.dump`` writes and pycocotools' ``loadRes`` reads.
 
     Each is ``{"image_id", "category_id": 1, "segmentation": {"size": [h, w], "counts": text}, "bbox": [x, y, w, h],
-    "score"}``; boxes are tight around the masks, in pixels.
+    "score"}``; boxes are tight around the masks, in pixels. Segments have a category of their own.
     """
+    named = isinstance(proposals, Segments)
+    category_ids = proposals.category_ids.tolist() if named else [CATEGORY_ID] * len(proposals)
     boxes_xywh = xyxy_to_xywh(proposals.boxes_xyxy).tolist()
     return [
         {
             "image_id": image_id,
-            "category_id": CATEGORY_ID,
+            "category_id": category_id,
             "segmentation": to_json(rle),
             "bbox": box_xywh,
             "score": score,
         }
-        for rle, box_xywh, score in zip(proposals.rles, boxes_xywh, proposals.scores.tolist(), strict=True)
+        for rle, box_xywh, score, category_id in zip(
+            proposals.rles, boxes_xywh, proposals.scores.tolist(), category_ids, strict=True
+        )
     ]
 
 

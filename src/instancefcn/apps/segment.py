@@ -1,0 +1,130 @@
+"""``instancefcn segment``: named masks of images, to COCO results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from instancefcn.apps.images import LABEL_MAPS, OVERLAYS
+
+RESULTS = "segments.json"
+
+
+def segment(
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT", help="Images, folders of images (searched to the bottom), globs.")
+    ],
+    classifier: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="animals, or what `instancefcn train-classifier` wrote.")
+    ],
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder to write to; made where there is none.")],
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="The proposal network that the classifier was trained for.",
+            show_default="the one that is shipped",
+        ),
+    ] = None,
+    max_segments: Annotated[int, typer.Option(min=1, help="Named masks per image, at most.")] = 100,
+    min_score: Annotated[float, typer.Option(min=0, max=1, help="Leave out what scores less.")] = 0.01,
+    shown_score: Annotated[
+        float, typer.Option(min=0, max=1, help="Overlays and label maps leave out what scores less.")
+    ] = 0.3,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="COCO.json",
+            exists=True,
+            dir_okay=False,
+            help="Name what is on this file's images, under its ids; INPUT is the folder that they lie in.",
+        ),
+    ] = None,
+    overlays: Annotated[bool, typer.Option(help="Draw the named masks over each image.")] = True,
+    label_maps: Annotated[
+        bool, typer.Option(help="Write 16-bit PNGs: each pixel has the rank of its best mask, or 0.")
+    ] = True,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto is cuda where there is one.")] = "auto",
+    precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="Arithmetic of the proposals.")] = "fp32",
+) -> None:
+    """Mask what a classifier knows, and say what it is.
+
+    [bold]instancefcn segment[/] photos/ --classifier animals [bold]--out[/] named
+    [dim]Bears, deer, elephants, otters, rhesus monkeys, tigers and turtles. Look at named/overlays.[/]
+
+    [bold]instancefcn segment[/] val/ --annotations val.json --classifier runs/mine/classifier.safetensors \
+[bold]--out[/] val
+    [dim]The images and ids of a COCO file, ready for [bold]instancefcn evaluate[/] val/segments.json --per-class.[/]
+
+    [bold]segments.json[/]  COCO results with the categories of the data set that was learnt, best first within an image
+    [bold]images.json[/]    COCO images and categories
+    [bold]overlays/[/]      pictures with names
+    [bold]label_maps/[/]    ranks of the masks in segments.json, from 1, image by image
+    [bold]errors.jsonl[/]   images that could not be read, with the reason; the rest goes on, but the exit code is 1
+    """
+    from instancefcn.apps.propose import find_inputs, refuse_to_overwrite, run_over_images, usable_device
+
+    images = find_inputs(inputs, annotations, out)
+
+    from instancefcn.apps.results import ResultsFolder
+    from instancefcn.classifier.segmenter import Segmenter
+    from instancefcn.viz.named import draw_segments
+
+    segmenter = Segmenter.from_checkpoints(classifier, checkpoint, device=usable_device(device), precision=precision)
+    if annotations is not None:
+        check_categories(segmenter.categories, annotations)
+    shown: Any = lambda segments: segments.at_least(shown_score)  # noqa: E731
+    draw: Any = partial(_draw, draw_segments, segmenter.categories)
+    folder = ResultsFolder(
+        out,
+        images,
+        overlays=overlays,
+        label_maps=label_maps,
+        name=RESULTS,
+        categories=segmenter.categories,
+        draw=draw,
+        shown=shown,
+    )
+    given = [path for path in (annotations, checkpoint, Path(classifier)) if path is not None]
+    refuse_to_overwrite([*(image.path for image in images), *given], folder.paths())
+    run_over_images("naming", images, folder, partial(segmenter, max_segments=max_segments, min_score=min_score))
+    typer.echo(f"{folder.proposals} segments of {folder.images} images: {out / RESULTS}")
+    for wanted, name in ((overlays, OVERLAYS), (label_maps, LABEL_MAPS)):
+        if wanted:
+            typer.echo(f"{name.replace('_', ' ')}: {out / name}")
+    if folder.failures:
+        typer.echo(f"{folder.failures} of {len(images)} images failed: {out / 'errors.jsonl'}", err=True)
+        raise typer.Exit(1)
+
+
+def check_categories(known: Mapping[int, str], annotations: Path) -> None:
+    """Refuse annotations that number a category of the classifier otherwise.
+
+    Raises:
+        ValueError: names the category and both ids, or both names of an id.
+    """
+    import json
+
+    entries = json.loads(annotations.read_bytes()).get("categories") or []
+    theirs = {entry["id"]: str(entry.get("name")) for entry in entries if isinstance(entry, dict) and "id" in entry}
+    for category_id, name in known.items():
+        if theirs.get(category_id, name) != name:
+            raise ValueError(
+                f"{annotations}: category {category_id} is {theirs[category_id]!r}, but {name!r} to the classifier: "
+                "its results would not mean the same; take annotations of the data set that it learnt from"
+            )
+        other = next((number for number, called in theirs.items() if called == name and number != category_id), None)
+        if other is not None and category_id not in theirs:
+            raise ValueError(
+                f"{annotations}: category {name!r} has id {other}, but {category_id} to the classifier: "
+                "take annotations of the data set that it learnt from"
+            )
+
+
+def _draw(draw: Any, names: Mapping[int, str], pixels: Any, segments: Any) -> Any:
+    return draw(pixels, segments, names)

@@ -1,0 +1,160 @@
+"""A classifier's weights in safetensors, with its categories and the proposal network it was trained for. No pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from instancefcn.classifier.config import ClassifierConfig, NamingConfig
+from instancefcn.classifier.network import Classifier
+from instancefcn.config import Table, from_table, to_table
+from instancefcn.model.checkpoint import Checkpoint, load_checkpoint, write_whole
+
+FORMAT = "instancefcn-classifier/1"
+SHIPPED = Path(__file__).parent.parent / "weights"
+
+
+@dataclass(frozen=True)
+class ProposalNetwork:
+    """Which proposal network a classifier belongs to."""
+
+    name: str  # of the file it was read from
+    fingerprint: str  # of its weights
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.fingerprint})"
+
+
+@dataclass(frozen=True)
+class ClassifierCheckpoint:
+    """A classifier's weights, how to build it, and what its run was made of."""
+
+    classifier: ClassifierConfig
+    naming: NamingConfig
+    categories: dict[int, str]
+    channels: tuple[int, ...]
+    proposals: ProposalNetwork
+    weights: Mapping[str, Tensor]
+    training: Table
+
+    def build(self) -> Classifier:
+        """The classifier, in evaluation mode, single precision.
+
+        Raises:
+            ValueError: the weights are not of the classifier that the file describes.
+        """
+        classifier = Classifier(self.classifier, self.categories, channels=self.channels)
+        try:
+            classifier.load_state_dict({name: tensor.float() for name, tensor in self.weights.items()})
+        except RuntimeError as error:
+            raise ValueError(f"weights do not fit the classifier that the file describes: {error}") from error
+        return classifier.eval()
+
+
+def identify(checkpoint: Checkpoint, path: Path) -> ProposalNetwork:
+    """A proposal network's name and fingerprint: of its weights in half precision, as shipping rounds them."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(checkpoint.weights.items()):
+        digest.update(f"{name} {list(tensor.shape)}".encode())
+        digest.update(tensor.cpu().to(torch.float16).contiguous().numpy().tobytes())
+    return ProposalNetwork(path.name, digest.hexdigest()[:12])
+
+
+def check_proposals(checkpoint: ClassifierCheckpoint, used: ProposalNetwork, where: str) -> None:
+    """Refuse a proposal network that the classifier was not trained for.
+
+    Raises:
+        ValueError: names both.
+    """
+    if checkpoint.proposals.fingerprint != used.fingerprint:
+        raise ValueError(
+            f"{where} was trained for the proposals of {checkpoint.proposals}, not for those of {used}: give that one "
+            "with --checkpoint, or train a classifier with --proposals-from this one"
+        )
+
+
+def save_classifier(checkpoint: ClassifierCheckpoint, path: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write a classifier so that ``path`` is either the old file or the new one, whole, whatever happens."""
+    weights = {
+        name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+        for name, tensor in checkpoint.weights.items()
+    }
+    tables = {
+        "classifier": to_table(checkpoint.classifier),
+        "naming": to_table(checkpoint.naming),
+        "categories": [[category_id, name] for category_id, name in checkpoint.categories.items()],
+        "channels": list(checkpoint.channels),
+        "proposals": to_table(checkpoint.proposals),
+        "training": checkpoint.training,
+    }
+    write_whole(path, save(weights, {"format": FORMAT, **{key: json.dumps(table) for key, table in tables.items()}}))
+
+
+def load_classifier(name_or_path: str | Path) -> ClassifierCheckpoint:
+    """Read a classifier: a shipped one by its name (``animals``), or a file.
+
+    Raises:
+        ValueError: no such classifier, or a file of another kind; names it.
+    """
+    path = Path(name_or_path)
+    shipped = SHIPPED / f"{name_or_path}.safetensors"
+    if not path.is_file() and path.name == str(name_or_path) and shipped.is_file():
+        path = shipped
+    if not path.is_file():
+        raise ValueError(
+            f"{name_or_path}: no such classifier; give {' or '.join(shipped_classifiers()) or 'a shipped name'}, or a "
+            ".safetensors file that `instancefcn train-classifier` wrote"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a safetensors file ({error})") from error
+    if metadata.get("format") != FORMAT:
+        raise ValueError(
+            f"{path}: not a classifier ({FORMAT}), but {metadata.get('format')!r}; `instancefcn train-classifier` "
+            "writes classifiers"
+        )
+    keys = ("classifier", "naming", "categories", "channels", "proposals", "training")
+    try:
+        classifier, naming, categories, channels, proposals, training = (json.loads(metadata[key]) for key in keys)
+        return ClassifierCheckpoint(
+            from_table(ClassifierConfig, classifier, f"{path}: classifier"),
+            from_table(NamingConfig, naming, f"{path}: naming"),
+            {int(category_id): str(name) for category_id, name in categories},
+            tuple(int(channel) for channel in channels),
+            from_table(ProposalNetwork, proposals, f"{path}: proposals"),
+            weights,
+            training,
+        )
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: its metadata is damaged ({error!r})") from error
+
+
+def shipped_classifiers() -> list[str]:
+    """Names of the classifiers that come with the package."""
+    found: list[str] = []
+    for path in sorted(SHIPPED.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            if (file.metadata() or {}).get("format") == FORMAT:
+                found.append(path.stem)
+    return found
+
+
+def load_proposal_network(path: Path) -> tuple[Checkpoint, ProposalNetwork]:
+    """A proposal network's checkpoint, and which it is.
+
+    Raises:
+        ValueError: the file is not a checkpoint.
+    """
+    checkpoint = load_checkpoint(path)
+    return checkpoint, identify(checkpoint, path)

@@ -1,0 +1,106 @@
+"""From an image to named masks: proposals, a score of each for every category, suppression and voting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from instancefcn.classifier.checkpoint import check_proposals, load_classifier, load_proposal_network
+from instancefcn.classifier.config import NamingConfig
+from instancefcn.classifier.network import Classifier
+from instancefcn.classifier.pooling import mask_grids
+from instancefcn.classifier.trunk import ProposalTrunk
+from instancefcn.classifier.voting import name_proposals
+from instancefcn.config import from_table
+from instancefcn.geometry.runs import Edges
+from instancefcn.inference.config import InferenceConfig
+from instancefcn.inference.proposer import SHIPPED_CHECKPOINT, Proposer, as_tensor
+from instancefcn.structures import Proposals, Segments
+
+
+class Segmenter:
+    """Callable that maps an image to named masks.
+
+    Args:
+        proposer: the one that the classifier was trained for.
+        classifier: in evaluation mode.
+    """
+
+    def __init__(self, proposer: Proposer, classifier: Classifier, config: NamingConfig) -> None:
+        self.proposer = proposer
+        self.classifier = classifier.to(proposer.device)
+        self.config = config
+        self.of_proposals = ProposalTrunk(proposer, classifier.config.strides) if classifier.trunk is None else None
+        self.category_ids = np.array(list(classifier.categories), dtype=np.int64)
+
+    @property
+    def categories(self) -> dict[int, str]:
+        """Names by the ids of the data set that the classifier learnt from."""
+        return self.classifier.categories
+
+    @classmethod
+    def from_checkpoints(
+        cls,
+        classifier: str | Path,
+        proposals: str | Path | None = None,
+        *,
+        device: str | torch.device = "cpu",
+        precision: Literal["fp32", "bf16"] = "fp32",
+    ) -> Segmenter:
+        """A segmenter from a classifier, shipped (``"animals"``) or a file, and a proposal network (None: the shipped).
+
+        Raises:
+            ValueError: a file of another kind, or a classifier that was trained for another proposal network.
+        """
+        path = Path(proposals) if proposals is not None else SHIPPED_CHECKPOINT
+        checkpoint, network = load_proposal_network(path)
+        named = load_classifier(classifier)
+        check_proposals(named, network, str(classifier))
+        config = from_table(InferenceConfig, checkpoint.inference, f"{path}: inference")
+        proposer = Proposer(checkpoint.build(), config, device=device, precision=precision)
+        return cls(proposer, named.build(), named.naming)
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        image: UInt8[np.ndarray, "h w 3"] | Image.Image,
+        *,
+        max_segments: int = 100,
+        min_score: float = 0.0,
+    ) -> Segments:
+        """Named masks of an RGB image (uint8, HWC), best first.
+
+        Args:
+            max_segments: at most this many.
+            min_score: none below it.
+
+        Raises:
+            ValueError: the array is not uint8 [h, w, 3].
+        """
+        pixels = as_tensor(image)
+        if self.of_proposals is None:
+            assert self.classifier.trunk is not None
+            proposals = self.proposer(image, max_proposals=self.config.proposals)
+            maps = self.classifier.trunk(pixels)
+        else:
+            with self.of_proposals.overhear() as heard:
+                proposals = self.proposer(image, max_proposals=self.config.proposals)
+            maps = self.of_proposals.of_image(heard, *pixels.shape[-2:])
+        edges = Edges.of(proposals.rles, proposals.height, proposals.width)
+        boxes = torch.from_numpy(proposals.boxes_xyxy).float().to(self.proposer.device)
+        masks = torch.from_numpy(mask_grids(edges, proposals.boxes_xyxy)).to(self.proposer.device)
+        logits = self.classifier(maps, boxes, masks)
+        scores = weigh(logits.softmax(1)[:, 1:].cpu().numpy(), proposals, self.config)
+        return name_proposals(
+            proposals, edges, scores, self.category_ids, self.config, max_segments=max_segments, min_score=min_score
+        )
+
+
+def weigh(scores: Float[np.ndarray, "n c"], proposals: Proposals, config: NamingConfig) -> Float[np.ndarray, "n c"]:
+    """Scores of categories times those of the proposals to the power that the recipe says."""
+    return scores * (proposals.scores[:, None] ** config.objectness_power).astype(scores.dtype)

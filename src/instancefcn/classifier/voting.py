@@ -1,0 +1,80 @@
+"""From scored proposals to segments: suppression within each category, and mask voting (MNC, section on inference)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torchvision.ops import box_iou, nms
+
+from instancefcn.classifier.config import NamingConfig
+from instancefcn.geometry.rle import encode_in_box, tight_boxes
+from instancefcn.geometry.runs import Edges
+from instancefcn.structures import Proposals, Rle, Segments
+
+
+def name_proposals(
+    proposals: Proposals,
+    edges: Edges,
+    scores: Float[np.ndarray, "n c"],
+    category_ids: Int[np.ndarray, "c"],
+    config: NamingConfig,
+    *,
+    max_segments: int = 100,
+    min_score: float = 0.0,
+) -> Segments:
+    """Segments of one image, best first.
+
+    Of each category the proposals that survive suppression by their boxes, each with the average, weighted by score,
+    of the masks of all proposals whose boxes have IoU ``config.vote_threshold`` or more with its own.
+
+    Args:
+        edges: of the proposals' masks.
+        scores: of each proposal for each category, without background.
+        max_segments: at most this many, of all categories together.
+        min_score: none below it.
+    """
+    boxes = torch.from_numpy(proposals.boxes_xyxy)
+    found: list[tuple[float, int, int]] = []  # score, proposal, category
+    for category in range(scores.shape[1]):
+        of = torch.from_numpy(scores[:, category])
+        likely = torch.nonzero(of >= max(min_score, 1e-12))[:, 0]  # a vote of weight 0 would have no average
+        kept = likely[nms(boxes[likely], of[likely].double(), config.nms_threshold)]
+        found += [(float(of[index]), int(index), category) for index in kept]
+    found.sort(key=lambda segment: -segment[0])
+    overlaps = box_iou(boxes, boxes).numpy()
+    segments: list[tuple[Rle, float, int]] = []
+    for score, index, category in found[:max_segments]:
+        rle: Rle | None = proposals.rles[index]
+        if config.vote_threshold:
+            voters = np.flatnonzero(overlaps[index] >= config.vote_threshold)
+            rle = vote(edges, proposals.boxes_xyxy, voters, scores[voters, category], config.mask_threshold)
+        if rle is not None:
+            segments.append((rle, score, category))
+    rles, kept_scores, categories = (
+        (list(column) for column in zip(*segments, strict=True)) if segments else ([], [], [])
+    )
+    return Segments(
+        rles,
+        tight_boxes(rles),
+        np.array(kept_scores, dtype=np.float64),
+        proposals.height,
+        proposals.width,
+        category_ids[np.array(categories, dtype=np.int64)],
+    )
+
+
+def vote(
+    edges: Edges,
+    boxes_xyxy: Float[np.ndarray, "n 4"],
+    voters: Int[np.ndarray, "v"],
+    weights: Float[np.ndarray, "v"],
+    threshold: float,
+) -> Rle | None:
+    """The pixels where the weighted average of the voters' masks reaches the threshold; None where none does."""
+    left, top = boxes_xyxy[voters, :2].min(0).astype(int).tolist()
+    right, bottom = boxes_xyxy[voters, 2:].max(0).astype(int).tolist()
+    weights = weights.astype(np.float64) / weights.sum(dtype=np.float64)
+    average = edges.weighted_sum(voters, weights, left, right)[top:bottom]
+    mask = average >= threshold - 1e-9  # sums of parts may miss by as much
+    return encode_in_box(mask, top, left, edges.height, edges.width) if mask.any() else None

@@ -1,0 +1,59 @@
+"""Proposal networks and classifiers that are small and know nothing, and data sets whose categories can be chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from instancefcn.classifier.config import ClassifierConfig, ClassifierRecipe, LearningConfig, NamingConfig, RoiConfig
+from instancefcn.config import to_table
+from instancefcn.data import SyntheticScenes
+from instancefcn.data.source import Labels
+from instancefcn.inference.config import InferenceConfig
+from instancefcn.model.build import NetworkConfig, build_network
+from instancefcn.model.checkpoint import Checkpoint, save_checkpoint
+
+NETWORK = NetworkConfig(channels=16, k=3, density=1, window_sizes=(7,), finest_window_sizes=(5,))
+INFERENCE = InferenceConfig(shorter_sides=(64.0,), candidates=20)
+RECIPE = ClassifierRecipe(
+    classifier=ClassifierConfig(trunk="proposals", width=8, reduced=8),
+    rois=RoiConfig(proposals=10, per_image=16),
+    learning=LearningConfig(epochs=2, batch_size=2, scales=(1.0,)),
+    naming=NamingConfig(proposals=10),
+)
+
+
+def proposal_network(path: Path, seed: int = 0) -> Path:
+    """A checkpoint of random weights."""
+    torch.manual_seed(seed)
+    weights = build_network(NETWORK).state_dict()
+    save_checkpoint(Checkpoint(NETWORK, to_table(INFERENCE), weights, {"iteration": 0}), path)
+    return path
+
+
+class Scenes(SyntheticScenes):
+    """Synthetic scenes in which category ids stand for others, and some images show nothing."""
+
+    def __init__(self, length: int, ids: Mapping[int, int], names: Mapping[int, str], empty: int = 0) -> None:
+        super().__init__(length, height=64, width=80)
+        self.categories = dict(names)
+        self.ids, self.empty = ids, empty
+
+    def labels(self, index: int) -> Labels:
+        labels = super().labels(index)
+        known = labels.instances
+        kept = np.array([index >= self.empty and int(kind) in self.ids for kind in known.category_ids], dtype=bool)
+        instances = replace(
+            known,
+            ids=known.ids[kept],
+            rles=[rle for rle, keep in zip(known.rles, kept, strict=True) if keep],
+            boxes_xyxy=known.boxes_xyxy[kept],
+            category_ids=np.array([self.ids[int(kind)] for kind in known.category_ids[kept]], dtype=np.int64),
+            crowd=known.crowd[kept],
+            ignore=known.ignore[kept],
+        )
+        return replace(labels, instances=instances)
