@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from instancefcn.apps.images import images_of_annotations, output_stems
-from instancefcn.apps.propose import usable_device, refuse_to_overwrite
+from instancefcn.apps.propose import refuse_to_overwrite, usable_device
 
 if TYPE_CHECKING:
     import numpy as np
