@@ -27,6 +27,7 @@ class Augmentation:
     shorter_sides: tuple[float, ...] = (360.0, 960.0)  # pixels
     draw: Literal["one_of", "between"] = "between"  # one of the shorter sides, or between the two, log-uniformly
     crop: int = 512  # side of a square crop; 0 trains on whole images
+    crops_per_image: int = 0  # crops around single windows, half of them positive ones (Table 2); 0 for a random crop
     flip: bool = True
     colour_jitter: float = 0.3  # strength of brightness, contrast and saturation changes; 0 for none
     copy_paste: float = 0.5  # share of the crops that get instances of another image pasted in
@@ -34,6 +35,8 @@ class Augmentation:
     def __post_init__(self) -> None:
         if self.copy_paste and not self.crop:
             raise ValueError("augmentation.copy_paste needs crops, which all have one size: set augmentation.crop")
+        if self.crops_per_image and (self.copy_paste or not self.crop):
+            raise ValueError("augmentation.crops_per_image needs augmentation.crop, and copy_paste = 0")
         if not self.shorter_sides or min(self.shorter_sides) < 1:
             raise ValueError(f"augmentation.shorter_sides must be pixels, 1 at least, not {self.shorter_sides}")
         if self.draw == "between" and len(self.shorter_sides) != 2:
@@ -55,6 +58,9 @@ class TrainingImage:
     partial: bool  # what no instance covers is not known to be background
     shorter_side: float  # that the whole image was resized to, in pixels
     scale: float  # network pixels per image pixel
+    # Of a crop around one window: the label of the central window, whose instance, if any, is the first. The others
+    # have none.
+    central_label: int | None = None
 
 
 def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> TrainingImage:
