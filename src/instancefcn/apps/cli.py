@@ -16,6 +16,7 @@ from instancefcn.apps.convert import convert
 from instancefcn.apps.evaluate import evaluate
 from instancefcn.apps.options import SPEC_HELP
 from instancefcn.apps.propose import propose
+from instancefcn.apps.reproduce import reproduce
 from instancefcn.apps.train import train
 from instancefcn.apps.validate import validate
 
@@ -85,6 +86,7 @@ app.command(epilog=SPEC_HELP)(train)
 app.command()(evaluate)
 app.command(epilog=SPEC_HELP)(validate)
 app.command(epilog=SPEC_HELP)(convert)
+app.command()(reproduce)
 
 
 def main() -> None:
