@@ -65,7 +65,7 @@ def assign_image(image: TrainingImage, grids: Sequence[tuple[int, int, int, int]
     areas = image.gt_masks.flatten(1).sum(1) / image.scale**2
     ignored = image.gt_ignored | is_tiny(areas, image.gt_boxes / image.scale, recipe.assignment)
     other_sides: list[float] = []
-    if recipe.augmentation.draw == "one_of":  # an image pyramid: the other scales have windows of their own
+    if recipe.augmentation.draw != "between":  # an image pyramid: the other scales have windows of their own
         ratios = [image.shorter_side / side for side in recipe.augmentation.shorter_sides if side != image.shorter_side]
         other_sides = [stride * m * ratio for stride, m, _, _ in grids for ratio in ratios]
     return assign(image.gt_boxes, ignored, grids, recipe.assignment, image.partial, other_sides)
