@@ -118,7 +118,7 @@ class Bench:
         ious: tuple[IouType, ...] = ("bbox",) if method.only_boxes else ("segm", "bbox")
         found: Recalls = {}
         for test, images in tests.items():
-            paths = {iou: folder / f"{_file_name(test)}-{iou}.npz" for iou in ious}
+            paths: dict[IouType, Path] = {iou: folder / f"{_file_name(test)}-{iou}.npz" for iou in ious}
             if not all(path.exists() for path in paths.values()):
                 propose = selective_search if method.only_boxes else proposals_of(checkpoint, settings.device)
                 made = measure(propose, self.open_test(images), ious, f"{folder.name}, {test}")

@@ -20,7 +20,7 @@ def selective_search(
     Raises:
         ModuleNotFoundError: OpenCV is not installed, or not with its contributed modules.
     """
-    import cv2
+    import cv2  # pyright: ignore[reportMissingImports]
 
     if not hasattr(cv2, "ximgproc"):
         raise ModuleNotFoundError("OpenCV is installed without ximgproc", name="cv2")

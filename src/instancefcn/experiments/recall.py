@@ -11,8 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from rich.progress import track
 
-from instancefcn.data import to_coco
-from instancefcn.data.source import FileSource
+from instancefcn.data import Source, to_coco
 from instancefcn.evaluation.average_recall import ImageRecall, recall_per_image
 from instancefcn.evaluation.regions import IouType
 from instancefcn.evaluation.results import parse_ground_truth, parse_results
@@ -24,7 +23,7 @@ BLOCK = 25  # images whose proposals are in memory at once
 Propose = Callable[[UInt8[np.ndarray, "h w 3"], int], list[dict[str, Any]]]  # image and its id to COCO results
 
 
-def measure(propose: Propose, source: FileSource, ious: Sequence[IouType], name: str) -> dict[IouType, ImageRecall]:
+def measure(propose: Propose, source: Source, ious: Sequence[IouType], name: str) -> dict[IouType, ImageRecall]:
     """Recall of masks, of boxes or of both, of all images."""
     coco = to_coco(source)
     truths = {iou: parse_ground_truth(coco, iou) for iou in ious}

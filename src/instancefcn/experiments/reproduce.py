@@ -163,6 +163,7 @@ def _judge(claim: Claim, found: dict[str, OfSeeds], test: str) -> list[Finding]:
 def _about(settings: Settings, name: str) -> list[str]:
     budget = f" --iterations {settings.iterations}" if settings.iterations else ""
     budget += f" --minutes {settings.minutes:g}" if settings.minutes else ""
+    budget += " --dry-run" * settings.dry
     command = f"instancefcn reproduce {name} --scale {settings.scale} --data-root {settings.data_root}"
     return [f"- `{command} --out {settings.out} --seeds {settings.seeds}{budget}`"]
 
