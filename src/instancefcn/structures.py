@@ -7,6 +7,7 @@ Boxes are half-open pixels, xyxy, unless a name ends in ``_xywh``. An RLE is COC
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -68,6 +69,9 @@ class ScoreMaps:
     stride: int  # image pixels per position
     m: int  # window side, in positions
     density: int = 1  # cells of the instance maps per position
+    # ~DeepMask: gives the mask logits of windows, [n, dm, dm], from (instance, image_index [n], positions_yx [n, 2]);
+    # ``instance`` then holds features. None where masks are assembled.
+    mask_layer: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
 
     @property
     def k(self) -> int:

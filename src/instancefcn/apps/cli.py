@@ -17,6 +17,7 @@ from instancefcn.apps.evaluate import evaluate
 from instancefcn.apps.figure import figure
 from instancefcn.apps.options import SPEC_HELP
 from instancefcn.apps.propose import propose
+from instancefcn.apps.reproduce import reproduce
 from instancefcn.apps.segment import segment
 from instancefcn.apps.train import train
 from instancefcn.apps.train_classifier import train_classifier
@@ -91,6 +92,7 @@ app.command(epilog=SPEC_HELP)(train_classifier)
 app.command()(segment)
 app.command(epilog=SPEC_HELP)(validate)
 app.command(epilog=SPEC_HELP)(convert)
+app.command()(reproduce)
 
 
 def main() -> None:

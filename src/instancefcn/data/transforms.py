@@ -25,8 +25,12 @@ class Augmentation:
     """Keys of ``[augmentation]``. The defaults are the ``lite`` preset's."""
 
     shorter_sides: tuple[float, ...] = (360.0, 960.0)  # pixels
-    draw: Literal["one_of", "between"] = "between"  # one of the shorter sides, or between the two, log-uniformly
+    # One of the shorter sides; or between the two, log-uniformly; or the one of them that brings the longer side of a
+    # random instance closest to ``object_side`` pixels, so that few images are without a positive window.
+    draw: Literal["one_of", "between", "for_object"] = "between"
+    object_side: float = 0.0
     crop: int = 512  # side of a square crop; 0 trains on whole images
+    crops_per_image: int = 0  # crops around single windows, half of them positive ones (Table 2); 0 for a random crop
     flip: bool = True
     colour_jitter: float = 0.3  # strength of brightness, contrast and saturation changes; 0 for none
     copy_paste: float = 0.5  # share of the crops that get instances of another image pasted in
@@ -34,8 +38,12 @@ class Augmentation:
     def __post_init__(self) -> None:
         if self.copy_paste and not self.crop:
             raise ValueError("augmentation.copy_paste needs crops, which all have one size: set augmentation.crop")
+        if self.crops_per_image and (self.copy_paste or not self.crop):
+            raise ValueError("augmentation.crops_per_image needs augmentation.crop, and copy_paste = 0")
         if not self.shorter_sides or min(self.shorter_sides) < 1:
             raise ValueError(f"augmentation.shorter_sides must be pixels, 1 at least, not {self.shorter_sides}")
+        if self.draw == "for_object" and self.object_side <= 0:
+            raise ValueError("augmentation.draw = 'for_object' needs augmentation.object_side, in pixels")
         if self.draw == "between" and len(self.shorter_sides) != 2:
             raise ValueError(
                 f"augmentation.draw = 'between' needs two shorter_sides, not {len(self.shorter_sides)}: give the least "
@@ -55,12 +63,15 @@ class TrainingImage:
     partial: bool  # what no instance covers is not known to be background
     shorter_side: float  # that the whole image was resized to, in pixels
     scale: float  # network pixels per image pixel
+    # Of a crop around one window: the label of the central window, whose instance, if any, is the first. The others
+    # have none.
+    central_label: int | None = None
 
 
 def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> TrainingImage:
     """A random view of a sample."""
     height, width = sample.image.shape[:2]
-    shorter_side = draw_shorter_side(config, rng)
+    shorter_side = side_for_object(sample, config, rng) or draw_shorter_side(config, rng)
     scale = shorter_side / min(height, width)
     flip = config.flip and rng.random() < 0.5
     if not config.crop:
@@ -98,10 +109,20 @@ def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> T
 
 def draw_shorter_side(config: Augmentation, rng: np.random.Generator) -> float:
     """Shorter side to resize to, in pixels."""
-    if config.draw == "one_of":
+    if config.draw != "between":
         return float(rng.choice(config.shorter_sides))
     low, high = config.shorter_sides
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def side_for_object(sample: Sample, config: Augmentation, rng: np.random.Generator) -> float | None:
+    """Shorter side that suits a random instance; None where that is not asked for, or there is no instance."""
+    boxes = sample.instances.boxes_xyxy[~(sample.instances.crowd | sample.instances.ignore)]
+    if config.draw != "for_object" or not len(boxes):
+        return None
+    longer = (boxes[:, 2:] - boxes[:, :2]).max(1)[rng.integers(len(boxes))]
+    wanted = config.object_side / longer * min(sample.image.shape[:2])
+    return min(config.shorter_sides, key=lambda side: abs(np.log(side / wanted)))
 
 
 def shake_colours(image: UInt8[Tensor, "3 h w"], strength: float, rng: np.random.Generator) -> UInt8[Tensor, "3 h w"]:

@@ -57,5 +57,7 @@ def assemble_windows(
     score_maps: ScoreMaps, image_index: Int[Tensor, "n"], positions_yx: Int[Tensor, "n 2"]
 ) -> Float[Tensor, "n dm dm"]:
     """Mask logits of the windows of given positions, at the density of the score maps."""
+    if score_maps.mask_layer is not None:
+        return score_maps.mask_layer(score_maps.instance, image_index, positions_yx)
     corners = (positions_yx - score_maps.m // 2) * score_maps.density
     return assemble(score_maps.instance, image_index, corners, score_maps.m * score_maps.density)

@@ -24,6 +24,7 @@ from instancefcn.inference.proposer import Proposer
 from instancefcn.model.backbones import freeze_batch_norms
 from instancefcn.model.build import Network, build_network
 from instancefcn.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from instancefcn.training.crops import CropStream, collate, open_stream
 from instancefcn.training.dataset import RankSampler, TrainingStream
 from instancefcn.training.log import Log
 from instancefcn.training.optimization import average_weights, build_optimizer, learning_rate
@@ -94,7 +95,7 @@ def train(
     run = Run(fabric, recipe, network, Budget(iterations or config.iterations, minutes), out, validation)
     if state is not None:
         run.restore(state)
-    run.to_the_end(TrainingStream(sources, recipe.augmentation, recipe.source_balance, recipe.seed), workers)
+    run.to_the_end(open_stream(sources, recipe, network.window_sizes), workers)
     return out / "best.safetensors"
 
 
@@ -123,7 +124,7 @@ class Run:
         """Share of the run that is done; the same for all processes."""
         return self.fabric.broadcast(self.budget.progress(self.iteration, self.seconds))
 
-    def to_the_end(self, stream: TrainingStream, workers: int) -> None:
+    def to_the_end(self, stream: TrainingStream | CropStream, workers: int) -> None:
         """Train until the budget is spent; log, validate and save on the way."""
         fabric, config = self.fabric, self.recipe.optimization
         per_process = max(1, config.batch_size // fabric.world_size)
@@ -133,7 +134,7 @@ class Run:
             batch_size=per_process,
             sampler=RankSampler(self.iteration, images_per_step, fabric.global_rank, fabric.world_size),
             num_workers=workers,
-            collate_fn=list,
+            collate_fn=collate,
         )
         log = Log(self.out, self.iteration) if fabric.is_global_zero else None
         progress = self.progress()

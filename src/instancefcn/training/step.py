@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from instancefcn.data.transforms import PADDING_VALUE, TrainingImage
 from instancefcn.model.build import Network
-from instancefcn.training.assignment import Assignment, assign, is_tiny
+from instancefcn.training.assignment import IGNORED, POSITIVE, Assignment, assign, is_tiny
 from instancefcn.training.losses import compute_losses
 from instancefcn.training.recipe import Recipe
 from instancefcn.training.targets import sample_labels, sample_windows
@@ -60,13 +60,23 @@ def pad_to_batch(images: Sequence[TrainingImage], multiple: int) -> Tensor:
 
 def assign_image(image: TrainingImage, grids: Sequence[tuple[int, int, int, int]], recipe: Recipe) -> list[Assignment]:
     """Labels of all windows of one training image."""
+    if image.central_label is not None:
+        return [_central_alone(height, width, image.central_label) for _, _, height, width in grids]
     areas = image.gt_masks.flatten(1).sum(1) / image.scale**2
     ignored = image.gt_ignored | is_tiny(areas, image.gt_boxes / image.scale, recipe.assignment)
     other_sides: list[float] = []
-    if recipe.augmentation.draw == "one_of":  # an image pyramid: the other scales have windows of their own
+    if recipe.augmentation.draw != "between":  # an image pyramid: the other scales have windows of their own
         ratios = [image.shorter_side / side for side in recipe.augmentation.shorter_sides if side != image.shorter_side]
         other_sides = [stride * m * ratio for stride, m, _, _ in grids for ratio in ratios]
     return assign(image.gt_boxes, ignored, grids, recipe.assignment, image.partial, other_sides)
+
+
+def _central_alone(height: int, width: int, label: int) -> Assignment:
+    """All windows ignored but the central one."""
+    labels, gt_index = torch.full((height, width), IGNORED), torch.full((height, width), -1)
+    labels[height // 2, width // 2] = label
+    gt_index[height // 2, width // 2] = 0 if label == POSITIVE else -1
+    return Assignment(labels, gt_index)
 
 
 def keep_sampled(grids: Sequence[Assignment], windows: int, generator: torch.Generator) -> list[Assignment]:

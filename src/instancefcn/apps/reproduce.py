@@ -1,0 +1,71 @@
+"""``instancefcn reproduce``: the paper's experiments, each by one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+DATA_ROOT = Path("../shared/data")
+
+
+def reproduce(
+    experiment: Annotated[
+        Literal["table1", "table2", "table3", "table5", "sizes", "all"],
+        typer.Argument(metavar="EXPERIMENT", help="table1, table2, table3, table5, sizes, or all."),
+    ],
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder to write to; made where there is none.")],
+    scale: Annotated[
+        Literal["paper", "mini"], typer.Option(help="The paper's recipes and data, or small ones for two CPU cores.")
+    ] = "mini",
+    data_root: Annotated[
+        Path, typer.Option(file_okay=False, exists=True, help="Folder that holds the data sets; see below.")
+    ] = DATA_ROOT,
+    seeds: Annotated[int, typer.Option(min=1, help="Train every row so often, with seeds 0, 1, ...")] = 1,
+    iterations: Annotated[
+        int | None, typer.Option(min=1, help="Steps of every row.", show_default="the recipes'")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="Train every row this long, instead of so many steps.")
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Train with so many processes, one for each GPU.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")] = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that load images, for each that trains.")] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Two steps and two images: is everything there? The numbers mean nothing.")
+    ] = False,
+) -> None:
+    """Train, propose and measure what a table of the paper compares, and say which of its claims hold.
+
+    [bold]instancefcn reproduce[/] table2 --data-root ../shared/data [bold]--out[/] runs/paper --seeds 3
+    [dim]~DeepMask on crops, ours on crops, ours on full images, small enough for two CPU cores.[/]
+
+    [bold]instancefcn reproduce[/] sizes --data-root ../shared/data [bold]--out[/] runs/paper --seeds 3 --iterations 300
+    [dim]AR of ours and of ~DeepMask against the number of training images, as a curve.[/]
+
+    [bold]instancefcn reproduce[/] all --scale paper --data-root /data [bold]--out[/] runs/paper --processes 8
+    [dim]Every experiment with the paper's recipes, on eight GPUs. First with --dry-run.[/]
+
+    [bold]SCALE/table2.md[/]  the table beside the published one, differences with intervals, verdicts; also as .json
+    [bold]SCALE/runs[/]       a folder for each training; the same command goes on where it was stopped
+
+    Below --data-root, [bold]mini[/] has coco-mini, animals and voc2007; [bold]paper[/] has VOCdevkit/VOC2012 (lists in
+    ImageSets/Main), benchmark_RELEASE/dataset (SBD), coco/annotations, coco/train2014 and coco/val2014.
+    """
+    if minutes is not None and iterations is not None:
+        raise typer.BadParameter("give --minutes or --iterations, not both")
+
+    from rich.console import Console
+
+    from instancefcn.experiments.bench import Bench, Settings
+    from instancefcn.experiments.reproduce import NAMES
+    from instancefcn.experiments.reproduce import reproduce as reproduce_experiment
+
+    console = Console(stderr=True)
+    settings = Settings(
+        scale, data_root, out, seeds, iterations, minutes, processes, device=device, workers=workers, dry=dry_run
+    )
+    bench = Bench(settings, say=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))
+    for name in NAMES if experiment == "all" else (experiment,):
+        typer.echo(f"{name}: {reproduce_experiment(name, bench)}")

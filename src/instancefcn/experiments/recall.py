@@ -1,0 +1,84 @@
+"""What a method finds of a set of images: measured block by block, so that 5,000 images fit, and kept on disk."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from rich.progress import track
+
+from instancefcn.data import Source, to_coco
+from instancefcn.evaluation.average_recall import ImageRecall, recall_per_image
+from instancefcn.evaluation.regions import IouType
+from instancefcn.evaluation.results import parse_ground_truth, parse_results
+from instancefcn.model.checkpoint import write_whole
+
+MAX_PROPOSALS = 1000
+BLOCK = 25  # images whose proposals are in memory at once
+
+Propose = Callable[[UInt8[np.ndarray, "h w 3"], int], list[dict[str, Any]]]  # image and its id to COCO results
+
+
+def measure(propose: Propose, source: Source, ious: Sequence[IouType], name: str) -> dict[IouType, ImageRecall]:
+    """Recall of masks, of boxes or of both, of all images."""
+    coco = to_coco(source)
+    truths = {iou: parse_ground_truth(coco, iou) for iou in ious}
+    places = {source.labels(index).image_id: index for index in range(len(source))}
+    blocks: dict[IouType, list[ImageRecall]] = {iou: [] for iou in ious}
+    image_ids = sorted(places)
+    starts = range(0, len(image_ids), BLOCK)
+    for start in track(starts, description=name, transient=True):
+        block = image_ids[start : start + BLOCK]
+        results = [result for image_id in block for result in propose(source.image(places[image_id]), image_id)]
+        for iou in ious:
+            truth = truths[iou][start : start + BLOCK]  # also by ascending id
+            blocks[iou].append(recall_per_image(truth, parse_results(results, truth, iou), iou))
+    return {iou: join(of_blocks) for iou, of_blocks in blocks.items()}
+
+
+def join(blocks: Sequence[ImageRecall]) -> ImageRecall:
+    """Of several sets of images, one after the other."""
+    return ImageRecall(
+        [image_id for block in blocks for image_id in block.image_ids],
+        np.concatenate([block.instances for block in blocks]),
+        np.concatenate([block.matched for block in blocks]),
+        [best for block in blocks for best in block.best_iou],
+    )
+
+
+def pool(recalls: Sequence[ImageRecall]) -> ImageRecall:
+    """Of several runs on the same images: every number is the mean of theirs, image by image."""
+    first = recalls[0]
+    assert all(recall.image_ids == first.image_ids for recall in recalls)
+    return ImageRecall(
+        first.image_ids,
+        sum(recall.instances for recall in recalls[1:]) + first.instances,
+        sum(recall.matched for recall in recalls[1:]) + first.matched,
+        [np.concatenate(of_image) for of_image in zip(*(recall.best_iou for recall in recalls), strict=True)],
+    )
+
+
+def save_recall(recall: ImageRecall, path: Path) -> None:
+    """Arrays alone, without pickle."""
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        image_ids=np.array(recall.image_ids, dtype=np.int64),
+        instances=recall.instances,
+        matched=recall.matched,
+        best_iou=np.concatenate([np.zeros((0, recall.matched.shape[2])), *recall.best_iou]),
+        counts=np.array([len(best) for best in recall.best_iou], dtype=np.int64),
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, buffer.getvalue())
+
+
+def load_recall(path: Path) -> ImageRecall:
+    """What ``save_recall`` wrote."""
+    with np.load(path, allow_pickle=False) as arrays:
+        parts = np.split(arrays["best_iou"], np.cumsum(arrays["counts"])[:-1]) if len(arrays["counts"]) else []
+        return ImageRecall(arrays["image_ids"].tolist(), arrays["instances"], arrays["matched"], parts)

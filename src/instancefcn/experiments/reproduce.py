@@ -1,0 +1,189 @@
+"""From an experiment's name to its table on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from instancefcn.evaluation.average_recall import ImageRecall
+from instancefcn.evaluation.regions import IouType
+from instancefcn.experiments.bench import Bench, Settings, mask_parameters
+from instancefcn.experiments.images import open_images
+from instancefcn.experiments.plan import (
+    EXPERIMENTS,
+    SIZE_METHODS,
+    SIZES,
+    TRAINING_SET,
+    Claim,
+    Experiment,
+    Method,
+    test_images,
+    training_images,
+)
+from instancefcn.experiments.recall import pool
+from instancefcn.experiments.run import Result
+from instancefcn.experiments.sizes import draw_sizes
+from instancefcn.experiments.table import Row, to_json, to_markdown
+from instancefcn.experiments.verdict import Finding, judge, judge_change
+from instancefcn.model.checkpoint import write_whole
+
+REGIONS: dict[IouType, str] = {"segm": "masks", "bbox": "boxes"}
+SIZES_NAME = "sizes"
+NAMES = (*(experiment.name for experiment in EXPERIMENTS), SIZES_NAME)
+
+OfSeeds = dict[tuple[str, IouType], list[ImageRecall]]
+
+
+def reproduce(name: str, bench: Bench) -> Path:
+    """Make what is missing of an experiment and write its table; the path of the page."""
+    if name == SIZES_NAME:
+        return reproduce_sizes(bench)
+    return reproduce_table(next(experiment for experiment in EXPERIMENTS if experiment.name == name), bench)
+
+
+def reproduce_table(experiment: Experiment, bench: Bench) -> Path:
+    """One of the paper's tables: ``NAME.md`` and ``NAME.json``."""
+    found: dict[str, OfSeeds] = {}
+    results: dict[str, list[Result]] = {}
+    about = [*_about(bench.settings, experiment.name), *_data(bench.settings, experiment.name)]
+    for method in experiment.methods:
+        try:
+            found[method.slug], results[method.slug] = _of_seeds(method, experiment.name, bench)
+        except ModuleNotFoundError as error:  # a peer's package; its row is left out, and this said
+            about.append(f"- Left out: {method.label} ({error}; `pip install 'instancefcn[bench]'`).")
+    published = dict(experiment.published.rows)
+    with_boxes = any(method.only_boxes for method in experiment.methods)
+    tests = test_images(bench.settings.scale, bench.settings.data_root, experiment.name)
+    rows = [
+        Row(
+            test=test,
+            regions=REGIONS[iou],
+            method=method.label,
+            recalls=tuple(found[method.slug][test, iou]),
+            mask_parameters=None if method.recipe is None else mask_parameters(bench.recipe(method, 0)),
+            iterations=tuple(result.iterations for result in results[method.slug]),
+            minutes=tuple(result.seconds / 60 for result in results[method.slug]),
+            published=published.get(method.published),
+        )
+        for test in tests
+        for iou in (("segm", "bbox") if with_boxes else ("segm",))
+        for method in experiment.methods
+        if method.slug in found and (test, iou) in found[method.slug]
+    ]
+    findings = [
+        finding
+        for claim in experiment.claims
+        if claim.first in found and claim.second in found
+        for test in tests
+        for finding in _judge(claim, found, test)
+    ]
+    title = f"Table {experiment.published.number}: {experiment.published.title} ({bench.settings.scale} scale)"
+    return _write(bench.settings, experiment.name, title, about, rows, findings, experiment.published.data)
+
+
+def reproduce_sizes(bench: Bench) -> Path:
+    """AR against the number of training images: ``sizes.md``, ``sizes.json``, and a curve of each test set."""
+    settings = bench.settings
+    total = sum(len(source) for source in open_images(training_images(settings.scale, settings.data_root, SIZES_NAME)))
+    sizes = sorted({size or total for size in SIZES if size <= total})
+    if settings.dry:
+        sizes = [2, total]
+    found: dict[tuple[str, int], OfSeeds] = {}
+    rows: list[Row] = []
+    tests = [*test_images(settings.scale, settings.data_root, SIZES_NAME), TRAINING_SET]
+    for method in SIZE_METHODS:
+        for size in sizes:
+            found[method.slug, size], results = _of_seeds(method, SIZES_NAME, bench, size % total, True)
+            rows += [
+                Row(
+                    test=test,
+                    regions=REGIONS["segm"],
+                    method=f"{method.label}, {size} images",
+                    recalls=tuple(found[method.slug, size][test, "segm"]),
+                    mask_parameters=mask_parameters(bench.recipe(method, 0)),
+                    iterations=tuple(result.iterations for result in results),
+                    minutes=tuple(result.seconds / 60 for result in results),
+                )
+                for test in tests
+            ]
+    peer, ours = SIZE_METHODS
+    findings = [
+        finding
+        for test in tests[:-1]
+        for size in sizes
+        for finding in judge(
+            Claim(f"from {size} images, ours finds more than ~DeepMask", ours.slug, peer.slug),
+            found[ours.slug, size][test, "segm"],
+            found[peer.slug, size][test, "segm"],
+            test,
+        )
+    ]
+    for test in tests[:-1]:
+        gaps = [
+            (pool(found[ours.slug, size][test, "segm"]), pool(found[peer.slug, size][test, "segm"]))
+            for size in (sizes[0], sizes[-1])
+        ]
+        findings += judge_change(f"the gap is larger from {sizes[0]} images than from {sizes[-1]}", gaps, test)
+        on_test, on_training = (
+            {method.label: {size: found[method.slug, size][name, "segm"] for size in sizes} for method in SIZE_METHODS}
+            for name in (test, TRAINING_SET)
+        )
+        picture = draw_sizes(on_test, on_training, "coco/AR@100", f"Masks of {test}" + " (DRY RUN)" * settings.dry)
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        write_whole(settings.folder / f"sizes-{test.split(',')[0].replace(' ', '-')}.png", picture)
+    title = f"AR against the number of training images ({settings.scale} scale)"
+    about = [
+        *_about(settings, SIZES_NAME),
+        *_data(settings, SIZES_NAME),
+        f"- Training images: up to 50 of those that the run was trained on. A smaller set is part of the larger ones "
+        f"of its seed; all are {total}.",
+    ]
+    return _write(settings, SIZES_NAME, title, about, rows, findings, "does not measure this")
+
+
+def _of_seeds(
+    method: Method, experiment: str, bench: Bench, drawn: int = 0, on_training: bool = False
+) -> tuple[OfSeeds, list[Result]]:
+    """What a row finds, seed by seed; once, where it has no seed."""
+    found: OfSeeds = {}
+    results: list[Result] = []
+    for seed in range(bench.settings.seeds if method.recipe is not None else 1):
+        recalls, result = bench.recalls(method, experiment, seed, drawn, on_training)
+        for key, recall in recalls.items():
+            found.setdefault(key, []).append(recall)
+        results += [result] if result is not None else []
+    return found, results
+
+
+def _judge(claim: Claim, found: dict[str, OfSeeds], test: str) -> list[Finding]:
+    iou: IouType = "bbox" if claim.boxes else "segm"
+    return judge(claim, found[claim.first][test, iou], found[claim.second][test, iou], test)
+
+
+def _about(settings: Settings, name: str) -> list[str]:
+    budget = f" --iterations {settings.iterations}" if settings.iterations else ""
+    budget += f" --minutes {settings.minutes:g}" if settings.minutes else ""
+    budget += " --dry-run" * settings.dry
+    command = f"instancefcn reproduce {name} --scale {settings.scale} --data-root {settings.data_root}"
+    return [f"- `{command} --out {settings.out} --seeds {settings.seeds}{budget}`"]
+
+
+def _data(settings: Settings, experiment: str) -> list[str]:
+    specs = training_images(settings.scale, settings.data_root, experiment).specs
+    return [f"- Trained on {' and '.join(f'`{spec}`' for spec in specs)}, with seeds 0 to {settings.seeds - 1}."]
+
+
+def _write(
+    settings: Settings,
+    name: str,
+    title: str,
+    about: Sequence[str],
+    rows: Sequence[Row],
+    findings: Sequence[Finding],
+    published_on: str,
+) -> Path:
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    page = settings.folder / f"{name}.md"
+    write_whole(page, to_markdown(title, about, rows, findings, published_on, settings.dry).encode())
+    write_whole(page.with_suffix(".json"), to_json(title, about, rows, findings, settings.dry).encode())
+    return page

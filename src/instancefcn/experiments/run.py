@@ -1,0 +1,85 @@
+"""One training of an experiment, in a folder of its own, which is done once and can be gone on with.
+
+With several processes it is started anew under torchrun, as ``python -m instancefcn.experiments.run FOLDER``.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from instancefcn.config import from_table, to_table
+from instancefcn.experiments.images import Images, open_images
+from instancefcn.model.checkpoint import load_checkpoint, write_whole
+from instancefcn.training.loop import STATE_FILE, train
+from instancefcn.training.recipe import Recipe
+
+PLAN_FILE, RESULT_FILE = "run.json", "result.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that a training is made of."""
+
+    recipe: Recipe = field(default_factory=Recipe)
+    images: Images = field(default_factory=lambda: Images(()))
+    minutes: float = 0.0  # instead of the recipe's iterations; 0 for those
+    init: str = "imagenet"
+    device: str = "auto"
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a run."""
+
+    iterations: int
+    seconds: float
+
+
+def carry_out(run: Run, folder: Path, processes: int = 1) -> Result:
+    """Train, or go on, unless that was done before; ``best.safetensors`` is then in the folder.
+
+    Raises:
+        ValueError: the folder holds another run; or what training raises.
+    """
+    plan, result = folder / PLAN_FILE, folder / RESULT_FILE
+    text = json.dumps(to_table(run), indent=1)
+    if plan.exists() and plan.read_text(encoding="utf-8") != text:
+        raise ValueError(f"{plan} is of another run (recipe, images or budget): give another --out, or remove {folder}")
+    if not result.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(plan, text.encode())
+        if processes == 1:
+            _train(run, folder)
+        else:
+            launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+            subprocess.run([sys.executable, *launcher, "-m", __name__, str(folder)], check=True)
+        record = load_checkpoint(folder / "best.safetensors").training
+        write_whole(result, json.dumps({key: record[key] for key in ("iteration", "seconds")}).encode())
+        for name in ("last.safetensors", STATE_FILE):  # a run that is done needs neither, and many runs fill a disk
+            (folder / name).unlink(missing_ok=True)
+    done = json.loads(result.read_text(encoding="utf-8"))
+    return Result(done["iteration"], done["seconds"])
+
+
+def _train(run: Run, folder: Path) -> None:
+    train(
+        run.recipe,
+        open_images(run.images),
+        folder,
+        minutes=run.minutes or None,
+        init=run.init,
+        resume=True,
+        device=run.device,
+        workers=run.workers,
+    )
+
+
+if __name__ == "__main__":
+    started_in = Path(sys.argv[1])
+    table = json.loads((started_in / PLAN_FILE).read_text(encoding="utf-8"))
+    _train(from_table(Run, table, str(started_in / PLAN_FILE)), started_in)

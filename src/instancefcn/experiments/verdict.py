@@ -1,0 +1,93 @@
+"""Whether a claim of the paper holds here: from the interval of a difference, and from every seed's own difference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from instancefcn.evaluation.average_recall import ImageRecall
+from instancefcn.evaluation.compare import Difference, compare
+from instancefcn.evaluation.matching import MAX_PROPOSALS
+from instancefcn.experiments.plan import Claim
+from instancefcn.experiments.recall import pool
+
+Verdict = Literal["held", "not held", "not decidable"]
+MEASURES = tuple(f"coco/AR@{n}" for n in MAX_PROPOSALS)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One number of a claim: how much more the first row finds, in points, with its interval."""
+
+    claim: str
+    test: str
+    measure: str
+    difference: Difference  # of the means over seeds; its ``second`` is the claim's first row
+    of_seeds: tuple[float, ...]
+    verdict: Verdict
+
+
+def judge(claim: Claim, first: Sequence[ImageRecall], second: Sequence[ImageRecall], test: str) -> list[Finding]:
+    """A claim about two rows, by COCO's AR at each number of proposals.
+
+    Args:
+        first, second: recalls of the runs of each row on the same images, seed by seed; a row with a single one
+            (it has no seed) stands beside every seed of the other.
+    """
+    first, second = _as_many(first, second)
+    pooled = _compare(pool(second), pool(first))
+    each = [_compare(theirs, ours) for ours, theirs in zip(first, second, strict=True)]
+    findings = []
+    for measure in MEASURES:
+        of_seeds = tuple(differences[measure].difference for differences in each)
+        verdict = decide(pooled[measure], of_seeds, claim.margin)
+        findings.append(Finding(claim.text, test, measure, pooled[measure], of_seeds, verdict))
+    return findings
+
+
+def judge_change(claim: str, gaps: Sequence[tuple[ImageRecall, ImageRecall]], test: str) -> list[Finding]:
+    """Whether a gap between two methods is larger in one case than in another.
+
+    Args:
+        gaps: (better, worse) in the case where the gap should be large, then in the other; pooled over seeds.
+    """
+    (large_better, large_worse), (small_better, small_worse) = gaps
+    # Means of two, so that one comparison has the difference of the differences, halved.
+    halves = _compare(pool([large_worse, small_better]), pool([large_better, small_worse]))
+    findings = []
+    for measure in MEASURES:
+        half = halves[measure]
+        doubled = Difference(2 * half.first, 2 * half.second, 2 * half.low, 2 * half.high)
+        verdict = decide(doubled, (doubled.difference,), 0.0)
+        findings.append(Finding(claim, test, measure, doubled, (), verdict))
+    return findings
+
+
+def decide(difference: Difference, of_seeds: Sequence[float], margin: float) -> Verdict:
+    """With a margin, whether the interval lies within it or beyond it; else, on which side of zero it lies.
+
+    The interval knows how much depends on the images, not on the seed: seeds that contradict each other decide nothing.
+    """
+    low, high = difference.low, difference.high
+    if margin:
+        held, refuted = -margin < low and high < margin, low > margin or high < -margin
+    else:
+        held, refuted = low > 0, high < 0
+        if min(of_seeds) < 0 < max(of_seeds):
+            return "not decidable"
+    return "held" if held else "not held" if refuted else "not decidable"
+
+
+def _as_many(
+    first: Sequence[ImageRecall], second: Sequence[ImageRecall]
+) -> tuple[Sequence[ImageRecall], Sequence[ImageRecall]]:
+    seeds = max(len(first), len(second))
+    assert {len(first), len(second)} <= {1, seeds}
+    return [*first] * (seeds // len(first)), [*second] * (seeds // len(second))
+
+
+def _compare(first: ImageRecall, second: ImageRecall) -> dict[str, Difference]:
+    return compare(first, second, generator=np.random.default_rng(0))

@@ -1,0 +1,117 @@
+"""Training on crops around single windows: DeepMask's way, and the second row of the paper's Table 2.
+
+A crop is what one window of an image sees. Its label and its mask's target are those that the window has when the
+whole image is trained on, so that the two ways of training differ in nothing but what is shared between windows. (Cells
+that the image's border cuts aside: of those the whole image's targets count the part inside.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from instancefcn.data import Source
+from instancefcn.data.transforms import PADDING_VALUE, TrainingImage
+from instancefcn.geometry.masks import tight_boxes
+from instancefcn.training.assignment import NEGATIVE, POSITIVE
+from instancefcn.training.dataset import TrainingStream
+from instancefcn.training.recipe import Recipe
+from instancefcn.training.step import assign_image
+
+
+class CropStream(Dataset[list[TrainingImage]]):
+    """Crops around windows of random views of random images; those of one view come together.
+
+    Args:
+        window_sizes: (stride, m) of the network's windows, of which crops can have but one.
+
+    Raises:
+        ValueError: the network has windows of several sizes.
+    """
+
+    def __init__(self, sources: Sequence[Source], recipe: Recipe, window_sizes: Sequence[tuple[int, int]]) -> None:
+        if len(window_sizes) != 1:
+            raise ValueError("augmentation.crops_per_image goes with one window size: network.kind single or deepmask")
+        self.recipe, self.window = recipe, window_sizes[0]
+        whole = replace(recipe.augmentation, crop=0, crops_per_image=0)
+        self.views = TrainingStream(sources, whole, recipe.source_balance, recipe.seed)
+
+    def __getitem__(self, index: int) -> list[TrainingImage]:
+        rng = np.random.default_rng((index, self.recipe.seed))
+        return window_crops(self.views[index], self.recipe, self.window, rng)
+
+
+def open_stream(
+    sources: Sequence[Source], recipe: Recipe, window_sizes: Sequence[tuple[int, int]]
+) -> TrainingStream | CropStream:
+    """What a recipe trains on."""
+    if recipe.augmentation.crops_per_image:
+        return CropStream(sources, recipe, window_sizes)
+    return TrainingStream(sources, recipe.augmentation, recipe.source_balance, recipe.seed)
+
+
+def collate(items: Sequence[TrainingImage | list[TrainingImage]]) -> list[TrainingImage]:
+    """A batch of images; crops of one view lie side by side."""
+    return [image for item in items for image in (item if isinstance(item, list) else [item])]
+
+
+def window_crops(
+    view: TrainingImage, recipe: Recipe, window: tuple[int, int], rng: np.random.Generator
+) -> list[TrainingImage]:
+    """Crops around ``crops_per_image`` windows of a view, positive and negative 1:1; negatives fill up.
+
+    Args:
+        window: (stride, m) of the network's windows.
+    """
+    stride, m = window
+    height, width = (-(-side // stride) for side in view.image.shape[-2:])
+    (assignment,) = assign_image(view, [(stride, m, height, width)], recipe)
+    count, side = recipe.augmentation.crops_per_image, recipe.augmentation.crop
+    positives = _draw((assignment.labels == POSITIVE).nonzero(), count // 2, rng)
+    negatives = _draw((assignment.labels == NEGATIVE).nonzero(), count - len(positives), rng)
+    return [
+        crop_around(view, (y, x), int(assignment.gt_index[y, x]) if of_instance else None, stride, side)
+        for places, of_instance in ((positives, True), (negatives, False))
+        for y, x in places.tolist()
+    ]
+
+
+def crop_around(
+    view: TrainingImage, position_yx: tuple[int, int], instance: int | None, stride: int, side: int
+) -> TrainingImage:
+    """The crop in whose map, of ``side // stride`` positions a side, a window of the view is the central one.
+
+    Args:
+        instance: the one that the window is positive for; None for a negative window.
+    """
+    corner = [(place - side // stride // 2) * stride for place in position_yx]
+    chosen = slice(0, 0) if instance is None else slice(instance, instance + 1)
+    masks = _crop(view.gt_masks[chosen], corner, side, 0)
+    return replace(
+        view,
+        image=_crop(view.image, corner, side, PADDING_VALUE),
+        gt_masks=masks,
+        gt_boxes=tight_boxes(masks.bool()).float(),
+        gt_ignored=view.gt_ignored[chosen],
+        void=_crop(view.void[None], corner, side, 0)[0],
+        central_label=NEGATIVE if instance is None else POSITIVE,
+    )
+
+
+def _crop(layers: Tensor, corner_yx: Sequence[int], side: int, beyond: int) -> Tensor:
+    """A square of each layer [n, h, w], filled up where it reaches beyond."""
+    top, left = corner_yx
+    height, width = layers.shape[-2:]
+    inside = layers[..., max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]
+    padding = (max(-left, 0), max(left + side - width, 0), max(-top, 0), max(top + side - height, 0))
+    return F.pad(inside, padding, value=beyond)
+
+
+def _draw(places: Tensor, count: int, rng: np.random.Generator) -> Tensor:
+    return places[torch.from_numpy(rng.permutation(len(places))[:count])]

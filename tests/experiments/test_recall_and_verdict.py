@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from instancefcn.data import SyntheticScenes, to_coco
+from instancefcn.evaluation.average_recall import ImageRecall, average_recall
+from instancefcn.evaluation.compare import Difference
+from instancefcn.experiments import recall as module
+from instancefcn.experiments.plan import Claim
+from instancefcn.experiments.recall import load_recall, measure, pool, save_recall
+from instancefcn.experiments.verdict import MEASURES, decide, judge, judge_change
+from instancefcn.geometry.rle import decode, encode, to_json
+
+SCENES = SyntheticScenes(5, height=48, width=64, seed=1)
+
+
+def shifted_by(pixels: int) -> list[dict[str, Any]]:
+    """Every labelled mask, moved to the right."""
+    results = []
+    for sample in SCENES:
+        for rank, rle in enumerate(sample.instances.rles):
+            mask = np.roll(decode(rle), pixels, axis=1)
+            score = 1 - rank / 100
+            results.append({"image_id": sample.image_id, "segmentation": to_json(encode(mask)), "score": score})
+    return results
+
+
+def found_by(pixels: int) -> ImageRecall:
+    results = shifted_by(pixels)
+
+    def propose(image: np.ndarray, image_id: int) -> list[dict[str, Any]]:
+        assert image.shape == (48, 64, 3)
+        return [result for result in results if result["image_id"] == image_id]
+
+    return measure(propose, SCENES, ("segm",), "shifted")["segm"]
+
+
+@pytest.mark.parametrize("block", [2, 25])
+def test_measuring_by_blocks_is_measuring_at_once(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BLOCK", block)
+    found = found_by(2)
+    np.testing.assert_equal(found.metrics(), average_recall(to_coco(SCENES), shifted_by(2)))  # NaN is NaN
+    save_recall(found, tmp_path / "deep" / "found.npz")
+    loaded = load_recall(tmp_path / "deep" / "found.npz")
+    np.testing.assert_equal(loaded.metrics(), found.metrics())
+    assert loaded.image_ids == found.image_ids
+    assert all(np.array_equal(a, b) for a, b in zip(loaded.best_iou, found.best_iou, strict=True))
+
+
+def test_a_pool_has_the_mean_of_every_number() -> None:
+    runs = [found_by(0), found_by(3), found_by(6)]
+    for name, pooled in pool(runs).measures().items():
+        each = [run.measures()[name].percent() for run in runs]
+        assert pooled.percent() == pytest.approx(np.mean(each), nan_ok=True), name
+
+
+def test_what_is_found_everywhere_is_held() -> None:
+    claim = Claim("unmoved masks find more", "a", "b")
+    findings = judge(claim, [found_by(0), found_by(1)], [found_by(6)], "scenes")
+    assert [found.measure for found in findings] == list(MEASURES)
+    for found in findings:
+        assert found.verdict == "held"
+        assert found.difference.first < found.difference.second
+        assert found.difference.low <= found.difference.difference <= found.difference.high
+        assert np.mean(found.of_seeds) == pytest.approx(found.difference.difference)
+    (backwards, *_) = judge(claim, [found_by(6)], [found_by(0)], "scenes")
+    assert backwards.verdict == "not held"
+    (same, *_) = judge(Claim("as much", "a", "b", margin=1.0), [found_by(2)], [found_by(2)], "scenes")
+    assert same.verdict == "held"
+
+
+def test_the_change_of_a_gap() -> None:
+    perfect, close, far = found_by(0), found_by(1), found_by(6)
+    findings = judge_change("larger", [(perfect, far), (perfect, close)], "scenes")
+    for measure_name, found in zip(MEASURES, findings, strict=True):
+        far_percent, close_percent = (run.measures()[measure_name].percent() for run in (far, close))
+        assert found.difference.difference == pytest.approx(close_percent - far_percent)
+        assert found.verdict == "held"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "of_seeds", "margin", "verdict"),
+    [
+        (0.1, 2.0, (1.0, 0.2), 0.0, "held"),
+        (-2.0, -0.1, (-1.0,), 0.0, "not held"),
+        (-0.1, 2.0, (1.0,), 0.0, "not decidable"),
+        (0.1, 2.0, (2.0, -0.1), 0.0, "not decidable"),  # a seed against it
+        (0.0, 0.0, (0.0,), 0.0, "not decidable"),
+        (-0.9, 0.8, (0.5, -0.5), 1.0, "held"),
+        (-0.9, 1.1, (0.5,), 1.0, "not decidable"),
+        (1.1, 2.0, (1.5,), 1.0, "not held"),
+    ],
+)
+def test_verdicts(low: float, high: float, of_seeds: tuple[float, ...], margin: float, verdict: str) -> None:
+    assert decide(Difference(0.0, (low + high) / 2, low, high), of_seeds, margin) == verdict

@@ -1,0 +1,205 @@
+"""Whole experiments, dry: every network is built, trained for two steps and measured, on trees like the real ones."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy import io as scipy_io
+
+from instancefcn.config import to_table
+from instancefcn.data import SyntheticScenes, to_coco
+from instancefcn.evaluation.published import TABLE_1
+from instancefcn.experiments import peers
+from instancefcn.experiments.bench import Bench, Settings, mask_parameters
+from instancefcn.experiments.plan import EXPERIMENTS, Method
+from instancefcn.experiments.reproduce import reproduce
+from instancefcn.geometry.rle import decode
+from instancefcn.training.recipe import load_recipe
+
+
+@pytest.fixture(autouse=True)
+def _few_threads() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def write_scenes(folder: Path, count: int, seed: int) -> list[np.ndarray]:
+    """Images as JPEG, by COCO's names; their label maps."""
+    folder.mkdir(parents=True)
+    maps = []
+    for labels, sample in zip((source := SyntheticScenes(count, height=96, width=128, seed=seed)), source, strict=True):
+        Image.fromarray(sample.image).save(folder / sample.file_name.replace("png", "jpg"))
+        label_map = np.zeros(sample.image.shape[:2], dtype=np.uint8)
+        for value, rle in enumerate(labels.instances.rles, start=1):
+            label_map[decode(rle)] = value
+        maps.append(label_map)
+    return maps
+
+
+def write_coco(root: Path, annotations: Path, images: Path, count: int, seed: int) -> None:
+    write_scenes(root / images, count, seed)
+    coco = to_coco(SyntheticScenes(count, height=96, width=128, seed=seed))
+    for image in coco["images"]:
+        image["file_name"] = image["file_name"].replace("png", "jpg")
+    (root / annotations).parent.mkdir(parents=True, exist_ok=True)
+    (root / annotations).write_text(json.dumps(coco))
+
+
+@pytest.fixture
+def mini_tree(tmp_path: Path) -> Path:
+    root = tmp_path / "data"
+    for name, split, seed in (("coco-mini", "train", 0), ("coco-mini", "val", 1), ("animals", "train", 2)):
+        write_coco(root, Path(name) / f"annotations/instances_{split}.json", Path(name) / split, 3, seed)
+    voc = root / "voc2007/VOCdevkit/VOC2007"
+    maps = write_scenes(voc / "JPEGImages", 2, 3)
+    for folder in ("SegmentationObject", "SegmentationClass", "ImageSets/Segmentation"):
+        (voc / folder).mkdir(parents=True)
+    for index, label_map in enumerate(maps, start=1):
+        Image.fromarray(label_map).save(voc / f"SegmentationObject/{index:06d}.png")
+        Image.fromarray((label_map > 0).astype(np.uint8)).save(voc / f"SegmentationClass/{index:06d}.png")
+    (voc / "ImageSets/Segmentation/val.txt").write_text("000001\n000002\n")
+    return root
+
+
+@pytest.fixture
+def paper_tree(tmp_path: Path) -> Path:
+    """VOC 2012's lists, and SBD, which splits the same images otherwise."""
+    root = tmp_path / "data"
+    sbd, lists = root / "benchmark_RELEASE/dataset", root / "VOCdevkit/VOC2012/ImageSets/Main"
+    maps = write_scenes(sbd / "img", 4, 0)
+    for name, struct in (("inst", "GTinst"), ("cls", "GTcls")):
+        (sbd / name).mkdir()
+        for index, label_map in enumerate(maps, start=1):
+            segmentation = label_map if name == "inst" else (label_map > 0).astype(np.uint8)
+            scipy_io.savemat(sbd / name / f"{index:06d}.mat", {struct: {"Segmentation": segmentation}})
+    lists.mkdir(parents=True)
+    for folder, split, stems in (
+        (sbd, "train", (1, 2, 3)),
+        (sbd, "val", (4,)),
+        (lists, "train", (1, 4)),
+        (lists, "val", (2, 3, 9)),  # SBD does not have all of VOC
+    ):
+        (folder / f"{split}.txt").write_text("".join(f"{stem:06d}\n" for stem in stems))
+    return root
+
+
+def fake_search(image: np.ndarray, image_id: int) -> list[dict[str, Any]]:
+    height, width = image.shape[:2]
+    return [{"image_id": image_id, "category_id": 1, "bbox": [0, 0, width, height], "score": 1.0}]
+
+
+def test_the_papers_recipes_on_two_processes(paper_tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)  # as if it were not installed
+    settings = Settings("paper", paper_tree, tmp_path / "out", processes=2, device="cpu", workers=0, dry=True)
+    page = reproduce("table3", Bench(settings))
+    text = page.read_text()
+    assert "DRY RUN" in text
+    assert "Left out: Selective Search" in text
+    assert "31.2 42.9 47.0" in text  # the paper's ~DeepMask
+    table = json.loads(page.with_suffix(".json").read_text())
+    assert table["dry_run"] is True
+    trained = {row["method"]: row for row in table["rows"] if row["iterations"]}
+    assert {name: row["mask_parameters"] for name, row in trained.items()} == {
+        "~DeepMask, crops": 52_985_856,
+        "ours, full images": 115_200,
+    }
+    assert all(row["iterations"] == [2] for row in trained.values())
+    run = json.loads((page.parent / "runs/deepmask-seed0/run.json").read_text())
+    assert run["recipe"]["network"] == json.loads(json.dumps(to_table(load_recipe("paper-deepmask").network)))
+    assert run["recipe"]["optimization"]["batch_size"] == 2
+
+
+def test_a_table_of_mini_goes_on_where_it_was_stopped(
+    mini_tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from instancefcn.experiments import bench as module
+
+    monkeypatch.setattr(module, "selective_search", fake_search)
+    settings = Settings("mini", mini_tree, tmp_path / "out", seeds=2, device="cpu", workers=0, dry=True)
+    page = reproduce("table3", Bench(settings))
+    first = json.loads(page.with_suffix(".json").read_text())
+    by_row = {(row["test"], row["regions"], row["method"]): row for row in first["rows"]}
+    assert {regions for _, regions, method in by_row if method.startswith("Selective")} == {"boxes"}
+    assert len(by_row["voc2007", "masks", "~DeepMask, crops"]["seeds"]) == 2
+    verdicts = {(found["claim"], found["test"]) for found in first["findings"]}
+    assert ("finds more than Selective Search (boxes)", "coco-mini val") in verdicts
+    written = {path: path.stat().st_mtime_ns for path in (page.parent / "runs").rglob("*.safetensors")}
+    assert len(written) == 4
+    page.unlink()
+    (page.parent / "runs/selective-search/voc2007-bbox.npz").unlink()
+    reproduce("table3", Bench(settings))
+    assert json.loads(page.with_suffix(".json").read_text()) == first
+    assert {path: path.stat().st_mtime_ns for path in (page.parent / "runs").rglob("*.safetensors")} == written
+    other = Settings("mini", mini_tree, tmp_path / "out", processes=3, device="cpu", workers=0, dry=True)
+    with pytest.raises(ValueError, match=r"run\.json is of another run .* give another --out"):
+        reproduce("table3", Bench(other))
+
+
+def test_a_curve_over_sizes(mini_tree: Path, tmp_path: Path) -> None:
+    settings = Settings("mini", mini_tree, tmp_path / "out", device="cpu", workers=0, dry=True)
+    page = reproduce("sizes", Bench(settings))
+    table = json.loads(page.with_suffix(".json").read_text())
+    rows = {(row["test"], row["method"]) for row in table["rows"]}
+    assert ("training images", "ours, full images, 2 images") in rows
+    assert ("voc2007", "~DeepMask, crops, 6 images") in rows
+    assert any("gap is larger from 2 images than from 6" in found["claim"] for found in table["findings"])
+    assert (page.parent / "sizes-coco-mini-val.png").read_bytes().startswith(b"\x89PNG")
+    images = json.loads((page.parent / "runs/ours-k5-n2-seed0/run.json").read_text())["images"]
+    assert images["drawn"] == 2
+
+
+@pytest.mark.parametrize("scale", ["paper", "mini"])
+def test_rows_of_a_table_differ_in_nothing_else(scale: Any) -> None:
+    bench = Bench(Settings(scale, Path("data"), Path("out"), iterations=7))
+    recipes = {
+        method.slug: bench.recipe(method, seed=4)
+        for experiment in EXPERIMENTS
+        for method in experiment.methods
+        if method.recipe is not None
+    }
+    assert set(recipes) == {"ours-k3", "ours-k5", "ours-k7", "ours-k5-crops", "deepmask"}
+    assert {recipe.seed for recipe in recipes.values()} == {4}
+    for recipe in recipes.values():
+        assert recipe.optimization.iterations == 7
+        assert recipe.optimization.batch_size == recipes["ours-k5"].optimization.batch_size
+        for table in ("assignment", "sampling", "loss"):
+            assert getattr(recipe, table) == getattr(recipes["ours-k5"], table)
+    assert recipes["ours-k3"].network.k == 3
+    assert (
+        mask_parameters(recipes["ours-k3"]) < mask_parameters(recipes["ours-k5"]) < mask_parameters(recipes["deepmask"])
+    )
+
+
+def test_published_rows_are_named_as_in_the_paper() -> None:
+    for experiment in EXPERIMENTS:
+        rows = dict(experiment.published.rows)
+        assert all(method.published in rows for method in experiment.methods if method.published)
+        for claim in experiment.claims:
+            assert {experiment.method(slug).slug for slug in (claim.first, claim.second)} == {claim.first, claim.second}
+    assert [method.published for method in EXPERIMENTS[0].methods] == [name for name, _ in TABLE_1.rows]
+    assert isinstance(EXPERIMENTS[0].methods[0], Method)
+
+
+def test_selective_search_ranks_boxes_inside_the_image() -> None:
+    cv2 = pytest.importorskip("cv2", reason="needs OpenCV's contributed modules: instancefcn[bench]")
+    if not hasattr(cv2, "ximgproc"):
+        pytest.skip("needs OpenCV's contributed modules: instancefcn[bench]")
+    image = SyntheticScenes(1, height=96, width=128, seed=0).image(0)
+    results = peers.selective_search(image, 7, limit=50)
+    assert len(results) == 50
+    assert results == peers.selective_search(image, 7, limit=50)
+    assert [result["score"] for result in results] == sorted((result["score"] for result in results), reverse=True)
+    boxes = np.array([result["bbox"] for result in results])
+    assert (boxes[:, :2] >= 0).all()
+    assert (boxes[:, :2] + boxes[:, 2:] <= [128, 96]).all()
+    assert (boxes[:, 2:] > 0).all()

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from instancefcn.data import SyntheticScenes
+from instancefcn.data.transforms import Augmentation, TrainingImage
+from instancefcn.model.build import NetworkConfig
+from instancefcn.model.checkpoint import load_checkpoint
+from instancefcn.structures import ScoreMaps
+from instancefcn.training.assignment import NEGATIVE, POSITIVE, AssignmentConfig
+from instancefcn.training.crops import CropStream, collate, window_crops
+from instancefcn.training.dataset import TrainingStream
+from instancefcn.training.loop import train
+from instancefcn.training.optimization import OptimizationConfig
+from instancefcn.training.recipe import Recipe
+from instancefcn.training.step import assign_image
+from instancefcn.training.targets import SamplingConfig, sample_windows
+
+CROPS = Recipe(
+    network=NetworkConfig(kind="single", channels=16, stride_8="merged"),
+    augmentation=Augmentation(shorter_sides=(160.0, 240.0), draw="one_of", crop=224, crops_per_image=6, copy_paste=0.0),
+    assignment=AssignmentConfig(object_to_window=128 / 224, scale_tolerance=1.5**0.5),
+    sampling=SamplingConfig(near_misses=0),
+    optimization=OptimizationConfig(batch_size=2),
+)
+# (stride, m, density) on the whole image, and on a crop: ours, and ~DeepMask's, whose crop is one window.
+OURS, DEEPMASK = ((8, 21, 1), (8, 21, 1)), ((8, 28, 2), (224, 1, 56))
+
+
+def scenes() -> SyntheticScenes:
+    return SyntheticScenes(8, height=96, width=144, seed=3)  # at both sizes whole cells of 8 pixels
+
+
+def views() -> TrainingStream:
+    return TrainingStream([scenes()], replace(CROPS.augmentation, crop=0, crops_per_image=0), 1.0, 0)
+
+
+def maps_of(image: TrainingImage, stride: int, m: int, density: int) -> ScoreMaps:
+    height, width = (-(-side // stride) for side in image.image.shape[-2:])
+    return ScoreMaps(
+        torch.zeros(1, 1, height * density, width * density), torch.zeros(1, height, width), None, stride, m, density
+    )
+
+
+def windows_by_place(image: TrainingImage, window: tuple[int, int, int]) -> dict[tuple[int, int], torch.Tensor]:
+    """Target of every positive window."""
+    maps = maps_of(image, *window)
+    assignments = assign_image(image, [(*window[:2], *maps.objectness.shape[-2:])], CROPS)
+    everything = SamplingConfig(windows=10**6, near_misses=0)
+    (sampled,) = sample_windows([maps], [assignments], [image], everything, torch.Generator())
+    return {(y, x): target for (y, x), target in zip(sampled.positions_yx.tolist(), sampled.targets, strict=True)}
+
+
+@pytest.mark.parametrize(("whole", "crop"), [OURS, DEEPMASK])
+def test_crops_and_whole_images_share_labels_and_targets(
+    whole: tuple[int, int, int], crop: tuple[int, int, int]
+) -> None:
+    rng, seen = np.random.default_rng(0), {POSITIVE: 0, NEGATIVE: 0}
+    for index in range(6):
+        view = views()[index]
+        maps = maps_of(view, *whole)
+        (assignment,) = assign_image(view, [(*whole[:2], *maps.objectness.shape[-2:])], CROPS)
+        targets = windows_by_place(view, whole)
+        padded = torch.nn.functional.pad(view.image, (224,) * 4, value=127)
+        for image in window_crops(view, CROPS, whole[:2], rng):
+            # The pixels say where the crop was taken from: the same of the whole image, and nowhere else.
+            places = [
+                (y, x)
+                for y, x in (assignment.labels == image.central_label).nonzero().tolist()
+                if torch.equal(
+                    padded[:, (top := 8 * y + 112) : top + 224, (left := 8 * x + 112) : left + 224], image.image
+                )
+            ]
+            assert len(places) == 1
+            seen[assignment.labels[places[0]].item()] += 1
+            of_crop = windows_by_place(image, crop)
+            if image.central_label == NEGATIVE:
+                assert of_crop == {}
+            else:
+                (target,) = of_crop.values()
+                assert torch.equal(target, targets[places[0]])
+    assert min(seen.values()) > 5
+
+
+def test_half_of_the_crops_are_positive_and_negatives_fill_up() -> None:
+    stream = CropStream([scenes()], CROPS, [(8, 21)])
+    counts = []
+    for index in range(12):
+        labels = [image.central_label for image in stream[index]]
+        assert len(labels) == 6
+        counts.append(labels.count(POSITIVE))
+    assert max(counts) == 3
+    assert all(torch.equal(a.image, b.image) for a, b in zip(stream[5], stream[5], strict=True))
+    assert len(collate([stream[0], stream[1], views()[0]])) == 13
+
+
+def test_crops_need_one_window_size() -> None:
+    with pytest.raises(ValueError, match=r"crops_per_image .* single or deepmask"):
+        CropStream([scenes()], CROPS, [(8, 21), (16, 21)])
+    with pytest.raises(ValueError, match="copy_paste = 0"):
+        Augmentation(crops_per_image=2)
+
+
+@pytest.mark.parametrize("kind", ["single", "deepmask"])
+def test_both_networks_learn_from_crops(kind: str, tmp_path: Path) -> None:
+    network = NetworkConfig(kind=kind, channels=16, fc_channels=4, stride_8="merged")  # pyright: ignore[reportArgumentType]
+    train(replace(CROPS, network=network), [scenes()], tmp_path, init="random", iterations=2, device="cpu", workers=0)
+    weights = load_checkpoint(tmp_path / "last.safetensors").weights
+    assert all(tensor.isfinite().all() for tensor in weights.values())
