@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,7 @@ def selective_search(
         raise ModuleNotFoundError("OpenCV is installed without ximgproc", name="cv2")
     if min(image.shape[:2]) < MIN_SIDE:
         return []
-    cv2.setRNGSeed(0)  # its ranks are drawn
+    _seed_c_library(0)
     search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
     search.setBaseImage(np.ascontiguousarray(image[..., ::-1]))
     search.switchToSelectiveSearchFast()
@@ -35,3 +37,9 @@ def selective_search(
         {"image_id": image_id, "category_id": 1, "bbox": box, "score": 1 - rank / limit}
         for rank, box in enumerate(boxes_xywh)
     ]
+
+
+def _seed_c_library(seed: int) -> None:
+    """Ranks are drawn with C's ``rand``, which OpenCV's own seed does not reach; elsewhere they vary."""
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).srand(seed)
