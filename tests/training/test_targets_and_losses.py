@@ -69,12 +69,15 @@ def test_sampling_is_one_to_one_and_negatives_fill_up() -> None:
     assert ((many == POSITIVE) <= (labels == POSITIVE)).all()
 
 
+@pytest.mark.parametrize("soft", [True, False])
 @pytest.mark.parametrize("density", [1, 2])
-def test_targets_are_the_instance_averaged_over_cells(density: int) -> None:
+def test_targets_are_the_instance_averaged_over_cells(density: int, soft: bool) -> None:
     image = scene((61, 50, 93, 82))  # 32 px: what 56-px windows are made for
     maps = blank_maps(1, density=density)
     assignments = assign(image.gt_boxes, image.gt_ignored, [(8, 7, 20, 20)], CONFIG)
-    (windows,) = sample_windows([maps], [assignments], [image], SamplingConfig(near_misses=0), generator())
+    (windows,) = sample_windows(
+        [maps], [assignments], [image], SamplingConfig(near_misses=0, soft_targets=soft), generator()
+    )
     assert len(windows.positions_yx) == int((assignments[0].labels == POSITIVE).sum()) > 0
     cell = 8 // density
     for (y, x), target in zip(windows.positions_yx.tolist(), windows.targets, strict=True):
@@ -82,8 +85,9 @@ def test_targets_are_the_instance_averaged_over_cells(density: int) -> None:
             for j in range(7 * density):
                 top, left = (y - 3) * 8 + i * cell, (x - 3) * 8 + j * cell
                 inside = image.gt_masks[0, max(top, 0) : top + cell, max(left, 0) : left + cell].sum()
-                assert target[i, j] == float(inside / cell**2 >= 0.5)
-    assert windows.gt_cells.unique().tolist() == [float((windows.targets[0] > 0).sum())]
+                share = float(inside / cell**2)
+                assert target[i, j] == (share if soft else float(share >= 0.5))
+    assert windows.gt_cells.unique().tolist() == [float(windows.targets[0].sum())]
 
 
 def test_near_misses_are_drawn_on_request() -> None:
