@@ -35,7 +35,7 @@ from instancefcn.inference.proposer import (
     paste_survivors,
     resized_sizes,
 )
-from instancefcn.inference.suppression import suppress, vote
+from instancefcn.inference.suppression import merge, suppress, vote
 
 MAX_PROPOSALS = 1000
 SKIMAGE_PHOTOGRAPHS = ("chelsea", "astronaut", "coffee", "rocket")
@@ -72,7 +72,7 @@ def propose_in_stages(proposer: Proposer, path: Path, stage: Stages) -> int:
     with stage("top-k"):
         kept = keep_best(windows, config.nms_candidates)
     with stage("assemble"):
-        masks = [assemble_masks(group, config) for group in kept]
+        masks = merge([assemble_masks(group, config) for group in kept])
     with stage("NMS"):
         survivors = suppress(masks, height, width, 0.0, config)
     with stage("vote"):

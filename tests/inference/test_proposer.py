@@ -27,18 +27,23 @@ from instancefcn.structures import Proposals, ScoreMaps
 @given(st.integers(0, 2**31))
 def test_paste_equals_the_loop(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    m, height, width = int(rng.integers(5, 12)), 17, 23
-    logits = rng.normal(size=(m, m)).astype(np.float32)
-    corner = rng.uniform(-10, 15, 2)
-    window = np.concatenate([corner, corner + rng.uniform(4, 40, 2)]).astype(np.float32)
-    cells = oracles.tight_box(torch.from_numpy(logits > 0.1))
-    cell = (window[2:] - window[:2]) / m
-    tight = window[[0, 1, 0, 1]] + np.array(cells) * cell[[0, 1, 0, 1]]
-    rle = paste(logits, window, tight, 0.1, height, width)
-    expected = oracles.paste(torch.from_numpy(logits), window.tolist(), 0.1, height, width).numpy()
-    pasted = np.zeros((height, width), dtype=bool) if rle is None else decode(rle)
-    # A pixel on the very threshold may fall on either side in single precision.
-    assert (pasted != expected).sum() <= 1
+    n, m, height, width = 3, int(rng.integers(5, 12)), 17, 23
+    logits = rng.normal(size=(n, m, m)).astype(np.float32)
+    cell = rng.uniform(0.4, 4, (n, 2))
+    corners = rng.uniform(-10, 15, (n, 2))
+    hanging = corners < 0
+    corners[hanging] = (np.rint(corners / cell) * cell)[hanging]  # score maps begin at the image's border
+    windows = np.concatenate([corners, corners + m * cell], axis=1).astype(np.float32)
+    boxes = np.array([oracles.tight_box(torch.from_numpy(mask > 0.1)) for mask in logits])
+    tight = windows[:, [0, 1, 0, 1]] + boxes * cell[:, [0, 1, 0, 1]]
+    for rle, mask_logits, window in zip(
+        paste(logits, windows, tight, 0.1, height, width), logits, windows, strict=True
+    ):
+        expected = oracles.paste(torch.from_numpy(mask_logits), window.tolist(), 0.1, height, width).numpy()
+        pasted = np.zeros((height, width), dtype=bool) if rle is None else decode(rle)
+        assert rle is None or pasted.any()
+        # A pixel on the very threshold may fall on either side in single precision.
+        assert (pasted != expected).sum() <= 1
 
 
 def flat_maps(objectness: torch.Tensor, quality: torch.Tensor | None = None) -> ScoreMaps:

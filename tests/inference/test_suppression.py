@@ -5,12 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torchvision.ops import box_iou
 
 import oracles
 from instancefcn.inference import suppression
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.proposer import paste_survivors
-from instancefcn.inference.suppression import WindowMasks, intersection_areas, mask_crops, suppress, vote
+from instancefcn.inference.suppression import (
+    WindowMasks,
+    intersection_areas,
+    mask_crops,
+    near_pairs,
+    suppress,
+    vote,
+)
 
 BY_MASK = InferenceConfig(nms_overlap="mask")
 SIDE = 64  # of the image
@@ -162,3 +170,14 @@ def test_a_window_without_score_keeps_its_mask() -> None:
     group = one_square(10, 0.0)
     (voted,) = vote([group], [(0, 0)], InferenceConfig(vote_threshold=0.5))
     assert torch.equal(voted.mask_logits, group.mask_logits)
+
+
+def test_near_pairs_are_those_of_the_whole_matrix() -> None:
+    generator = torch.Generator().manual_seed(0)
+    corners = 40 * torch.rand(600, 2, generator=generator)
+    boxes = torch.cat([corners, corners + 2 ** (6 * torch.rand(600, 2, generator=generator))], dim=1)
+    boxes = torch.cat([boxes, boxes[:50], torch.zeros(5, 4)])  # equal boxes, and empty ones
+    pairs = near_pairs(boxes[:300], boxes, 0.7)
+    expected = (box_iou(boxes[:300], boxes) >= 0.7).nonzero()
+    assert len(expected) > 300
+    assert sorted(pairs.tolist()) == expected.tolist()

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from pycocotools import mask as coco_mask
 
 from instancefcn.geometry.boxes import xywh_to_xyxy
 from instancefcn.structures import Rle
+
+_DIGITS = 7  # of 5 bits: what a run of an image of 2^32 pixels, or a difference of two, may need
 
 
 def encode(mask: Shaped[np.ndarray, "h w"]) -> Rle:
@@ -38,16 +40,47 @@ def encode_in_box(crop: Bool[np.ndarray, "ch cw"], top: int, left: int, height: 
     assert 0 <= left <= width - cw
     columns = np.zeros((cw, ch + 2), dtype=np.int8)
     columns[:, 1:-1] = crop.T
-    column, row = np.nonzero(
-        np.diff(columns, axis=1)
-    )  # in reading order: a run's start, then its end, column by column
-    edges = (left + column) * height + top + row
-    if ch == height:  # a run may go on from one column's foot to the next one's head: there its end is a start
-        runs = edges.reshape(-1, 2)
-        joined = runs[1:, 0] == runs[:-1, 1]
-        edges = np.concatenate([edges[:1], np.delete(edges[1:-1].reshape(-1, 2), joined, axis=0).ravel(), edges[-1:]])
-    counts = np.diff(edges, prepend=0, append=height * width)
-    return from_counts(counts if counts[-1] else counts[:-1], height, width)  # no empty run at the end
+    column, row = np.nonzero(np.diff(columns, axis=1))  # a run's start, then its end, column by column
+    return encode_edges((left + column) * height + top + row, np.zeros_like(row), 1, height, width)[0]
+
+
+def encode_edges(
+    places: Int[np.ndarray, "e"], owner: Int[np.ndarray, "e"], masks: int, height: int, width: int
+) -> list[Rle]:
+    """RLEs of many masks of one image, from where each of them changes.
+
+    Args:
+        places: column-major index of the first pixel of a run, foreground and background in turn, in order, mask
+            after mask; two that are equal enclose nothing and are dropped.
+        owner: the mask of each place, 0 to ``masks`` - 1; one without places is empty.
+    """
+    starts = np.flatnonzero((np.diff(places, prepend=-1) != 0) | (np.diff(owner, prepend=-1) != 0))
+    odd = starts[np.diff(starts, append=len(places)) % 2 == 1]
+    places, owner = places[odd], owner[odd]
+    ends = np.cumsum(np.bincount(owner, minlength=masks))
+    places, owner = np.insert(places, ends, height * width), np.insert(owner, ends, np.arange(masks))
+    first = np.diff(owner, prepend=-1) != 0
+    runs = places - np.where(first, 0, np.roll(places, 1))
+    kept = ~((runs == 0) & np.append(first[1:], True))  # no empty run at the end
+    return _compress(runs[kept], owner[kept], masks, height, width)
+
+
+def _compress(
+    runs: Int[np.ndarray, "r"], owner: Int[np.ndarray, "r"], masks: int, height: int, width: int
+) -> list[Rle]:
+    """Runs as text: from the fourth on their difference to the last but one, in signed 5-bit digits (maskApi.c)."""
+    index = np.arange(len(runs)) - np.searchsorted(owner, owner)
+    numbers = runs - np.where(index > 2, np.roll(runs, 2), 0)
+    magnitude = np.where(numbers < 0, ~numbers, numbers)
+    digits = 1 + (magnitude[:, None] >> (5 * np.arange(1, _DIGITS) - 1) > 0).sum(1)
+    place = np.arange(digits.sum()) - np.repeat(np.cumsum(digits) - digits, digits)
+    text = (np.repeat(numbers, digits) >> (5 * place)) & 31
+    text += 48 + 32 * (place < np.repeat(digits, digits) - 1)
+    code = text.astype(np.uint8).tobytes()
+    ends = np.cumsum(np.bincount(owner, weights=digits, minlength=masks)).astype(int).tolist()
+    return [
+        {"size": [height, width], "counts": code[start:stop]} for start, stop in zip([0, *ends[:-1]], ends, strict=True)
+    ]
 
 
 def tight_boxes(rles: Sequence[Rle]) -> Float[np.ndarray, "n 4"]:

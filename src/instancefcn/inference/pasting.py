@@ -1,55 +1,112 @@
-"""From mask logits in a window's frame to a run-length code in the image's frame."""
+"""From mask logits in windows' frames to run-length codes in the image's frame, without a raster of either."""
 
 from __future__ import annotations
 
-import numpy as np
-from jaxtyping import Float
+from collections.abc import Iterator
 
-from instancefcn.geometry.rle import encode_in_box
+import numpy as np
+from jaxtyping import Float, Int
+
+from instancefcn.geometry.rle import encode, encode_edges
 from instancefcn.structures import Rle
+
+COLUMNS = 20_000  # image columns at a time: what a processor's cache holds of their cells
 
 
 def paste(
-    mask_logits: Float[np.ndarray, "m m"],
-    window_box: Float[np.ndarray, "4"],
-    tight_box: Float[np.ndarray, "4"],
+    mask_logits: Float[np.ndarray, "n m m"],
+    window_boxes: Float[np.ndarray, "n 4"],
+    tight_boxes: Float[np.ndarray, "n 4"],
     threshold_logit: float,
     height: int,
     width: int,
-) -> Rle | None:
-    """Resize the logits to the window's box in the image, bilinearly, and threshold.
+) -> list[Rle | None]:
+    """Resize the logits to the windows' boxes in the image, bilinearly, and threshold.
 
-    Only pixels near the tight box are computed, so that a mask costs its own area, not the image's.
+    Down a column of pixels interpolated logits are linear from the centre of one cell to that of the next, so the row
+    at which they cross the threshold is known from the two: a mask costs its columns times the cells of its side.
+    Cells outside the image hold no evidence, so the first inside is extended to the image's border.
 
     Args:
-        window_box: xyxy in the image's frame, fractional; may hang over the border.
-        tight_box: xyxy in the image's frame: where the thresholded logits lie.
+        window_boxes: xyxy in the image's frame, fractional; may hang over the border, at the top by whole cells.
+        tight_boxes: xyxy in the image's frame: where the thresholded logits lie.
 
     Returns:
-        None where no pixel's centre is foreground.
+        None for a mask that no pixel's centre lies in.
     """
-    m = mask_logits.shape[0]
-    cell = (window_box[2:] - window_box[:2]) / m  # image pixels per mask pixel, in x and in y
+    values = mask_logits.astype(np.float32) - np.float32(threshold_logit)
+    windows = window_boxes.astype(np.float64)
+    cell = (windows[:, 2:] - windows[:, :2]) / mask_logits.shape[-1]  # image pixels per mask pixel, in x and in y
     # Pixels whose centres lie in the window, with one cell of margin around the tight box: between the centres of two
     # cells the interpolated border may lie on either side.
-    left, top = np.ceil(np.maximum(tight_box[:2] - cell, window_box[:2]) - 0.5).clip(0).astype(int).tolist()
-    right, bottom = np.ceil(np.minimum(tight_box[2:] + cell, window_box[2:]) - 0.5).astype(int).tolist()
-    right, bottom = min(right, width), min(bottom, height)
-    if right <= left or bottom <= top:
-        return None
-    columns = _interpolation(left, right, float(window_box[0]), float(cell[0]), m)
-    rows = _interpolation(top, bottom, float(window_box[1]), float(cell[1]), m)
-    crop = rows @ mask_logits @ columns.T > threshold_logit
-    return encode_in_box(crop, top, left, height, width) if crop.any() else None
+    start = np.ceil(np.maximum(tight_boxes[:, :2] - cell, windows[:, :2]) - 0.5).clip(0).astype(int)
+    stop = np.ceil(np.minimum(tight_boxes[:, 2:] + cell, windows[:, 2:]) - 0.5).astype(int)
+    start, stop = np.minimum(start, [width, height]), np.minimum(stop, [width, height])
+    widths = np.where((stop > start).all(1), stop[:, 0] - start[:, 0], 0)
+    rles: list[Rle] = []
+    for masks in _chunks(widths):
+        owner = np.repeat(np.arange(masks.start, masks.stop), widths[masks])
+        column = np.arange(len(owner)) - np.repeat(np.cumsum(widths[masks]) - widths[masks], widths[masks])
+        column += start[owner, 0]
+        profiles = _columns(values, windows[:, 0], cell[:, 0], owner, column)
+        index, row = _crossings(profiles, windows[owner, 1], cell[owner, 1], start[owner, 1], stop[owner, 1])
+        places, of_mask = column[index] * height + row, owner[index] - masks.start
+        rles += encode_edges(places, of_mask, masks.stop - masks.start, height, width)
+    empty = encode(np.zeros((height, width), dtype=bool))
+    return [None if rle == empty else rle for rle in rles]
 
 
-def _interpolation(start: int, stop: int, window_start: float, cell: float, m: int) -> Float[np.ndarray, "pixels m"]:
-    """Linear interpolation from cells to the centres of image pixels ``start..stop``, as a matrix.
+def _chunks(widths: Int[np.ndarray, "n"]) -> Iterator[slice]:
+    """Masks in turn, of about ``COLUMNS`` columns together."""
+    ends = np.cumsum(widths)
+    first = 0
+    while first < len(widths):
+        before = ends[first] - widths[first]
+        last = max(first + 1, int(np.searchsorted(ends, before + COLUMNS, side="right")))
+        yield slice(first, last)
+        first = last
 
-    Cells outside the image hold no evidence, so the first inside is extended to the image's border.
+
+def _columns(
+    values: Float[np.ndarray, "n m m"],
+    window_start: Float[np.ndarray, "n"],
+    cell: Float[np.ndarray, "n"],
+    owner: Int[np.ndarray, "c"],
+    column: Int[np.ndarray, "c"],
+) -> Float[np.ndarray, "c m"]:
+    """The cells of masks ``owner``, from top to bottom, interpolated to the centres of image columns."""
+    m = values.shape[-1]
+    place = (column + 0.5 - window_start[owner]) / cell[owner] - 0.5
+    place = place.clip(np.maximum(0.0, -window_start / cell)[owner], m - 1)
+    left = np.minimum(place.astype(int), max(m - 2, 0))
+    share = (place - left).astype(np.float32)[:, None]
+    by_column = values.transpose(0, 2, 1).reshape(-1, m)
+    at = owner * m + left
+    return by_column[at] * (1 - share) + by_column[at + (m > 1)] * share
+
+
+def _crossings(
+    profiles: Float[np.ndarray, "c m"],
+    window_start: Float[np.ndarray, "c"],
+    cell: Float[np.ndarray, "c"],
+    start: Int[np.ndarray, "c"],
+    stop: Int[np.ndarray, "c"],
+) -> tuple[Int[np.ndarray, "e"], Int[np.ndarray, "e"]]:
+    """Where columns change: index of the column, and the first row that differs from those above, in reading order.
+
+    A column's changes alternate, foreground first; two at the same row are a run between the centres of two pixels.
     """
-    place = (np.arange(start, stop, dtype=np.float32) + np.float32(0.5 - window_start)) / np.float32(cell) - np.float32(
-        0.5
-    )
-    place = place.clip(max(0.0, -window_start / cell), m - 1)
-    return np.maximum(0, 1 - np.abs(place[:, None] - np.arange(m, dtype=np.float32)))
+    m = profiles.shape[1]
+    first = np.rint(-window_start / cell).astype(int).clip(0, m - 1)  # the first cell inside the image
+    hanging = np.flatnonzero(first)
+    profiles[hanging] = np.take_along_axis(profiles[hanging], np.maximum(first[hanging, None], np.arange(m)), axis=1)
+    foreground = np.zeros((len(profiles), m + 2), dtype=bool)
+    foreground[:, 1:-1] = profiles > 0
+    index, change = np.nonzero(foreground[:, 1:] != foreground[:, :-1])
+    above, below = profiles[index, (change - 1).clip(0)], profiles[index, change.clip(max=m - 1)]
+    between = (change > 0) & (change < m)
+    share = np.divide(above, above - below, out=np.zeros_like(above), where=between)
+    crossing = window_start[index] + (change - 0.5 + share) * cell[index]
+    row = np.ceil(crossing - 0.5).astype(int)
+    row = np.where(change == 0, start[index], np.where(change == m, stop[index], row))
+    return index, row.clip(start[index], stop[index])

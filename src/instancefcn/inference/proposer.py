@@ -22,7 +22,7 @@ from instancefcn.geometry.rle import tight_boxes as rle_boxes
 from instancefcn.geometry.windows import window_boxes
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
-from instancefcn.inference.suppression import WindowMasks, suppress, vote
+from instancefcn.inference.suppression import WindowMasks, merge, suppress, vote
 from instancefcn.model.assembling import assemble_windows
 from instancefcn.model.build import Network
 from instancefcn.model.checkpoint import load_checkpoint
@@ -103,7 +103,8 @@ class Proposer:
             for size in resized_sizes(height, width, self.config)
             for score_maps in self.run_network(self.resize(pixels, size))
         ]
-        masks = [assemble_masks(kept, self.config) for kept in keep_best(windows, self.config.nms_candidates)]
+        kept = keep_best(windows, self.config.nms_candidates)
+        masks = merge([assemble_masks(group, self.config) for group in kept])
         survivors = suppress(masks, height, width, min_score, self.config)
         masks = vote(masks, survivors, self.config)
         return paste_survivors(masks, survivors, height, width, max_proposals, self.config)
@@ -197,17 +198,24 @@ def paste_survivors(
 ) -> Proposals:
     """Run-length codes, in the image's frame, of the first ``max_proposals`` survivors that cover a pixel."""
     arrays = [
-        [values.cpu().numpy() for values in (group.mask_logits, group.window_boxes, group.tight_boxes, group.scores)]
+        (group.mask_logits.cpu().numpy(), group.window_boxes.cpu().numpy(), group.tight_boxes.cpu().numpy())
         for group in groups
     ]
+    all_scores = [group.scores.tolist() for group in groups]
     rles: list[Rle] = []
     scores: list[float] = []
-    for group, index in survivors:
-        if len(rles) == max_proposals:
-            break
-        mask_logits, window, tight, score = (array[index] for array in arrays[group])
-        rle = paste(mask_logits, window, tight, config.threshold_logit, height, width)
-        if rle is not None:
-            rles.append(rle)
-            scores.append(float(score))
+    done = 0
+    while len(rles) < max_proposals and done < len(survivors):
+        batch = survivors[done : done + max_proposals - len(rles)]  # more are needed where some cover no pixel
+        done += len(batch)
+        pasted: dict[tuple[int, int], Rle | None] = {}
+        for number, (mask_logits, windows, tight) in enumerate(arrays):
+            chosen = [index for group, index in batch if group == number]
+            codes = paste(mask_logits[chosen], windows[chosen], tight[chosen], config.threshold_logit, height, width)
+            pasted |= {(number, index): code for index, code in zip(chosen, codes, strict=True)}
+        for group, index in batch:
+            rle = pasted[group, index]
+            if rle is not None:
+                rles.append(rle)
+                scores.append(all_scores[group][index])
     return Proposals(rles, rle_boxes(rles), np.asarray(scores, dtype=np.float64), height, width)

@@ -7,19 +7,20 @@ intersection has an exact area, or on the cells of one of the two windows (votin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torchvision.ops import box_iou, nms
+from torchvision.ops import box_area, box_iou, nms
 
 from instancefcn.geometry.masks import tight_boxes as mask_boxes
 from instancefcn.inference.config import InferenceConfig
 
 CROP_SIDE = 28  # samples along each side of a mask's tight box; with 56, IoU above 0.6 differs by 0.013 on average
-BLOCK = 128  # candidates that greedy suppression decides on at a time
+BLOCK = 128  # boxes at a time
 CHUNK = 512  # pairs of masks at a time: what a processor's cache holds
 
 # Masks are compared only where the IoU of their tight boxes is above this share of the threshold (0.8: above 0.5).
@@ -38,6 +39,17 @@ class WindowMasks:
     mask_logits: Float[Tensor, "n m m"]
     window_boxes: Float[Tensor, "n 4"]
     tight_boxes: Float[Tensor, "n 4"]
+
+
+def merge(groups: Sequence[WindowMasks]) -> list[WindowMasks]:
+    """One group for each size in cells: what follows does few large steps instead of many small ones."""
+    by_side: dict[int, list[WindowMasks]] = {}
+    for group in groups:
+        by_side.setdefault(group.mask_logits.shape[-1], []).append(group)
+    return [
+        WindowMasks(*(torch.cat([getattr(group, field.name) for group in of_side]) for field in fields(WindowMasks)))
+        for of_side in by_side.values()
+    ]
 
 
 def suppress(
@@ -64,7 +76,7 @@ def suppress(
 def mask_crops(
     masks: WindowMasks, height: int, width: int, threshold_logit: float
 ) -> tuple[Bool[Tensor, "n side side"], Float[Tensor, "n 4"]]:
-    """Each mask sampled evenly in a box around its foreground, by the rule of ``pasting.paste``; and the boxes, xyxy.
+    """Each mask sampled evenly in a box around its foreground, by the rule of ``pasting``; and the boxes, xyxy.
 
     The boxes lie in the image's frame, and within the image.
     """
@@ -175,8 +187,8 @@ def _vote_in_group(
     sums = group.mask_logits.new_zeros(len(chosen), m, m)
     weights = group.scores.new_zeros(len(chosen))
     for voter, votes in zip(voters, weighted, strict=True):
-        near = box_iou(group.tight_boxes[chosen], voter.tight_boxes) >= config.vote_threshold
-        for chunk in near.nonzero().split(CHUNK):
+        near = near_pairs(group.tight_boxes[chosen], voter.tight_boxes, config.vote_threshold)
+        for chunk in near.split(CHUNK):
             survivor, candidate = chunk.unbind(1)
             cast = _resample(votes[candidate], voter.window_boxes[candidate], centres[survivor])
             sums.index_add_(0, survivor, cast)
@@ -192,6 +204,25 @@ def _vote_in_group(
         mask_logits=group.mask_logits.index_copy(0, chosen, logits),
         tight_boxes=group.tight_boxes.index_copy(0, chosen, tight),
     )
+
+
+def near_pairs(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"], threshold: float) -> Int[Tensor, "pairs 2"]:
+    """Indices into ``a`` and ``b`` of the boxes whose IoU is ``threshold`` or more.
+
+    No two boxes have a higher IoU than the smaller area over the larger: block by block of similar areas in ``a``, most
+    of ``b`` need not be looked at.
+    """
+    a_areas, b_areas = box_area(a), box_area(b)
+    ascending, order = b_areas.sort()
+    pairs = [torch.zeros(0, 2, dtype=torch.long, device=a.device)]
+    for block in a_areas.argsort().split(BLOCK) if len(a) else ():
+        # A little wider, for the rounding of areas.
+        ends = torch.stack([a_areas[block].amin() * threshold * 0.999, a_areas[block].amax() / threshold * 1.001])
+        first, last = torch.searchsorted(ascending, ends).tolist()
+        alike = order[first:last]
+        i, j = (box_iou(a[block], b[alike]) >= threshold).nonzero().unbind(1)
+        pairs.append(torch.stack([block[i], alike[j]], dim=1))
+    return torch.cat(pairs)
 
 
 def _greedy(over: Bool[Tensor, "n n"]) -> Int[Tensor, "kept"]:
@@ -224,20 +255,18 @@ def _shared_lengths(
 def _resample(
     values: Float[Tensor, "n m m"], window_boxes: Float[Tensor, "n 4"], points: Float[Tensor, "n 2 side"]
 ) -> Float[Tensor, "n side side"]:
-    """Values of windows, bilinearly, on the grid of points x = ``points[:, 0]``, y = ``points[:, 1]`` of the image."""
+    """Values of windows, bilinearly, on the grid of points x = ``points[:, 0]``, y = ``points[:, 1]`` of the image.
+
+    The rule of ``pasting``: the first cell inside the image is extended to its border. Outside a window they are 0.
+    """
     m = values.shape[-1]
-    columns = _interpolation(points[:, 0], window_boxes[:, 0], window_boxes[:, 2], m)
-    rows = _interpolation(points[:, 1], window_boxes[:, 1], window_boxes[:, 3], m)
-    return rows @ values @ columns.mT
-
-
-def _interpolation(
-    points: Float[Tensor, "n side"], start: Float[Tensor, "n"], stop: Float[Tensor, "n"], m: int
-) -> Float[Tensor, "n side m"]:
-    """Linear interpolation from cells to points, as matrices; the rule of ``pasting.paste``, and 0 outside a window."""
-    start, stop = start[:, None], stop[:, None]
+    start, stop = window_boxes[:, :2, None], window_boxes[:, 2:, None]
     cell = (stop - start) / m
-    first = (-start / cell).clamp(min=0)  # the first cell inside the image
+    first = (-start / cell).clamp(min=0)
     place = ((points - start) / cell - 0.5).maximum(first).clamp(max=m - 1)
-    weights = (1 - (place[:, :, None] - torch.arange(m, device=points.device)).abs()).clamp(min=0)
-    return weights * ((points >= start) & (points < stop))[:, :, None]
+    x, y = ((2 * place + 1) / m - 1).unbind(1)  # as grid_sample has them: from -1 to 1 over the window
+    side = points.shape[-1]
+    grid = torch.stack([x[:, None].expand(-1, side, -1), y[:, :, None].expand(-1, -1, side)], dim=-1)
+    sampled = F.grid_sample(values[:, None], grid, align_corners=False, padding_mode="border")[:, 0]
+    inside = (points >= start) & (points < stop)
+    return sampled.masked_fill(~(inside[:, 1, :, None] & inside[:, 0, None]), 0)

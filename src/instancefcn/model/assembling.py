@@ -38,7 +38,6 @@ def assemble(
     _, k2, height, width = instance.shape
     k = math.isqrt(k2)
     cell = cells(m, k, instance.device)
-    channel = cell[:, None] * k + cell[None]  # [m, m]
     offsets = torch.arange(m, device=instance.device)
     rows = corners_yx[:, :1] + offsets  # [n, m]
     columns = corners_yx[:, 1:] + offsets
@@ -46,11 +45,14 @@ def assemble(
     column_inside = (columns >= 0) & (columns < width)
     rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
 
-    place = (image_index[:, None, None] * height + rows[:, :, None]) * width + columns[:, None, :]  # [n, m, m]
-    index = place * k2 + channel
-    # Channels last is how the networks' convolutions leave the maps: no copy then.
+    # Channels last is how the networks' convolutions leave the maps: no copy then. A pixel's index is the sum of what
+    # its row and its column add to it, the cell's channel included.
+    of_row = (image_index[:, None] * height + rows) * width * k2 + cell * k
+    of_column = columns * k2 + cell
+    index = of_row[:, :, None] + of_column[:, None, :]  # [n, m, m]
     logits = instance.permute(0, 2, 3, 1).reshape(-1).gather(0, index.flatten()).view(index.shape)
-    return logits.masked_fill(~(row_inside[:, :, None] & column_inside[:, None, :]), OUTSIDE_LOGIT)
+    outside = ~(row_inside[:, :, None] & column_inside[:, None, :])
+    return logits.masked_fill(outside, OUTSIDE_LOGIT)
 
 
 def assemble_windows(

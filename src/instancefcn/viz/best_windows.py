@@ -82,7 +82,7 @@ def choose_windows(
         mask_logits, window_box, tight_box = frames
         if tight_box[2] <= tight_box[0]:
             continue
-        rle = paste(mask_logits, window_box, tight_box, config.threshold_logit, height, width)
+        (rle,) = paste(mask_logits[None], window_box[None], tight_box[None], config.threshold_logit, height, width)
         if rle is not None and largest_iou(rle, [other.rle for other in shown]) <= max_iou:
             shown.append(
                 ShownWindow(score, (corner[0], corner[1]), window_box, mask_logits, config.threshold_logit, rle)

@@ -146,7 +146,7 @@ def _mask_on_photograph(
     box = (left + pad, top + pad, right + pad, bottom + pad)
     crop = np.array(padded.resize((side, side), Image.Resampling.BICUBIC, box=box))
     window_box = np.array([0, 0, side, side], dtype=np.float32)
-    rle = paste(window.mask_logits, window_box, window_box, window.threshold_logit, side, side)
+    (rle,) = paste(window.mask_logits[None], window_box[None], window_box[None], window.threshold_logit, side, side)
     if rle is not None:
         tint(crop, crop.copy(), rle, colour, LINE_WIDTH)
         outline(crop, rle, colour, LINE_WIDTH)
