@@ -19,11 +19,13 @@ from instancefcn.config import from_table, to_table
 from instancefcn.data import SyntheticScenes, to_coco
 from instancefcn.evaluation.published import TABLE_1
 from instancefcn.experiments import peers
+from instancefcn.experiments.ablation import parts, reproduce_ablation
 from instancefcn.experiments.bench import Bench, Settings, mask_parameters
 from instancefcn.experiments.images import Images, open_images
 from instancefcn.experiments.plan import EXPERIMENTS, Method
 from instancefcn.experiments.reproduce import reproduce, reproduce_table
 from instancefcn.geometry.rle import decode
+from instancefcn.model.build import build_network
 from instancefcn.training.recipe import load_recipe
 
 
@@ -160,6 +162,34 @@ def test_a_curve_over_sizes(mini_tree: Path, tmp_path: Path) -> None:
     assert (page.parent / "sizes-coco-mini-val.png").read_bytes().startswith(b"\x89PNG")
     images = json.loads((page.parent / "runs/ours-k5-n2-seed0/run.json").read_text())["images"]
     assert images["drawn"] == 2
+
+
+def test_an_ablation_takes_off_one_part_at_a_time(mini_tree: Path, tmp_path: Path) -> None:
+    settings = Settings("mini", mini_tree, tmp_path / "out", device="cpu", workers=0, dry=True)
+    rows = {part.slug: part for part in parts()}
+    page = reproduce_ablation(settings, [rows["lite"], rows["complete-labels"]])
+    table = json.loads(page.with_suffix(".json").read_text())
+    assert [(row["row"], row["iterations"]) for row in table] == [("lite", 2), ("complete-labels", 2)]
+    assert table[0]["difference"] == 0
+    assert all(row["seconds_an_image"] > 0 for row in table)
+    specs = [
+        [spec.partition(":")[0] for spec in json.loads(plan.read_text())["images"]["specs"]]
+        for plan in (page.parent / f"runs/ablation-{slug}-seed0/run.json" for slug in ("lite", "complete-labels"))
+    ]
+    assert specs == [["coco", "partial+coco"], ["coco", "coco"]]
+    with pytest.raises(ValueError, match="leave --scale at mini"):
+        reproduce_ablation(replace(settings, scale="paper"))
+
+
+def test_every_part_of_the_ablation_makes_a_network_whose_windows_leave_no_gap() -> None:
+    networks = {part.slug: build_network(part.recipe.network) for part in parts()}
+    first = parts()[0].recipe
+    for part in parts():
+        assert part.slug == "lite" or part.recipe != first or not part.partial
+        sides = sorted({stride * m for stride, m in networks[part.slug].window_sizes})
+        if part.slug != "no-pyramid":  # whose scales close them
+            steps = np.divide(sides[1:], sides[:-1])
+            assert (steps <= part.recipe.assignment.scale_tolerance**2).all()
 
 
 @pytest.mark.parametrize("scale", ["paper", "mini"])

@@ -12,8 +12,8 @@ DATA_ROOT = Path("../shared/data")
 
 def reproduce(
     experiment: Annotated[
-        Literal["table1", "table2", "table3", "table5", "sizes", "all"],
-        typer.Argument(metavar="EXPERIMENT", help="table1, table2, table3, table5, sizes, or all."),
+        Literal["table1", "table2", "table3", "table5", "sizes", "all", "ablation"],
+        typer.Argument(metavar="EXPERIMENT", help="table1, table2, table3, table5, sizes, all of these, or ablation."),
     ],
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder to write to; made where there is none.")],
     scale: Annotated[
@@ -46,6 +46,9 @@ def reproduce(
 
     [bold]instancefcn reproduce[/] all --scale paper --data-root /data [bold]--out[/] runs/paper --processes 8
     [dim]Every experiment with the paper's recipes, on eight GPUs. First with --dry-run.[/]
+
+    [bold]instancefcn reproduce[/] ablation --data-root ../shared/data [bold]--out[/] runs/paper --minutes 5
+    [dim]The lite preset, and what is lost without each of its parts.[/]
 
     [bold]SCALE/table2.md[/]  the table beside the published one, differences with intervals, verdicts; also as .json
     [bold]SCALE/runs[/]       a folder for each training; the same command goes on where it was stopped

@@ -1,0 +1,201 @@
+"""What each part of the ``lite`` preset gives: one part off at a time, same data, same minutes, same seeds."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from instancefcn.evaluation.average_recall import ImageRecall
+from instancefcn.evaluation.compare import Difference, compare
+from instancefcn.evaluation.matching import MAX_PROPOSALS
+from instancefcn.experiments.bench import Settings, dry, proposals_of
+from instancefcn.experiments.images import Images, merge, open_images
+from instancefcn.experiments.plan import test_images, training_images
+from instancefcn.experiments.recall import load_recall, measure, pool, save_recall
+from instancefcn.experiments.run import Run, carry_out
+from instancefcn.model.checkpoint import write_whole
+from instancefcn.training.recipe import Recipe, load_recipe
+
+NAME = "ablation"
+TEST = "coco-mini val"
+MINUTES = 3.0  # of a row, unless said otherwise
+
+
+@dataclass(frozen=True)
+class Part:
+    """A row: the preset with one part off."""
+
+    slug: str
+    label: str
+    recipe: Recipe
+    partial: bool = True  # animals' labels are marked as partial
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a row found, and what it cost."""
+
+    part: Part
+    recall: ImageRecall  # pooled over seeds
+    iterations: float
+    minutes: float
+    seconds_an_image: float
+
+
+def parts() -> tuple[Part, ...]:
+    """The preset, then without each part."""
+    lite, single = load_recipe("lite"), load_recipe("mini")
+    network, loss = lite.network, lite.loss
+    # One window size an octave: the largest step between two is 2, so half of it must be tolerated.
+    wide = replace(lite.assignment, scale_tolerance=1.45)
+    return (
+        Part("lite", "`lite`", lite),
+        Part(
+            "no-pyramid",
+            "no feature pyramid: one map at stride 8, one window size, four scales of the image",
+            replace(
+                lite,
+                network=single.network,
+                augmentation=single.augmentation,
+                assignment=single.assignment,
+                inference=replace(lite.inference, shorter_sides=single.inference.shorter_sides),
+            ),
+        ),
+        Part(
+            "one-window-size",
+            "one window size an octave, not two",
+            replace(lite, network=replace(network, window_sizes=(11,)), assignment=wide),
+        ),
+        Part(
+            "sub-pixel",
+            "density 2 from the level alone, no finer map of the trunk",
+            replace(lite, network=replace(network, detail=False)),
+        ),
+        Part("density-1", "density 1", replace(lite, network=replace(network, detail=False, density=1))),
+        Part("hard-targets", "hard mask targets", replace(lite, sampling=replace(lite.sampling, soft_targets=False))),
+        Part(
+            "no-quality",
+            "no quality branch in the score",
+            replace(
+                lite,
+                loss=replace(loss, quality_weight=0.0),
+                inference=replace(lite.inference, quality_power=0.0),
+            ),
+        ),
+        Part("no-copy-paste", "no copy-paste", replace(lite, augmentation=replace(lite.augmentation, copy_paste=0.0))),
+        Part("complete-labels", "labels of animals taken for complete", lite, partial=False),
+    )
+
+
+def reproduce_ablation(settings: Settings, rows: Sequence[Part] | None = None) -> Path:
+    """Train and measure what is missing; ``ablation.md`` and ``ablation.json``.
+
+    Args:
+        rows: the preset itself comes first.
+
+    Raises:
+        ValueError: the scale is not mini: the paper has no such preset.
+    """
+    if settings.scale != "mini":
+        raise ValueError("ablation is of the lite preset, which the paper does not have: leave --scale at mini")
+    measured = [_of_seeds(part, settings) for part in rows or parts()]
+    first = measured[0].recall
+    differences = [compare(first, row.recall, generator=np.random.default_rng(0)) for row in measured]
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    page = settings.folder / f"{NAME}.md"
+    write_whole(page, _to_markdown(measured, differences, settings).encode())
+    table = [_to_table(row, difference) for row, difference in zip(measured, differences, strict=True)]
+    write_whole(page.with_suffix(".json"), (json.dumps(table, indent=1) + "\n").encode())
+    return page
+
+
+def _of_seeds(part: Part, settings: Settings) -> Measured:
+    found = [_of_seed(part, seed, settings) for seed in range(settings.seeds)]
+    recalls, *costs = zip(*found, strict=True)
+    return Measured(part, pool(recalls), *(float(np.mean(cost)) for cost in costs))
+
+
+def _of_seed(part: Part, seed: int, settings: Settings) -> tuple[ImageRecall, int, float, float]:
+    """Recall, iterations, minutes of training, seconds an image."""
+    folder = settings.folder / "runs" / f"{NAME}-{part.slug}-seed{seed}"
+    images = training_images(settings.scale, settings.data_root, NAME)
+    if not part.partial:
+        images = replace(images, specs=tuple(spec.removeprefix("partial+") for spec in images.specs))
+    recipe = replace(part.recipe, seed=seed)
+    if settings.iterations is not None:
+        recipe = replace(recipe, optimization=replace(recipe.optimization, iterations=settings.iterations))
+    run = Run(
+        recipe=dry(recipe, settings.processes) if settings.dry else recipe,
+        images=images,
+        minutes=0.0 if settings.dry or settings.iterations is not None else settings.minutes or MINUTES,
+        init="random" if settings.dry else "imagenet",
+        device=settings.device,
+        workers=settings.workers,
+    )
+    result = carry_out(run, folder, settings.processes)
+    recall_file, seconds_file = folder / "recall.npz", folder / "seconds.json"
+    if not (recall_file.exists() and seconds_file.exists()):
+        tested: Images = test_images(settings.scale, settings.data_root, NAME)[TEST]
+        source = merge(open_images(replace(tested, first=2) if settings.dry else tested))
+        propose, seconds = proposals_of(folder / "best.safetensors", settings.device), []
+
+        def timed(image: UInt8[np.ndarray, "h w 3"], image_id: int) -> list[dict[str, Any]]:
+            started = time.perf_counter()
+            results = propose(image, image_id)
+            seconds.append(time.perf_counter() - started)
+            return results
+
+        save_recall(measure(timed, source, ("segm",), f"{folder.name}, {TEST}")["segm"], recall_file)
+        write_whole(seconds_file, json.dumps(float(np.median(seconds))).encode())
+    seconds_an_image = float(json.loads(seconds_file.read_text(encoding="utf-8")))
+    return load_recall(recall_file), result.iterations, result.seconds / 60, seconds_an_image
+
+
+def _to_markdown(rows: Sequence[Measured], differences: Sequence[dict[str, Difference]], settings: Settings) -> str:
+    budget = f"--minutes {settings.minutes or MINUTES:g}"
+    if settings.iterations:
+        budget = f"--iterations {settings.iterations}"
+    lines = [
+        "# Parts of the lite preset, one off at a time",
+        "",
+        *(["**DRY RUN: the numbers mean nothing.**", ""] if settings.dry else []),
+        f"- `instancefcn reproduce {NAME} --data-root {settings.data_root} --out {settings.out} "
+        f"--seeds {settings.seeds} {budget}`",
+        f"- Masks of {TEST}, COCO's AR; the difference to the first row in AR@100 with the 95% interval of a paired "
+        "bootstrap over images, which does not know how much a seed changes.",
+        "",
+        "| | AR@10 | AR@100 | AR@1000 | AR@100, difference | interval | steps | minutes | s an image |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row, difference in zip(rows, differences, strict=True):
+        gap, own = difference["coco/AR@100"], row.recall.metrics()["coco"]
+        cells = [
+            row.part.label,
+            *(f"{own[f'AR@{n}']:.1f}" for n in MAX_PROPOSALS),
+            *((f"{gap.difference:+.1f}", f"{gap.low:+.1f} to {gap.high:+.1f}") if row is not rows[0] else "--"),
+            f"{row.iterations:.0f}",
+            f"{row.minutes:.1f}",
+            f"{row.seconds_an_image:.2f}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _to_table(row: Measured, difference: dict[str, Difference]) -> dict[str, object]:
+    gap, own = difference["coco/AR@100"], row.recall.metrics()["coco"]
+    return {
+        "row": row.part.slug,
+        **{f"AR@{n}": own[f"AR@{n}"] for n in MAX_PROPOSALS},
+        "difference": gap.difference,
+        "interval": [gap.low, gap.high],
+        "iterations": row.iterations,
+        "minutes": row.minutes,
+        "seconds_an_image": row.seconds_an_image,
+    }
