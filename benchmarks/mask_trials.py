@@ -1,0 +1,97 @@
+"""What was tried on masks and scores and is not in the package: COCO mask AR with and without.
+
+    python benchmarks/mask_trials.py --data coco:ANNOTATIONS.json,IMAGES_DIR [--checkpoint FILE]
+
+- seams: a mask pixel is interpolated between the score maps of the four nearest cells, not read from the map of
+  its own, so that the tiles of a mask leave no seams.
+- stability: a window's score is multiplied by the IoU of its mask thresholded a logit above and a logit below (Segment
+  Anything, Kirillov et al., ICCV 2023), which asks no branch of the network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from instancefcn.data import open_source
+from instancefcn.inference import proposer as proposer_module
+from instancefcn.inference.config import InferenceConfig
+from instancefcn.inference.proposer import Proposer, Windows, assemble_masks
+from instancefcn.inference.suppression import WindowMasks
+from instancefcn.model.assembling import OUTSIDE_LOGIT
+from instancefcn.structures import ScoreMaps
+from instancefcn.training.validation import validation_recall
+
+STABILITY_OFFSET = 1.0  # logits
+
+
+def assemble_without_seams(
+    score_maps: ScoreMaps, image_index: Int[Tensor, "n"], positions_yx: Int[Tensor, "n 2"]
+) -> Float[Tensor, "n dm dm"]:
+    """``assembling.assemble_windows``, bilinear between the maps of neighbouring cells."""
+    instance, m = score_maps.instance, score_maps.m * score_maps.density
+    _, k2, height, width = instance.shape
+    k = math.isqrt(k2)
+    place = ((torch.arange(m) + 0.5) * k / m - 0.5).clamp(0, k - 1)
+    cell = place.floor().long().clamp(max=k - 2)
+    share = place - cell
+    corners = (positions_yx - score_maps.m // 2) * score_maps.density
+    rows, columns = (corners[:, axis, None] + torch.arange(m) for axis in (0, 1))
+    inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None]
+    rows, columns = rows.clamp(0, height - 1)[:, :, None], columns.clamp(0, width - 1)[:, None]
+    logits = torch.zeros(len(corners), m, m)
+    for down, weight_y in ((0, 1 - share), (1, share)):
+        for right, weight_x in ((0, 1 - share), (1, share)):
+            channel = (cell + down)[:, None] * k + cell + right
+            logits += weight_y[:, None] * weight_x * instance[image_index[:, None, None], channel, rows, columns]
+    return logits.masked_fill(~inside, OUTSIDE_LOGIT)
+
+
+def assemble_with_stability(windows: Windows, config: InferenceConfig) -> WindowMasks:
+    """``proposer.assemble_masks``, with scores times stability."""
+    masks, threshold = assemble_masks(windows, config), config.threshold_logit
+    surely, maybe = (
+        (masks.mask_logits > threshold + offset).flatten(1).sum(1) for offset in (STABILITY_OFFSET, -STABILITY_OFFSET)
+    )
+    return replace(masks, scores=masks.scores * surely / maybe.clamp(min=1))
+
+
+@contextmanager
+def in_its_place(name: str, trial: Callable[..., Any]) -> Iterator[None]:
+    """The proposer with one of its functions replaced."""
+    own = getattr(proposer_module, name)
+    setattr(proposer_module, name, trial)
+    yield
+    setattr(proposer_module, name, own)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="labelled images, as for `instancefcn validate`")
+    parser.add_argument("--checkpoint", type=Path, help="default: the shipped one")
+    arguments = parser.parse_args()
+
+    proposer = Proposer.from_checkpoint(arguments.checkpoint)
+    source = open_source(arguments.data)
+    trials = {
+        "as it is": ("assemble_masks", assemble_masks),
+        "without seams": ("assemble_windows", assemble_without_seams),
+        "stability in the score": ("assemble_masks", assemble_with_stability),
+    }
+    for label, (name, trial) in trials.items():
+        with in_its_place(name, trial):
+            recall = validation_recall(proposer, [source])[source.name]
+        print("  ".join(f"{key} {recall[key]:5.1f}" for key in ("AR@10", "AR@100", "AR@1000")), f" {label}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
