@@ -18,6 +18,7 @@ from instancefcn.inference.proposer import (
     best_windows,
     keep_best,
     resized_sizes,
+    stability,
 )
 from instancefcn.model.build import NetworkConfig, build_network
 from instancefcn.structures import Proposals, ScoreMaps
@@ -70,6 +71,11 @@ def test_quality_changes_the_rank() -> None:
             flat_maps(objectness, quality), (8, 16), (1.0, 1.0), InferenceConfig(quality_power=power)
         )
         assert windows.positions_yx[0].tolist() == [0, first]
+
+
+def test_an_outline_that_is_not_known_costs_rank() -> None:
+    logits = torch.tensor([[[9.0, 3.0], [-9.0, -3.0]], [[3.0, 0.5], [-0.5, -3.0]], [[-9.0, -9.0], [-9.0, -9.0]]])
+    torch.testing.assert_close(stability(logits, 0.0), torch.tensor([1.0, 1 / 3, 0.0]))
 
 
 def test_the_best_of_all_scales_are_kept() -> None:

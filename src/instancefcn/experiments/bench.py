@@ -25,7 +25,7 @@ from instancefcn.model.network import InstanceFCN
 from instancefcn.training.recipe import Recipe, load_recipe
 
 DRY_SIDES = (96.0,)
-MEASURED_TRAINING_IMAGES = 50  # of those that a run was trained on
+MEASURED_TRAINING_IMAGES = 25  # of those that a run was trained on
 
 Recalls = dict[tuple[str, IouType], ImageRecall]  # by test set, of masks and of boxes
 

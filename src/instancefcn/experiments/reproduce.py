@@ -9,7 +9,7 @@ from instancefcn.evaluation.average_recall import ImageRecall
 from instancefcn.evaluation.regions import IouType
 from instancefcn.experiments.ablation import NAME as ABLATION_NAME
 from instancefcn.experiments.ablation import reproduce_ablation
-from instancefcn.experiments.bench import Bench, Settings, mask_parameters
+from instancefcn.experiments.bench import MEASURED_TRAINING_IMAGES, Bench, Settings, mask_parameters
 from instancefcn.experiments.images import open_images
 from instancefcn.experiments.plan import (
     EXPERIMENTS,
@@ -139,7 +139,7 @@ def reproduce_sizes(bench: Bench) -> Path:
     about = [
         *_about(settings, SIZES_NAME),
         *_data(settings, SIZES_NAME),
-        f"- Training images: up to 50 of those that the run was trained on. A smaller set is part of the larger ones "
+        f"- Training images: up to {MEASURED_TRAINING_IMAGES} of those that the run was trained on. A smaller set is part of the larger ones "
         f"of its seed; all are {total}.",
     ]
     return _write(settings, SIZES_NAME, title, about, rows, findings, "does not measure this")

@@ -48,7 +48,8 @@ def carry_out(run: Run, folder: Path, processes: int = 1) -> Result:
     """
     plan, result = folder / PLAN_FILE, folder / RESULT_FILE
     text = json.dumps(to_table(run), indent=1)
-    if plan.exists() and plan.read_text(encoding="utf-8") != text:
+    # As values, not as text: a key that did not exist yet when the run began has its default.
+    if plan.exists() and from_table(Run, json.loads(plan.read_text(encoding="utf-8")), str(plan)) != run:
         raise ValueError(f"{plan} is of another run (recipe, images or budget): give another --out, or remove {folder}")
     if not result.exists():
         folder.mkdir(parents=True, exist_ok=True)

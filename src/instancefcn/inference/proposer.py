@@ -28,6 +28,7 @@ from instancefcn.model.build import Network
 from instancefcn.model.checkpoint import load_checkpoint
 from instancefcn.structures import Proposals, Rle, ScoreMaps
 
+STABILITY_OFFSET = 1.0  # logits
 SHIPPED_CHECKPOINT = Path(__file__).parent.parent / "weights" / "lite.safetensors"
 
 
@@ -177,7 +178,10 @@ def keep_best(windows: Sequence[Windows], count: int) -> list[Windows]:
 
 
 def assemble_masks(windows: Windows, config: InferenceConfig) -> WindowMasks:
-    """Assemble the masks of windows and find their tight boxes; masks without foreground are dropped."""
+    """Assemble the masks of windows, find their tight boxes, and let unstable ones fall in rank.
+
+    Masks without foreground are dropped.
+    """
     maps, positions = windows.score_maps, windows.positions_yx
     logits = assemble_windows(maps, torch.zeros_like(positions[:, 0]), positions).float()
     cell_boxes = mask_boxes(logits > config.threshold_logit)
@@ -185,7 +189,20 @@ def assemble_masks(windows: Windows, config: InferenceConfig) -> WindowMasks:
     to_image = torch.tensor([*windows.image_scale, *windows.image_scale], device=logits.device)
     boxes = window_boxes(positions, maps.stride, maps.m)
     tight = boxes[:, [0, 1, 0, 1]] + cell_boxes * (maps.stride / maps.density)
-    return WindowMasks(windows.scores[kept], logits[kept], (boxes / to_image)[kept], (tight / to_image)[kept])
+    scores = windows.scores
+    if config.stability_power:
+        scores = scores * stability(logits, config.threshold_logit) ** config.stability_power
+    return WindowMasks(scores[kept], logits[kept], (boxes / to_image)[kept], (tight / to_image)[kept])
+
+
+def stability(mask_logits: Float[Tensor, "n m m"], threshold_logit: float) -> Float[Tensor, "n"]:
+    """IoU of each mask thresholded a logit above and a logit below (Segment Anything, Kirillov et al., ICCV 2023).
+
+    Low where the network does not know the outline; 0 for a mask without foreground.
+    """
+    surely = (mask_logits > threshold_logit + STABILITY_OFFSET).flatten(1).sum(1)
+    maybe = (mask_logits > threshold_logit - STABILITY_OFFSET).flatten(1).sum(1)
+    return surely / maybe.clamp(min=1)
 
 
 def paste_survivors(
