@@ -139,8 +139,8 @@ def reproduce_sizes(bench: Bench) -> Path:
     about = [
         *_about(settings, SIZES_NAME),
         *_data(settings, SIZES_NAME),
-        f"- Training images: up to {MEASURED_TRAINING_IMAGES} of those that the run was trained on. A smaller set is part of the larger ones "
-        f"of its seed; all are {total}.",
+        f"- Training images: up to {MEASURED_TRAINING_IMAGES} of those that the run was trained on. A smaller set is "
+        f"part of the larger ones of its seed; all are {total}.",
     ]
     return _write(settings, SIZES_NAME, title, about, rows, findings, "does not measure this")
 
