@@ -35,7 +35,7 @@ from instancefcn.inference.proposer import (
     paste_survivors,
     resized_sizes,
 )
-from instancefcn.inference.suppression import merge, suppress, vote
+from instancefcn.inference.suppression import merge, refill, suppress, vote
 
 MAX_PROPOSALS = 1000
 SKIMAGE_PHOTOGRAPHS = ("chelsea", "astronaut", "coffee", "rocket")
@@ -77,6 +77,8 @@ def propose_in_stages(proposer: Proposer, path: Path, stage: Stages) -> int:
         survivors = suppress(masks, height, width, 0.0, config)
     with stage("vote"):
         masks = vote(masks, survivors, config)
+    with stage("refill"):
+        masks, survivors = refill(masks, survivors, height, width, 0.0, config)
     with stage("paste and RLE"):
         return len(paste_survivors(masks, survivors, height, width, MAX_PROPOSALS, config))
 

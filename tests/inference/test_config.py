@@ -20,6 +20,7 @@ def test_threshold_as_a_logit() -> None:
         {"shorter_sides": (0.5,)},
         {"candidates": 0},
         {"nms_candidates": 0},
+        {"refill_threshold": 0.5, "nms_threshold": 0.6},
     ],
 )
 def test_values_that_make_no_sense_are_refused(keys: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from instancefcn.inference.suppression import (
     intersection_areas,
     mask_crops,
     near_pairs,
+    refill,
     suppress,
     vote,
 )
@@ -170,6 +171,23 @@ def test_a_window_without_score_keeps_its_mask() -> None:
     group = one_square(10, 0.0)
     (voted,) = vote([group], [(0, 0)], InferenceConfig(vote_threshold=0.5))
     assert torch.equal(voted.mask_logits, group.mask_logits)
+
+
+def test_refilling_adds_behind_all_what_a_looser_suppression_lets_pass() -> None:
+    rng = np.random.default_rng(3)
+    groups, config = [ellipses(rng, 30, 12), ellipses(rng, 30, 9)], InferenceConfig(nms_threshold=0.5)
+    survivors = suppress(groups, SIDE, SIDE, 0.0, config)
+    loose = suppress(groups, SIDE, SIDE, 0.0, replace(config, nms_threshold=0.8))
+    lowered, filled = refill(groups, survivors, SIDE, SIDE, 0.0, replace(config, refill_threshold=0.8))
+    assert filled[: len(survivors)] == survivors
+    assert filled[len(survivors) :] == [window for window in loose if window not in survivors]
+    assert len(filled) > len(survivors)
+    scores = [float(lowered[group].scores[index]) for group, index in filled]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[: len(survivors)] == [float(groups[group].scores[index]) for group, index in survivors]
+    assert refill(groups, survivors, SIDE, SIDE, 0.0, config)[1] == survivors
+    floor = scores[len(survivors) - 1]
+    assert refill(groups, survivors, SIDE, SIDE, floor, replace(config, refill_threshold=0.8))[1] == survivors
 
 
 def test_near_pairs_are_those_of_the_whole_matrix() -> None:

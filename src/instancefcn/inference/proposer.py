@@ -22,7 +22,7 @@ from instancefcn.geometry.rle import tight_boxes as rle_boxes
 from instancefcn.geometry.windows import window_boxes
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
-from instancefcn.inference.suppression import WindowMasks, merge, suppress, vote
+from instancefcn.inference.suppression import WindowMasks, merge, refill, suppress, vote
 from instancefcn.model.assembling import assemble_windows
 from instancefcn.model.build import Network
 from instancefcn.model.checkpoint import load_checkpoint
@@ -108,6 +108,8 @@ class Proposer:
         masks = merge([assemble_masks(group, self.config) for group in kept])
         survivors = suppress(masks, height, width, min_score, self.config)
         masks = vote(masks, survivors, self.config)
+        if len(survivors) < max_proposals:
+            masks, survivors = refill(masks, survivors, height, width, min_score, self.config)
         return paste_survivors(masks, survivors, height, width, max_proposals, self.config)
 
     def resize(self, pixels: UInt8[Tensor, "3 h w"], size: tuple[int, int]) -> Float[Tensor, "1 3 _ _"]:

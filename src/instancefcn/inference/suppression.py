@@ -73,6 +73,36 @@ def suppress(
     return [owner[index] for index in kept.tolist()]
 
 
+def refill(
+    groups: Sequence[WindowMasks],
+    survivors: Sequence[tuple[int, int]],
+    height: int,
+    width: int,
+    min_score: float,
+    config: InferenceConfig,
+) -> tuple[list[WindowMasks], list[tuple[int, int]]]:
+    """The survivors, and behind all of them what a looser suppression, by ``config.refill_threshold``, lets pass.
+
+    A near-duplicate costs a better object its place among the first ten; among the last of a thousand it may be the
+    better outline.
+
+    Returns:
+        The groups, with the scores of what was added times the lowest of a survivor; and all survivors, best first.
+    """
+    if not config.refill_threshold or not survivors:
+        return list(groups), list(survivors)
+    known = set(survivors)
+    looser = replace(config, nms_threshold=config.refill_threshold)
+    added = [window for window in suppress(groups, height, width, min_score, looser) if window not in known]
+    lowest = min(float(groups[owner].scores[index]) for owner, index in survivors)
+    lowered = []
+    for number, group in enumerate(groups):
+        scores = group.scores.clone()
+        scores[[index for owner, index in added if owner == number]] *= lowest
+        lowered.append(replace(group, scores=scores))
+    return lowered, [*survivors, *(window for window in added if lowered[window[0]].scores[window[1]] >= min_score)]
+
+
 def mask_crops(
     masks: WindowMasks, height: int, width: int, threshold_logit: float
 ) -> tuple[Bool[Tensor, "n side side"], Float[Tensor, "n 4"]]:
