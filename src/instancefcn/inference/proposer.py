@@ -202,8 +202,10 @@ def stability(mask_logits: Float[Tensor, "n m m"], threshold_logit: float) -> Fl
 
     Low where the network does not know the outline; 0 for a mask without foreground.
     """
-    surely = (mask_logits > threshold_logit + STABILITY_OFFSET).flatten(1).sum(1)
-    maybe = (mask_logits > threshold_logit - STABILITY_OFFSET).flatten(1).sum(1)
+    surely, maybe = (
+        (mask_logits > threshold_logit + offset).flatten(1).sum(1, dtype=torch.int32)
+        for offset in (STABILITY_OFFSET, -STABILITY_OFFSET)
+    )
     return surely / maybe.clamp(min=1)
 
 

@@ -94,13 +94,15 @@ def refill(
     known = set(survivors)
     looser = replace(config, nms_threshold=config.refill_threshold)
     added = [window for window in suppress(groups, height, width, min_score, looser) if window not in known]
-    lowest = min(float(groups[owner].scores[index]) for owner, index in survivors)
+    scores = [group.scores.tolist() for group in groups]
+    lowest = min(scores[owner][index] for owner, index in survivors)
+    added = [(owner, index) for owner, index in added if scores[owner][index] * lowest >= min_score]
     lowered = []
     for number, group in enumerate(groups):
-        scores = group.scores.clone()
-        scores[[index for owner, index in added if owner == number]] *= lowest
-        lowered.append(replace(group, scores=scores))
-    return lowered, [*survivors, *(window for window in added if lowered[window[0]].scores[window[1]] >= min_score)]
+        factor = torch.ones_like(group.scores)
+        factor[[index for owner, index in added if owner == number]] = lowest
+        lowered.append(replace(group, scores=group.scores * factor))
+    return lowered, [*survivors, *added]
 
 
 def mask_crops(
