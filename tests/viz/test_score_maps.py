@@ -14,7 +14,7 @@ from instancefcn.model.build import NetworkConfig, build_network
 from instancefcn.structures import ScoreMaps
 from instancefcn.viz.best_windows import choose_size, choose_windows, window_side, windows_by_size
 from instancefcn.viz.overlays import PALETTE
-from instancefcn.viz.panels import colour_map
+from instancefcn.viz.panels import colour_map, title
 from instancefcn.viz.score_maps import draw_sheet, score_map_panels, tile_edges
 
 HEIGHT, WIDTH = 60, 90  # pixels of the image
@@ -146,3 +146,11 @@ def test_any_network_has_its_sheet(kind: str) -> None:
     sheet = draw_sheet(photograph(), best, shown)
     assert sheet.shape[1] > 1000
     np.testing.assert_array_equal(sheet, draw_sheet(photograph(), best, shown))
+
+
+def test_a_title_longer_than_its_picture_is_not_cut() -> None:
+    picture = np.zeros((10, 20, 3), dtype=np.uint8)
+    short, long = title(picture, "a mask"), title(picture, "a mask and the photograph")
+    assert long.shape[1] > short.shape[1] > 20
+    assert (long[-10:, :20] == 0).all()
+    assert (long[-10:, 20:] == 255).all()

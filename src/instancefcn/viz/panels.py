@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -57,12 +58,15 @@ def frame(picture: Picture, colour: Sequence[int] = FRAME_COLOUR, line_width: in
 
 
 def title(picture: Picture, text: str, size: int = 18, colour: Sequence[int] = TEXT_COLOUR) -> Picture:
-    """The picture with a line of text above it; the text is cut where the picture ends."""
+    """The picture with a line of text above it, and white beside it where the text is longer."""
     font = ImageFont.load_default(size)
-    line = Image.new("RGB", (picture.shape[1], round(1.6 * size)), "white")
+    height, width = picture.shape[:2]
+    line_height = round(1.6 * size)
+    canvas = Image.fromarray(_white(line_height + height, max(width, ceil(font.getlength(text)))))
+    canvas.paste(Image.fromarray(picture), (0, line_height))
     red, green, blue = (int(value) for value in colour)
-    ImageDraw.Draw(line).text((0, line.height / 2), text, fill=(red, green, blue), font=font, anchor="lm")
-    return np.concatenate([np.asarray(line), picture])
+    ImageDraw.Draw(canvas).text((0, line_height / 2), text, fill=(red, green, blue), font=font, anchor="lm")
+    return np.asarray(canvas)
 
 
 def row(pictures: Sequence[Picture], gap: int = GAP) -> Picture:
