@@ -175,3 +175,16 @@ def test_what_is_no_classifier_is_named(name: str, proposals: Path) -> None:
     given = proposals if name == proposals.name else name
     with pytest.raises(ValueError, match=f"{name}: (no such classifier|not a classifier)"):
         load_classifier(given)
+
+
+@pytest.mark.parametrize("trunk", ["proposals", "tf_efficientnet_lite0"])
+def test_given_proposals_are_named_as_its_own_are(tmp_path: Path, proposals: Path, trunk: str) -> None:
+    scenes = Scenes(2, IDS, NAMES)
+    recipe = replace(RECIPE, classifier=replace(RECIPE.classifier, trunk=trunk))
+    path = train_classifier(recipe, [scenes], proposals, tmp_path / "out", imagenet=False)
+    segmenter, image = Segmenter.from_checkpoints(path, proposals), scenes[0].image
+    own = segmenter(image)
+    given = segmenter.name(image, segmenter.proposer(image, max_proposals=100))  # more than it is to name
+    assert len(own) > 0
+    assert (given.rles, given.category_ids.tolist()) == (own.rles, own.category_ids.tolist())
+    np.testing.assert_allclose(given.scores, own.scores, rtol=1e-5)

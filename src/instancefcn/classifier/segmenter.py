@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +15,7 @@ from instancefcn.classifier.checkpoint import check_proposals, load_classifier, 
 from instancefcn.classifier.config import NamingConfig
 from instancefcn.classifier.network import Classifier
 from instancefcn.classifier.pooling import mask_grids
-from instancefcn.classifier.trunk import ProposalTrunk
+from instancefcn.classifier.trunk import ProposalTrunk, TrunkMaps
 from instancefcn.classifier.voting import name_proposals
 from instancefcn.config import from_table
 from instancefcn.geometry.runs import Edges
@@ -82,15 +83,33 @@ class Segmenter:
         Raises:
             ValueError: the array is not uint8 [h, w, 3].
         """
-        pixels = as_tensor(image)
         if self.of_proposals is None:
-            assert self.classifier.trunk is not None
             proposals = self.proposer(image, max_proposals=self.config.proposals)
-            maps = self.classifier.trunk(pixels)
-        else:
-            with self.of_proposals.overhear() as heard:
-                proposals = self.proposer(image, max_proposals=self.config.proposals)
-            maps = self.of_proposals.of_image(heard, *pixels.shape[-2:])
+            return self.name(image, proposals, max_segments=max_segments, min_score=min_score)
+        with self.of_proposals.overhear() as heard:
+            proposals = self.proposer(image, max_proposals=self.config.proposals)
+        maps = self.of_proposals.of_image(heard, proposals.height, proposals.width)
+        return self._name(maps, proposals, max_segments, min_score)
+
+    @torch.inference_mode()
+    def name(
+        self,
+        image: UInt8[np.ndarray, "h w 3"] | Image.Image,
+        proposals: Proposals,
+        *,
+        max_segments: int = 100,
+        min_score: float = 0.0,
+    ) -> Segments:
+        """Named masks of an image whose proposals, best first, are given: of the best ``config.proposals`` of them.
+
+        Raises:
+            ValueError: the array is not uint8 [h, w, 3].
+        """
+        trunk = self.of_proposals or self.classifier.trunk
+        assert trunk is not None
+        return self._name(trunk(as_tensor(image)), best_of(proposals, self.config.proposals), max_segments, min_score)
+
+    def _name(self, maps: TrunkMaps, proposals: Proposals, max_segments: int, min_score: float) -> Segments:
         edges = Edges.of(proposals.rles, proposals.height, proposals.width)
         boxes = torch.from_numpy(proposals.boxes_xyxy).float().to(self.proposer.device)
         masks = torch.from_numpy(mask_grids(edges, proposals.boxes_xyxy)).to(self.proposer.device)
@@ -99,6 +118,16 @@ class Segmenter:
         return name_proposals(
             proposals, edges, scores, self.category_ids, self.config, max_segments=max_segments, min_score=min_score
         )
+
+
+def best_of(proposals: Proposals, count: int) -> Proposals:
+    """The first so many, or all where there are fewer."""
+    return replace(
+        proposals,
+        rles=proposals.rles[:count],
+        boxes_xyxy=proposals.boxes_xyxy[:count],
+        scores=proposals.scores[:count],
+    )
 
 
 def weigh(scores: Float[np.ndarray, "n c"], proposals: Proposals, config: NamingConfig) -> Float[np.ndarray, "n c"]:

@@ -35,6 +35,7 @@ def train_classifier(
     *,
     device: str = "cpu",
     cache: Path | None = None,
+    imagenet: bool = True,
     say: Callable[[str], None] = print,
     track_images: Track = iter,
     track_steps: Steps = iter,
@@ -45,6 +46,7 @@ def train_classifier(
     (``out/cache`` where none is given), which may be deleted afterwards.
 
     Args:
+        imagenet: start the classifier's own trunk from ImageNet weights; else it knows nothing.
         say: is told what was left out.
         track_images, track_steps: show progress over what they are given.
 
@@ -62,7 +64,7 @@ def train_classifier(
     channels = channels_of_proposals(proposer, config.strides) if config.trunk == "proposals" else ()
     torch.manual_seed(recipe.seed)
     categories = {category_id: names[category_id] for category_id in classes}
-    classifier = Classifier(config, categories, channels=channels, imagenet=True).to(device)
+    classifier = Classifier(config, categories, channels=channels, imagenet=imagenet).to(device)
     classifier.eval()
     examples, problems = cache_examples(
         sources, classes, proposer, network, classifier, recipe, cache or out / "cache", track_images

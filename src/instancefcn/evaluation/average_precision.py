@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from instancefcn.evaluation.categories import OfCategory
 from instancefcn.evaluation.matching import IOU_THRESHOLDS, regions_as_json
@@ -61,7 +61,6 @@ def judge(
 
     Neither is what a crowd covers to the threshold (as a share of the result, as COCO has it), unless it is right.
     """
-    scores: list[np.ndarray] = []
     right: list[np.ndarray] = []
     covered: list[np.ndarray] = []
     best: list[tuple[int, int]] = []  # of each result: image, and the instance it overlaps best or -1
@@ -70,12 +69,11 @@ def judge(
         overlaps = pairwise_iou(scored.regions, instances)
         nearest = overlaps.argmax(1) if overlaps.shape[1] else np.full(len(scored), -1)
         hit = overlaps.max(1, initial=0) >= threshold
-        scores.append(scored.scores)
         right.append(hit)
         covered.append(~hit & (_share_in_crowds(scored.regions, crowds) >= threshold))
         best += [(number, int(index)) for index in nearest]
-    flat_scores, hits, ignored = (np.concatenate([*parts, np.zeros(0)]) for parts in (scores, right, covered))
-    order = np.argsort(-flat_scores, kind="stable")
+    hits, ignored = (np.concatenate([*parts, np.zeros(0)]) for parts in (right, covered))
+    order = _ranking(proposals)
     hits, ignored = hits[order].astype(bool), ignored[order].astype(bool)
     found: set[tuple[int, int]] = set()
     for rank, index in enumerate(order.tolist()):
@@ -95,16 +93,43 @@ def average_precision(
         variant: ``11-point``, VOC 2007's mean over recalls 0, 0.1 ... 1 of the highest precision from there on, or
             ``area``, VOC 2010's area under that highest precision.
     """
-    if instances == 0:
-        return float("nan")
-    hits, misses = np.cumsum(right), np.cumsum(wrong)
-    recall, precision = hits / instances, hits / np.maximum(hits + misses, 1)
-    best_from = np.maximum.accumulate(precision[::-1])[::-1]
+    once = np.ones((1, len(right)), dtype=np.int64)
+    return float(weighted_average_precision(right, wrong, once, np.array([instances]), variant)[0])
+
+
+def weighted_average_precision(
+    right: Bool[np.ndarray, "n"],
+    wrong: Bool[np.ndarray, "n"],
+    times: Int[np.ndarray, "d n"],
+    instances: Int[np.ndarray, "d"],
+    variant: Variant,
+) -> Float[np.ndarray, "d"]:
+    """``average_precision`` where each result is there so many times, which is how often its image was drawn.
+
+    Args:
+        times: of each drawing, how often each result is there; 0 for not at all.
+        instances: of each drawing, how many there are to be found.
+    """
+    if len(right) == 0:
+        return np.where(instances == 0, np.nan, 0.0)
+    hits, misses = np.cumsum(right * times, axis=1), np.cumsum(wrong * times, axis=1)
+    precision = hits / np.maximum(hits + misses, 1)
+    best_from = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    known = np.maximum(instances, 1)[:, None]
     if variant == "11-point":
-        # In whole numbers: of 3 instances in 10, recall is 0.3 exactly.
-        at = [np.flatnonzero(10 * hits >= tenth * instances) for tenth in range(11)]
-        return float(np.mean([float(best_from[ranks[0]]) if len(ranks) else 0.0 for ranks in at]))
-    return float((np.diff(recall, prepend=0) * best_from).sum())
+        value = np.zeros(len(times))
+        for tenth in range(11):  # in whole numbers: of 3 instances in 10, recall is 0.3 exactly
+            reached = 10 * hits >= tenth * known
+            first = reached.argmax(axis=1)[:, None]
+            value += np.where(reached.any(axis=1), np.take_along_axis(best_from, first, axis=1)[:, 0], 0.0) / 11
+    else:
+        value = (np.diff(hits / known, axis=1, prepend=0) * best_from).sum(axis=1)
+    return np.where(instances == 0, np.nan, value)
+
+
+def ranked_images(proposals: Sequence[ScoredRegions]) -> Int[np.ndarray, "n"]:
+    """Of each result of one category the position of its image, in the order that ``judge`` has them in."""
+    return np.repeat(np.arange(len(proposals)), [len(scored) for scored in proposals])[_ranking(proposals)]
 
 
 def coco_precision(categories: Sequence[OfCategory], iou: IouType) -> dict[str, float]:
@@ -150,6 +175,11 @@ def _hotcoco_precision(categories: Sequence[OfCategory], iou: IouType) -> Float[
     evaluation.accumulate()
     assert evaluation.eval is not None
     return np.asarray(evaluation.eval["precision"])[:, :, :, 0, 0]
+
+
+def _ranking(proposals: Sequence[ScoredRegions]) -> Int[np.ndarray, "n"]:
+    """Order of the results of all images: best score first, equal ones by image."""
+    return np.argsort(-np.concatenate([*(scored.scores for scored in proposals), np.zeros(0)]), kind="stable")
 
 
 def _select(regions: Regions, chosen: Bool[np.ndarray, "g"]) -> Regions:

@@ -50,6 +50,14 @@ class Settings:
         """Where the results of this scale go."""
         return self.out / (f"{self.scale}-dry" if self.dry else self.scale)
 
+    def command(self, experiment: str) -> str:
+        """What makes a table."""
+        budget = f" --iterations {self.iterations}" if self.iterations else ""
+        budget += f" --minutes {self.minutes:g}" if self.minutes else ""
+        budget += " --dry-run" * self.dry
+        command = f"instancefcn reproduce {experiment} --scale {self.scale} --data-root {self.data_root}"
+        return f"{command} --out {self.out} --seeds {self.seeds}{budget}"
+
 
 class Bench:
     """Makes runs and measurements that are not in the folder yet.
@@ -148,9 +156,13 @@ def dry(recipe: Recipe, processes: int) -> Recipe:
 
 def proposals_of(checkpoint: Path | None, device: str) -> Propose:
     """A network's proposals as COCO results; None for the checkpoint that is shipped."""
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    proposer = Proposer.from_checkpoint(checkpoint, device=chosen)
+    proposer = Proposer.from_checkpoint(checkpoint, device=usable(device))
     return lambda image, image_id: to_coco_results(proposer(image, max_proposals=MAX_PROPOSALS), image_id)
+
+
+def usable(device: str) -> str:
+    """``auto`` is a GPU where there is one."""
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
 
 def mask_parameters(recipe: Recipe) -> int:

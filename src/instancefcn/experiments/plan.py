@@ -28,7 +28,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Claim:
-    """What the paper says of two rows: that the first finds more, or, with a margin, that they find as much."""
+    """What is said of two rows: that the first does better, or, with a margin, that they do as well."""
 
     text: str
     first: str  # slugs
@@ -49,6 +49,35 @@ class Experiment:
     def method(self, slug: str) -> Method:
         """The row of a name."""
         return next(method for method in self.methods if method.slug == slug)
+
+
+@dataclass(frozen=True)
+class Naming:
+    """One row of Table 4: whose proposals are named, and how.
+
+    The classifier is one trained on proposals of the same method, also where it names the labelled masks themselves.
+    """
+
+    method: Method
+    n: int = 300  # best proposals of an image that are named
+    voted: bool = True
+    suppressed: bool = True
+    ground_truth: bool = False  # labelled masks instead of proposals: what is lost then is the classifier's alone
+
+    @property
+    def slug(self) -> str:
+        """Names its measurements."""
+        masks = "labelled-masks" if self.ground_truth else f"n{self.n}"
+        return (
+            f"{self.method.slug}-{masks}{'' if self.voted else '-unvoted'}{'' if self.suppressed else '-unsuppressed'}"
+        )
+
+    @property
+    def label(self) -> str:
+        """How its row begins."""
+        without = [name for name, done in (("suppression", self.suppressed), ("voting", self.voted)) if not done]
+        masks = "labelled masks in place of proposals" if self.ground_truth else f"{self.method.label}; N = {self.n}"
+        return masks + (f", no {' and no '.join(without)}" if without else "")
 
 
 _OURS = Method("ours-k5", "ours, full images", "InstanceFCN", "")
@@ -90,6 +119,48 @@ EXPERIMENTS = (
     ),
 )
 SIZE_METHODS = (_DEEPMASK, _OURS)
+
+
+def namings(scale: Scale) -> tuple[Naming, ...]:
+    """Rows of Table 4: one, and what varies it; then other proposals, the slowest last."""
+    main = Naming(_OURS if scale == "paper" else _SHIPPED)
+    return (
+        main,
+        replace(main, n=100),
+        replace(main, n=1000),
+        replace(main, voted=False),
+        replace(main, ground_truth=True),
+        replace(main, ground_truth=True, voted=False, suppressed=False),
+        *(() if main.method == _OURS else (Naming(_OURS),)),
+        Naming(_DEEPMASK),
+    )
+
+
+def naming_claims(scale: Scale) -> tuple[Claim, ...]:
+    """What is said of the rows of Table 4; the first is the paper's."""
+    main, fewer, more, unvoted, *_ = (naming.slug for naming in namings(scale))
+    ours, peer = Naming(_OURS).slug, Naming(_DEEPMASK).slug
+    shipped = Claim(
+        "the shipped checkpoint's proposals (trained longer) get better segments than ~DeepMask's", main, peer
+    )
+    return (
+        Claim("our proposals get better segments than ~DeepMask's, trained alike", ours, peer),
+        *(() if main == ours else (shipped,)),
+        Claim("N = 300 is better than N = 100", main, fewer),
+        Claim("N = 1000 is as good as N = 300, within 1 point", more, main, margin=1.0),
+        Claim("mask voting is better than none", main, unvoted),
+    )
+
+
+def named_images(scale: Scale, root: Path) -> dict[str, tuple[Images, Images]]:
+    """What the classifiers of Table 4 are trained on and measured on, by name."""
+    if scale == "mini":
+
+        def split(name: str, part: str) -> Images:
+            return Images((f"coco:{root}/{name}/annotations/instances_{part}.json,{root}/{name}/{part}",))
+
+        return {name: (split(name, "train"), split(name, "val")) for name in ("animals", "coco-mini")}
+    return {"VOC 2012, SBD": (_sbd(root, "train"), _sbd(root, "val"))}
 
 
 def training_images(scale: Scale, root: Path, experiment: str) -> Images:

@@ -26,12 +26,14 @@ from instancefcn.experiments.recall import pool
 from instancefcn.experiments.run import Result
 from instancefcn.experiments.sizes import draw_sizes
 from instancefcn.experiments.table import Row, to_json, to_markdown
+from instancefcn.experiments.table4 import TABLE_4_NAME, reproduce_table_4
 from instancefcn.experiments.verdict import Finding, judge, judge_change
 from instancefcn.model.checkpoint import write_whole
 
 REGIONS: dict[IouType, str] = {"segm": "masks", "bbox": "boxes"}
 SIZES_NAME = "sizes"
-NAMES = (*(experiment.name for experiment in EXPERIMENTS), SIZES_NAME)  # of the paper; the ablation is of `lite`
+TABLES = sorted([*(experiment.name for experiment in EXPERIMENTS), TABLE_4_NAME])
+NAMES = (*TABLES, SIZES_NAME)  # of the paper; the ablation is of `lite`
 
 OfSeeds = dict[tuple[str, IouType], list[ImageRecall]]
 
@@ -42,6 +44,8 @@ def reproduce(name: str, bench: Bench) -> Path:
         return reproduce_sizes(bench)
     if name == ABLATION_NAME:
         return reproduce_ablation(bench.settings)
+    if name == TABLE_4_NAME:
+        return reproduce_table_4(bench)
     return reproduce_table(next(experiment for experiment in EXPERIMENTS if experiment.name == name), bench)
 
 
@@ -49,7 +53,7 @@ def reproduce_table(experiment: Experiment, bench: Bench) -> Path:
     """One of the paper's tables: ``NAME.md`` and ``NAME.json``."""
     found: dict[str, OfSeeds] = {}
     results: dict[str, list[Result]] = {}
-    about = [*_about(bench.settings, experiment.name), *_data(bench.settings, experiment.name)]
+    about = [f"- `{bench.settings.command(experiment.name)}`", *_data(bench.settings, experiment.name)]
     for method in experiment.methods:
         try:
             found[method.slug], results[method.slug] = _of_seeds(method, experiment.name, bench)
@@ -137,7 +141,7 @@ def reproduce_sizes(bench: Bench) -> Path:
         write_whole(settings.folder / f"sizes-{test.split(',')[0].replace(' ', '-')}.png", picture)
     title = f"AR against the number of training images ({settings.scale} scale)"
     about = [
-        *_about(settings, SIZES_NAME),
+        f"- `{settings.command(SIZES_NAME)}`",
         *_data(settings, SIZES_NAME),
         f"- Training images: up to {MEASURED_TRAINING_IMAGES} of those that the run was trained on. A smaller set is "
         f"part of the larger ones of its seed; all are {total}.",
@@ -162,14 +166,6 @@ def _of_seeds(
 def _judge(claim: Claim, found: dict[str, OfSeeds], test: str) -> list[Finding]:
     iou: IouType = "bbox" if claim.boxes else "segm"
     return judge(claim, found[claim.first][test, iou], found[claim.second][test, iou], test)
-
-
-def _about(settings: Settings, name: str) -> list[str]:
-    budget = f" --iterations {settings.iterations}" if settings.iterations else ""
-    budget += f" --minutes {settings.minutes:g}" if settings.minutes else ""
-    budget += " --dry-run" * settings.dry
-    command = f"instancefcn reproduce {name} --scale {settings.scale} --data-root {settings.data_root}"
-    return [f"- `{command} --out {settings.out} --seeds {settings.seeds}{budget}`"]
 
 
 def _data(settings: Settings, experiment: str) -> list[str]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from instancefcn.config import from_table, to_table
 from instancefcn.experiments.images import Images, open_images
@@ -46,14 +47,9 @@ def carry_out(run: Run, folder: Path, processes: int = 1) -> Result:
     Raises:
         ValueError: the folder holds another run; or what training raises.
     """
-    plan, result = folder / PLAN_FILE, folder / RESULT_FILE
-    text = json.dumps(to_table(run), indent=1)
-    # As values, not as text: a key that did not exist yet when the run began has its default.
-    if plan.exists() and from_table(Run, json.loads(plan.read_text(encoding="utf-8")), str(plan)) != run:
-        raise ValueError(f"{plan} is of another run (recipe, images or budget): give another --out, or remove {folder}")
+    result = folder / RESULT_FILE
+    reserve(folder, run)
     if not result.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(plan, text.encode())
         if processes == 1:
             _train(run, folder)
         else:
@@ -65,6 +61,21 @@ def carry_out(run: Run, folder: Path, processes: int = 1) -> Result:
             (folder / name).unlink(missing_ok=True)
     done = json.loads(result.read_text(encoding="utf-8"))
     return Result(done["iteration"], done["seconds"])
+
+
+def reserve(folder: Path, run: Any) -> None:
+    """Write into a folder which run it is of.
+
+    Raises:
+        ValueError: it is of another one.
+    """
+    plan = folder / PLAN_FILE
+    # As values, not as text: a key that did not exist yet when the run began has its default.
+    if plan.exists() and from_table(type(run), json.loads(plan.read_text(encoding="utf-8")), str(plan)) != run:
+        raise ValueError(f"{plan} is of another run (recipe, images or budget): give another --out, or remove {folder}")
+    if not (folder / RESULT_FILE).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(plan, json.dumps(to_table(run), indent=1).encode())
 
 
 def _train(run: Run, folder: Path) -> None:

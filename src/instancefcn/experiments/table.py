@@ -46,32 +46,40 @@ def to_markdown(
         lines += [f"## {test}, {regions}", ""]
         header = ["", "parameters of the mask layer", "steps", "minutes", *COLUMNS, f"the paper ({published_on})"]
         body = [_cells(row) for row in rows if (row.test, row.regions) == (test, regions)]
-        lines += [*_table(header, body), ""]
+        lines += [*markdown_table(header, body), ""]
     if findings:
-        lines += [
-            "## What the paper claims",
-            "",
-            f"Differences in points of COCO's AR, with the {CONFIDENCE:.0%} interval of a paired bootstrap over images "
-            f"({DRAWS:,} draws), of the means over seeds. Held or not held: the interval, and no seed against it.",
-            "",
-            *_table(
-                ["claim", "on", "AR", "difference", "interval", "of each seed", "verdict"],
-                [
-                    [
-                        found.claim,
-                        found.test,
-                        found.measure.rpartition("/")[2],
-                        f"{found.difference.difference:+.1f}",
-                        f"{found.difference.low:+.1f} to {found.difference.high:+.1f}",
-                        " ".join(f"{value:+.1f}" for value in found.of_seeds),
-                        found.verdict,
-                    ]
-                    for found in findings
-                ],
-            ),
-            "",
-        ]
+        lines += ["## What the paper claims", "", *findings_lines(findings, "points of COCO's AR", "AR", DRAWS)]
     return "\n".join(lines)
+
+
+def findings_lines(findings: Sequence[Finding], unit: str, measure: str, draws: int) -> list[str]:
+    """Differences, and what follows from them.
+
+    Args:
+        unit: what differences are in.
+        measure: heads the column of the number that is compared.
+    """
+    return [
+        f"Differences in {unit}, with the {CONFIDENCE:.0%} interval of a paired bootstrap over images "
+        f"({draws:,} draws), of the means over seeds. Held or not held: the interval, and no seed against it.",
+        "",
+        *markdown_table(
+            ["claim", "on", measure, "difference", "interval", "of each seed", "verdict"],
+            [
+                [
+                    found.claim,
+                    found.test,
+                    found.measure.rpartition("/")[2],
+                    f"{found.difference.difference:+.1f}",
+                    f"{found.difference.low:+.1f} to {found.difference.high:+.1f}",
+                    " ".join(f"{value:+.1f}" for value in found.of_seeds),
+                    found.verdict,
+                ]
+                for found in findings
+            ],
+        ),
+        "",
+    ]
 
 
 def to_json(title: str, about: Sequence[str], rows: Sequence[Row], findings: Sequence[Finding], dry: bool) -> str:
@@ -88,41 +96,47 @@ def to_json(title: str, about: Sequence[str], rows: Sequence[Row], findings: Seq
                 "mask_parameters": row.mask_parameters,
                 "iterations": row.iterations,
                 "minutes": row.minutes,
-                "seeds": [dict(zip(COLUMNS, map(_or_none, numbers), strict=True)) for numbers in row.numbers()],
+                "seeds": [dict(zip(COLUMNS, map(or_none, numbers), strict=True)) for numbers in row.numbers()],
                 "published": row.published,
             }
             for row in rows
         ],
-        "findings": [_without_nan(asdict(found)) for found in findings],
+        "findings": [without_nan(asdict(found)) for found in findings],
     }
     return json.dumps(table, indent=1, allow_nan=False) + "\n"
 
 
 def _cells(row: Row) -> list[str]:
-    mean, spread = np.mean(row.numbers(), axis=0), np.std(row.numbers(), axis=0)
     several = len(row.recalls) > 1
     return [
         row.method,
         f"{row.mask_parameters:,}" if row.mask_parameters else "-",
         "-" if not row.iterations else f"{np.mean(row.iterations):.0f}" + (f" x {len(row.iterations)}" * several),
         f"{np.mean(row.minutes):.1f}" if row.minutes else "-",
-        *(
-            f"{value:.1f}" + (f" ± {deviation:.1f}" if several else "")
-            for value, deviation in zip(mean, spread, strict=True)
-        ),
+        *(mean_and_spread(of_seeds) for of_seeds in zip(*row.numbers(), strict=True)),
         " ".join("-" if number is None else f"{number:.1f}" for number in row.published) if row.published else "-",
     ]
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def mean_and_spread(values: Sequence[float]) -> str:
+    """Of all seeds."""
+    return f"{np.mean(values):.1f}" + (f" ± {np.std(values):.1f}" if len(values) > 1 else "")
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table."""
     return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
 
 
-def _or_none(value: float) -> float | None:
+def or_none(value: float) -> float | None:
+    """JSON has no NaN."""
     return None if np.isnan(value) else value
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """Mappings and sequences, with None for NaN."""
     if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
-    return _or_none(value) if isinstance(value, float) else value
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    return or_none(value) if isinstance(value, float) else value

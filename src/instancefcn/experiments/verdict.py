@@ -10,6 +10,7 @@ import numpy as np
 
 from instancefcn.evaluation.average_recall import ImageRecall
 from instancefcn.evaluation.compare import Difference, compare
+from instancefcn.evaluation.image_precision import ImagePrecision, compare_precision
 from instancefcn.evaluation.matching import MAX_PROPOSALS
 from instancefcn.experiments.plan import Claim
 from instancefcn.experiments.recall import pool
@@ -45,6 +46,24 @@ def judge(claim: Claim, first: Sequence[ImageRecall], second: Sequence[ImageReca
         of_seeds = tuple(differences[measure].difference for differences in each)
         verdict = decide(pooled[measure], of_seeds, claim.margin)
         findings.append(Finding(claim.text, test, measure, pooled[measure], of_seeds, verdict))
+    return findings
+
+
+def judge_precision(
+    claim: Claim, first: Sequence[ImagePrecision], second: Sequence[ImagePrecision], test: str
+) -> list[Finding]:
+    """The same of average precision: mAP^r at each threshold, by both of its variants.
+
+    Args:
+        first, second: of the runs of each row on the same images, seed by seed.
+    """
+    pooled = compare_precision(second, first, generator=np.random.default_rng(0))
+    each = [(ours.percent() - theirs.percent())[0] for ours, theirs in zip(first, second, strict=True)]
+    findings = []
+    for index, (measure, difference) in enumerate(pooled.items()):
+        of_seeds = tuple(float(differences[index]) for differences in each)
+        verdict = decide(difference, of_seeds, claim.margin)
+        findings.append(Finding(claim.text, test, measure, difference, of_seeds, verdict))
     return findings
 
 

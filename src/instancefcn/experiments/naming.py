@@ -1,0 +1,199 @@
+"""Table 4's runs and measurements: classifiers on a network's proposals, and the precision of what they name."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import track
+
+from instancefcn.classifier.checkpoint import ProposalNetwork, load_classifier, load_proposal_network
+from instancefcn.classifier.config import ClassifierRecipe, NamingConfig, load_classifier_recipe
+from instancefcn.classifier.segmenter import Segmenter
+from instancefcn.classifier.training import train_classifier
+from instancefcn.config import from_table
+from instancefcn.data import Source, to_coco
+from instancefcn.evaluation.average_precision import coco_precision
+from instancefcn.evaluation.categories import split_by_category
+from instancefcn.evaluation.image_precision import ImagePrecision
+from instancefcn.experiments.bench import DRY_SIDES, Bench, usable
+from instancefcn.experiments.images import Images, open_images
+from instancefcn.experiments.kept import KeptProposals, ProposalsOf, masks_of
+from instancefcn.experiments.plan import Method, Naming, Scale, named_images
+from instancefcn.experiments.run import RESULT_FILE, reserve
+from instancefcn.inference.config import InferenceConfig
+from instancefcn.inference.export import to_coco_results
+from instancefcn.inference.proposer import SHIPPED_CHECKPOINT, Proposer
+from instancefcn.model.checkpoint import write_whole
+
+TABLE_4_NAME = "table4"
+NETWORK_SEED = 0  # of the networks that propose: `--seeds` are the classifiers'
+MAX_SEGMENTS, MIN_SCORE = 100, 0.01  # of an image: what `instancefcn segment` writes
+
+
+@dataclass(frozen=True)
+class ClassifierRun:
+    """All that a classifier is made of."""
+
+    recipe: ClassifierRecipe
+    images: Images
+    proposals: ProposalNetwork
+    inference: InferenceConfig  # how the network proposes
+
+
+@dataclass(frozen=True)
+class Network:
+    """What proposes."""
+
+    path: Path
+    identity: ProposalNetwork
+    inference: InferenceConfig
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What became of one row, data set and seed."""
+
+    precision: ImagePrecision
+    coco_ap: float
+    seconds: float  # that the classifier learnt, its proposals aside
+
+
+class NamingBench:
+    """Makes classifiers and measurements that are not in the folder yet, with the networks of a ``Bench``."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.settings = bench.settings
+        self.device = usable(bench.settings.device)
+        self.proposing = cache(self._proposing)
+
+    def measure(self, naming: Naming, data: str, seed: int) -> Measured:
+        """How well one row names the objects of a data set."""
+        network = self.proposing(naming.method)
+        name = f"names-{slug_of(data)}-{naming.method.slug}-{network.identity.fingerprint}"
+        folder = self.settings.folder / "runs" / name
+        train, test = named_images(self.settings.scale, self.settings.data_root)[data]
+        classifier, seconds = self._classifier(network, train, folder, seed)
+        path = classifier.parent / f"{naming.slug}.npz"
+        if not path.exists():
+            proposer = Proposer.from_checkpoint(network.path, device=self.device)
+            kept = KeptProposals(proposer, folder / "proposals")
+            named = load_classifier(classifier)
+            segmenter = Segmenter(proposer, named.build(), naming_config(named.naming, naming))
+            proposals_of = masks_of if naming.ground_truth else kept
+            shown = f"{name}, seed {seed}, {naming.slug}"
+            save_precision(*measure(segmenter, proposals_of, self.bench.open_test(test), shown), path)
+        return Measured(*load_precision(path), seconds)
+
+    def _proposing(self, method: Method) -> Network:
+        """The network of a method: shipped, or trained by the same run as for the other tables."""
+        path = SHIPPED_CHECKPOINT
+        if method.recipe is not None:
+            path = self.bench.run(method, TABLE_4_NAME, NETWORK_SEED)[0] / "best.safetensors"
+        checkpoint, identity = load_proposal_network(path)
+        return Network(path, identity, from_table(InferenceConfig, checkpoint.inference, f"{path}: inference"))
+
+    def _classifier(self, network: Network, images: Images, folder: Path, seed: int) -> tuple[Path, float]:
+        """A trained classifier's file, and the seconds that it learnt. Proposals are kept for the next seed."""
+        dry, own = self.settings.dry, folder / f"seed{seed}"
+        run = ClassifierRun(
+            classifier_recipe(self.settings.scale, seed, dry),
+            replace(images, first=2) if dry else images,
+            network.identity,
+            network.inference,
+        )
+        reserve(own, run)
+        result, shown = own / RESULT_FILE, f"{folder.name}, seed {seed}"
+        if not result.exists():
+            self.bench.say(f"{shown}: {own}")
+            watch = Stopwatch()
+            train_classifier(
+                run.recipe,
+                open_images(run.images),
+                network.path,
+                own,
+                device=self.device,
+                cache=folder / "cache",
+                imagenet=not dry,
+                say=self.bench.say,
+                track_images=partial(track, description=f"{shown}: proposing", transient=True),
+                track_steps=lambda steps: watch(track(steps, description=f"{shown}: training", transient=True)),
+            )
+            write_whole(result, json.dumps({"seconds": watch.seconds}).encode())
+        return own / "classifier.safetensors", json.loads(result.read_text(encoding="utf-8"))["seconds"]
+
+
+class Stopwatch:
+    """Seconds that going through an iterable took."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self, items: Iterable[int]) -> Iterable[int]:
+        start = time.perf_counter()
+        for item in items:
+            yield item
+            self.seconds = time.perf_counter() - start
+
+
+def classifier_recipe(scale: Scale, seed: int, dry: bool) -> ClassifierRecipe:
+    """``mini`` has the small head, ``paper`` the paper's; dry ones are narrow and see small images once."""
+    recipe = replace(load_classifier_recipe("paper" if scale == "paper" else "lite"), seed=seed)
+    if not dry:
+        return recipe
+    return replace(
+        recipe,
+        classifier=replace(recipe.classifier, width=16, shorter_side=DRY_SIDES[0]),
+        rois=replace(recipe.rois, proposals=10, per_image=16),
+        learning=replace(recipe.learning, epochs=1, batch_size=2),
+    )
+
+
+def naming_config(config: NamingConfig, naming: Naming) -> NamingConfig:
+    """A classifier's own way of naming, as a row varies it."""
+    return replace(
+        config,
+        proposals=naming.n,
+        nms_threshold=config.nms_threshold if naming.suppressed else 1.0,  # no IoU is above
+        vote_threshold=config.vote_threshold if naming.voted else 0.0,
+    )
+
+
+def measure(segmenter: Segmenter, proposals_of: ProposalsOf, source: Source, name: str) -> tuple[ImagePrecision, float]:
+    """Judge the segments of all images; also COCO's AP, in percent."""
+    results: list[dict[str, Any]] = []
+    for index in track(range(len(source)), description=name, transient=True):
+        proposals = proposals_of(source, index)
+        image = source.image(index)
+        segments = segmenter.name(image, proposals, max_segments=MAX_SEGMENTS, min_score=MIN_SCORE)
+        results += to_coco_results(segments, source.labels(index).image_id)
+    categories = split_by_category(to_coco(source), results, sources=(source.name, name))
+    return ImagePrecision.of(categories), coco_precision(categories, "segm")["AP"]
+
+
+def save_precision(precision: ImagePrecision, coco_ap: float, path: Path) -> None:
+    """Arrays alone, without pickle."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, coco_ap=coco_ap, **vars(precision))
+    write_whole(path, buffer.getvalue())
+
+
+def load_precision(path: Path) -> tuple[ImagePrecision, float]:
+    """What ``save_precision`` wrote."""
+    with np.load(path, allow_pickle=False) as file:
+        arrays = dict(file)
+    coco_ap = float(arrays.pop("coco_ap"))
+    return ImagePrecision(**arrays), coco_ap
+
+
+def slug_of(name: str) -> str:
+    """A data set's name as part of a folder's."""
+    return "-".join("".join(letter if letter.isalnum() else " " for letter in name.lower()).split())

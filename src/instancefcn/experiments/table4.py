@@ -1,0 +1,156 @@
+"""The paper's Table 4: how much better segments get with better proposals, as markdown and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from instancefcn.evaluation.image_precision import PRECISION_DRAWS, PRECISION_MEASURES
+from instancefcn.evaluation.published import TABLE_4
+from instancefcn.experiments.bench import Bench, Settings
+from instancefcn.experiments.naming import MAX_SEGMENTS, MIN_SCORE, NETWORK_SEED, TABLE_4_NAME, Measured, NamingBench
+from instancefcn.experiments.plan import Claim, Naming, named_images, naming_claims, namings
+from instancefcn.experiments.table import DRY, findings_lines, markdown_table, mean_and_spread, without_nan
+from instancefcn.experiments.verdict import Finding, judge_precision
+from instancefcn.model.checkpoint import write_whole
+
+COCO_AP = "COCO AP"
+THE_PAPERS_VARIANT = "11-point"  # as in the code of MNC, whose authors they are
+COLUMNS = (*PRECISION_MEASURES, COCO_AP)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A way of naming, on a data set."""
+
+    data: str
+    naming: Naming
+    seeds: tuple[Measured, ...]
+
+    def numbers(self) -> list[list[float]]:
+        """Of each seed, by ``COLUMNS``."""
+        return [[*measured.precision.percent()[0].tolist(), measured.coco_ap] for measured in self.seeds]
+
+    def cells(self) -> list[str]:
+        """As the page has it."""
+        minutes = f"{np.mean([measured.seconds for measured in self.seeds]) / 60:.1f}"
+        spreads = [mean_and_spread(of_seeds) for of_seeds in zip(*self.numbers(), strict=True)]
+        return [self.naming.label, str(len(self.seeds)), minutes, *spreads]
+
+
+def reproduce_table_4(
+    bench: Bench, rows: Sequence[Naming] | None = None, claims: Sequence[Claim] | None = None
+) -> Path:
+    """Make what is missing and write ``table4.md`` and ``table4.json``, anew after every row; the path of the page.
+
+    Args:
+        rows, claims: instead of those of the scale.
+    """
+    settings, naming_bench = bench.settings, NamingBench(bench)
+    rows = namings(settings.scale) if rows is None else rows
+    claims = naming_claims(settings.scale) if claims is None else claims
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    page = settings.folder / f"{TABLE_4_NAME}.md"
+    made: list[Row] = []
+    for done, naming in enumerate(rows, start=1):
+        for data in named_images(settings.scale, settings.data_root):
+            seeds = tuple(naming_bench.measure(naming, data, seed) for seed in range(settings.seeds))
+            made.append(Row(data, naming, seeds))
+        findings, missing = judge_rows(made, claims), [naming.label for naming in rows[done:]]
+        write_whole(page, to_markdown(settings, made, findings, missing).encode())
+        write_whole(page.with_suffix(".json"), to_json(settings, made, findings, missing).encode())
+    return page
+
+
+def judge_rows(rows: Sequence[Row], claims: Sequence[Claim]) -> list[Finding]:
+    """The claims on each data set, of rows that are there."""
+    by_row = {(row.data, row.naming.slug): [measured.precision for measured in row.seeds] for row in rows}
+    return [
+        finding
+        for data in dict.fromkeys(row.data for row in rows)
+        for claim in claims
+        if {(data, claim.first), (data, claim.second)} <= by_row.keys()
+        for finding in judge_precision(claim, by_row[data, claim.first], by_row[data, claim.second], data)
+    ]
+
+
+def title(settings: Settings) -> str:
+    """Of the page."""
+    return f"Table {TABLE_4.number}: {TABLE_4.title} ({settings.scale} scale)"
+
+
+def about(settings: Settings) -> list[str]:
+    """What was done, so that the numbers can be judged."""
+    data = named_images(settings.scale, settings.data_root)
+    recipe = "`paper`" if settings.scale == "paper" else "`lite`"
+    return [
+        f"- `{settings.command(TABLE_4_NAME)}`",
+        *(
+            f"- {name}: classifiers trained on {_specs(train.specs)}, measured on {_specs(test.specs)}."
+            for name, (train, test) in data.items()
+        ),
+        f"- Classifiers: the recipe {recipe}, with seeds 0 to {settings.seeds - 1}, each on the proposals that it "
+        f"then names; minutes are those it learnt, on proposals made before. The networks that propose have seed "
+        f"{NETWORK_SEED}: how much depends on theirs is not measured.",
+        "- Rows that differ in N, voting or suppression alone share their classifiers, trained with the recipe's N. "
+        "Labelled masks are named by the classifier of the first row; without suppression and voting, which perfect "
+        "masks do not need, they are the ceiling: what that lacks of 100 is the classifier's loss alone.",
+        f"- Up to {MAX_SEGMENTS} segments an image, of score {MIN_SCORE} or more. COCO AP has no interval.",
+    ]
+
+
+def to_markdown(settings: Settings, rows: Sequence[Row], findings: Sequence[Finding], missing: Sequence[str]) -> str:
+    """The whole page.
+
+    Args:
+        missing: labels of the rows that are not made yet.
+    """
+    lines = [f"# {title(settings)}", "", *([DRY, ""] if settings.dry else []), *about(settings)]
+    lines += [*([f"- **Not made yet: {'; '.join(missing)}.**"] if missing else []), ""]
+    header = ["proposals", "seeds", "minutes", *COLUMNS]
+    for data in dict.fromkeys(row.data for row in rows):
+        lines += [f"## {data}", "", *markdown_table(header, [row.cells() for row in rows if row.data == data]), ""]
+    published = [[name, *("-" if n is None else f"{n:.1f}" for n in numbers)] for name, numbers in TABLE_4.rows]
+    lines += [f"## The paper, on {TABLE_4.data}", "", *markdown_table(["", *TABLE_4.columns], published), ""]
+    shown = [found for found in findings if found.measure.endswith(THE_PAPERS_VARIANT)]
+    lines += [
+        *(
+            "## Differences",
+            "",
+            "Only the claim on networks trained alike is the paper's. The .json also has the area variant.",
+            "",
+        ),
+        *findings_lines(shown, "points of mAP^r", "measure", PRECISION_DRAWS),
+    ]
+    return "\n".join(lines)
+
+
+def to_json(settings: Settings, rows: Sequence[Row], findings: Sequence[Finding], missing: Sequence[str]) -> str:
+    """The same for programs; None for what is not a number."""
+    table = {
+        "title": title(settings),
+        "dry_run": settings.dry,
+        "about": about(settings),
+        "not_made_yet": list(missing),
+        "rows": [
+            {
+                "data": row.data,
+                "method": row.naming.label,
+                "slug": row.naming.slug,
+                "minutes": [measured.seconds / 60 for measured in row.seeds],
+                "seeds": [dict(zip(COLUMNS, numbers, strict=True)) for numbers in row.numbers()],
+            }
+            for row in rows
+        ],
+        "published": {name: dict(zip(TABLE_4.columns, numbers, strict=True)) for name, numbers in TABLE_4.rows},
+        "findings": [asdict(found) for found in findings],
+    }
+    return json.dumps(without_nan(table), indent=1, allow_nan=False) + "\n"
+
+
+def _specs(specs: Sequence[str]) -> str:
+    return " and ".join(f"`{spec}`" for spec in specs)
