@@ -178,16 +178,20 @@ def test_refilling_adds_behind_all_what_a_looser_suppression_lets_pass() -> None
     groups, config = [ellipses(rng, 30, 12), ellipses(rng, 30, 9)], InferenceConfig(nms_threshold=0.5)
     survivors = suppress(groups, SIDE, SIDE, 0.0, config)
     loose = suppress(groups, SIDE, SIDE, 0.0, replace(config, nms_threshold=0.8))
-    lowered, filled = refill(groups, survivors, SIDE, SIDE, 0.0, replace(config, refill_threshold=0.8))
+    lowered, filled = refill(groups, survivors, SIDE, SIDE, 60, 0.0, replace(config, refill_threshold=0.8))
     assert filled[: len(survivors)] == survivors
     assert filled[len(survivors) :] == [window for window in loose if window not in survivors]
     assert len(filled) > len(survivors)
     scores = [float(lowered[group].scores[index]) for group, index in filled]
     assert scores == sorted(scores, reverse=True)
     assert scores[: len(survivors)] == [float(groups[group].scores[index]) for group, index in survivors]
-    assert refill(groups, survivors, SIDE, SIDE, 0.0, config)[1] == survivors
+    assert refill(groups, survivors, SIDE, SIDE, 60, 0.0, config)[1] == survivors
+    few = len(survivors) + 2  # of the best candidates alone: the same in the same order
+    assert (
+        refill(groups, survivors, SIDE, SIDE, few, 0.0, replace(config, refill_threshold=0.8))[1][:few] == filled[:few]
+    )
     floor = scores[len(survivors) - 1]
-    assert refill(groups, survivors, SIDE, SIDE, floor, replace(config, refill_threshold=0.8))[1] == survivors
+    assert refill(groups, survivors, SIDE, SIDE, 60, floor, replace(config, refill_threshold=0.8))[1] == survivors
 
 
 def test_near_pairs_are_those_of_the_whole_matrix() -> None:

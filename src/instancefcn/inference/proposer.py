@@ -107,9 +107,9 @@ class Proposer:
         kept = keep_best(windows, self.config.nms_candidates)
         masks = merge([assemble_masks(group, self.config) for group in kept])
         survivors = suppress(masks, height, width, min_score, self.config)
-        masks = vote(masks, survivors, self.config)
-        if len(survivors) < max_proposals:
-            masks, survivors = refill(masks, survivors, height, width, min_score, self.config)
+        # Twice as many as are wanted: a vote may leave a mask without foreground.
+        masks = vote(masks, survivors[: 2 * max_proposals], self.config)
+        masks, survivors = refill(masks, survivors, height, width, max_proposals, min_score, self.config)
         return paste_survivors(masks, survivors, height, width, max_proposals, self.config)
 
     def resize(self, pixels: UInt8[Tensor, "3 h w"], size: tuple[int, int]) -> Float[Tensor, "1 3 _ _"]:

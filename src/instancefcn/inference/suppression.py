@@ -53,21 +53,33 @@ def merge(groups: Sequence[WindowMasks]) -> list[WindowMasks]:
 
 
 def suppress(
-    groups: Sequence[WindowMasks], height: int, width: int, min_score: float, config: InferenceConfig
+    groups: Sequence[WindowMasks],
+    height: int,
+    width: int,
+    min_score: float,
+    config: InferenceConfig,
+    best: int | None = None,
 ) -> list[tuple[int, int]]:
     """Non-maximum suppression by score: (group, index in the group) of what survives, best first.
 
     The overlap is that of tight boxes, or of masks where ``config.nms_overlap`` says so.
+
+    Args:
+        best: look only at so many candidates, those with the highest scores: the first survivors of all.
     """
     scores = torch.cat([group.scores for group in groups])
     image_box = torch.tensor([width, height, width, height], device=scores.device)
     boxes = torch.cat([group.tight_boxes for group in groups]).clamp(min=0).minimum(image_box)
+    looked_at = scores.argsort(descending=True, stable=True)[:best]
     if config.nms_overlap == "mask":
         masks = [mask_crops(group, height, width, config.threshold_logit) for group in groups]
         crops, crop_boxes = (torch.cat(parts) for parts in zip(*masks, strict=True))
-        kept = mask_nms(boxes, crops, crop_boxes, scores, config.nms_threshold)
+        kept = mask_nms(
+            boxes[looked_at], crops[looked_at], crop_boxes[looked_at], scores[looked_at], config.nms_threshold
+        )
     else:
-        kept = nms(boxes, scores, config.nms_threshold)
+        kept = nms(boxes[looked_at], scores[looked_at], config.nms_threshold)
+    kept = looked_at[kept]
     kept = kept[scores[kept] >= min_score]
     owner = [(number, index) for number, group in enumerate(groups) for index in range(len(group.scores))]
     return [owner[index] for index in kept.tolist()]
@@ -78,6 +90,7 @@ def refill(
     survivors: Sequence[tuple[int, int]],
     height: int,
     width: int,
+    max_proposals: int,
     min_score: float,
     config: InferenceConfig,
 ) -> tuple[list[WindowMasks], list[tuple[int, int]]]:
@@ -86,14 +99,22 @@ def refill(
     A near-duplicate costs a better object its place among the first ten; among the last of a thousand it may be the
     better outline.
 
+    Args:
+        max_proposals: nothing is added where there are so many survivors.
+
     Returns:
         The groups, with the scores of what was added times the lowest of a survivor; and all survivors, best first.
     """
-    if not config.refill_threshold or not survivors:
+    if not config.refill_threshold or not 0 < len(survivors) < max_proposals:
         return list(groups), list(survivors)
     known = set(survivors)
     looser = replace(config, nms_threshold=config.refill_threshold)
-    added = [window for window in suppress(groups, height, width, min_score, looser) if window not in known]
+    added: list[tuple[int, int]] = []
+    for best in (2 * max_proposals, None):  # looking at all takes several times as long, and few images need it
+        passed = suppress(groups, height, width, min_score, looser, best)
+        added = [window for window in passed if window not in known]
+        if len(survivors) + len(added) >= max_proposals:
+            break
     scores = [group.scores.tolist() for group in groups]
     lowest = min(scores[owner][index] for owner, index in survivors)
     added = [(owner, index) for owner, index in added if scores[owner][index] * lowest >= min_score]
