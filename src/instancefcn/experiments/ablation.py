@@ -20,12 +20,13 @@ from instancefcn.experiments.images import Images, merge, open_images
 from instancefcn.experiments.plan import test_images, training_images
 from instancefcn.experiments.recall import load_recall, measure, pool, save_recall
 from instancefcn.experiments.run import Run, carry_out
+from instancefcn.experiments.table import DRY, markdown_table
 from instancefcn.model.checkpoint import write_whole
 from instancefcn.training.recipe import Recipe, load_recipe
 
 NAME = "ablation"
 TEST = "coco-mini val"
-MINUTES = 3.0  # of a row, unless said otherwise
+MINUTES = 3.0  # of training, unless said otherwise
 
 
 @dataclass(frozen=True)
@@ -159,32 +160,30 @@ def _of_seed(part: Part, seed: int, settings: Settings) -> tuple[ImageRecall, in
 
 
 def _to_markdown(rows: Sequence[Measured], differences: Sequence[dict[str, Difference]], settings: Settings) -> str:
-    budget = f"--minutes {settings.minutes or MINUTES:g}"
-    if settings.iterations:
-        budget = f"--iterations {settings.iterations}"
+    body = []
+    for row, difference in zip(rows, differences, strict=True):
+        gap, own = difference["coco/AR@100"], row.recall.metrics()["coco"]
+        body.append(
+            [
+                row.part.label,
+                *(f"{own[f'AR@{n}']:.1f}" for n in MAX_PROPOSALS),
+                *((f"{gap.difference:+.1f}", f"{gap.low:+.1f} to {gap.high:+.1f}") if row is not rows[0] else "--"),
+                f"{row.iterations:.0f}",
+                f"{row.minutes:.1f}",
+                f"{row.seconds_an_image:.2f}",
+            ]
+        )
+    columns = [*(f"AR@{n}" for n in MAX_PROPOSALS), "AR@100, difference", "interval", "steps", "minutes", "s an image"]
     lines = [
         "# Parts of the lite preset, one off at a time",
         "",
-        *(["**DRY RUN: the numbers mean nothing.**", ""] if settings.dry else []),
-        f"- `instancefcn reproduce {NAME} --data-root {settings.data_root} --out {settings.out} "
-        f"--seeds {settings.seeds} {budget}`",
-        f"- Masks of {TEST}, COCO's AR; the difference to the first row in AR@100 with the 95% interval of a paired "
-        "bootstrap over images, which does not know how much a seed changes.",
+        *([DRY, ""] if settings.dry else []),
+        f"- `{settings.command(NAME)}`",
+        f"- Masks of {TEST}, COCO's AR; the difference to the first row with the 95% interval of a paired bootstrap "
+        "over images, which does not know how much a seed changes.",
         "",
-        "| | AR@10 | AR@100 | AR@1000 | AR@100, difference | interval | steps | minutes | s an image |",
-        "|---|---|---|---|---|---|---|---|---|",
+        *markdown_table(["", *columns], body),
     ]
-    for row, difference in zip(rows, differences, strict=True):
-        gap, own = difference["coco/AR@100"], row.recall.metrics()["coco"]
-        cells = [
-            row.part.label,
-            *(f"{own[f'AR@{n}']:.1f}" for n in MAX_PROPOSALS),
-            *((f"{gap.difference:+.1f}", f"{gap.low:+.1f} to {gap.high:+.1f}") if row is not rows[0] else "--"),
-            f"{row.iterations:.0f}",
-            f"{row.minutes:.1f}",
-            f"{row.seconds_an_image:.2f}",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
