@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,7 @@ from instancefcn.model.backbones import VGG16, TimmBackbone, fold_batch_norms
 from instancefcn.model.build import NetworkConfig, build_network
 from instancefcn.model.heads import PaperMaskHead
 from instancefcn.model.network import InstanceFCN
+from instancefcn.training.recipe import load_recipe
 
 
 def test_vgg16_is_the_papers() -> None:
@@ -67,8 +70,18 @@ def test_pyramid_gives_what_window_sizes_announce() -> None:
         assert m.quality.shape == (2, height, width)
 
 
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite1", "resnet18"])
+def test_lite_takes_any_timm_trunk(name: str) -> None:
+    config = replace(load_recipe("lite").network, backbone=name)
+    network = build_network(config).eval()
+    with torch.no_grad():
+        score_maps = network(torch.zeros(1, 3, 64, 64))
+    assert [(maps.stride, maps.m) for maps in score_maps] == build_network(load_recipe("lite").network).window_sizes
+    assert score_maps[0].instance.shape == (1, 25, 32, 32)
+
+
 def test_lite_is_small() -> None:
-    assert sum(p.numel() for p in build_network(NetworkConfig()).parameters()) < 6_000_000
+    assert sum(p.numel() for p in build_network(load_recipe("lite").network).parameters()) < 6_000_000
 
 
 def test_folding_batch_norms_changes_nothing_but_their_number() -> None:
