@@ -75,11 +75,11 @@ def propose_in_stages(proposer: Proposer, path: Path, stage: Stages) -> int:
     with stage("assemble"):
         masks = merge([assemble_masks(group, config) for group in kept])
     with stage("NMS"):
-        survivors = suppress(masks, height, width, 0.0, config)
+        survivors = suppress(masks, height, width, config)
     with stage("vote"):
         masks = vote(masks, survivors, config)
     with stage("refill"):
-        masks, survivors = refill(masks, survivors, height, width, MAX_PROPOSALS, 0.0, config)
+        masks, survivors = refill(masks, survivors, height, width, MAX_PROPOSALS, config)
     with stage("paste and RLE"):
         return len(paste_survivors(masks, survivors, height, width, MAX_PROPOSALS, config))
 

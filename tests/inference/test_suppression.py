@@ -58,7 +58,7 @@ def test_suppression_by_boxes_equals_the_loop() -> None:
     boxes = torch.cat([corner, corner + 20 + torch.rand(60, 2, generator=generator) * 6], dim=1)
     scores = torch.rand(60, generator=generator)
     group = WindowMasks(scores, torch.ones(60, 5, 5), boxes, boxes)
-    survivors = suppress([group], 60, 60, 0.0, InferenceConfig())
+    survivors = suppress([group], 60, 60, InferenceConfig())
     proposals = paste_survivors([group], survivors, 60, 60, 1000, InferenceConfig())
     kept = oracles.non_maximum_suppression(boxes.tolist(), scores.tolist(), 0.8)
     assert proposals.scores.tolist() == pytest.approx([float(scores[i]) for i in kept])
@@ -93,7 +93,7 @@ def test_suppression_by_masks_equals_the_loop_over_pasted_masks(seed: int, monke
     threshold = float(candidates[widest : widest + 2].mean())
     assert ((ious > threshold) == (expected > threshold)).all()
     scores = torch.cat([group.scores for group in groups]).tolist()
-    survivors = suppress(groups, SIDE, SIDE, 0.0, replace(BY_MASK, nms_threshold=threshold))
+    survivors = suppress(groups, SIDE, SIDE, replace(BY_MASK, nms_threshold=threshold))
     kept = oracles.greedy_suppression(expected.tolist(), scores, threshold)
     assert [index + 12 * group for group, index in survivors] == kept
     assert 3 < len(kept) < 22
@@ -110,8 +110,7 @@ def test_the_shared_area_of_two_rectangles_by_hand() -> None:
 
 def test_identical_masks_are_suppressed_and_disjoint_kept() -> None:
     groups = [one_square(0, 0.3), one_square(0, 0.9), one_square(100, 0.6)]
-    assert suppress(groups, 200, 200, 0.0, BY_MASK) == [(1, 0), (2, 0)]
-    assert suppress(groups, 200, 200, 0.7, BY_MASK) == [(1, 0)]
+    assert suppress(groups, 200, 200, BY_MASK) == [(1, 0), (2, 0)]
 
 
 def test_masks_that_share_a_box_but_not_a_shape_are_both_kept() -> None:
@@ -123,14 +122,14 @@ def test_masks_that_share_a_box_but_not_a_shape_are_both_kept() -> None:
     group = with_tight_boxes(
         torch.tensor([0.9, 0.8]), torch.stack([upper, lower.flip(1)]), torch.tensor([[0.0, 0.0, 24.0, 24.0]] * 2)
     )
-    assert suppress([group], 24, 24, 0.0, InferenceConfig()) == [(0, 0)]
-    assert suppress([group], 24, 24, 0.0, BY_MASK) == [(0, 0), (0, 1)]
+    assert suppress([group], 24, 24, InferenceConfig()) == [(0, 0)]
+    assert suppress([group], 24, 24, BY_MASK) == [(0, 0), (0, 1)]
 
 
 def test_no_candidates() -> None:
     nothing = WindowMasks(torch.zeros(0), torch.zeros(0, 5, 5), torch.zeros(0, 4), torch.zeros(0, 4))
     for config in (InferenceConfig(), BY_MASK):
-        assert suppress([nothing, nothing], 10, 10, 0.0, config) == []
+        assert suppress([nothing, nothing], 10, 10, config) == []
     voted = vote([nothing, one_square(0)], [(1, 0)], InferenceConfig(vote_threshold=0.5))
     assert [len(group.scores) for group in voted] == [0, 1]
 
@@ -173,25 +172,41 @@ def test_a_window_without_score_keeps_its_mask() -> None:
     assert torch.equal(voted.mask_logits, group.mask_logits)
 
 
-def test_refilling_adds_behind_all_what_a_looser_suppression_lets_pass() -> None:
+def test_refilling_adds_behind_all_what_no_survivor_covers() -> None:
     rng = np.random.default_rng(3)
     groups, config = [ellipses(rng, 30, 12), ellipses(rng, 30, 9)], InferenceConfig(nms_threshold=0.5)
-    survivors = suppress(groups, SIDE, SIDE, 0.0, config)
-    loose = suppress(groups, SIDE, SIDE, 0.0, replace(config, nms_threshold=0.8))
-    lowered, filled = refill(groups, survivors, SIDE, SIDE, 60, 0.0, replace(config, refill_threshold=0.8))
+    survivors = suppress(groups, SIDE, SIDE, config)
+    refilling = replace(config, refill_threshold=0.8)
+    lowered, filled = refill(groups, survivors, SIDE, SIDE, 60, refilling)
     assert filled[: len(survivors)] == survivors
-    assert filled[len(survivors) :] == [window for window in loose if window not in survivors]
-    assert len(filled) > len(survivors)
+    added = filled[len(survivors) :]
+    assert added
     scores = [float(lowered[group].scores[index]) for group, index in filled]
     assert scores == sorted(scores, reverse=True)
     assert scores[: len(survivors)] == [float(groups[group].scores[index]) for group, index in survivors]
-    assert refill(groups, survivors, SIDE, SIDE, 60, 0.0, config)[1] == survivors
+    # What was added overlaps nothing before it by more, and everything else does.
+    boxes = torch.stack([groups[group].tight_boxes[index] for group, index in filled]).clamp(0, SIDE)
+    assert (box_iou(boxes, boxes)[len(survivors) :].tril(len(survivors) - 1) <= 0.8).all()
+    others = [(g, i) for g in (0, 1) for i in range(30) if (g, i) not in filled]
+    left = torch.stack([groups[group].tight_boxes[index] for group, index in others]).clamp(0, SIDE)
+    assert (box_iou(left, boxes).amax(1) > 0.8).all()
+    assert refill(groups, survivors, SIDE, SIDE, 60, config)[1] == survivors
+    assert refill(groups, survivors, SIDE, SIDE, len(survivors), refilling)[1] == survivors
     few = len(survivors) + 2  # of the best candidates alone: the same in the same order
+    assert refill(groups, survivors, SIDE, SIDE, few, refilling)[1][:few] == filled[:few]
+
+
+def test_refilling_compares_with_survivors_that_score_lower() -> None:
+    # The second covers the third at 0.82; the third would suppress it by score, had it not survived before.
+    logits = torch.full((3, 4, 4), 20.0)
+    windows = torch.tensor([[0.0, 0, 100, 57.4], [0, 0, 100, 82], [0, 0, 100, 100]])
+    scores = torch.tensor([0.9, 0.7, 0.8])
+    groups = [with_tight_boxes(scores, logits, windows)]
+    survivors = [(0, 0), (0, 1)]
     assert (
-        refill(groups, survivors, SIDE, SIDE, few, 0.0, replace(config, refill_threshold=0.8))[1][:few] == filled[:few]
+        refill(groups, survivors, 100, 100, 10, InferenceConfig(nms_threshold=0.6, refill_threshold=0.8))[1]
+        == survivors
     )
-    floor = scores[len(survivors) - 1]
-    assert refill(groups, survivors, SIDE, SIDE, 60, floor, replace(config, refill_threshold=0.8))[1] == survivors
 
 
 def test_near_pairs_are_those_of_the_whole_matrix() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -78,9 +79,7 @@ def _compress(
     text += 48 + 32 * (place < np.repeat(digits, digits) - 1)
     code = text.astype(np.uint8).tobytes()
     ends = np.cumsum(np.bincount(owner, weights=digits, minlength=masks)).astype(int).tolist()
-    return [
-        {"size": [height, width], "counts": code[start:stop]} for start, stop in zip([0, *ends[:-1]], ends, strict=True)
-    ]
+    return [{"size": [height, width], "counts": code[start:stop]} for start, stop in pairwise([0, *ends])]
 
 
 def tight_boxes(rles: Sequence[Rle]) -> Float[np.ndarray, "n 4"]:

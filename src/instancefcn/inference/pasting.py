@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float, Int
 
-from instancefcn.geometry.rle import encode, encode_edges
+from instancefcn.geometry.rle import encode_edges
 from instancefcn.structures import Rle
 
 COLUMNS = 20_000  # image columns at a time: what a processor's cache holds of their cells
@@ -52,7 +52,8 @@ def paste(
         index, row = _crossings(profiles, windows[owner, 1], cell[owner, 1], start[owner, 1], stop[owner, 1])
         places, of_mask = column[index] * height + row, owner[index] - masks.start
         rles += encode_edges(places, of_mask, masks.stop - masks.start, height, width)
-    empty = encode(np.zeros((height, width), dtype=bool))
+    nowhere = np.zeros(0, dtype=int)
+    (empty,) = encode_edges(nowhere, nowhere, 1, height, width)
     return [None if rle == empty else rle for rle in rles]
 
 

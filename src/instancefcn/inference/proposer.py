@@ -106,11 +106,11 @@ class Proposer:
         ]
         kept = keep_best(windows, self.config.nms_candidates)
         masks = merge([assemble_masks(group, self.config) for group in kept])
-        survivors = suppress(masks, height, width, min_score, self.config)
+        survivors = suppress(masks, height, width, self.config)
         # Twice as many as are wanted: a vote may leave a mask without foreground.
         masks = vote(masks, survivors[: 2 * max_proposals], self.config)
-        masks, survivors = refill(masks, survivors, height, width, max_proposals, min_score, self.config)
-        return paste_survivors(masks, survivors, height, width, max_proposals, self.config)
+        masks, survivors = refill(masks, survivors, height, width, max_proposals, self.config)
+        return paste_survivors(masks, survivors, height, width, max_proposals, self.config, min_score)
 
     def resize(self, pixels: UInt8[Tensor, "3 h w"], size: tuple[int, int]) -> Float[Tensor, "1 3 _ _"]:
         """An image at (height, width), padded to a multiple of the network's coarsest stride."""
@@ -216,13 +216,20 @@ def paste_survivors(
     width: int,
     max_proposals: int,
     config: InferenceConfig,
+    min_score: float = 0.0,
 ) -> Proposals:
-    """Run-length codes, in the image's frame, of the first ``max_proposals`` survivors that cover a pixel."""
+    """Run-length codes, in the image's frame, of the first ``max_proposals`` survivors that cover a pixel.
+
+    Args:
+        survivors: (group, index in the group), best first.
+        min_score: none below it.
+    """
     arrays = [
         (group.mask_logits.cpu().numpy(), group.window_boxes.cpu().numpy(), group.tight_boxes.cpu().numpy())
         for group in groups
     ]
     all_scores = [group.scores.tolist() for group in groups]
+    survivors = [(group, index) for group, index in survivors if all_scores[group][index] >= min_score]
     rles: list[Rle] = []
     scores: list[float] = []
     done = 0

@@ -56,7 +56,6 @@ def suppress(
     groups: Sequence[WindowMasks],
     height: int,
     width: int,
-    min_score: float,
     config: InferenceConfig,
     best: int | None = None,
 ) -> list[tuple[int, int]]:
@@ -79,10 +78,8 @@ def suppress(
         )
     else:
         kept = nms(boxes[looked_at], scores[looked_at], config.nms_threshold)
-    kept = looked_at[kept]
-    kept = kept[scores[kept] >= min_score]
     owner = [(number, index) for number, group in enumerate(groups) for index in range(len(group.scores))]
-    return [owner[index] for index in kept.tolist()]
+    return [owner[index] for index in looked_at[kept].tolist()]
 
 
 def refill(
@@ -91,10 +88,9 @@ def refill(
     height: int,
     width: int,
     max_proposals: int,
-    min_score: float,
     config: InferenceConfig,
 ) -> tuple[list[WindowMasks], list[tuple[int, int]]]:
-    """The survivors, and behind all of them what a looser suppression, by ``config.refill_threshold``, lets pass.
+    """The survivors, and behind all of them what a suppression by ``config.refill_threshold`` leaves beside them.
 
     A near-duplicate costs a better object its place among the first ten; among the last of a thousand it may be the
     better outline.
@@ -107,23 +103,30 @@ def refill(
     """
     if not config.refill_threshold or not 0 < len(survivors) < max_proposals:
         return list(groups), list(survivors)
-    known = set(survivors)
-    looser = replace(config, nms_threshold=config.refill_threshold)
+    looser, known = replace(config, nms_threshold=config.refill_threshold), set(survivors)
+    # Survivors come first, so that they suppress and are not suppressed: a score is at most 1.
+    first = _rescored(groups, survivors, 1.0, 1.0)
     added: list[tuple[int, int]] = []
     for best in (2 * max_proposals, None):  # looking at all takes several times as long, and few images need it
-        passed = suppress(groups, height, width, min_score, looser, best)
-        added = [window for window in passed if window not in known]
+        added = [window for window in suppress(first, height, width, looser, best) if window not in known]
         if len(survivors) + len(added) >= max_proposals:
             break
-    scores = [group.scores.tolist() for group in groups]
-    lowest = min(scores[owner][index] for owner, index in survivors)
-    added = [(owner, index) for owner, index in added if scores[owner][index] * lowest >= min_score]
-    lowered = []
+    owner, index = survivors[-1]
+    lowest = float(groups[owner].scores[index])
+    return _rescored(groups, added, lowest, 0.0), [*survivors, *added]
+
+
+def _rescored(
+    groups: Sequence[WindowMasks], windows: Sequence[tuple[int, int]], factor: float, summand: float
+) -> list[WindowMasks]:
+    """The groups with the scores of some windows changed."""
+    changed = []
     for number, group in enumerate(groups):
-        factor = torch.ones_like(group.scores)
-        factor[[index for owner, index in added if owner == number]] = lowest
-        lowered.append(replace(group, scores=group.scores * factor))
-    return lowered, [*survivors, *added]
+        scores = group.scores.clone()
+        chosen = [index for owner, index in windows if owner == number]
+        scores[chosen] = scores[chosen] * factor + summand
+        changed.append(replace(group, scores=scores))
+    return changed
 
 
 def mask_crops(
