@@ -1,11 +1,10 @@
-"""What was tried on masks and scores and is not in the package: COCO mask AR with and without.
+"""What was tried on masks: COCO mask AR with and without, and without the stability and refilling that came later.
 
     python benchmarks/mask_trials.py --data coco:ANNOTATIONS.json,IMAGES_DIR [--checkpoint FILE]
 
 - seams: a mask pixel is interpolated between the score maps of the four nearest cells, not read from the map of
   its own, so that the tiles of a mask leave no seams.
-- stability: a window's score is multiplied by the IoU of its mask thresholded a logit above and a logit below (Segment
-  Anything, Kirillov et al., ICCV 2023), which asks no branch of the network.
+- stability: ``inference.stability_power``.
 """
 
 from __future__ import annotations
@@ -30,8 +29,6 @@ from instancefcn.inference.suppression import WindowMasks
 from instancefcn.model.assembling import OUTSIDE_LOGIT
 from instancefcn.structures import ScoreMaps
 from instancefcn.training.validation import validation_recall
-
-STABILITY_OFFSET = 1.0  # logits
 
 
 def assemble_without_seams(
@@ -58,11 +55,7 @@ def assemble_without_seams(
 
 def assemble_with_stability(windows: Windows, config: InferenceConfig) -> WindowMasks:
     """``proposer.assemble_masks``, with scores times stability."""
-    masks, threshold = assemble_masks(windows, config), config.threshold_logit
-    surely, maybe = (
-        (masks.mask_logits > threshold + offset).flatten(1).sum(1) for offset in (STABILITY_OFFSET, -STABILITY_OFFSET)
-    )
-    return replace(masks, scores=masks.scores * surely / maybe.clamp(min=1))
+    return assemble_masks(windows, replace(config, stability_power=1.0))
 
 
 @contextmanager
@@ -70,8 +63,10 @@ def in_its_place(name: str, trial: Callable[..., Any]) -> Iterator[None]:
     """The proposer with one of its functions replaced."""
     own = getattr(proposer_module, name)
     setattr(proposer_module, name, trial)
-    yield
-    setattr(proposer_module, name, own)
+    try:
+        yield
+    finally:
+        setattr(proposer_module, name, own)
 
 
 def main() -> None:
@@ -81,6 +76,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     proposer = Proposer.from_checkpoint(arguments.checkpoint)
+    proposer.config = replace(proposer.config, stability_power=0.0, refill_threshold=0.0)
     source = open_source(arguments.data)
     trials = {
         "as it is": ("assemble_masks", assemble_masks),

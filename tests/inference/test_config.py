@@ -20,7 +20,12 @@ def test_threshold_as_a_logit() -> None:
         {"shorter_sides": (0.5,)},
         {"candidates": 0},
         {"nms_candidates": 0},
-        {"refill_threshold": 0.5, "nms_threshold": 0.6},
+        {"refill_threshold": 0.6, "nms_threshold": 0.6},
+        {"refill_threshold": 5.0},
+        {"nms_threshold": math.nan},
+        {"vote_threshold": -0.5},
+        {"stability_power": -1.0},
+        {"quality_power": math.nan},
     ],
 )
 def test_values_that_make_no_sense_are_refused(keys: dict[str, Any]) -> None:

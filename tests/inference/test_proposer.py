@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import oracles
-from instancefcn.geometry.rle import decode
+from instancefcn.geometry.rle import decode, from_counts
+from instancefcn.inference import pasting
 from instancefcn.inference.pasting import paste
 from instancefcn.inference.proposer import (
     InferenceConfig,
@@ -76,6 +77,39 @@ def test_quality_changes_the_rank() -> None:
 def test_an_outline_that_is_not_known_costs_rank() -> None:
     logits = torch.tensor([[[9.0, 3.0], [-9.0, -3.0]], [[3.0, 0.5], [-0.5, -3.0]], [[-9.0, -9.0], [-9.0, -9.0]]])
     torch.testing.assert_close(stability(logits, 0.0), torch.tensor([1.0, 1 / 3, 0.0]))
+
+
+def test_stability_acts_by_its_power() -> None:
+    generator = torch.Generator().manual_seed(0)
+    maps = ScoreMaps(torch.randn(1, 4, 8, 8, generator=generator), torch.zeros(1, 8, 8), None, 8, 5)
+    plain, *powers = (
+        assemble_masks(best_windows(maps, (64, 64), (1.0, 1.0), config), config)
+        for config in (InferenceConfig(stability_power=power) for power in (0.0, 1.0, 2.0))
+    )
+    share = stability(plain.mask_logits, 0.0)
+    assert 0 <= share.amin() < share.amax() < 1
+    for power, masks in enumerate(powers, start=1):
+        torch.testing.assert_close(masks.scores, plain.scores * share**power)
+
+
+@pytest.mark.parametrize("columns", [1, 30])
+def test_pasting_many_masks_in_chunks_changes_nothing(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(40, 6, 6)).astype(np.float32)
+    logits[::7] = -1  # empty ones between the others
+    corners = rng.integers(0, 20, (40, 2)).astype(np.float32)
+    windows = np.concatenate([corners, corners + 12], axis=1)
+    together = paste(logits, windows, windows, 0.1, 31, 37)
+    monkeypatch.setattr(pasting, "COLUMNS", columns)
+    assert paste(logits, windows, windows, 0.1, 31, 37) == together
+    assert [rle is None for rle in together] == [index % 7 == 0 for index in range(40)]
+    assert paste(logits[:0], windows[:0], windows[:0], 0.1, 31, 37) == []
+
+
+def test_a_mask_of_the_whole_image_is_two_runs() -> None:
+    window = np.array([[0.0, 0.0, 8.0, 6.0]], dtype=np.float32)
+    (rle,) = paste(np.ones((1, 1, 1), dtype=np.float32), window, window, 0.0, 6, 8)
+    assert rle == from_counts([0, 48], 6, 8)
 
 
 def test_the_best_of_all_scales_are_kept() -> None:

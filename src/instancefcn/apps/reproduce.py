@@ -51,7 +51,7 @@ def reproduce(
     [dim]Every experiment with the paper's recipes, on eight GPUs. First with --dry-run.[/]
 
     [bold]instancefcn reproduce[/] ablation --data-root ../shared/data [bold]--out[/] runs/paper --minutes 5
-    [dim]The lite preset, and what is lost without each of its parts.[/]
+    [dim]The lite preset, and what is lost without each of its main parts.[/]
 
     [bold]SCALE/table2.md[/]  the table beside the published one, differences with intervals, verdicts; also as .json
     [bold]SCALE/runs[/]       a folder for each training; the same command goes on where it was stopped

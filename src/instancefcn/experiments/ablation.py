@@ -1,4 +1,4 @@
-"""What each part of the ``lite`` preset gives: one part off at a time, same data, same minutes, same seeds."""
+"""What the main parts of the ``lite`` preset give: one off at a time, with what goes with it; same data and minutes."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def parts() -> tuple[Part, ...]:
     """The preset, then without each part."""
     lite, single = load_recipe("lite"), load_recipe("mini")
     network, loss = lite.network, lite.loss
-    # One window size an octave: the largest step between two is 2, so half of it must be tolerated.
+    # One window size an octave: from one to the next is a factor of 2, so more than its root must be tolerated.
     wide = replace(lite.assignment, scale_tolerance=1.45)
     return (
         Part("lite", "`lite`", lite),
         Part(
             "no-pyramid",
-            "no feature pyramid: one map at stride 8, one window size, four scales of the image",
+            "no feature pyramid: the network, scales and assignment of `mini`",
             replace(
                 lite,
                 network=single.network,
@@ -79,7 +79,11 @@ def parts() -> tuple[Part, ...]:
             "density 2 from the level alone, no finer map of the trunk",
             replace(lite, network=replace(network, detail=False)),
         ),
-        Part("density-1", "density 1", replace(lite, network=replace(network, detail=False, density=1))),
+        Part(
+            "density-1",
+            "density 1, no finer map of the trunk",
+            replace(lite, network=replace(network, detail=False, density=1)),
+        ),
         Part("hard-targets", "hard mask targets", replace(lite, sampling=replace(lite.sampling, soft_targets=False))),
         Part(
             "no-quality",
@@ -167,7 +171,11 @@ def _to_markdown(rows: Sequence[Measured], differences: Sequence[dict[str, Diffe
             [
                 row.part.label,
                 *(f"{own[f'AR@{n}']:.1f}" for n in MAX_PROPOSALS),
-                *((f"{gap.difference:+.1f}", f"{gap.low:+.1f} to {gap.high:+.1f}") if row is not rows[0] else "--"),
+                *(
+                    (f"{gap.difference:+.1f}", f"{gap.low:+.1f} to {gap.high:+.1f}")
+                    if row is not rows[0]
+                    else ("-", "-")
+                ),
                 f"{row.iterations:.0f}",
                 f"{row.minutes:.1f}",
                 f"{row.seconds_an_image:.2f}",

@@ -26,9 +26,15 @@ class InferenceConfig:
     def __post_init__(self) -> None:
         if not 0 < self.mask_threshold < 1:
             raise ValueError(f"inference.mask_threshold is {self.mask_threshold}; it must lie between 0 and 1")
+        for key in ("nms_threshold", "refill_threshold", "vote_threshold"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise ValueError(f"inference.{key} is {getattr(self, key)}; it must be from 0 to 1")
+        for key in ("quality_power", "stability_power"):
+            if not 0 <= getattr(self, key) < math.inf:
+                raise ValueError(f"inference.{key} is {getattr(self, key)}; it must be 0 or more")
         if not self.shorter_sides or min(*self.shorter_sides, self.longest_side) < 1:
             raise ValueError("inference.shorter_sides and longest_side must name sizes of at least one pixel")
-        if self.refill_threshold and self.refill_threshold < self.nms_threshold:
+        if self.refill_threshold and self.refill_threshold <= self.nms_threshold:
             raise ValueError(
                 f"inference.refill_threshold is {self.refill_threshold}; it must be 0 or above nms_threshold, which is "
                 f"{self.nms_threshold}"

@@ -103,7 +103,8 @@ def refill(
     """
     if not config.refill_threshold or not 0 < len(survivors) < max_proposals:
         return list(groups), list(survivors)
-    looser, known = replace(config, nms_threshold=config.refill_threshold), set(survivors)
+    looser = replace(config, nms_threshold=config.refill_threshold, refill_threshold=0.0)
+    known = set(survivors)
     # Survivors come first, so that they suppress and are not suppressed: a score is at most 1.
     first = _rescored(groups, survivors, 1.0, 1.0)
     added: list[tuple[int, int]] = []
