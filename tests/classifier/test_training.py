@@ -17,6 +17,7 @@ from instancefcn.classifier.config import ClassifierConfig, LearningConfig
 from instancefcn.classifier.segmenter import Segmenter
 from instancefcn.classifier.training import class_weights, classes_of, train_classifier
 from instancefcn.inference.proposer import Proposer
+from instancefcn.model.checkpoint import load_checkpoint, save_checkpoint
 from instancefcn.structures import Proposals
 
 NAMES = {7: "ellipse", 90: "rectangle", 4: "star"}
@@ -72,7 +73,11 @@ def test_the_second_run_finds_the_proposals_on_disk(
     assert all(torch.equal(one[name], other[name]) for name in one)
     others = proposal_network(tmp_path / "others.safetensors", seed=1)
     train_classifier(RECIPE, [Scenes(3, IDS, NAMES)], others, tmp_path / "c", cache=tmp_path / "cache")
-    assert len(list((tmp_path / "cache").iterdir())) == 2
+    checkpoint = load_checkpoint(proposals)
+    looser = tmp_path / "looser.safetensors"  # the same weights, which propose otherwise
+    save_checkpoint(replace(checkpoint, inference=checkpoint.inference | {"nms_threshold": 0.9}), looser)
+    train_classifier(RECIPE, [Scenes(3, IDS, NAMES)], looser, tmp_path / "d", cache=tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 3
 
 
 def test_a_trunk_of_its_own_is_trained_where_the_recipe_says_so(tmp_path: Path, proposals: Path) -> None:

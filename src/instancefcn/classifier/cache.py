@@ -25,6 +25,7 @@ from instancefcn.classifier.rois import Rois, match
 from instancefcn.classifier.trunk import ProposalTrunk, Trunk, TrunkMaps
 from instancefcn.config import to_table
 from instancefcn.data import Source
+from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.proposer import Proposer, as_tensor
 from instancefcn.model.checkpoint import write_whole
 
@@ -93,7 +94,7 @@ def cache_examples(
     Returns:
         Examples with at least one proposal or instance, and the reasons why images were left out.
     """
-    folder = folder / _key(sources, network, recipe)
+    folder = folder / _key(sources, network, proposer.config, recipe)
     folder.mkdir(parents=True, exist_ok=True)
     trunk = ProposalTrunk(proposer, recipe.classifier.strides) if classifier.trunk is None else classifier.trunk
     views = [] if recipe.learning.trunk_learning_rate else views_of(recipe)
@@ -140,12 +141,14 @@ def _write_views(
             write_whole(path, save({**maps, "scale": torch.tensor(seen.scale, dtype=torch.float64)}))
 
 
-def _key(sources: Sequence[Source], network: ProposalNetwork, recipe: ClassifierRecipe) -> str:
+def _key(
+    sources: Sequence[Source], network: ProposalNetwork, proposing: InferenceConfig, recipe: ClassifierRecipe
+) -> str:
     """Digest of all that the files depend on."""
     tables = to_table(recipe)
     learning = {key: tables["learning"][key] for key in ("flip", "scales", "trunk_learning_rate")}
     classifier = {key: tables["classifier"][key] for key in ("trunk", "strides", "shorter_side", "longest_side")}
-    about = [network.fingerprint, recipe.rois.proposals, learning, classifier]
+    about = [network.fingerprint, to_table(proposing), recipe.rois.proposals, learning, classifier]
     digest = hashlib.sha256(json.dumps(about).encode())
     for source in sources:
         digest.update(f"{source.name} {source.partial}".encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import time
@@ -18,7 +19,7 @@ from instancefcn.classifier.checkpoint import ProposalNetwork, load_classifier, 
 from instancefcn.classifier.config import ClassifierRecipe, NamingConfig, load_classifier_recipe
 from instancefcn.classifier.segmenter import Segmenter
 from instancefcn.classifier.training import train_classifier
-from instancefcn.config import from_table
+from instancefcn.config import from_table, to_table
 from instancefcn.data import Source, to_coco
 from instancefcn.evaluation.average_precision import coco_precision
 from instancefcn.evaluation.categories import split_by_category
@@ -56,6 +57,11 @@ class Network:
     identity: ProposalNetwork
     inference: InferenceConfig
 
+    @property
+    def way(self) -> str:
+        """Digest of how it proposes."""
+        return hashlib.sha256(json.dumps(to_table(self.inference)).encode()).hexdigest()[:8]
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -78,7 +84,7 @@ class NamingBench:
     def measure(self, naming: Naming, data: str, seed: int) -> Measured:
         """How well one row names the objects of a data set."""
         network = self.proposing(naming.method)
-        name = f"names-{slug_of(data)}-{naming.method.slug}-{network.identity.fingerprint}"
+        name = f"names-{slug_of(data)}-{naming.method.slug}-{network.identity.fingerprint}-{network.way}"
         folder = self.settings.folder / "runs" / name
         train, test = named_images(self.settings.scale, self.settings.data_root)[data]
         classifier, seconds = self._classifier(network, train, folder, seed)
