@@ -97,12 +97,14 @@ def test_a_curve_over_sizes(mini_tree: Path, tmp_path: Path) -> None:
 
 def test_an_ablation_takes_off_one_part_at_a_time(mini_tree: Path, tmp_path: Path) -> None:
     settings = Settings("mini", mini_tree, tmp_path / "out", device="cpu", workers=0, dry=True)
-    rows = {part.slug: part for part in parts()}
-    page = reproduce_ablation(settings, [rows["lite"], rows["complete-labels"]])
+    of_slug = {part.slug: part for part in parts()}
+    page = reproduce_ablation(settings, [of_slug["lite"], of_slug["complete-labels"]])
     table = json.loads(page.with_suffix(".json").read_text())
-    assert [(row["row"], row["iterations"]) for row in table] == [("lite", 2), ("complete-labels", 2)]
-    assert table[0]["difference"] == 0
-    assert all(row["seconds_an_image"] > 0 for row in table)
+    assert (table["dry_run"], table["not_made_yet"]) == (True, [])
+    rows = table["rows"]
+    assert [(row["row"], row["iterations"]) for row in rows] == [("lite", 2), ("complete-labels", 2)]
+    assert rows[0]["difference"] == 0
+    assert all(row["seconds_an_image"] > 0 for row in rows)
     specs = [
         [spec.partition(":")[0] for spec in json.loads(plan.read_text())["images"]["specs"]]
         for plan in (page.parent / f"runs/ablation-{slug}-seed0/run.json" for slug in ("lite", "complete-labels"))

@@ -20,7 +20,7 @@ from instancefcn.experiments.images import Images, merge, open_images
 from instancefcn.experiments.plan import test_images, training_images
 from instancefcn.experiments.recall import load_recall, measure, pool, save_recall
 from instancefcn.experiments.run import Run, carry_out
-from instancefcn.experiments.table import DRY, markdown_table
+from instancefcn.experiments.table import DRY, markdown_table, without_nan
 from instancefcn.model.checkpoint import write_whole
 from instancefcn.training.recipe import Recipe, load_recipe
 
@@ -100,7 +100,7 @@ def parts() -> tuple[Part, ...]:
 
 
 def reproduce_ablation(settings: Settings, rows: Sequence[Part] | None = None) -> Path:
-    """Train and measure what is missing; ``ablation.md`` and ``ablation.json``.
+    """Train and measure what is missing; ``ablation.md`` and ``ablation.json``, anew after every row.
 
     Args:
         rows: the preset itself comes first.
@@ -110,14 +110,23 @@ def reproduce_ablation(settings: Settings, rows: Sequence[Part] | None = None) -
     """
     if settings.scale != "mini":
         raise ValueError("ablation is of the lite preset, which the paper does not have: leave --scale at mini")
-    measured = [_of_seeds(part, settings) for part in rows or parts()]
-    first = measured[0].recall
-    differences = [compare(first, row.recall, generator=np.random.default_rng(0)) for row in measured]
+    rows = rows or parts()
     settings.folder.mkdir(parents=True, exist_ok=True)
     page = settings.folder / f"{NAME}.md"
-    write_whole(page, _to_markdown(measured, differences, settings).encode())
-    table = [_to_table(row, difference) for row, difference in zip(measured, differences, strict=True)]
-    write_whole(page.with_suffix(".json"), (json.dumps(table, indent=1) + "\n").encode())
+    measured: list[Measured] = []
+    for part in rows:
+        measured.append(_of_seeds(part, settings))
+        missing = [left.label for left in rows[len(measured) :]]
+        first = measured[0].recall
+        differences = [compare(first, row.recall, generator=np.random.default_rng(0)) for row in measured]
+        write_whole(page, _to_markdown(measured, differences, settings, missing).encode())
+        table = {
+            "dry_run": settings.dry,
+            "not_made_yet": missing,
+            "rows": [_to_table(row, difference) for row, difference in zip(measured, differences, strict=True)],
+        }
+        text = json.dumps(without_nan(table), indent=1, allow_nan=False) + "\n"
+        write_whole(page.with_suffix(".json"), text.encode())
     return page
 
 
@@ -163,7 +172,12 @@ def _of_seed(part: Part, seed: int, settings: Settings) -> tuple[ImageRecall, in
     return load_recall(recall_file), result.iterations, result.seconds / 60, seconds_an_image
 
 
-def _to_markdown(rows: Sequence[Measured], differences: Sequence[dict[str, Difference]], settings: Settings) -> str:
+def _to_markdown(
+    rows: Sequence[Measured],
+    differences: Sequence[dict[str, Difference]],
+    settings: Settings,
+    missing: Sequence[str],
+) -> str:
     body = []
     for row, difference in zip(rows, differences, strict=True):
         gap, own = difference["coco/AR@100"], row.recall.metrics()["coco"]
@@ -189,6 +203,7 @@ def _to_markdown(rows: Sequence[Measured], differences: Sequence[dict[str, Diffe
         f"- `{settings.command(NAME)}`",
         f"- Masks of {TEST}, COCO's AR; the difference to the first row with the 95% interval of a paired bootstrap "
         "over images, which does not know how much a seed changes.",
+        *([f"- **Not made yet: {'; '.join(missing)}.**"] if missing else []),
         "",
         *markdown_table(["", *columns], body),
     ]
