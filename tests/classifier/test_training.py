@@ -193,3 +193,5 @@ def test_given_proposals_are_named_as_its_own_are(tmp_path: Path, proposals: Pat
     assert len(own) > 0
     assert (given.rles, given.category_ids.tolist()) == (own.rles, own.category_ids.tolist())
     np.testing.assert_allclose(given.scores, own.scores, rtol=1e-5)
+    with pytest.raises(ValueError, match="the proposals are of an image of"):
+        segmenter.name(image[:-1], segmenter.proposer(image))

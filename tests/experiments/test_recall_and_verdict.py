@@ -92,6 +92,7 @@ def test_the_change_of_a_gap() -> None:
         (0.0, 0.0, (0.0,), 0.0, "not decidable"),
         (-0.9, 0.8, (0.5, -0.5), 1.0, "held"),
         (-0.9, 1.1, (0.5,), 1.0, "not decidable"),
+        (-0.9, 0.8, (1.2, -1.2), 1.0, "not decidable"),  # seeds against it
         (1.1, 2.0, (1.5,), 1.0, "not held"),
     ],
 )

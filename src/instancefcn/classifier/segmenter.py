@@ -103,11 +103,16 @@ class Segmenter:
         """Named masks of an image whose proposals, best first, are given: of the best ``config.proposals`` of them.
 
         Raises:
-            ValueError: the array is not uint8 [h, w, 3].
+            ValueError: the array is not uint8 [h, w, 3], or the proposals are of an image of another size.
         """
-        trunk = self.of_proposals or self.classifier.trunk
+        trunk, pixels = self.of_proposals or self.classifier.trunk, as_tensor(image)
         assert trunk is not None
-        return self._name(trunk(as_tensor(image)), best_of(proposals, self.config.proposals), max_segments, min_score)
+        if pixels.shape[-2:] != (proposals.height, proposals.width):
+            raise ValueError(
+                f"the proposals are of an image of {proposals.height} x {proposals.width} pixels, and this one has "
+                f"{pixels.shape[-2]} x {pixels.shape[-1]}"
+            )
+        return self._name(trunk(pixels), best_of(proposals, self.config.proposals), max_segments, min_score)
 
     def _name(self, maps: TrunkMaps, proposals: Proposals, max_segments: int, min_score: float) -> Segments:
         edges = Edges.of(proposals.rles, proposals.height, proposals.width)

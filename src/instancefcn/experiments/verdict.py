@@ -92,7 +92,8 @@ def decide(difference: Difference, of_seeds: Sequence[float], margin: float) -> 
     """
     low, high = difference.low, difference.high
     if margin:
-        held, refuted = -margin < low and high < margin, low > margin or high < -margin
+        within = -margin < low and high < margin
+        held, refuted = within and all(abs(own) <= margin for own in of_seeds), low > margin or high < -margin
     else:
         held, refuted = low > 0, high < 0
         if min(of_seeds) < 0 < max(of_seeds):
