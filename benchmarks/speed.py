@@ -36,7 +36,9 @@ from instancefcn.inference.proposer import (
     paste_survivors,
     resized_sizes,
 )
-from instancefcn.inference.suppression import merge, refill, suppress, vote
+from instancefcn.inference.suppression import refill, suppress
+from instancefcn.inference.voting import vote
+from instancefcn.inference.window_masks import merge
 
 MAX_PROPOSALS = 1000
 SKIMAGE_PHOTOGRAPHS = ("chelsea", "astronaut", "coffee", "rocket")

@@ -11,15 +11,9 @@ import oracles
 from instancefcn.inference import suppression
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.proposer import paste_survivors
-from instancefcn.inference.suppression import (
-    WindowMasks,
-    intersection_areas,
-    mask_crops,
-    near_pairs,
-    refill,
-    suppress,
-    vote,
-)
+from instancefcn.inference.suppression import intersection_areas, mask_crops, refill, suppress
+from instancefcn.inference.voting import near_pairs, vote
+from instancefcn.inference.window_masks import WindowMasks
 
 BY_MASK = InferenceConfig(nms_overlap="mask")
 SIDE = 64  # of the image

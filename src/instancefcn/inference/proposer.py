@@ -22,7 +22,9 @@ from instancefcn.geometry.rle import tight_boxes as rle_boxes
 from instancefcn.geometry.windows import window_boxes
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
-from instancefcn.inference.suppression import WindowMasks, merge, refill, suppress, vote
+from instancefcn.inference.suppression import refill, suppress
+from instancefcn.inference.voting import vote
+from instancefcn.inference.window_masks import WindowMasks, merge
 from instancefcn.model.assembling import assemble_windows
 from instancefcn.model.build import Network
 from instancefcn.model.checkpoint import load_checkpoint

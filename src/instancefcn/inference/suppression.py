@@ -1,27 +1,25 @@
-"""Which of the candidate masks survive, and how those that do not still count: suppression and voting.
+"""Which of the candidate masks survive, and which fill the places that they leave.
 
-Windows differ in size, so two masks meet either as unions of rectangles in the image's frame (suppression), where their
-intersection has an exact area, or on the cells of one of the two windows (voting). Nothing is pasted at image size.
+Windows differ in size, so two masks meet as unions of rectangles in the image's frame, where their intersection has an
+exact area. Nothing is pasted at image size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torchvision.ops import box_area, box_iou, nms
+from torchvision.ops import box_iou, nms
 
-from instancefcn.geometry.masks import tight_boxes as mask_boxes
 from instancefcn.inference.config import InferenceConfig
+from instancefcn.inference.window_masks import CHUNK, WindowMasks, resample
 
 CROP_SIDE = 28  # samples along each side of a mask's tight box; with 56, IoU above 0.6 differs by 0.013 on average
-BLOCK = 128  # boxes at a time
-CHUNK = 512  # pairs of masks at a time: what a processor's cache holds
+BLOCK = 128  # candidates that greedy suppression decides on at a time
 
 # Masks are compared only where the IoU of their tight boxes is above this share of the threshold (0.8: above 0.5).
 # Shifted or scaled copies of a square have equal IoU of masks and boxes, and those of rounder shapes less of masks than
@@ -29,27 +27,6 @@ CHUNK = 512  # pairs of masks at a time: what a processor's cache holds
 # little, and two such masks both survive. Of the pairs of one photograph with boxes above 0.3 and masks above 0.8, 1 in
 # 100 had boxes below 0.5.
 COMPARED_FROM = 0.625
-
-
-@dataclass(frozen=True)
-class WindowMasks:
-    """Assembled masks of windows that share a size in cells; boxes in the image's frame."""
-
-    scores: Float[Tensor, "n"]
-    mask_logits: Float[Tensor, "n m m"]
-    window_boxes: Float[Tensor, "n 4"]
-    tight_boxes: Float[Tensor, "n 4"]
-
-
-def merge(groups: Sequence[WindowMasks]) -> list[WindowMasks]:
-    """One group for each size in cells: what follows does few large steps instead of many small ones."""
-    by_side: dict[int, list[WindowMasks]] = {}
-    for group in groups:
-        by_side.setdefault(group.mask_logits.shape[-1], []).append(group)
-    return [
-        WindowMasks(*(torch.cat([getattr(group, field.name) for group in of_side]) for field in fields(WindowMasks)))
-        for of_side in by_side.values()
-    ]
 
 
 def suppress(
@@ -146,7 +123,7 @@ def mask_crops(
     boxes = torch.cat([corners, opposite], dim=1).clamp(min=0).minimum(image_box)
     steps = (torch.arange(CROP_SIDE, device=windows.device) + 0.5) / CROP_SIDE
     points = boxes[:, :2, None] + (boxes[:, 2:] - boxes[:, :2])[:, :, None] * steps
-    return _resample(masks.mask_logits, windows, points) > threshold_logit, boxes
+    return resample(masks.mask_logits, windows, points) > threshold_logit, boxes
 
 
 def mask_nms(
@@ -208,80 +185,6 @@ def intersection_areas(
     return (a * (rows @ b @ columns.mT)).sum((1, 2))
 
 
-def vote(
-    groups: Sequence[WindowMasks], survivors: Sequence[tuple[int, int]], config: InferenceConfig
-) -> list[WindowMasks]:
-    """The groups with the masks of survivors replaced by averages over the candidates around them.
-
-    Every candidate whose tight box has IoU ``config.vote_threshold`` or more with that of the survivor votes, the
-    survivor included, each with its probabilities weighted by its score; outside its window a candidate votes for
-    background. The mask keeps the survivor's window, rank and score. With threshold 0 nobody votes.
-    """
-    if not config.vote_threshold:
-        return list(groups)
-    weighted = [group.mask_logits.sigmoid() * group.scores[:, None, None] for group in groups]
-    voted: list[WindowMasks] = []
-    for number, group in enumerate(groups):
-        chosen = torch.tensor(
-            [index for owner, index in survivors if owner == number], dtype=torch.long, device=group.scores.device
-        )
-        voted.append(_vote_in_group(group, chosen, groups, weighted, config))
-    return voted
-
-
-def _vote_in_group(
-    group: WindowMasks,
-    chosen: Int[Tensor, "s"],
-    voters: Sequence[WindowMasks],
-    weighted: Sequence[Float[Tensor, "_ _ _"]],
-    config: InferenceConfig,
-) -> WindowMasks:
-    """The votes for one group's survivors, whose indices are ``chosen``; ``weighted`` is probabilities times score."""
-    windows, m = group.window_boxes[chosen], group.mask_logits.shape[-1]
-    cell = (windows[:, 2:] - windows[:, :2]) / m
-    steps = torch.arange(m, device=windows.device) + 0.5
-    centres = windows[:, :2, None] + cell[:, :, None] * steps  # [s, 2, m]
-    sums = group.mask_logits.new_zeros(len(chosen), m, m)
-    weights = group.scores.new_zeros(len(chosen))
-    for voter, votes in zip(voters, weighted, strict=True):
-        near = near_pairs(group.tight_boxes[chosen], voter.tight_boxes, config.vote_threshold)
-        for chunk in near.split(CHUNK):
-            survivor, candidate = chunk.unbind(1)
-            cast = _resample(votes[candidate], voter.window_boxes[candidate], centres[survivor])
-            sums.index_add_(0, survivor, cast)
-            weights.index_add_(0, survivor, voter.scores[candidate])
-    heard = weights > 0  # a score may be 0
-    chosen, windows, cell = chosen[heard], windows[heard], cell[heard]
-    logits = (sums[heard] / weights[heard, None, None]).logit(eps=1e-6)
-    # Where the average is nowhere foreground, the tight box is empty and nothing will be pasted.
-    cell_boxes = mask_boxes(logits > config.threshold_logit)
-    tight = windows[:, [0, 1, 0, 1]] + cell_boxes * cell[:, [0, 1, 0, 1]]
-    return replace(
-        group,
-        mask_logits=group.mask_logits.index_copy(0, chosen, logits),
-        tight_boxes=group.tight_boxes.index_copy(0, chosen, tight),
-    )
-
-
-def near_pairs(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"], threshold: float) -> Int[Tensor, "pairs 2"]:
-    """Indices into ``a`` and ``b`` of the boxes whose IoU is ``threshold`` or more.
-
-    No two boxes have a higher IoU than the smaller area over the larger: block by block of similar areas in ``a``, most
-    of ``b`` need not be looked at.
-    """
-    a_areas, b_areas = box_area(a), box_area(b)
-    ascending, order = b_areas.sort()
-    pairs = [torch.zeros(0, 2, dtype=torch.long, device=a.device)]
-    for block in a_areas.argsort().split(BLOCK) if len(a) else ():
-        # A little wider, for the rounding of areas.
-        ends = torch.stack([a_areas[block].amin() * threshold * 0.999, a_areas[block].amax() / threshold * 1.001])
-        first, last = torch.searchsorted(ascending, ends).tolist()
-        alike = order[first:last]
-        i, j = (box_iou(a[block], b[alike]) >= threshold).nonzero().unbind(1)
-        pairs.append(torch.stack([block[i], alike[j]], dim=1))
-    return torch.cat(pairs)
-
-
 def _greedy(over: Bool[Tensor, "n n"]) -> Int[Tensor, "kept"]:
     """Indices that survive, in order, where row i says which of those behind i suppresses."""
     rows = over.cpu().numpy()
@@ -307,23 +210,3 @@ def _shared_lengths(
     b = b_start[:, None] + (b_stop - b_start)[:, None] * edges
     stop = torch.minimum(a[:, 1:, None], b[:, None, 1:])
     return (stop - torch.maximum(a[:, :-1, None], b[:, None, :-1])).clamp(min=0)
-
-
-def _resample(
-    values: Float[Tensor, "n m m"], window_boxes: Float[Tensor, "n 4"], points: Float[Tensor, "n 2 side"]
-) -> Float[Tensor, "n side side"]:
-    """Values of windows, bilinearly, on the grid of points x = ``points[:, 0]``, y = ``points[:, 1]`` of the image.
-
-    The rule of ``pasting``: the first cell inside the image is extended to its border. Outside a window they are 0.
-    """
-    m = values.shape[-1]
-    start, stop = window_boxes[:, :2, None], window_boxes[:, 2:, None]
-    cell = (stop - start) / m
-    first = (-start / cell).clamp(min=0)
-    place = ((points - start) / cell - 0.5).maximum(first).clamp(max=m - 1)
-    x, y = ((2 * place + 1) / m - 1).unbind(1)  # as grid_sample has them: from -1 to 1 over the window
-    side = points.shape[-1]
-    grid = torch.stack([x[:, None].expand(-1, side, -1), y[:, :, None].expand(-1, -1, side)], dim=-1)
-    sampled = F.grid_sample(values[:, None], grid, align_corners=False, padding_mode="border")[:, 0]
-    inside = (points >= start) & (points < stop)
-    return sampled.masked_fill(~(inside[:, 1, :, None] & inside[:, 0, None]), 0)

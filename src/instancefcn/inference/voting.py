@@ -1,0 +1,91 @@
+"""Mask voting: candidates that do not survive still count, on the cells of the survivor's window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torchvision.ops import box_area, box_iou
+
+from instancefcn.geometry.masks import tight_boxes as mask_boxes
+from instancefcn.inference.config import InferenceConfig
+from instancefcn.inference.window_masks import CHUNK, WindowMasks, resample
+
+BLOCK = 128  # boxes at a time
+
+
+def vote(
+    groups: Sequence[WindowMasks], survivors: Sequence[tuple[int, int]], config: InferenceConfig
+) -> list[WindowMasks]:
+    """The groups with the masks of survivors replaced by averages over the candidates around them.
+
+    Every candidate whose tight box has IoU ``config.vote_threshold`` or more with that of the survivor votes, the
+    survivor included, each with its probabilities weighted by its score; outside its window a candidate votes for
+    background. The mask keeps the survivor's window, rank and score. With threshold 0 nobody votes.
+    """
+    if not config.vote_threshold:
+        return list(groups)
+    weighted = [group.mask_logits.sigmoid() * group.scores[:, None, None] for group in groups]
+    voted: list[WindowMasks] = []
+    for number, group in enumerate(groups):
+        chosen = torch.tensor(
+            [index for owner, index in survivors if owner == number], dtype=torch.long, device=group.scores.device
+        )
+        voted.append(_vote_in_group(group, chosen, groups, weighted, config))
+    return voted
+
+
+def _vote_in_group(
+    group: WindowMasks,
+    chosen: Int[Tensor, "s"],
+    voters: Sequence[WindowMasks],
+    weighted: Sequence[Float[Tensor, "_ _ _"]],
+    config: InferenceConfig,
+) -> WindowMasks:
+    """The votes for one group's survivors, whose indices are ``chosen``; ``weighted`` is probabilities times score."""
+    windows, m = group.window_boxes[chosen], group.mask_logits.shape[-1]
+    cell = (windows[:, 2:] - windows[:, :2]) / m
+    steps = torch.arange(m, device=windows.device) + 0.5
+    centres = windows[:, :2, None] + cell[:, :, None] * steps  # [s, 2, m]
+    sums = group.mask_logits.new_zeros(len(chosen), m, m)
+    weights = group.scores.new_zeros(len(chosen))
+    for voter, votes in zip(voters, weighted, strict=True):
+        near = near_pairs(group.tight_boxes[chosen], voter.tight_boxes, config.vote_threshold)
+        for chunk in near.split(CHUNK):
+            survivor, candidate = chunk.unbind(1)
+            cast = resample(votes[candidate], voter.window_boxes[candidate], centres[survivor])
+            sums.index_add_(0, survivor, cast)
+            weights.index_add_(0, survivor, voter.scores[candidate])
+    heard = weights > 0  # a score may be 0
+    chosen, windows, cell = chosen[heard], windows[heard], cell[heard]
+    logits = (sums[heard] / weights[heard, None, None]).logit(eps=1e-6)
+    # Where the average is nowhere foreground, the tight box is empty and nothing will be pasted.
+    cell_boxes = mask_boxes(logits > config.threshold_logit)
+    tight = windows[:, [0, 1, 0, 1]] + cell_boxes * cell[:, [0, 1, 0, 1]]
+    return replace(
+        group,
+        mask_logits=group.mask_logits.index_copy(0, chosen, logits),
+        tight_boxes=group.tight_boxes.index_copy(0, chosen, tight),
+    )
+
+
+def near_pairs(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"], threshold: float) -> Int[Tensor, "pairs 2"]:
+    """Indices into ``a`` and ``b`` of the boxes whose IoU is ``threshold`` or more.
+
+    No two boxes have a higher IoU than the smaller area over the larger: block by block of similar areas in ``a``, most
+    of ``b`` need not be looked at.
+    """
+    a_areas, b_areas = box_area(a), box_area(b)
+    ascending, order = b_areas.sort()
+    pairs = [torch.zeros(0, 2, dtype=torch.long, device=a.device)]
+    for block in a_areas.argsort().split(BLOCK) if len(a) else ():
+        # A little wider, for the rounding of areas.
+        ends = torch.stack([a_areas[block].amin() * threshold * 0.999, a_areas[block].amax() / threshold * 1.001])
+        first, last = torch.searchsorted(ascending, ends).tolist()
+        alike = order[first:last]
+        i, j = (box_iou(a[block], b[alike]) >= threshold).nonzero().unbind(1)
+        pairs.append(torch.stack([block[i], alike[j]], dim=1))
+    return torch.cat(pairs)
