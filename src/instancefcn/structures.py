@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypedDict
+from dataclasses import dataclass, replace
+from typing import TypedDict, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -79,6 +79,9 @@ class ScoreMaps:
         return math.isqrt(self.instance.shape[1])
 
 
+AnyProposals = TypeVar("AnyProposals", bound="Proposals")
+
+
 @dataclass(frozen=True)
 class Proposals:
     """Class-agnostic masks of one image, best first, in the frame of that image."""
@@ -100,6 +103,11 @@ class Proposals:
             return np.zeros((0, self.height, self.width), dtype=bool)
         return np.stack([decode(rle) for rle in self.rles])
 
+    def first(self: AnyProposals, count: int) -> AnyProposals:
+        """The best so many, or all where there are fewer."""
+        kept = {name: of_each[:count] for name, of_each in vars(self).items() if name not in ("height", "width")}
+        return replace(self, **kept)
+
 
 @dataclass(frozen=True)
 class Segments(Proposals):
@@ -109,12 +117,4 @@ class Segments(Proposals):
 
     def at_least(self, score: float) -> Segments:
         """The ones that score this or more."""
-        count = int(np.count_nonzero(self.scores >= score))
-        return Segments(
-            self.rles[:count],
-            self.boxes_xyxy[:count],
-            self.scores[:count],
-            self.height,
-            self.width,
-            self.category_ids[:count],
-        )
+        return self.first(int(np.count_nonzero(self.scores >= score)))

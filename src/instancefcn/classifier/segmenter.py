@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -112,7 +111,7 @@ class Segmenter:
                 f"the proposals are of an image of {proposals.height} x {proposals.width} pixels, and this one has "
                 f"{pixels.shape[-2]} x {pixels.shape[-1]}"
             )
-        return self._name(trunk(pixels), best_of(proposals, self.config.proposals), max_segments, min_score)
+        return self._name(trunk(pixels), proposals.first(self.config.proposals), max_segments, min_score)
 
     def _name(self, maps: TrunkMaps, proposals: Proposals, max_segments: int, min_score: float) -> Segments:
         edges = Edges.of(proposals.rles, proposals.height, proposals.width)
@@ -123,16 +122,6 @@ class Segmenter:
         return name_proposals(
             proposals, edges, scores, self.category_ids, self.config, max_segments=max_segments, min_score=min_score
         )
-
-
-def best_of(proposals: Proposals, count: int) -> Proposals:
-    """The first so many, or all where there are fewer."""
-    return replace(
-        proposals,
-        rles=proposals.rles[:count],
-        boxes_xyxy=proposals.boxes_xyxy[:count],
-        scores=proposals.scores[:count],
-    )
 
 
 def weigh(scores: Float[np.ndarray, "n c"], proposals: Proposals, config: NamingConfig) -> Float[np.ndarray, "n c"]:
