@@ -7,12 +7,12 @@ chapter 13). Images are the unit, as the instances of one image share its diffic
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from instancefcn.evaluation.average_recall import ImageRecall, PerImage, recall_per_image
 from instancefcn.evaluation.regions import IouType
@@ -67,20 +67,43 @@ def compare(
     """
     if first.image_ids != second.image_ids or not np.array_equal(first.instances, second.instances):
         raise ValueError("the two files were evaluated on different annotations; evaluate both on the same")
-    n = len(first.image_ids)
-    if n == 0:
-        raise ValueError("there is no image to compare on")
     a, b = first.measures(), second.measures()
-    differences: list[np.ndarray] = []
-    for start in range(0, draws, _DRAWS_AT_ONCE):
-        times_drawn = generator.multinomial(n, np.full(n, 1 / n), size=min(_DRAWS_AT_ONCE, draws - start))
-        differences.append(_percent(b.values(), times_drawn) - _percent(a.values(), times_drawn))
-    tail = (1 - confidence) / 2
-    low, high = _quantiles(np.concatenate(differences), [tail, 1 - tail])
+    low, high = bootstrap(
+        lambda times_drawn: _percent(b.values(), times_drawn) - _percent(a.values(), times_drawn),
+        len(first.image_ids),
+        generator,
+        draws,
+        confidence,
+    )
     return {
         name: Difference(a[name].percent(), b[name].percent(), float(low[index]), float(high[index]))
         for index, name in enumerate(a)
     }
+
+
+def bootstrap(
+    difference: Callable[[Int[np.ndarray, "d i"]], Float[np.ndarray, "d q"]],
+    images: int,
+    generator: np.random.Generator,
+    draws: int,
+    confidence: float,
+) -> Float[np.ndarray, "2 q"]:
+    """Both ends of the interval of each number of ``difference``; NaN where no draw has that number.
+
+    Args:
+        difference: the numbers of each drawing, from how often it has each image.
+
+    Raises:
+        ValueError: there is no image.
+    """
+    if images == 0:
+        raise ValueError("there is no image to compare on")
+    found = []
+    for start in range(0, draws, _DRAWS_AT_ONCE):
+        size = min(_DRAWS_AT_ONCE, draws - start)
+        found.append(difference(generator.multinomial(images, np.full(images, 1 / images), size=size)))
+    tail = (1 - confidence) / 2
+    return _quantiles(np.concatenate(found), [tail, 1 - tail])
 
 
 def compare_files(

@@ -20,7 +20,7 @@ from instancefcn.evaluation.average_precision import (
     weighted_average_precision,
 )
 from instancefcn.evaluation.categories import OfCategory
-from instancefcn.evaluation.compare import CONFIDENCE, Difference
+from instancefcn.evaluation.compare import CONFIDENCE, Difference, bootstrap
 
 PRECISION_DRAWS = 200
 _VARIANTS: tuple[Variant, ...] = ("11-point", "area")
@@ -94,21 +94,15 @@ def compare_precision(
     instances = first[0].instances
     if not all(np.array_equal(one.instances, instances) for one in (*first, *second)):
         raise ValueError("the two were evaluated on different annotations; evaluate both on the same")
-    n = len(instances)
-    if n == 0:
-        raise ValueError("there is no image to compare on")
-    times_drawn = generator.multinomial(n, np.full(n, 1 / n), size=draws)
 
     def mean(of: Sequence[ImagePrecision], drawn: Int[np.ndarray, "d i"] | None) -> Float[np.ndarray, "d m"]:
         return np.mean([one.percent(drawn) for one in of], axis=0)
 
+    low, high = bootstrap(
+        lambda drawn: mean(second, drawn) - mean(first, drawn), len(instances), generator, draws, confidence
+    )
     a, b = mean(first, None)[0], mean(second, None)[0]
-    differences = mean(second, times_drawn) - mean(first, times_drawn)
-    tail = (1 - confidence) / 2
-    found: dict[str, Difference] = {}
-    for index, name in enumerate(PRECISION_MEASURES):
-        values = differences[:, index]
-        values = values[~np.isnan(values)]  # a draw without an instance has none
-        low, high = np.quantile(values, [tail, 1 - tail]) if len(values) else (np.nan, np.nan)
-        found[name] = Difference(float(a[index]), float(b[index]), float(low), float(high))
-    return found
+    return {
+        name: Difference(float(a[index]), float(b[index]), float(low[index]), float(high[index]))
+        for index, name in enumerate(PRECISION_MEASURES)
+    }
