@@ -23,6 +23,8 @@ from instancefcn.experiments.reproduce import reproduce, reproduce_table
 from instancefcn.model.build import build_network
 from instancefcn.training.recipe import load_recipe
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def fake_search(image: np.ndarray, image_id: int) -> list[dict[str, Any]]:
     height, width = image.shape[:2]
@@ -98,7 +100,7 @@ def test_a_curve_over_sizes(mini_tree: Path, tmp_path: Path) -> None:
 def test_an_ablation_takes_off_one_part_at_a_time(mini_tree: Path, tmp_path: Path) -> None:
     settings = Settings("mini", mini_tree, tmp_path / "out", device="cpu", workers=0, dry=True)
     of_slug = {part.slug: part for part in parts()}
-    page = reproduce_ablation(settings, [of_slug["lite"], of_slug["complete-labels"]])
+    page = reproduce_ablation(Bench(settings), [of_slug["lite"], of_slug["complete-labels"]])
     table = json.loads(page.with_suffix(".json").read_text())
     assert (table["dry_run"], table["not_made_yet"]) == (True, [])
     rows = table["rows"]
@@ -111,7 +113,7 @@ def test_an_ablation_takes_off_one_part_at_a_time(mini_tree: Path, tmp_path: Pat
     ]
     assert specs == [["coco", "partial+coco"], ["coco", "coco"]]
     with pytest.raises(ValueError, match="leave --scale at mini"):
-        reproduce_ablation(replace(settings, scale="paper"))
+        reproduce_ablation(Bench(replace(settings, scale="paper")))
 
 
 def test_every_part_of_the_ablation_makes_a_network_whose_windows_leave_no_gap() -> None:

@@ -27,6 +27,8 @@ from instancefcn.geometry.rle import decode
 from instancefcn.inference.proposer import Proposer
 from instancefcn.structures import Proposals
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SCENES = SyntheticScenes(3, height=48, width=64, seed=1)
 
 

@@ -15,12 +15,10 @@ from jaxtyping import UInt8
 from instancefcn.evaluation.average_recall import ImageRecall
 from instancefcn.evaluation.compare import Difference, compare
 from instancefcn.evaluation.matching import MAX_PROPOSALS
-from instancefcn.experiments.bench import Settings, dry, proposals_of
-from instancefcn.experiments.images import Images, merge, open_images
+from instancefcn.experiments.bench import Bench, Settings, proposals_of
 from instancefcn.experiments.plan import test_images, training_images
 from instancefcn.experiments.recall import load_recall, measure, pool, save_recall
-from instancefcn.experiments.run import Run, carry_out
-from instancefcn.experiments.table import DRY, markdown_table, without_nan
+from instancefcn.experiments.table import DRY, json_text, markdown_table
 from instancefcn.model.checkpoint import write_whole
 from instancefcn.training.recipe import Recipe, load_recipe
 
@@ -99,7 +97,7 @@ def parts() -> tuple[Part, ...]:
     )
 
 
-def reproduce_ablation(settings: Settings, rows: Sequence[Part] | None = None) -> Path:
+def reproduce_ablation(bench: Bench, rows: Sequence[Part] | None = None) -> Path:
     """Train and measure what is missing; ``ablation.md`` and ``ablation.json``, anew after every row.
 
     Args:
@@ -108,6 +106,7 @@ def reproduce_ablation(settings: Settings, rows: Sequence[Part] | None = None) -
     Raises:
         ValueError: the scale is not mini: the paper has no such preset.
     """
+    settings = bench.settings
     if settings.scale != "mini":
         raise ValueError("ablation is of the lite preset, which the paper does not have: leave --scale at mini")
     rows = rows or parts()
@@ -115,7 +114,7 @@ def reproduce_ablation(settings: Settings, rows: Sequence[Part] | None = None) -
     page = settings.folder / f"{NAME}.md"
     measured: list[Measured] = []
     for part in rows:
-        measured.append(_of_seeds(part, settings))
+        measured.append(_of_seeds(part, bench))
         missing = [left.label for left in rows[len(measured) :]]
         first = measured[0].recall
         differences = [compare(first, row.recall, generator=np.random.default_rng(0)) for row in measured]
@@ -125,39 +124,27 @@ def reproduce_ablation(settings: Settings, rows: Sequence[Part] | None = None) -
             "not_made_yet": missing,
             "rows": [_to_table(row, difference) for row, difference in zip(measured, differences, strict=True)],
         }
-        text = json.dumps(without_nan(table), indent=1, allow_nan=False) + "\n"
-        write_whole(page.with_suffix(".json"), text.encode())
+        write_whole(page.with_suffix(".json"), json_text(table).encode())
     return page
 
 
-def _of_seeds(part: Part, settings: Settings) -> Measured:
-    found = [_of_seed(part, seed, settings) for seed in range(settings.seeds)]
+def _of_seeds(part: Part, bench: Bench) -> Measured:
+    found = [_of_seed(part, seed, bench) for seed in range(bench.settings.seeds)]
     recalls, *costs = zip(*found, strict=True)
     return Measured(part, pool(recalls), *(float(np.mean(cost)) for cost in costs))
 
 
-def _of_seed(part: Part, seed: int, settings: Settings) -> tuple[ImageRecall, int, float, float]:
+def _of_seed(part: Part, seed: int, bench: Bench) -> tuple[ImageRecall, int, float, float]:
     """Recall, iterations, minutes of training, seconds an image."""
-    folder = settings.folder / "runs" / f"{NAME}-{part.slug}-seed{seed}"
+    settings = bench.settings
     images = training_images(settings.scale, settings.data_root, NAME)
     if not part.partial:
         images = replace(images, specs=tuple(spec.removeprefix("partial+") for spec in images.specs))
-    recipe = replace(part.recipe, seed=seed)
-    if settings.iterations is not None:
-        recipe = replace(recipe, optimization=replace(recipe.optimization, iterations=settings.iterations))
-    run = Run(
-        recipe=dry(recipe, settings.processes) if settings.dry else recipe,
-        images=images,
-        minutes=0.0 if settings.dry or settings.iterations is not None else settings.minutes or MINUTES,
-        init="random" if settings.dry else "imagenet",
-        device=settings.device,
-        workers=settings.workers,
-    )
-    result = carry_out(run, folder, settings.processes)
+    minutes = 0.0 if settings.iterations is not None else settings.minutes or MINUTES
+    folder, result = bench.train(f"{NAME}-{part.slug}-seed{seed}", bench.as_asked(part.recipe, seed), images, minutes)
     recall_file, seconds_file = folder / "recall.npz", folder / "seconds.json"
     if not (recall_file.exists() and seconds_file.exists()):
-        tested: Images = test_images(settings.scale, settings.data_root, NAME)[TEST]
-        source = merge(open_images(replace(tested, first=2) if settings.dry else tested))
+        source = bench.open_test(test_images(settings.scale, settings.data_root, NAME)[TEST])
         propose, seconds = proposals_of(folder / "best.safetensors", settings.device), []
 
         def timed(image: UInt8[np.ndarray, "h w 3"], image_id: int) -> list[dict[str, Any]]:

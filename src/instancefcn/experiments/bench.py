@@ -74,8 +74,12 @@ class Bench:
     def recipe(self, method: Method, seed: int) -> Recipe:
         """What a row is trained by."""
         assert method.recipe is not None
-        recipe, settings = load_recipe(f"{self.settings.scale}{method.recipe}"), self.settings
-        recipe = replace(recipe, seed=seed, network=replace(recipe.network, k=method.k))
+        recipe = load_recipe(f"{self.settings.scale}{method.recipe}")
+        return self.as_asked(replace(recipe, network=replace(recipe.network, k=method.k)), seed)
+
+    def as_asked(self, recipe: Recipe, seed: int) -> Recipe:
+        """A recipe with a seed, the iterations that were asked for, and in small for a dry run."""
+        recipe, settings = replace(recipe, seed=seed), self.settings
         if settings.iterations is not None:
             optimization = replace(recipe.optimization, iterations=settings.iterations)
             recipe = replace(recipe, optimization=optimization)
@@ -90,17 +94,27 @@ class Bench:
         settings = self.settings
         images = replace(training_images(settings.scale, settings.data_root, experiment), drawn=drawn, seed=seed)
         name = f"{method.slug}{self._trained_on(experiment)}{f'-n{drawn}' if drawn else ''}-seed{seed}"
+        return *self.train(name, self.recipe(method, seed), images, settings.minutes or 0.0), images
+
+    def train(self, name: str, recipe: Recipe, images: Images, minutes: float) -> tuple[Path, Result]:
+        """The folder of a run, and what became of it.
+
+        Args:
+            recipe: from ``as_asked``.
+            minutes: instead of the recipe's iterations; 0 for those, as in a dry run.
+        """
+        settings = self.settings
         run = Run(
-            recipe=self.recipe(method, seed),
+            recipe=recipe,
             images=images,
-            minutes=(settings.minutes or 0.0) * (not settings.dry),
+            minutes=minutes * (not settings.dry),
             init="random" if settings.dry else "imagenet",
             device=settings.device,
             workers=settings.workers,
         )
         folder = settings.folder / "runs" / name
         self.say(f"{name}: {folder}")
-        return folder, carry_out(run, folder, settings.processes), images
+        return folder, carry_out(run, folder, settings.processes)
 
     def recalls(
         self, method: Method, experiment: str, seed: int = 0, drawn: int = 0, on_training: bool = False

@@ -43,7 +43,7 @@ def reproduce(name: str, bench: Bench) -> Path:
     if name == SIZES_NAME:
         return reproduce_sizes(bench)
     if name == ABLATION_NAME:
-        return reproduce_ablation(bench.settings)
+        return reproduce_ablation(bench)
     if name == TABLE_4_NAME:
         return reproduce_table_4(bench)
     return reproduce_table(next(experiment for experiment in EXPERIMENTS if experiment.name == name), bench)
@@ -101,14 +101,13 @@ def reproduce_sizes(bench: Bench) -> Path:
         sizes = [2, total]
     found: dict[tuple[str, int], OfSeeds] = {}
     results: dict[tuple[str, int], list[Result]] = {}
-    left = [sizes[0], *sizes[:0:-1][:1], *sizes[1:-1]]
+    order = list(dict.fromkeys([sizes[0], sizes[-1], *sizes]))
     page = settings.folder / f"{SIZES_NAME}.md"
-    while left:
-        size = left.pop(0)
+    for done, size in enumerate(order, start=1):
         for method in SIZE_METHODS:
             key = method.slug, size
             found[key], results[key] = _of_seeds(method, SIZES_NAME, bench, size % total, True)
-        page = _write_sizes(bench, found, results, total, left)
+        page = _write_sizes(bench, found, results, total, order[done:])
     return page
 
 

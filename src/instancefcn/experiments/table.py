@@ -84,7 +84,7 @@ def findings_lines(findings: Sequence[Finding], unit: str, measure: str, draws: 
 
 def to_json(title: str, about: Sequence[str], rows: Sequence[Row], findings: Sequence[Finding], dry: bool) -> str:
     """The same for programs; None for what is not a number."""
-    table: dict[str, Any] = {
+    table = {
         "title": title,
         "dry_run": dry,
         "about": list(about),
@@ -96,14 +96,14 @@ def to_json(title: str, about: Sequence[str], rows: Sequence[Row], findings: Seq
                 "mask_parameters": row.mask_parameters,
                 "iterations": row.iterations,
                 "minutes": row.minutes,
-                "seeds": [dict(zip(COLUMNS, map(or_none, numbers), strict=True)) for numbers in row.numbers()],
+                "seeds": [dict(zip(COLUMNS, numbers, strict=True)) for numbers in row.numbers()],
                 "published": row.published,
             }
             for row in rows
         ],
-        "findings": [without_nan(asdict(found)) for found in findings],
+        "findings": [asdict(found) for found in findings],
     }
-    return json.dumps(table, indent=1, allow_nan=False) + "\n"
+    return json_text(table)
 
 
 def _cells(row: Row) -> list[str]:
@@ -128,15 +128,14 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list
     return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
 
 
-def or_none(value: float) -> float | None:
-    """JSON has no NaN."""
-    return None if np.isnan(value) else value
+def json_text(table: Mapping[str, Any]) -> str:
+    """JSON, which has no NaN: None in its place."""
+    return json.dumps(_without_nan(table), indent=1, allow_nan=False) + "\n"
 
 
-def without_nan(value: Any) -> Any:
-    """Mappings and sequences, with None for NaN."""
+def _without_nan(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: without_nan(item) for key, item in value.items()}
+        return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [without_nan(item) for item in value]
-    return or_none(value) if isinstance(value, float) else value
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and np.isnan(value) else value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from instancefcn.evaluation.published import TABLE_4
 from instancefcn.experiments.bench import Bench, Settings
 from instancefcn.experiments.naming import MAX_SEGMENTS, MIN_SCORE, NETWORK_SEED, TABLE_4_NAME, Measured, NamingBench
 from instancefcn.experiments.plan import Claim, Naming, named_images, naming_claims, namings
-from instancefcn.experiments.table import DRY, findings_lines, markdown_table, mean_and_spread, without_nan
+from instancefcn.experiments.table import DRY, findings_lines, json_text, markdown_table, mean_and_spread
 from instancefcn.experiments.verdict import Finding, judge_precision
 from instancefcn.model.checkpoint import write_whole
 
@@ -149,7 +148,7 @@ def to_json(settings: Settings, rows: Sequence[Row], findings: Sequence[Finding]
         "published": {name: dict(zip(TABLE_4.columns, numbers, strict=True)) for name, numbers in TABLE_4.rows},
         "findings": [asdict(found) for found in findings],
     }
-    return json.dumps(without_nan(table), indent=1, allow_nan=False) + "\n"
+    return json_text(table)
 
 
 def _specs(specs: Sequence[str]) -> str:
