@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,16 +19,10 @@ from instancefcn.inference.proposer import Proposer
 from instancefcn.model.checkpoint import load_checkpoint, save_checkpoint
 from instancefcn.structures import Proposals
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 NAMES = {7: "ellipse", 90: "rectangle", 4: "star"}
 IDS = {1: 7, 2: 90, 3: 4}
-
-
-@pytest.fixture(autouse=True)
-def _few_threads() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

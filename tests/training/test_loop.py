@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +25,8 @@ from instancefcn.training.loop import Budget, train
 from instancefcn.training.optimization import OptimizationConfig, average_weights, learning_rate
 from instancefcn.training.recipe import Recipe, load_recipe
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = Recipe(
     network=NetworkConfig(channels=16, k=3, density=1, window_sizes=(7,), finest_window_sizes=(5,)),
     augmentation=Augmentation(shorter_sides=(64.0, 96.0), crop=64),
@@ -36,14 +37,6 @@ SMALL = Recipe(
 
 def scenes() -> SyntheticScenes:
     return SyntheticScenes(4, height=64, width=80, seed=0)
-
-
-@pytest.fixture(autouse=True)
-def _few_threads() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_a_run_leaves_a_checkpoint_that_proposes(tmp_path: Path) -> None:
