@@ -70,6 +70,36 @@ def test_pyramid_gives_what_window_sizes_announce() -> None:
         assert m.quality.shape == (2, height, width)
 
 
+def test_coarse_levels_have_outlines_from_two_finer_maps() -> None:
+    network = build_network(NetworkConfig(channels=24, detail=True, fine_from_stride=16, extra_levels=1)).eval()
+    with torch.no_grad():
+        maps = network(torch.zeros(1, 3, 128, 192))
+    assert {m.stride: m.density for m in maps} == {4: 2, 8: 2, 16: 4, 32: 4, 64: 4}
+    for m in maps:
+        assert m.instance.shape == (1, 25, m.density * 128 // m.stride, m.density * 192 // m.stride)
+
+
+def test_a_second_refinement_starts_as_an_enlargement() -> None:
+    config = NetworkConfig(channels=24, detail=True)
+    coarse, fine = (build_network(replace(config, fine_from_stride=stride)).eval() for stride in (0, 16))
+    fine.load_state_dict(coarse.state_dict(), strict=False)
+    for layer in fine.mask_head.refine_again.detail:  # what the finer map adds is small, not nothing
+        nn.init.zeros_(layer.weight)
+    images = torch.rand(1, 3, 64, 96) * 255
+    with torch.no_grad():
+        for before, after in zip(coarse(images), fine(images), strict=True):
+            times = after.density // before.density
+            assert times == (2 if before.stride >= 16 else 1)
+            enlarged = before.instance.repeat_interleave(times, 2).repeat_interleave(times, 3)
+            assert torch.allclose(after.instance, enlarged, atol=1e-5)
+
+
+@pytest.mark.parametrize(("detail", "stride"), [(False, 16), (True, 4)])
+def test_quarter_maps_go_with_detail_and_stride_8(detail: bool, stride: int) -> None:
+    with pytest.raises(ValueError, match=f"fine_from_stride is {stride}: .* 8 or more"):
+        build_network(NetworkConfig(detail=detail, fine_from_stride=stride))
+
+
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite1", "resnet18"])
 def test_lite_takes_any_timm_trunk(name: str) -> None:
     config = replace(load_recipe("lite").network, backbone=name)

@@ -73,14 +73,19 @@ def parts() -> tuple[Part, ...]:
             replace(lite, network=replace(network, window_sizes=(11,)), assignment=wide),
         ),
         Part(
+            "half-maps",
+            "density 2 on every level, outlines from the map of half its stride alone",
+            replace(lite, network=replace(network, fine_from_stride=0)),
+        ),
+        Part(
             "sub-pixel",
             "density 2 from the level alone, no finer map of the trunk",
-            replace(lite, network=replace(network, detail=False)),
+            replace(lite, network=replace(network, detail=False, fine_from_stride=0)),
         ),
         Part(
             "density-1",
             "density 1, no finer map of the trunk",
-            replace(lite, network=replace(network, detail=False, density=1)),
+            replace(lite, network=replace(network, detail=False, fine_from_stride=0, density=1)),
         ),
         Part("hard-targets", "hard mask targets", replace(lite, sampling=replace(lite.sampling, soft_targets=False))),
         Part(

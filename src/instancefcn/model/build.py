@@ -38,6 +38,7 @@ class NetworkConfig:
     extra_levels: int = 0  # pyramid: levels above the trunk's last map, at strides 64 and 128
     density: int = 2  # pyramid: score-map cells per position
     detail: bool = False  # pyramid: outlines from the trunk's map of half a level's stride; else from the level alone
+    fine_from_stride: int = 0  # pyramid, detail: levels of this stride on (8 at least) at density 4; 0 for none
     batch_norm: Literal["folded", "frozen", "running"] = "folded"  # the trunk's; folded: frozen and fast
 
 
@@ -58,6 +59,11 @@ def build_network(config: NetworkConfig, imagenet: bool = False) -> Network:
     if not single and config.detail and config.density != 2:
         raise ValueError(
             f"network.density is {config.density}: with network.detail it is 2; set detail = false for others"
+        )
+    if config.fine_from_stride and (not config.detail or config.fine_from_stride < 8):
+        raise ValueError(
+            f"network.fine_from_stride is {config.fine_from_stride}: it goes with network.detail = true, and must be 8 "
+            "or more"
         )
     backbone: Backbone
     if config.backbone == "vgg16":
@@ -86,6 +92,7 @@ def build_network(config: NetworkConfig, imagenet: bool = False) -> Network:
         k=config.k,
         density=config.density,
         detail=config.detail,
+        fine_from_stride=config.fine_from_stride,
         window_sizes=config.window_sizes,
         finest_window_sizes=config.finest_window_sizes,
         extra_levels=config.extra_levels,

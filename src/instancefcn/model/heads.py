@@ -31,22 +31,25 @@ class PaperScoreHead(nn.Sequential):
 
 
 class MaskHead(nn.Module):
-    """k*k score maps for each window size, ``density`` times as fine as the positions.
+    """k*k score maps for each window size, finer than the positions.
 
-    A level knows what is an instance and where its parts lie, but not its outline: below the density of 1 that comes
-    from the trunk's own map of half the level's stride (a skip, as in SharpMask, Pinheiro et al., ECCV 2016), or from
-    the level alone by sub-pixel convolution (Shi et al., CVPR 2016).
+    A level knows what is an instance and where its parts lie, but not its outline. That comes from the trunk's own map
+    of half the level's stride (a skip, as in SharpMask, Pinheiro et al., ECCV 2016), then, on coarse levels, from the
+    one of a quarter of it; or from the level alone by sub-pixel convolution (Shi et al., CVPR 2016).
 
     Args:
         channels: of the levels.
-        detail_channels: of the trunk's map of half the stride, for each level; empty for none.
+        half_channels: of the trunk's map of half the stride, for each level; empty for sub-pixel convolution.
+        quarter_channels: of the trunk's map of a quarter of the stride, for each of the coarsest levels.
+        density: score-map cells per position, under sub-pixel convolution.
         window_sizes: how many every level has; ``finest_window_sizes`` are asked for at the finest level too.
     """
 
     def __init__(
         self,
         channels: int,
-        detail_channels: Sequence[int],
+        half_channels: Sequence[int],
+        quarter_channels: Sequence[int],
         k: int,
         density: int,
         window_sizes: Sequence[int],
@@ -54,31 +57,43 @@ class MaskHead(nn.Module):
     ) -> None:
         super().__init__()
         self.tower = nn.Sequential(SeparableConv(channels), SeparableConv(channels))
-        self.refine = Refine(channels, detail_channels) if detail_channels else None
-        width, upsampling = (channels, density) if self.refine is None else (channels // 3, 1)
+        width, upsampling = (channels // 3, 1) if half_channels else (channels, density)
+        self.refine = Refine(channels, width, half_channels) if half_channels else None
+        self.refine_again = Refine(width, width, quarter_channels) if quarter_channels else None
         self.predict, self.predict_finest = (
             nn.ModuleList(_predict_score_maps(width, k, upsampling) for _ in sizes)
             for sizes in (window_sizes, finest_window_sizes)
         )
         self.predict.apply(init_gaussian)
         self.predict_finest.apply(init_gaussian)
+        if self.refine_again is not None:
+            self.refine_again.init_identity()
 
     def forward(
-        self, x: Float[Tensor, "b c h w"], detail: Float[Tensor, "b _ _ _"] | None, level: int
+        self, x: Float[Tensor, "b c h w"], details: Sequence[Float[Tensor, "b _ _ _"]], level: int, finest: bool
     ) -> list[Float[Tensor, "b k2 dh dw"]]:
+        """Score maps of one level.
+
+        Args:
+            details: the trunk's maps of half the level's stride, and of a quarter of it; as many as it has.
+            level: counted from the coarsest, which is -1.
+        """
         x = self.tower(x)
-        if self.refine is not None:
-            assert detail is not None
-            x = self.refine(x, detail, level)
-        return [predict(x) for predict in (*self.predict, *(self.predict_finest if level == 0 else ()))]
+        for refine, detail in zip((self.refine, self.refine_again), details, strict=False):
+            assert refine is not None
+            x = refine(x, detail, level)
+        return [predict(x) for predict in (*self.predict, *(self.predict_finest if finest else ()))]
 
 
 class Refine(nn.Module):
-    """A level at twice its density, added to the trunk's map of that density, in a third of the channels."""
+    """A map at twice its density, added to the trunk's map of that density.
 
-    def __init__(self, channels: int, detail_channels: Sequence[int]) -> None:
+    Args:
+        detail_channels: of the trunk's map for each of the coarsest levels, finest first.
+    """
+
+    def __init__(self, channels: int, width: int, detail_channels: Sequence[int]) -> None:
         super().__init__()
-        width = channels // 3
         self.reduce = nn.Conv2d(channels, width, 1)
         self.detail = nn.ModuleList(nn.Conv2d(c, width, 1) for c in detail_channels)
         # Without norms: at this density they would cost as much as the convolutions.
@@ -92,6 +107,15 @@ class Refine(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"], detail: Float[Tensor, "b _ _ _"], level: int) -> Tensor:
         detail = self.detail[level](detail)
         return self.mix(detail + F.interpolate(self.reduce(x), size=detail.shape[-2:]))
+
+    def init_identity(self) -> None:
+        """Start as an enlargement of what comes in: a checkpoint without this step goes on as it was."""
+        self.detail.apply(init_gaussian)
+        for layer in (self.reduce, *self.mix):
+            if isinstance(layer, nn.Conv2d):
+                nn.init.dirac_(layer.weight, layer.groups)
+                assert layer.bias is not None
+                nn.init.zeros_(layer.bias)
 
 
 def _predict_score_maps(channels: int, k: int, upsampling: int) -> nn.Module:

@@ -45,6 +45,8 @@ class PyramidInstanceFCN(nn.Module):
         k: relative positions along one side of a window.
         density: cells of the instance-sensitive maps per position.
         detail: outlines come from the trunk's map of half a level's stride; the first map has no level of its own.
+        fine_from_stride: with detail, levels of this stride and coarser ones have outlines from the map of a quarter of
+            their stride too, and twice the density; 0 for none.
         window_sizes: m of the windows on every level, in positions.
         finest_window_sizes: m of further windows on the finest level.
         extra_levels: levels above the trunk's last map, each of twice the stride; at most 1 with detail.
@@ -57,22 +59,32 @@ class PyramidInstanceFCN(nn.Module):
         k: int = 5,
         density: int = 2,
         detail: bool = False,
+        fine_from_stride: int = 0,
         window_sizes: Sequence[int] = (21, 30),
         finest_window_sizes: Sequence[int] = (11, 15),
         extra_levels: int = 0,
     ) -> None:
         super().__init__()
         assert not detail or density == 2, "the map before a level has twice its density"
+        assert not 0 < fine_from_stride < 8, "no map has a quarter of that stride"
         self.backbone = backbone
         # With detail, the trunk's first map is for outlines alone, and each level has the map before its own.
         self.first = 1 if detail else 0
         trunk_strides, trunk_channels = backbone.strides[self.first :], backbone.channels[self.first :]
         self.strides = [*trunk_strides, *(trunk_strides[-1] * 2 ** (i + 1) for i in range(extra_levels))]
         self.pyramid = Pyramid(trunk_channels, channels, extra_levels)
-        detail_channels = backbone.channels[: len(self.strides)] if detail else ()
-        self.mask_head = MaskHead(channels, detail_channels, k, density, window_sizes, finest_window_sizes)
+        # Of each level, the maps that its outlines come from: of half the stride, and of a quarter.
+        self.details_of_level = [
+            [level, level - 1][: 2 if 0 < fine_from_stride <= stride else 1] if detail else []
+            for level, stride in enumerate(self.strides)
+        ]
+        half_channels = [backbone.channels[maps[0]] for maps in self.details_of_level if maps]
+        quarter_channels = [backbone.channels[maps[1]] for maps in self.details_of_level if len(maps) == 2]
+        self.mask_head = MaskHead(
+            channels, half_channels, quarter_channels, k, density, window_sizes, finest_window_sizes
+        )
         self.score_head = ScoreHead(channels, window_sizes, finest_window_sizes)
-        self.density = density
+        self.densities = [2 ** len(maps) if detail else density for maps in self.details_of_level]
         self.sizes_of_level = [
             (*window_sizes, *(finest_window_sizes if level == 0 else ())) for level in range(len(self.strides))
         ]
@@ -86,11 +98,12 @@ class PyramidInstanceFCN(nn.Module):
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[ScoreMaps]:
         maps = self.backbone(images)
         levels = self.pyramid(maps[self.first :])
-        details = maps if self.first else [None] * len(levels)
         score_maps: list[ScoreMaps] = []
-        for level, (x, detail, stride) in enumerate(zip(levels, details, self.strides, strict=False)):
-            instances = self.mask_head(x, detail, level)
+        for level, (x, stride) in enumerate(zip(levels, self.strides, strict=True)):
+            details = [maps[index] for index in self.details_of_level[level]]
+            instances = self.mask_head(x, details, level - len(levels), finest=level == 0)
             scores = self.score_head(x, finest=level == 0)
             for m, instance, score in zip(self.sizes_of_level[level], instances, scores, strict=True):
-                score_maps.append(ScoreMaps(instance, score[:, 0], score[:, 1], stride, m, self.density))
+                density = self.densities[level]
+                score_maps.append(ScoreMaps(instance, score[:, 0], score[:, 1], stride, m, density))
         return score_maps
