@@ -34,29 +34,23 @@ def suppress(
     height: int,
     width: int,
     config: InferenceConfig,
-    best: int | None = None,
 ) -> list[tuple[int, int]]:
     """Non-maximum suppression by score: (group, index in the group) of what survives, best first.
 
     The overlap is that of tight boxes, or of masks where ``config.nms_overlap`` says so.
-
-    Args:
-        best: look only at so many candidates, those with the highest scores: the first survivors of all.
     """
     scores = torch.cat([group.scores for group in groups])
     image_box = torch.tensor([width, height, width, height], device=scores.device)
     boxes = torch.cat([group.tight_boxes for group in groups]).clamp(min=0).minimum(image_box)
-    looked_at = scores.argsort(descending=True, stable=True)[:best]
+    order = scores.argsort(descending=True, stable=True)
     if config.nms_overlap == "mask":
         masks = [mask_crops(group, height, width, config.threshold_logit) for group in groups]
         crops, crop_boxes = (torch.cat(parts) for parts in zip(*masks, strict=True))
-        kept = mask_nms(
-            boxes[looked_at], crops[looked_at], crop_boxes[looked_at], scores[looked_at], config.nms_threshold
-        )
+        kept = mask_nms(boxes[order], crops[order], crop_boxes[order], scores[order], config.nms_threshold)
     else:
-        kept = nms(boxes[looked_at], scores[looked_at], config.nms_threshold)
+        kept = nms(boxes[order], scores[order], config.nms_threshold)
     owner = [(number, index) for number, group in enumerate(groups) for index in range(len(group.scores))]
-    return [owner[index] for index in looked_at[kept].tolist()]
+    return [owner[index] for index in order[kept].tolist()]
 
 
 def refill(
@@ -84,11 +78,7 @@ def refill(
     known = set(survivors)
     # Survivors come first, so that they suppress and are not suppressed: a score is at most 1.
     first = _rescored(groups, survivors, 1.0, 1.0)
-    added: list[tuple[int, int]] = []
-    for best in (2 * max_proposals, None):  # looking at all takes several times as long, and few images need it
-        added = [window for window in suppress(first, height, width, looser, best) if window not in known]
-        if len(survivors) + len(added) >= max_proposals:
-            break
+    added = [window for window in suppress(first, height, width, looser) if window not in known]
     owner, index = survivors[-1]
     lowest = float(groups[owner].scores[index])
     return _rescored(groups, added, lowest, 0.0), [*survivors, *added]

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchvision.ops import box_area, box_iou
 
 from instancefcn.geometry.masks import tight_boxes as mask_boxes
 from instancefcn.inference.config import InferenceConfig
-from instancefcn.inference.window_masks import CHUNK, WindowMasks, resample
+from instancefcn.inference.window_masks import CHUNK, Runs, WindowMasks, resample
 
 BLOCK = 128  # boxes at a time
+ALIGNED = 0.01  # cells: windows of one stride lie on one grid, but for rounding
 
 
 def vote(
@@ -29,12 +30,14 @@ def vote(
     if not config.vote_threshold:
         return list(groups)
     weighted = [group.mask_logits.sigmoid() * group.scores[:, None, None] for group in groups]
+    longest = max((group.mask_logits.shape[-1] for group in groups), default=0)
+    runs = [Runs.of(votes, longest) for votes in weighted]
     voted: list[WindowMasks] = []
     for number, group in enumerate(groups):
         chosen = torch.tensor(
             [index for owner, index in survivors if owner == number], dtype=torch.long, device=group.scores.device
         )
-        voted.append(_vote_in_group(group, chosen, groups, weighted, config))
+        voted.append(_vote_in_group(group, chosen, groups, weighted, runs, config))
     return voted
 
 
@@ -43,6 +46,7 @@ def _vote_in_group(
     chosen: Int[Tensor, "s"],
     voters: Sequence[WindowMasks],
     weighted: Sequence[Float[Tensor, "_ _ _"]],
+    runs: Sequence[Runs],
     config: InferenceConfig,
 ) -> WindowMasks:
     """The votes for one group's survivors, whose indices are ``chosen``; ``weighted`` is probabilities times score."""
@@ -52,13 +56,16 @@ def _vote_in_group(
     centres = windows[:, :2, None] + cell[:, :, None] * steps  # [s, 2, m]
     sums = group.mask_logits.new_zeros(len(chosen), m, m)
     weights = group.scores.new_zeros(len(chosen))
-    for voter, votes in zip(voters, weighted, strict=True):
+    for voter, votes, runs_of_voter in zip(voters, weighted, runs, strict=True):
         near = near_pairs(group.tight_boxes[chosen], voter.tight_boxes, config.vote_threshold)
-        for chunk in near.split(CHUNK):
+        weights.index_add_(0, near[:, 0], voter.scores[near[:, 1]])
+        offsets, aligned = _offsets(windows[near[:, 0]], m, voter.window_boxes[near[:, 1]], votes.shape[-1])
+        for chunk in near[~aligned].split(CHUNK):
             survivor, candidate = chunk.unbind(1)
-            cast = resample(votes[candidate], voter.window_boxes[candidate], centres[survivor])
-            sums.index_add_(0, survivor, cast)
-            weights.index_add_(0, survivor, voter.scores[candidate])
+            sums.index_add_(0, survivor, resample(votes[candidate], voter.window_boxes[candidate], centres[survivor]))
+        for chunk, by in zip(near[aligned].split(CHUNK), offsets[aligned].split(CHUNK), strict=True):
+            survivor, candidate = chunk.unbind(1)
+            sums.index_add_(0, survivor, runs_of_voter.shifted(candidate, by, m))
     heard = weights > 0  # a score may be 0
     chosen, windows, cell = chosen[heard], windows[heard], cell[heard]
     logits = (sums[heard] / weights[heard, None, None]).logit(eps=1e-6)
@@ -70,6 +77,18 @@ def _vote_in_group(
         mask_logits=group.mask_logits.index_copy(0, chosen, logits),
         tight_boxes=group.tight_boxes.index_copy(0, chosen, tight),
     )
+
+
+def _offsets(
+    windows: Float[Tensor, "p 4"], m: int, voters: Float[Tensor, "p 4"], voter_m: int
+) -> tuple[Int[Tensor, "p 2"], Bool[Tensor, "p"]]:
+    """Cells, in x and in y, from each voter's corner to that of the window, and whether the two lie on one grid."""
+    cell = (windows[:, 2:] - windows[:, :2]) / m
+    voter_cell = (voters[:, 2:] - voters[:, :2]) / voter_m
+    exact = (windows[:, :2] - voters[:, :2]) / cell
+    offsets = exact.round()
+    off = torch.maximum((voter_cell / cell - 1).abs() * m, (exact - offsets).abs())  # in cells, at a window's far side
+    return offsets.long(), (off < ALIGNED).all(1)
 
 
 def near_pairs(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"], threshold: float) -> Int[Tensor, "pairs 2"]:
