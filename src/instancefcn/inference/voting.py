@@ -29,15 +29,14 @@ def vote(
     """
     if not config.vote_threshold:
         return list(groups)
-    weighted = [group.mask_logits.sigmoid() * group.scores[:, None, None] for group in groups]
     longest = max((group.mask_logits.shape[-1] for group in groups), default=0)
-    runs = [Runs.of(votes, longest) for votes in weighted]
+    weighted = [Runs.of(group.mask_logits.sigmoid() * group.scores[:, None, None], longest) for group in groups]
     voted: list[WindowMasks] = []
     for number, group in enumerate(groups):
         chosen = torch.tensor(
             [index for owner, index in survivors if owner == number], dtype=torch.long, device=group.scores.device
         )
-        voted.append(_vote_in_group(group, chosen, groups, weighted, runs, config))
+        voted.append(_vote_in_group(group, chosen, groups, weighted, config))
     return voted
 
 
@@ -45,8 +44,7 @@ def _vote_in_group(
     group: WindowMasks,
     chosen: Int[Tensor, "s"],
     voters: Sequence[WindowMasks],
-    weighted: Sequence[Float[Tensor, "_ _ _"]],
-    runs: Sequence[Runs],
+    weighted: Sequence[Runs],
     config: InferenceConfig,
 ) -> WindowMasks:
     """The votes for one group's survivors, whose indices are ``chosen``; ``weighted`` is probabilities times score."""
@@ -56,16 +54,17 @@ def _vote_in_group(
     centres = windows[:, :2, None] + cell[:, :, None] * steps  # [s, 2, m]
     sums = group.mask_logits.new_zeros(len(chosen), m, m)
     weights = group.scores.new_zeros(len(chosen))
-    for voter, votes, runs_of_voter in zip(voters, weighted, runs, strict=True):
+    for voter, votes in zip(voters, weighted, strict=True):
         near = near_pairs(group.tight_boxes[chosen], voter.tight_boxes, config.vote_threshold)
         weights.index_add_(0, near[:, 0], voter.scores[near[:, 1]])
-        offsets, aligned = _offsets(windows[near[:, 0]], m, voter.window_boxes[near[:, 1]], votes.shape[-1])
+        offsets, aligned = _offsets(windows[near[:, 0]], m, voter.window_boxes[near[:, 1]], votes.m)
         for chunk in near[~aligned].split(CHUNK):
             survivor, candidate = chunk.unbind(1)
-            sums.index_add_(0, survivor, resample(votes[candidate], voter.window_boxes[candidate], centres[survivor]))
+            cast = resample(votes.values[candidate], voter.window_boxes[candidate], centres[survivor])
+            sums.index_add_(0, survivor, cast)
         for chunk, by in zip(near[aligned].split(CHUNK), offsets[aligned].split(CHUNK), strict=True):
             survivor, candidate = chunk.unbind(1)
-            sums.index_add_(0, survivor, runs_of_voter.shifted(candidate, by, m))
+            sums.index_add_(0, survivor, votes.shifted(candidate, by, m))
     heard = weights > 0  # a score may be 0
     chosen, windows, cell = chosen[heard], windows[heard], cell[heard]
     logits = (sums[heard] / weights[heard, None, None]).logit(eps=1e-6)

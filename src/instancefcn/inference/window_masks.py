@@ -67,6 +67,11 @@ class Runs:
         """Runs of up to ``margin`` cells."""
         return cls(F.pad(values.flatten(), (margin, margin)), values.shape[-1], margin)
 
+    @property
+    def values(self) -> Float[Tensor, "n m m"]:
+        """The windows."""
+        return self.flat[self.margin : len(self.flat) - self.margin].view(-1, self.m, self.m)
+
     def shifted(
         self, index: Int[Tensor, "n"], offsets_xy: Int[Tensor, "n 2"], side: int
     ) -> Float[Tensor, "n side side"]:
