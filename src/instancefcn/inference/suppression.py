@@ -29,12 +29,7 @@ BLOCK = 128  # candidates that greedy suppression decides on at a time
 COMPARED_FROM = 0.625
 
 
-def suppress(
-    groups: Sequence[WindowMasks],
-    height: int,
-    width: int,
-    config: InferenceConfig,
-) -> list[tuple[int, int]]:
+def suppress(groups: Sequence[WindowMasks], height: int, width: int, config: InferenceConfig) -> list[tuple[int, int]]:
     """Non-maximum suppression by score: (group, index in the group) of what survives, best first.
 
     The overlap is that of tight boxes, or of masks where ``config.nms_overlap`` says so.
@@ -42,15 +37,14 @@ def suppress(
     scores = torch.cat([group.scores for group in groups])
     image_box = torch.tensor([width, height, width, height], device=scores.device)
     boxes = torch.cat([group.tight_boxes for group in groups]).clamp(min=0).minimum(image_box)
-    order = scores.argsort(descending=True, stable=True)
     if config.nms_overlap == "mask":
         masks = [mask_crops(group, height, width, config.threshold_logit) for group in groups]
         crops, crop_boxes = (torch.cat(parts) for parts in zip(*masks, strict=True))
-        kept = mask_nms(boxes[order], crops[order], crop_boxes[order], scores[order], config.nms_threshold)
+        kept = mask_nms(boxes, crops, crop_boxes, scores, config.nms_threshold)
     else:
-        kept = nms(boxes[order], scores[order], config.nms_threshold)
+        kept = nms(boxes, scores, config.nms_threshold)
     owner = [(number, index) for number, group in enumerate(groups) for index in range(len(group.scores))]
-    return [owner[index] for index in order[kept].tolist()]
+    return [owner[index] for index in kept.tolist()]
 
 
 def refill(

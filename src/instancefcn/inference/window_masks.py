@@ -77,7 +77,7 @@ class Runs:
     ) -> Float[Tensor, "n side side"]:
         """``side`` x ``side`` cells of windows ``index`` from an offset on; 0 outside a window.
 
-        What ``resample`` gives where both windows lie on one grid; copied row by row, several times as fast.
+        What ``resample`` gives where both windows lie on one grid; copied row by row, which is faster.
         """
         m = self.m
         x, y = (offsets_xy[:, :, None] + torch.arange(side, device=self.flat.device)).unbind(1)
