@@ -3,7 +3,7 @@
     python benchmarks/mask_trials.py --data coco:ANNOTATIONS.json,IMAGES_DIR [--checkpoint FILE]
 
 Seams: a mask pixel is interpolated between the score maps of the four nearest cells, not read from the map of its own,
-so that the tiles of a mask leave no seams. Both without stability and refilling, which came later.
+so that the tiles of a mask leave no seams. Both without stability and soft suppression, which came later.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     proposer = Proposer.from_checkpoint(arguments.checkpoint)
-    proposer.config = replace(proposer.config, stability_power=0.0, refill_threshold=0.0)
+    proposer.config = replace(proposer.config, stability_power=0.0, soft_nms_threshold=0.0)
     source = open_source(arguments.data)
     for label, trial in (("as it is", assemble_windows), ("without seams", assemble_without_seams)):
         proposer_module.assemble_windows = trial

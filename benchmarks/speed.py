@@ -36,7 +36,7 @@ from instancefcn.inference.proposer import (
     paste_survivors,
     resized_sizes,
 )
-from instancefcn.inference.suppression import refill, suppress
+from instancefcn.inference.suppression import suppress
 from instancefcn.inference.voting import vote
 from instancefcn.inference.window_masks import merge
 
@@ -79,9 +79,7 @@ def propose_in_stages(proposer: Proposer, path: Path, stage: Stages) -> int:
     with stage("NMS"):
         survivors = suppress(masks, height, width, config)
     with stage("vote"):
-        masks = vote(masks, survivors, config)
-    with stage("refill"):
-        masks, survivors = refill(masks, survivors, height, width, MAX_PROPOSALS, config)
+        masks = vote(masks, survivors[:MAX_PROPOSALS], config)
     with stage("paste and RLE"):
         return len(paste_survivors(masks, survivors, height, width, MAX_PROPOSALS, config))
 

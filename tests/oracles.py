@@ -95,6 +95,18 @@ def greedy_suppression(ious: list[list[float]], scores: list[float], threshold: 
     return kept
 
 
+def soft_suppression(boxes: list[list[float]], scores: list[float], threshold: float) -> list[tuple[int, float]]:
+    """Index and score of each box, best first: a box taken costs every other one that it overlaps."""
+    left, taken = dict(enumerate(scores)), []
+    while left:
+        best = max(left, key=lambda index: left[index])
+        taken.append((best, left.pop(best)))
+        for index in left:
+            iou = box_iou(boxes[best], boxes[index])
+            left[index] *= 1 - iou if iou > threshold else 1
+    return taken
+
+
 def box_iou(a: list[float], b: list[float]) -> float:
     """IoU of two boxes, xyxy."""
     width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))

@@ -11,7 +11,7 @@ import oracles
 from instancefcn.inference import suppression
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.proposer import paste_survivors
-from instancefcn.inference.suppression import intersection_areas, mask_crops, refill, suppress
+from instancefcn.inference.suppression import Survivor, intersection_areas, mask_crops, soft_nms, suppress
 from instancefcn.inference.voting import near_pairs, vote
 from instancefcn.inference.window_masks import WindowMasks
 
@@ -44,6 +44,10 @@ def one_square(column: int, score: float = 0.5) -> WindowMasks:
     logits = torch.full((1, 4, 4), 20.0)
     logits[:, :, 3] = -20.0
     return with_tight_boxes(torch.tensor([score]), logits, torch.tensor([[column, 10.0, column + 40.0, 50.0]]))
+
+
+def places(survivors: list[Survivor]) -> list[tuple[int, int]]:
+    return [(survivor.group, survivor.index) for survivor in survivors]
 
 
 def test_suppression_by_boxes_equals_the_loop() -> None:
@@ -89,7 +93,7 @@ def test_suppression_by_masks_equals_the_loop_over_pasted_masks(seed: int, monke
     scores = torch.cat([group.scores for group in groups]).tolist()
     survivors = suppress(groups, SIDE, SIDE, replace(BY_MASK, nms_threshold=threshold))
     kept = oracles.greedy_suppression(expected.tolist(), scores, threshold)
-    assert [index + 12 * group for group, index in survivors] == kept
+    assert [survivor.index + 12 * survivor.group for survivor in survivors] == kept
     assert 3 < len(kept) < 22
 
 
@@ -104,7 +108,7 @@ def test_the_shared_area_of_two_rectangles_by_hand() -> None:
 
 def test_identical_masks_are_suppressed_and_disjoint_kept() -> None:
     groups = [one_square(0, 0.3), one_square(0, 0.9), one_square(100, 0.6)]
-    assert suppress(groups, 200, 200, BY_MASK) == [(1, 0), (2, 0)]
+    assert places(suppress(groups, 200, 200, BY_MASK)) == [(1, 0), (2, 0)]
 
 
 def test_masks_that_share_a_box_but_not_a_shape_are_both_kept() -> None:
@@ -116,15 +120,15 @@ def test_masks_that_share_a_box_but_not_a_shape_are_both_kept() -> None:
     group = with_tight_boxes(
         torch.tensor([0.9, 0.8]), torch.stack([upper, lower.flip(1)]), torch.tensor([[0.0, 0.0, 24.0, 24.0]] * 2)
     )
-    assert suppress([group], 24, 24, InferenceConfig()) == [(0, 0)]
-    assert suppress([group], 24, 24, BY_MASK) == [(0, 0), (0, 1)]
+    assert places(suppress([group], 24, 24, InferenceConfig())) == [(0, 0)]
+    assert places(suppress([group], 24, 24, BY_MASK)) == [(0, 0), (0, 1)]
 
 
 def test_no_candidates() -> None:
     nothing = WindowMasks(torch.zeros(0), torch.zeros(0, 5, 5), torch.zeros(0, 4), torch.zeros(0, 4))
-    for config in (InferenceConfig(), BY_MASK):
+    for config in (InferenceConfig(), BY_MASK, InferenceConfig(soft_nms_threshold=0.5)):
         assert suppress([nothing, nothing], 10, 10, config) == []
-    voted = vote([nothing, one_square(0)], [(1, 0)], InferenceConfig(vote_threshold=0.5))
+    voted = vote([nothing, one_square(0)], [Survivor(1, 0, 0.5)], InferenceConfig(vote_threshold=0.5))
     assert [len(group.scores) for group in voted] == [0, 1]
 
 
@@ -132,17 +136,17 @@ def test_by_default_boxes_are_compared_and_nobody_votes() -> None:
     config = InferenceConfig()
     assert (config.nms_overlap, config.vote_threshold) == ("box", 0.0)
     groups = [ellipses(np.random.default_rng(0), 6, 9)]
-    assert vote(groups, [(0, 0), (0, 1)], config)[0] is groups[0]
+    assert vote(groups, [Survivor(0, 0, 0.5), Survivor(0, 1, 0.5)], config)[0] is groups[0]
 
 
 @pytest.mark.parametrize("column", [10, -20])
 def test_identical_masks_vote_for_themselves(column: int) -> None:
     config = InferenceConfig(vote_threshold=0.5)
     groups = [one_square(column, 0.9), one_square(column, 0.4)]
-    voted = vote(groups, [(0, 0)], config)
-    pasted, unchanged = (paste_survivors(masks, [(0, 0)], 60, 60, 1, config) for masks in (voted, groups))
+    voted = vote(groups, [Survivor(0, 0, 0.5)], config)
+    pasted, unchanged = (paste_survivors(masks, [Survivor(0, 0, 0.5)], 60, 60, 1, config) for masks in (voted, groups))
     assert pasted.rles == unchanged.rles
-    assert pasted.scores.tolist() == pytest.approx([0.9])
+    assert pasted.scores.tolist() == [0.5]  # as it survived
     inside = voted[0].mask_logits[..., 2:]  # cells that lie outside the image have no say
     torch.testing.assert_close(inside.sigmoid(), groups[0].mask_logits[..., 2:].sigmoid(), atol=1e-5, rtol=0)
 
@@ -151,56 +155,45 @@ def test_identical_masks_vote_for_themselves(column: int) -> None:
 def test_two_shifted_squares_by_hand(own: float, other: float, tight: list[float]) -> None:
     # x 10 to 40 and x 20 to 50: IoU 0.5. The other's window has no say left of 20.
     groups = [one_square(10, own), one_square(20, other)]
-    voted, bystander = vote(groups, [(0, 0)], InferenceConfig(vote_threshold=0.5))
+    voted, bystander = vote(groups, [Survivor(0, 0, 0.5)], InferenceConfig(vote_threshold=0.5))
     for row in voted.mask_logits[0].sigmoid():
         assert row.tolist() == pytest.approx([own, 1.0, 1.0, other], abs=1e-5)
     assert voted.tight_boxes.tolist() == [tight]
     assert torch.equal(bystander.mask_logits, groups[1].mask_logits)  # it did not survive
-    alone, _ = vote(groups, [(0, 0)], InferenceConfig(vote_threshold=0.51))
+    alone, _ = vote(groups, [Survivor(0, 0, 0.5)], InferenceConfig(vote_threshold=0.51))
     assert alone.tight_boxes.tolist() == [[10, 10, 40, 50]]
 
 
 def test_a_window_without_score_keeps_its_mask() -> None:
     group = one_square(10, 0.0)
-    (voted,) = vote([group], [(0, 0)], InferenceConfig(vote_threshold=0.5))
+    (voted,) = vote([group], [Survivor(0, 0, 0.5)], InferenceConfig(vote_threshold=0.5))
     assert torch.equal(voted.mask_logits, group.mask_logits)
 
 
-def test_refilling_adds_behind_all_what_no_survivor_covers() -> None:
-    rng = np.random.default_rng(3)
-    groups, config = [ellipses(rng, 30, 12), ellipses(rng, 30, 9)], InferenceConfig(nms_threshold=0.5)
-    survivors = suppress(groups, SIDE, SIDE, config)
-    refilling = replace(config, refill_threshold=0.8)
-    lowered, filled = refill(groups, survivors, SIDE, SIDE, 60, refilling)
-    assert filled[: len(survivors)] == survivors
-    added = filled[len(survivors) :]
-    assert added
-    scores = [float(lowered[group].scores[index]) for group, index in filled]
-    assert scores == sorted(scores, reverse=True)
-    assert scores[: len(survivors)] == [float(groups[group].scores[index]) for group, index in survivors]
-    # What was added overlaps nothing before it by more, and everything else does.
-    boxes = torch.stack([groups[group].tight_boxes[index] for group, index in filled]).clamp(0, SIDE)
-    assert (box_iou(boxes, boxes)[len(survivors) :].tril(len(survivors) - 1) <= 0.8).all()
-    others = [(g, i) for g in (0, 1) for i in range(30) if (g, i) not in filled]
-    left = torch.stack([groups[group].tight_boxes[index] for group, index in others]).clamp(0, SIDE)
-    assert (box_iou(left, boxes).amax(1) > 0.8).all()
-    assert refill(groups, survivors, SIDE, SIDE, 60, config)[1] == survivors
-    assert refill(groups, survivors, SIDE, SIDE, len(survivors), refilling)[1] == survivors
-    few = len(survivors) + 2  # of the best candidates alone: the same in the same order
-    assert refill(groups, survivors, SIDE, SIDE, few, refilling)[1][:few] == filled[:few]
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 1.0])
+def test_soft_suppression_equals_the_loop(threshold: float) -> None:
+    generator = torch.Generator().manual_seed(3)
+    corner = torch.rand(40, 2, generator=generator) * 30
+    boxes = torch.cat([corner, corner + 20 + torch.rand(40, 2, generator=generator) * 6], dim=1)
+    boxes = torch.cat([boxes, boxes[:1], torch.zeros(2, 4)])  # two equal boxes, and two empty ones
+    scores = torch.rand(43, generator=generator)
+    order, softened = soft_nms(boxes, scores, threshold)
+    expected = oracles.soft_suppression(boxes.tolist(), scores.tolist(), threshold)
+    assert order.tolist() == [index for index, _ in expected]
+    assert softened.tolist() == pytest.approx([score for _, score in expected], abs=1e-6)
+    assert (order.tolist() == scores.argsort(descending=True).tolist()) == (threshold == 1.0)
 
 
-def test_refilling_compares_with_survivors_that_score_lower() -> None:
-    # The second covers the third at 0.82; the third would suppress it by score, had it not survived before.
-    logits = torch.full((3, 4, 4), 20.0)
-    windows = torch.tensor([[0.0, 0, 100, 57.4], [0, 0, 100, 82], [0, 0, 100, 100]])
-    scores = torch.tensor([0.9, 0.7, 0.8])
-    groups = [with_tight_boxes(scores, logits, windows)]
-    survivors = [(0, 0), (0, 1)]
-    assert (
-        refill(groups, survivors, 100, 100, 10, InferenceConfig(nms_threshold=0.6, refill_threshold=0.8))[1]
-        == survivors
-    )
+def test_soft_suppression_puts_another_object_before_a_near_duplicate() -> None:
+    groups = [one_square(0, 0.9), one_square(8, 0.8), one_square(100, 0.6)]
+    config = InferenceConfig(nms_threshold=0.8)
+    assert places(suppress(groups, 200, 200, config)) == [(0, 0), (1, 0), (2, 0)]
+    survivors = suppress(groups, 200, 200, replace(config, soft_nms_threshold=0.5))
+    assert places(survivors) == [(0, 0), (2, 0), (1, 0)]
+    iou = 22 / 38  # of two boxes 30 wide, 8 apart
+    assert [survivor.score for survivor in survivors] == pytest.approx([0.9, 0.6, 0.8 * (1 - iou)])
+    pasted = paste_survivors(groups, survivors, 200, 200, 10, config)
+    assert pasted.scores.tolist() == [survivor.score for survivor in survivors]
 
 
 def test_near_pairs_are_those_of_the_whole_matrix() -> None:

@@ -61,6 +61,12 @@ def test_what_was_saved_comes_back(config: NetworkConfig, tmp_path: Path) -> Non
             assert torch.equal(ours.objectness, theirs.objectness)
 
 
+def test_a_checkpoint_with_a_key_of_former_days_still_proposes(tmp_path: Path) -> None:
+    path = tmp_path / "old.safetensors"
+    save_checkpoint(replace(checkpoint(), inference={"nms_threshold": 0.6, "refill_threshold": 0.8}), path)
+    assert load_checkpoint(path).inference == {"nms_threshold": 0.6}
+
+
 def test_weights_in_any_memory_format_are_saved(tmp_path: Path) -> None:
     network = build_network(CONFIG).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     saved = Checkpoint(CONFIG, INFERENCE, network.state_dict(), TRAINING)

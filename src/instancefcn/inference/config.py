@@ -19,14 +19,14 @@ class InferenceConfig:
     mask_threshold: float = 0.5  # on the logistic of the mask logits
     nms_overlap: Literal["box", "mask"] = "box"  # what suppression takes the IoU of: tight boxes, or masks
     nms_threshold: float = 0.8  # IoU above which the worse of two is suppressed
-    refill_threshold: float = 0.0  # looser, for the places that survivors leave empty (suppression.refill); 0: empty
+    soft_nms_threshold: float = 0.0  # IoU of tight boxes above which the worse survivor falls in rank; 0 for never
     nms_candidates: int = 3000  # best windows of all that suppression looks at
     vote_threshold: float = 0.0  # IoU of tight boxes from which candidates are averaged into a survivor; 0 for never
 
     def __post_init__(self) -> None:
         if not 0 < self.mask_threshold < 1:
             raise ValueError(f"inference.mask_threshold is {self.mask_threshold}; it must lie between 0 and 1")
-        for key in ("nms_threshold", "refill_threshold", "vote_threshold"):
+        for key in ("nms_threshold", "soft_nms_threshold", "vote_threshold"):
             if not 0 <= getattr(self, key) <= 1:
                 raise ValueError(f"inference.{key} is {getattr(self, key)}; it must be from 0 to 1")
         for key in ("quality_power", "stability_power"):
@@ -34,11 +34,6 @@ class InferenceConfig:
                 raise ValueError(f"inference.{key} is {getattr(self, key)}; it must be 0 or more")
         if not self.shorter_sides or min(*self.shorter_sides, self.longest_side) < 1:
             raise ValueError("inference.shorter_sides and longest_side must name sizes of at least one pixel")
-        if self.refill_threshold and self.refill_threshold <= self.nms_threshold:
-            raise ValueError(
-                f"inference.refill_threshold is {self.refill_threshold}; it must be 0 or above nms_threshold, which is "
-                f"{self.nms_threshold}"
-            )
         if min(self.candidates, self.nms_candidates) < 1:
             raise ValueError("inference.candidates and nms_candidates must be at least 1")
 

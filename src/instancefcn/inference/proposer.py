@@ -22,7 +22,7 @@ from instancefcn.geometry.rle import tight_boxes as rle_boxes
 from instancefcn.geometry.windows import window_boxes
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
-from instancefcn.inference.suppression import refill, suppress
+from instancefcn.inference.suppression import Survivor, suppress
 from instancefcn.inference.voting import vote
 from instancefcn.inference.window_masks import WindowMasks, merge
 from instancefcn.model.assembling import assemble_windows
@@ -108,11 +108,9 @@ class Proposer:
         ]
         kept = keep_best(windows, self.config.nms_candidates)
         masks = merge([assemble_masks(group, self.config) for group in kept])
-        survivors = suppress(masks, height, width, self.config)
-        # Twice as many as are wanted: a vote may leave a mask without foreground.
-        masks = vote(masks, survivors[: 2 * max_proposals], self.config)
-        masks, survivors = refill(masks, survivors, height, width, max_proposals, self.config)
-        return paste_survivors(masks, survivors, height, width, max_proposals, self.config, min_score)
+        survivors = [s for s in suppress(masks, height, width, self.config) if s.score >= min_score]
+        masks = vote(masks, survivors[:max_proposals], self.config)
+        return paste_survivors(masks, survivors, height, width, max_proposals, self.config)
 
     def resize(self, pixels: UInt8[Tensor, "3 h w"], size: tuple[int, int]) -> Float[Tensor, "1 3 _ _"]:
         """An image at (height, width), padded to a multiple of the network's coarsest stride."""
@@ -213,25 +211,17 @@ def stability(mask_logits: Float[Tensor, "n m m"], threshold_logit: float) -> Fl
 
 def paste_survivors(
     groups: Sequence[WindowMasks],
-    survivors: Sequence[tuple[int, int]],
+    survivors: Sequence[Survivor],
     height: int,
     width: int,
     max_proposals: int,
     config: InferenceConfig,
-    min_score: float = 0.0,
 ) -> Proposals:
-    """Run-length codes, in the image's frame, of the first ``max_proposals`` survivors that cover a pixel.
-
-    Args:
-        survivors: (group, index in the group), best first.
-        min_score: none below it.
-    """
+    """Run-length codes, in the image's frame, of the first ``max_proposals`` survivors that cover a pixel."""
     arrays = [
         (group.mask_logits.cpu().numpy(), group.window_boxes.cpu().numpy(), group.tight_boxes.cpu().numpy())
         for group in groups
     ]
-    all_scores = [group.scores.tolist() for group in groups]
-    survivors = [(group, index) for group, index in survivors if all_scores[group][index] >= min_score]
     rles: list[Rle] = []
     scores: list[float] = []
     done = 0
@@ -240,12 +230,12 @@ def paste_survivors(
         done += len(batch)
         pasted: dict[tuple[int, int], Rle | None] = {}
         for number, (mask_logits, windows, tight) in enumerate(arrays):
-            chosen = [index for group, index in batch if group == number]
+            chosen = [survivor.index for survivor in batch if survivor.group == number]
             codes = paste(mask_logits[chosen], windows[chosen], tight[chosen], config.threshold_logit, height, width)
             pasted |= {(number, index): code for index, code in zip(chosen, codes, strict=True)}
-        for group, index in batch:
-            rle = pasted[group, index]
+        for survivor in batch:
+            rle = pasted[survivor.group, survivor.index]
             if rle is not None:
                 rles.append(rle)
-                scores.append(all_scores[group][index])
+                scores.append(survivor.score)
     return Proposals(rles, rle_boxes(rles), np.asarray(scores, dtype=np.float64), height, width)

@@ -1,4 +1,4 @@
-"""Which of the candidate masks survive, and which fill the places that they leave.
+"""Which of the candidate masks survive, and in which order.
 
 Windows differ in size, so two masks meet as unions of rectangles in the image's frame, where their intersection has an
 exact area. Nothing is pasted at image size.
@@ -7,7 +7,7 @@ exact area. Nothing is pasted at image size.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -29,10 +29,19 @@ BLOCK = 128  # candidates that greedy suppression decides on at a time
 COMPARED_FROM = 0.625
 
 
-def suppress(groups: Sequence[WindowMasks], height: int, width: int, config: InferenceConfig) -> list[tuple[int, int]]:
-    """Non-maximum suppression by score: (group, index in the group) of what survives, best first.
+class Survivor(NamedTuple):
+    """A window that suppression left."""
 
-    The overlap is that of tight boxes, or of masks where ``config.nms_overlap`` says so.
+    group: int
+    index: int  # in the group
+    score: float
+
+
+def suppress(groups: Sequence[WindowMasks], height: int, width: int, config: InferenceConfig) -> list[Survivor]:
+    """Non-maximum suppression by score; best first.
+
+    The overlap is that of tight boxes, or of masks where ``config.nms_overlap`` says so. Where
+    ``config.soft_nms_threshold`` says so, what survives falls in rank by how much better ones overlap it.
     """
     scores = torch.cat([group.scores for group in groups])
     image_box = torch.tensor([width, height, width, height], device=scores.device)
@@ -43,52 +52,37 @@ def suppress(groups: Sequence[WindowMasks], height: int, width: int, config: Inf
         kept = mask_nms(boxes, crops, crop_boxes, scores, config.nms_threshold)
     else:
         kept = nms(boxes, scores, config.nms_threshold)
+    scores = scores[kept]
+    if config.soft_nms_threshold:
+        order, scores = soft_nms(boxes[kept], scores, config.soft_nms_threshold)
+        kept = kept[order]
     owner = [(number, index) for number, group in enumerate(groups) for index in range(len(group.scores))]
-    return [owner[index] for index in kept.tolist()]
+    return [Survivor(*owner[index], score) for index, score in zip(kept.tolist(), scores.tolist(), strict=True)]
 
 
-def refill(
-    groups: Sequence[WindowMasks],
-    survivors: Sequence[tuple[int, int]],
-    height: int,
-    width: int,
-    max_proposals: int,
-    config: InferenceConfig,
-) -> tuple[list[WindowMasks], list[tuple[int, int]]]:
-    """The survivors, and behind all of them what a suppression by ``config.refill_threshold`` leaves beside them.
+def soft_nms(
+    boxes: Float[Tensor, "n 4"], scores: Float[Tensor, "n"], threshold: float
+) -> tuple[Int[Tensor, "n"], Float[Tensor, "n"]]:
+    """Best first, where each box falls in score for every better one before it that it overlaps.
 
-    A near-duplicate costs a better object its place among the first ten; among the last of a thousand it may be the
+    The linear rule of soft-NMS (Bodla et al., ICCV 2017): a factor of 1 - IoU where the IoU is above ``threshold``. A
+    near-duplicate costs a better object its place among the first ten; among the last of a thousand it may be the
     better outline.
 
-    Args:
-        max_proposals: nothing is added where there are so many survivors.
-
     Returns:
-        The groups, with the scores of what was added times the lowest of a survivor; and all survivors, best first.
+        Indices, and the scores in their order.
     """
-    if not config.refill_threshold or not 0 < len(survivors) < max_proposals:
-        return list(groups), list(survivors)
-    looser = replace(config, nms_threshold=config.refill_threshold, refill_threshold=0.0)
-    known = set(survivors)
-    # Survivors come first, so that they suppress and are not suppressed: a score is at most 1.
-    first = _rescored(groups, survivors, 1.0, 1.0)
-    added = [window for window in suppress(first, height, width, looser) if window not in known]
-    owner, index = survivors[-1]
-    lowest = float(groups[owner].scores[index])
-    return _rescored(groups, added, lowest, 0.0), [*survivors, *added]
-
-
-def _rescored(
-    groups: Sequence[WindowMasks], windows: Sequence[tuple[int, int]], factor: float, summand: float
-) -> list[WindowMasks]:
-    """The groups with the scores of some windows changed."""
-    changed = []
-    for number, group in enumerate(groups):
-        scores = group.scores.clone()
-        chosen = [index for owner, index in windows if owner == number]
-        scores[chosen] = scores[chosen] * factor + summand
-        changed.append(replace(group, scores=scores))
-    return changed
+    overlap = box_iou(boxes, boxes).cpu().numpy()
+    # Above 0, for a score of minus infinity stays where it is.
+    factors = np.where(overlap > threshold, 1 - overlap, 1).clip(min=np.finfo(np.float32).tiny)
+    left = scores.double().cpu().numpy().copy()
+    order, softened = np.empty(len(left), dtype=np.int64), np.empty(len(left))
+    for rank in range(len(left)):
+        best = order[rank] = left.argmax()
+        softened[rank] = left[best]
+        left *= factors[best]
+        left[best] = -np.inf
+    return torch.from_numpy(order).to(scores.device), torch.from_numpy(softened).to(scores)
 
 
 def mask_crops(

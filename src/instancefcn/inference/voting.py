@@ -12,15 +12,14 @@ from torchvision.ops import box_area, box_iou
 
 from instancefcn.geometry.masks import tight_boxes as mask_boxes
 from instancefcn.inference.config import InferenceConfig
+from instancefcn.inference.suppression import Survivor
 from instancefcn.inference.window_masks import CHUNK, Runs, WindowMasks, resample
 
 BLOCK = 128  # boxes at a time
 ALIGNED = 0.01  # cells: windows of one stride lie on one grid, but for rounding
 
 
-def vote(
-    groups: Sequence[WindowMasks], survivors: Sequence[tuple[int, int]], config: InferenceConfig
-) -> list[WindowMasks]:
+def vote(groups: Sequence[WindowMasks], survivors: Sequence[Survivor], config: InferenceConfig) -> list[WindowMasks]:
     """The groups with the masks of survivors replaced by averages over the candidates around them.
 
     Every candidate whose tight box has IoU ``config.vote_threshold`` or more with that of the survivor votes, the
@@ -34,7 +33,9 @@ def vote(
     voted: list[WindowMasks] = []
     for number, group in enumerate(groups):
         chosen = torch.tensor(
-            [index for owner, index in survivors if owner == number], dtype=torch.long, device=group.scores.device
+            [survivor.index for survivor in survivors if survivor.group == number],
+            dtype=torch.long,
+            device=group.scores.device,
         )
         voted.append(_vote_in_group(group, chosen, groups, weighted, config))
     return voted

@@ -17,6 +17,7 @@ from instancefcn.config import Table, from_table, to_table
 from instancefcn.model.build import Network, NetworkConfig, build_network
 
 FORMAT = "instancefcn/1"
+RETIRED = ("refill_threshold",)  # keys of [inference] that checkpoints once had; soft_nms_threshold took its place
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         network, inference, training = (json.loads(metadata[key]) for key in ("network", "inference", "training"))
     except (KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: its metadata is damaged ({error!r})") from error
+    inference = {key: value for key, value in inference.items() if key not in RETIRED}
     return Checkpoint(from_table(NetworkConfig, network, f"{path}: network"), inference, weights, training)
 
 
