@@ -8,11 +8,12 @@ import torch
 from torchvision.ops import box_iou
 
 import oracles
+from instancefcn.geometry.boxes import near_pairs
 from instancefcn.inference import suppression
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.proposer import paste_survivors
 from instancefcn.inference.suppression import Survivor, intersection_areas, mask_crops, soft_nms, suppress
-from instancefcn.inference.voting import near_pairs, vote
+from instancefcn.inference.voting import vote
 from instancefcn.inference.window_masks import WindowMasks
 
 BY_MASK = InferenceConfig(nms_overlap="mask")
@@ -201,7 +202,9 @@ def test_near_pairs_are_those_of_the_whole_matrix() -> None:
     corners = 40 * torch.rand(600, 2, generator=generator)
     boxes = torch.cat([corners, corners + 2 ** (6 * torch.rand(600, 2, generator=generator))], dim=1)
     boxes = torch.cat([boxes, boxes[:50], torch.zeros(5, 4)])  # equal boxes, and empty ones
-    pairs = near_pairs(boxes[:300], boxes, 0.7)
-    expected = (box_iou(boxes[:300], boxes) >= 0.7).nonzero()
+    pairs, ious = near_pairs(boxes[:300], boxes, 0.7)
+    all_ious = box_iou(boxes[:300], boxes)
+    expected = (all_ious >= 0.7).nonzero()
+    assert torch.equal(ious, all_ious[pairs[:, 0], pairs[:, 1]])
     assert len(expected) > 300
     assert sorted(pairs.tolist()) == expected.tolist()

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchvision.ops import box_iou, nms
 
+from instancefcn.geometry.boxes import near_pairs
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.window_masks import CHUNK, WindowMasks, resample
 
@@ -72,15 +73,20 @@ def soft_nms(
     Returns:
         Indices, and the scores in their order.
     """
-    overlap = box_iou(boxes, boxes).cpu().numpy()
-    # Above 0, for a score of minus infinity stays where it is.
-    factors = np.where(overlap > threshold, 1 - overlap, 1).clip(min=np.finfo(np.float32).tiny)
+    pairs, ious = near_pairs(boxes, boxes, threshold)
+    pairs, ious = pairs[ious > threshold].cpu(), ious[ious > threshold].cpu()
+    by_box = pairs[:, 0].argsort()
+    overlapped = pairs[by_box, 1].numpy()
+    factors = (1 - ious[by_box]).clamp(min=1e-9).numpy()  # above 0, so that minus infinity stays what it is
+    ends = np.bincount(pairs[:, 0].numpy(), minlength=len(boxes)).cumsum().tolist()
+    starts = [0, *ends]
     left = scores.double().cpu().numpy().copy()
     order, softened = np.empty(len(left), dtype=np.int64), np.empty(len(left))
     for rank in range(len(left)):
-        best = order[rank] = left.argmax()
-        softened[rank] = left[best]
-        left *= factors[best]
+        best = int(left.argmax())
+        order[rank], softened[rank] = best, left[best]
+        of_best = slice(starts[best], ends[best])
+        left[overlapped[of_best]] *= factors[of_best]
         left[best] = -np.inf
     return torch.from_numpy(order).to(scores.device), torch.from_numpy(softened).to(scores)
 

@@ -8,14 +8,13 @@ from dataclasses import replace
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torchvision.ops import box_area, box_iou
 
+from instancefcn.geometry.boxes import near_pairs
 from instancefcn.geometry.masks import tight_boxes as mask_boxes
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.suppression import Survivor
 from instancefcn.inference.window_masks import CHUNK, Runs, WindowMasks, resample
 
-BLOCK = 128  # boxes at a time
 ALIGNED = 0.01  # cells: windows of one stride lie on one grid, but for rounding
 
 
@@ -30,33 +29,41 @@ def vote(groups: Sequence[WindowMasks], survivors: Sequence[Survivor], config: I
         return list(groups)
     longest = max((group.mask_logits.shape[-1] for group in groups), default=0)
     weighted = [Runs.of(group.mask_logits.sigmoid() * group.scores[:, None, None], longest) for group in groups]
-    voted: list[WindowMasks] = []
-    for number, group in enumerate(groups):
-        chosen = torch.tensor(
-            [survivor.index for survivor in survivors if survivor.group == number],
-            dtype=torch.long,
-            device=group.scores.device,
-        )
-        voted.append(_vote_in_group(group, chosen, groups, weighted, config))
-    return voted
+    chosen = [
+        torch.tensor([s.index for s in survivors if s.group == number], dtype=torch.long, device=group.scores.device)
+        for number, group in enumerate(groups)
+    ]
+    # Of all groups at once: most of its work is once for each call.
+    near, _ = near_pairs(
+        torch.cat([group.tight_boxes[indices] for group, indices in zip(groups, chosen, strict=True)]),
+        torch.cat([group.tight_boxes for group in groups]),
+        config.vote_threshold,
+    )
+    sizes = [len(indices) for indices in chosen], [len(group.scores) for group in groups]
+    return [
+        _vote_in_group(group, indices, list(zip(groups, weighted, pairs, strict=True)), config)
+        for group, indices, pairs in zip(groups, chosen, _blocks(near, *sizes), strict=True)
+    ]
 
 
 def _vote_in_group(
     group: WindowMasks,
     chosen: Int[Tensor, "s"],
-    voters: Sequence[WindowMasks],
-    weighted: Sequence[Runs],
+    voters: Sequence[tuple[WindowMasks, Runs, Int[Tensor, "_ 2"]]],
     config: InferenceConfig,
 ) -> WindowMasks:
-    """The votes for one group's survivors, whose indices are ``chosen``; ``weighted`` is probabilities times score."""
+    """The votes for one group's survivors, whose indices are ``chosen``.
+
+    Args:
+        voters: each group with its probabilities times score, and the pairs (index into ``chosen``, voter).
+    """
     windows, m = group.window_boxes[chosen], group.mask_logits.shape[-1]
     cell = (windows[:, 2:] - windows[:, :2]) / m
     steps = torch.arange(m, device=windows.device) + 0.5
     centres = windows[:, :2, None] + cell[:, :, None] * steps  # [s, 2, m]
     sums = group.mask_logits.new_zeros(len(chosen), m, m)
     weights = group.scores.new_zeros(len(chosen))
-    for voter, votes in zip(voters, weighted, strict=True):
-        near = near_pairs(group.tight_boxes[chosen], voter.tight_boxes, config.vote_threshold)
+    for voter, votes, near in voters:
         weights.index_add_(0, near[:, 0], voter.scores[near[:, 1]])
         offsets, aligned = _offsets(windows[near[:, 0]], m, voter.window_boxes[near[:, 1]], votes.m)
         for chunk in near[~aligned].split(CHUNK):
@@ -91,20 +98,17 @@ def _offsets(
     return offsets.long(), (off < ALIGNED).all(1)
 
 
-def near_pairs(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"], threshold: float) -> Int[Tensor, "pairs 2"]:
-    """Indices into ``a`` and ``b`` of the boxes whose IoU is ``threshold`` or more.
-
-    No two boxes have a higher IoU than the smaller area over the larger: block by block of similar areas in ``a``, most
-    of ``b`` need not be looked at.
-    """
-    a_areas, b_areas = box_area(a), box_area(b)
-    ascending, order = b_areas.sort()
-    pairs = [torch.zeros(0, 2, dtype=torch.long, device=a.device)]
-    for block in a_areas.argsort().split(BLOCK) if len(a) else ():
-        # A little wider, for the rounding of areas.
-        ends = torch.stack([a_areas[block].amin() * threshold * 0.999, a_areas[block].amax() / threshold * 1.001])
-        first, last = torch.searchsorted(ascending, ends).tolist()
-        alike = order[first:last]
-        i, j = (box_iou(a[block], b[alike]) >= threshold).nonzero().unbind(1)
-        pairs.append(torch.stack([block[i], alike[j]], dim=1))
-    return torch.cat(pairs)
+def _blocks(
+    pairs: Int[Tensor, "pairs 2"], rows: Sequence[int], columns: Sequence[int]
+) -> list[list[Int[Tensor, "_ 2"]]]:
+    """Pairs (row, column) of a matrix by its blocks, of so many rows and columns each; counted within a block."""
+    block, within = [], []
+    for index, sizes in zip(pairs.T.contiguous(), (rows, columns), strict=True):
+        counts = torch.tensor(sizes, device=pairs.device)
+        ends = counts.cumsum(0)
+        block.append(torch.bucketize(index, ends, right=True))
+        within.append(index - (ends - counts)[block[-1]])
+    local = torch.stack(within, dim=1)
+    return [
+        [local[(block[0] == row) & (block[1] == column)] for column in range(len(columns))] for row in range(len(rows))
+    ]
