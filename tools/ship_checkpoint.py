@@ -1,15 +1,20 @@
 """Make a trained checkpoint the one that the package ships: half precision, with the recipe's table for proposing.
 
-python tools/ship_checkpoint.py runs/lite/best.safetensors --recipe lite
+    python tools/ship_checkpoint.py runs/lite/best.safetensors --recipe lite
+
+Of several checkpoints the mean of their weights is shipped, which is often better than each where one went on from the
+other (model soups, Wortsman et al., ICML 2022).
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from instancefcn.config import to_table
 from instancefcn.inference.proposer import SHIPPED_CHECKPOINT
@@ -21,19 +26,31 @@ MAX_BYTES = 20_000_000
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("checkpoints", type=Path, nargs="+")
     parser.add_argument("--recipe", default="lite")
     parser.add_argument("--out", type=Path, default=SHIPPED_CHECKPOINT)
     arguments = parser.parse_args()
 
-    checkpoint = load_checkpoint(arguments.checkpoint)
-    checkpoint = replace(checkpoint, inference=to_table(load_recipe(arguments.recipe).inference))
+    checkpoints = [load_checkpoint(path) for path in arguments.checkpoints]
+    checkpoint = replace(
+        checkpoints[-1],
+        weights=average([checkpoint.weights for checkpoint in checkpoints]),
+        inference=to_table(load_recipe(arguments.recipe).inference),
+    )
     arguments.out.parent.mkdir(exist_ok=True)
     save_checkpoint(checkpoint, arguments.out, dtype=torch.float16)
     size = arguments.out.stat().st_size
     if size > MAX_BYTES:
         raise SystemExit(f"{arguments.out} has {size} bytes; a package should not ship more than {MAX_BYTES}")
     print(f"{arguments.out}: {size / 1e6:.1f} MB, {checkpoint.training['iteration']} iterations")
+
+
+def average(weights: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of the same network's weights; counters, which are whole numbers, are the last one's."""
+    return {
+        name: torch.stack([of_one[name].float() for of_one in weights]).mean(0) if last.is_floating_point() else last
+        for name, last in weights[-1].items()
+    }
 
 
 if __name__ == "__main__":
