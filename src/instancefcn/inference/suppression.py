@@ -7,7 +7,7 @@ exact area. Nothing is pasted at image size.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -30,7 +30,8 @@ BLOCK = 128  # candidates that greedy suppression decides on at a time
 COMPARED_FROM = 0.625
 
 
-class Survivor(NamedTuple):
+@dataclass(frozen=True)
+class Survivor:
     """A window that suppression left."""
 
     group: int
@@ -58,7 +59,8 @@ def suppress(groups: Sequence[WindowMasks], height: int, width: int, config: Inf
         order, scores = soft_nms(boxes[kept], scores, config.soft_nms_threshold)
         kept = kept[order]
     owner = [(number, index) for number, group in enumerate(groups) for index in range(len(group.scores))]
-    return [Survivor(*owner[index], score) for index, score in zip(kept.tolist(), scores.tolist(), strict=True)]
+    places = [owner[place] for place in kept.tolist()]
+    return [Survivor(group, index, score) for (group, index), score in zip(places, scores.tolist(), strict=True)]
 
 
 def soft_nms(
