@@ -228,13 +228,14 @@ def paste_survivors(
     while len(rles) < max_proposals and done < len(survivors):
         batch = survivors[done : done + max_proposals - len(rles)]  # more are needed where some cover no pixel
         done += len(batch)
-        pasted: dict[tuple[int, int], Rle | None] = {}
+        pasted: dict[Survivor, Rle | None] = {}
         for number, (mask_logits, windows, tight) in enumerate(arrays):
-            chosen = [survivor.index for survivor in batch if survivor.group == number]
+            of_group = [survivor for survivor in batch if survivor.group == number]
+            chosen = [survivor.index for survivor in of_group]
             codes = paste(mask_logits[chosen], windows[chosen], tight[chosen], config.threshold_logit, height, width)
-            pasted |= {(number, index): code for index, code in zip(chosen, codes, strict=True)}
+            pasted |= zip(of_group, codes, strict=True)
         for survivor in batch:
-            rle = pasted[survivor.group, survivor.index]
+            rle = pasted[survivor]
             if rle is not None:
                 rles.append(rle)
                 scores.append(survivor.score)

@@ -76,7 +76,8 @@ def soft_nms(
         Indices, and the scores in their order.
     """
     pairs, ious = near_pairs(boxes, boxes, threshold)
-    pairs, ious = pairs[ious > threshold].cpu(), ious[ious > threshold].cpu()
+    above = ious > threshold
+    pairs, ious = pairs[above].cpu(), ious[above].cpu()
     by_box = pairs[:, 0].argsort()
     overlapped = pairs[by_box, 1].numpy()
     factors = (1 - ious[by_box]).clamp(min=1e-9).numpy()  # above 0, so that minus infinity stays what it is
