@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from instancefcn.allocator import keep_freed_memory
 from instancefcn.classifier.segmenter import Segmenter
 from instancefcn.data.images import read_image
 from instancefcn.inference.proposer import (
@@ -148,6 +149,7 @@ def main() -> None:
     parser.add_argument("--without-peer", action="store_true", help="leave selective search out")
     arguments = parser.parse_args()
 
+    keep_freed_memory()  # as the command line does
     proposer = Proposer.from_checkpoint(arguments.checkpoint)
     machine = platform.processor() or platform.machine()
     print(f"{machine}, {torch.get_num_threads()} threads, torch {torch.__version__}, fp32")

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from instancefcn.allocator import keep_freed_memory
     from instancefcn.classifier.segmenter import Segmenter
     from instancefcn.data import Source, open_source, to_coco
     from instancefcn.evaluation.evaluate import evaluate
@@ -40,6 +41,7 @@ __all__ = [
     "__version__",
     "draw_proposals",
     "evaluate",
+    "keep_freed_memory",
     "load_recipe",
     "open_source",
     "to_coco",
@@ -49,6 +51,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "instancefcn.allocator": ("keep_freed_memory",),
     "instancefcn.classifier.segmenter": ("Segmenter",),
     "instancefcn.data": ("Source", "open_source", "to_coco"),
     "instancefcn.evaluation.evaluate": ("evaluate",),

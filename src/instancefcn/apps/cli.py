@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from instancefcn.allocator import keep_freed_memory
 from instancefcn.apps.convert import convert
 from instancefcn.apps.evaluate import evaluate
 from instancefcn.apps.figure import figure
@@ -97,4 +98,5 @@ app.command()(reproduce)
 
 def main() -> None:
     """Entry point of the ``instancefcn`` script."""
+    keep_freed_memory()
     app()
