@@ -70,14 +70,20 @@ def _compress(
     runs: Int[np.ndarray, "r"], owner: Int[np.ndarray, "r"], masks: int, height: int, width: int
 ) -> list[Rle]:
     """Runs as text: from the fourth on their difference to the last but one, in signed 5-bit digits (maskApi.c)."""
-    index = np.arange(len(runs)) - np.searchsorted(owner, owner)
+    of_mask = np.bincount(owner, minlength=masks)
+    index = np.arange(len(runs)) - np.repeat(np.cumsum(of_mask) - of_mask, of_mask)
     numbers = runs - np.where(index > 2, np.roll(runs, 2), 0)
     magnitude = np.where(numbers < 0, ~numbers, numbers)
-    digits = 1 + (magnitude[:, None] >> (5 * np.arange(1, _DIGITS) - 1) > 0).sum(1)
-    place = np.arange(digits.sum()) - np.repeat(np.cumsum(digits) - digits, digits)
-    text = (np.repeat(numbers, digits) >> (5 * place)) & 31
-    text += 48 + 32 * (place < np.repeat(digits, digits) - 1)
-    code = text.astype(np.uint8).tobytes()
+    digits = np.ones(len(runs), dtype=np.int64)
+    for longer in range(1, _DIGITS):
+        digits += magnitude >> (5 * longer - 1) > 0
+    ends = np.cumsum(digits)
+    text = np.empty(ends[-1] if len(ends) else 0, dtype=np.uint8)
+    for place in range(_DIGITS):  # few runs are long
+        has = np.flatnonzero(digits > place)
+        more = digits[has] > place + 1
+        text[ends[has] - digits[has] + place] = ((numbers[has] >> (5 * place)) & 31) + 48 + 32 * more
+    code = text.tobytes()
     ends = np.cumsum(np.bincount(owner, weights=digits, minlength=masks)).astype(int).tolist()
     return [{"size": [height, width], "counts": code[start:stop]} for start, stop in pairwise([0, *ends])]
 

@@ -83,7 +83,11 @@ def _columns(
     share = (place - left).astype(np.float32)[:, None]
     by_column = values.transpose(0, 2, 1).reshape(-1, m)
     at = owner * m + left
-    return by_column[at] * (1 - share) + by_column[at + (m > 1)] * share
+    before, profiles = by_column.take(at, axis=0), by_column.take(at + (m > 1), axis=0)
+    profiles -= before  # in place: the arrays are large
+    profiles *= share
+    profiles += before
+    return profiles
 
 
 def _crossings(
@@ -102,8 +106,11 @@ def _crossings(
     hanging = np.flatnonzero(first)
     profiles[hanging] = np.take_along_axis(profiles[hanging], np.maximum(first[hanging, None], np.arange(m)), axis=1)
     foreground = np.zeros((len(profiles), m + 2), dtype=bool)
-    foreground[:, 1:-1] = profiles > 0
-    index, change = np.nonzero(foreground[:, 1:] != foreground[:, :-1])
+    np.greater(profiles, 0, out=foreground[:, 1:-1])
+    # Columns begin and end with background, so nothing changes from one to the next.
+    changes = np.flatnonzero(foreground.ravel()[1:] != foreground.ravel()[:-1]).astype(np.int32)
+    index = changes // (m + 2)
+    change = changes - index * (m + 2)
     above, below = profiles[index, (change - 1).clip(0)], profiles[index, change.clip(max=m - 1)]
     between = (change > 0) & (change < m)
     share = np.divide(above, above - below, out=np.zeros_like(above), where=between)

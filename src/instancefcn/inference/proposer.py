@@ -194,7 +194,8 @@ def assemble_masks(windows: Windows, config: InferenceConfig) -> WindowMasks:
     scores = windows.scores
     if config.stability_power:
         scores = scores * stability(logits, config.threshold_logit) ** config.stability_power
-    return WindowMasks(scores[kept], logits[kept], (boxes / to_image)[kept], (tight / to_image)[kept])
+    masks = WindowMasks(scores, logits, boxes / to_image, tight / to_image)
+    return masks if kept.all() else masks[kept]
 
 
 def stability(mask_logits: Float[Tensor, "n m m"], threshold_logit: float) -> Float[Tensor, "n"]:

@@ -13,7 +13,7 @@ from instancefcn.geometry.boxes import near_pairs
 from instancefcn.geometry.masks import tight_boxes as mask_boxes
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.suppression import Survivor
-from instancefcn.inference.window_masks import CHUNK, Runs, WindowMasks, resample
+from instancefcn.inference.window_masks import CHUNK, Margined, WindowMasks, resample
 
 ALIGNED = 0.01  # cells: windows of one stride lie on one grid, but for rounding
 
@@ -27,8 +27,7 @@ def vote(groups: Sequence[WindowMasks], survivors: Sequence[Survivor], config: I
     """
     if not config.vote_threshold:
         return list(groups)
-    longest = max((group.mask_logits.shape[-1] for group in groups), default=0)
-    weighted = [Runs.of(group.mask_logits.sigmoid() * group.scores[:, None, None], longest) for group in groups]
+    weighted = [Margined.of(group.mask_logits.sigmoid() * group.scores[:, None, None]) for group in groups]
     chosen = [
         torch.tensor([s.index for s in survivors if s.group == number], dtype=torch.long, device=group.scores.device)
         for number, group in enumerate(groups)
@@ -49,7 +48,7 @@ def vote(groups: Sequence[WindowMasks], survivors: Sequence[Survivor], config: I
 def _vote_in_group(
     group: WindowMasks,
     chosen: Int[Tensor, "s"],
-    voters: Sequence[tuple[WindowMasks, Runs, Int[Tensor, "_ 2"]]],
+    voters: Sequence[tuple[WindowMasks, Margined, Int[Tensor, "_ 2"]]],
     config: InferenceConfig,
 ) -> WindowMasks:
     """The votes for one group's survivors, whose indices are ``chosen``.
@@ -66,13 +65,14 @@ def _vote_in_group(
     for voter, votes, near in voters:
         weights.index_add_(0, near[:, 0], voter.scores[near[:, 1]])
         offsets, aligned = _offsets(windows[near[:, 0]], m, voter.window_boxes[near[:, 1]], votes.m)
-        for chunk in near[~aligned].split(CHUNK):
+        copied = aligned & votes.reaches(offsets, m)
+        for chunk in near[~copied].split(CHUNK):
             survivor, candidate = chunk.unbind(1)
             cast = resample(votes.values[candidate], voter.window_boxes[candidate], centres[survivor])
             sums.index_add_(0, survivor, cast)
-        for chunk, by in zip(near[aligned].split(CHUNK), offsets[aligned].split(CHUNK), strict=True):
+        for chunk, by in zip(near[copied].split(CHUNK), offsets[copied].split(CHUNK), strict=True):
             survivor, candidate = chunk.unbind(1)
-            sums.index_add_(0, survivor, votes.shifted(candidate, by, m))
+            sums.index_add_(0, survivor, votes.squares(candidate, by, m))
     heard = weights > 0  # a score may be 0
     chosen, windows, cell = chosen[heard], windows[heard], cell[heard]
     logits = (sums[heard] / weights[heard, None, None]).logit(eps=1e-6)

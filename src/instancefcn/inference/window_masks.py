@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 CHUNK = 512  # pairs of masks at a time: what a processor's cache holds
@@ -21,6 +21,9 @@ class WindowMasks:
     mask_logits: Float[Tensor, "n m m"]
     window_boxes: Float[Tensor, "n 4"]
     tight_boxes: Float[Tensor, "n 4"]
+
+    def __getitem__(self, chosen: Bool[Tensor, "n"]) -> WindowMasks:
+        return WindowMasks(*(getattr(self, field.name)[chosen] for field in fields(WindowMasks)))
 
 
 def merge(groups: Sequence[WindowMasks]) -> list[WindowMasks]:
@@ -55,33 +58,43 @@ def resample(
 
 
 @dataclass(frozen=True)
-class Runs:
-    """Cells of windows in reading order, between margins, so that a run of cells may begin or end outside a window."""
+class Margined:
+    """Windows in margins of zeros, so that a square of cells may begin or end outside a window."""
 
-    flat: Float[Tensor, "_"]
+    flat: Float[Tensor, "_"]  # of [n, m + 2 * margin, m + 2 * margin], and one row more
     m: int
-    margin: int  # the longest run
+    margin: int
 
     @classmethod
-    def of(cls, values: Float[Tensor, "n m m"], margin: int) -> Runs:
-        """Runs of up to ``margin`` cells."""
-        return cls(F.pad(values.flatten(), (margin, margin)), values.shape[-1], margin)
+    def of(cls, values: Float[Tensor, "n m m"]) -> Margined:
+        """With margins of a third of a window: windows that see one object are seldom further apart."""
+        n, m, _ = values.shape
+        margin = -(-m // 3)
+        side = m + 2 * margin
+        margined = cls(values.new_zeros((n * side + 1) * side), m, margin)
+        margined.values.copy_(values)
+        return margined
 
     @property
     def values(self) -> Float[Tensor, "n m m"]:
-        """The windows."""
-        return self.flat[self.margin : len(self.flat) - self.margin].view(-1, self.m, self.m)
+        """The windows, without their margins."""
+        side, inside = self.m + 2 * self.margin, slice(self.margin, self.margin + self.m)
+        return self.flat[:-side].view(-1, side, side)[:, inside, inside]
 
-    def shifted(
+    def reaches(self, offsets_xy: Int[Tensor, "n 2"], side: int) -> Bool[Tensor, "n"]:
+        """Whether all of the ``side`` x ``side`` cells that begin at an offset lie within the margins."""
+        return ((offsets_xy >= -self.margin) & (offsets_xy + side <= self.m + self.margin)).all(1)
+
+    def squares(
         self, index: Int[Tensor, "n"], offsets_xy: Int[Tensor, "n 2"], side: int
     ) -> Float[Tensor, "n side side"]:
-        """``side`` x ``side`` cells of windows ``index`` from an offset on; 0 outside a window.
+        """``side`` x ``side`` cells of windows ``index`` from an offset on that ``reaches``; 0 outside a window.
 
         What ``resample`` gives where both windows lie on one grid; copied row by row, which is faster.
         """
-        m = self.m
-        x, y = (offsets_xy[:, :, None] + torch.arange(side, device=self.flat.device)).unbind(1)
-        starts = self.margin + (index[:, None] * m + y.clamp(0, m - 1)) * m + offsets_xy[:, :1].clamp(-side, m)
+        width = self.m + 2 * self.margin
+        x, y = (offsets_xy + self.margin).unbind(1)
+        rows = torch.arange(side, device=self.flat.device)
+        starts = ((index * width + y)[:, None] + rows) * width + x[:, None]
         runs = self.flat.as_strided((len(self.flat) - side + 1, side), (1, 1))
-        inside = ((y >= 0) & (y < m))[:, :, None] & ((x >= 0) & (x < m))[:, None]
-        return runs.index_select(0, starts.flatten()).view(-1, side, side).masked_fill_(~inside, 0)
+        return runs.index_select(0, starts.flatten()).view(-1, side, side)

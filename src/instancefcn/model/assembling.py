@@ -24,7 +24,7 @@ def assemble(
 ) -> Float[Tensor, "n m m"]:
     """Mask logits of m x m windows: pixel (i, j) is read at its own place from the map of the cell it falls into.
 
-    A gather, hence differentiable; works for any m at run time.
+    A selection of elements, hence differentiable; works for any m at run time.
 
     Args:
         instance: instance-sensitive logits; channel = cell_y * k + cell_x, row-major.
@@ -41,8 +41,8 @@ def assemble(
     offsets = torch.arange(m, device=instance.device)
     rows = corners_yx[:, :1] + offsets  # [n, m]
     columns = corners_yx[:, 1:] + offsets
-    row_inside = (rows >= 0) & (rows < height)
-    column_inside = (columns >= 0) & (columns < width)
+    row_outside = (rows < 0) | (rows >= height)
+    column_outside = (columns < 0) | (columns >= width)
     rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
 
     # Channels last is how the networks' convolutions leave the maps: no copy then. A pixel's index is the sum of what
@@ -50,9 +50,11 @@ def assemble(
     of_row = (image_index[:, None] * height + rows) * width * k2 + cell * k
     of_column = columns * k2 + cell
     index = of_row[:, :, None] + of_column[:, None, :]  # [n, m, m]
-    logits = instance.permute(0, 2, 3, 1).reshape(-1).gather(0, index.flatten()).view(index.shape)
-    outside = ~(row_inside[:, :, None] & column_inside[:, None, :])
-    return logits.masked_fill(outside, OUTSIDE_LOGIT)
+    logits = instance.permute(0, 2, 3, 1).reshape(-1).index_select(0, index.flatten()).view(index.shape)
+    # Most windows lie inside, and need nothing of this.
+    hanging = (row_outside | column_outside).any(1).nonzero()[:, 0]
+    outside = row_outside[hanging, :, None] | column_outside[hanging, None, :]
+    return logits.index_copy(0, hanging, logits[hanging].masked_fill(outside, OUTSIDE_LOGIT))
 
 
 def assemble_windows(
