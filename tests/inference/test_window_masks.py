@@ -37,4 +37,5 @@ def test_what_lies_beyond_the_margins_is_not_reached() -> None:
 def test_no_windows() -> None:
     margined = Margined.of(torch.ones(0, 4, 4))
     none = torch.zeros(0, dtype=torch.long)
-    assert margined.squares(none, torch.zeros(0, 2, dtype=torch.long), side=3).shape == (0, 3, 3)
+    for side in (3, 30):
+        assert margined.squares(none, torch.zeros(0, 2, dtype=torch.long), side).shape == (0, side, side)

@@ -96,5 +96,5 @@ class Margined:
         x, y = (offsets_xy + self.margin).unbind(1)
         rows = torch.arange(side, device=self.flat.device)
         starts = ((index * width + y)[:, None] + rows) * width + x[:, None]
-        runs = self.flat.as_strided((len(self.flat) - side + 1, side), (1, 1))
+        runs = self.flat.as_strided((max(len(self.flat) - side + 1, 0), side), (1, 1))
         return runs.index_select(0, starts.flatten()).view(-1, side, side)
