@@ -94,6 +94,28 @@ def test_a_second_refinement_starts_as_an_enlargement() -> None:
             assert torch.allclose(after.instance, enlarged, atol=1e-5)
 
 
+@pytest.mark.parametrize("detail", [False, True])
+def test_blocks_and_coarse_logits_start_as_nothing_and_learn(detail: bool) -> None:
+    config = NetworkConfig(channels=24, detail=detail)
+    plain = build_network(config).eval()
+    deep = build_network(replace(config, blocks=2, finest_blocks=1, coarse_logits=True)).eval()
+    missing = deep.load_state_dict(plain.state_dict(), strict=False).missing_keys
+    assert {name.split(".")[1] for name in missing} == {"blocks", "predict_coarse", "predict_coarse_finest"}
+    images = torch.rand(1, 3, 64, 96) * 255
+    after = deep(images)
+    with torch.no_grad():
+        for expected, maps in zip(plain(images), after, strict=True):
+            assert torch.allclose(maps.instance, expected.instance, atol=1e-5)
+            assert torch.allclose(maps.objectness, expected.objectness, atol=1e-5)
+    sum(maps.instance.square().sum() for maps in after).backward()
+    last_of_each_block = [
+        p for name, p in deep.named_parameters() if name.endswith("reduce.weight") and "blocks" in name
+    ]
+    assert len(last_of_each_block) == 2 * 5 + 1  # four levels, two of context above them
+    new = [*last_of_each_block, *(p for name, p in deep.named_parameters() if "coarse" in name)]
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in new)
+
+
 @pytest.mark.parametrize(("detail", "stride"), [(False, 16), (True, 4)])
 def test_quarter_maps_go_with_detail_and_stride_8(detail: bool, stride: int) -> None:
     with pytest.raises(ValueError, match=f"fine_from_stride is {stride}: .* 8 or more"):

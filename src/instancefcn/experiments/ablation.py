@@ -73,6 +73,16 @@ def parts() -> tuple[Part, ...]:
             replace(lite, network=replace(network, window_sizes=(11,)), assignment=wide),
         ),
         Part(
+            "no-blocks",
+            "no residual blocks in the pyramid",
+            replace(lite, network=replace(network, blocks=0, finest_blocks=0)),
+        ),
+        Part(
+            "no-coarse-logits",
+            "score maps from the refined features alone",
+            replace(lite, network=replace(network, coarse_logits=False)),
+        ),
+        Part(
             "half-maps",
             "density 2 on every level, outlines from the map of half its stride alone",
             replace(lite, network=replace(network, fine_from_stride=0)),

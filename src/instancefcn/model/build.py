@@ -39,6 +39,9 @@ class NetworkConfig:
     density: int = 2  # pyramid: score-map cells per position
     detail: bool = False  # pyramid: outlines from the trunk's map of half a level's stride; else from the level alone
     fine_from_stride: int = 0  # pyramid, detail: levels of this stride on (8 at least) at density 4; 0 for none
+    blocks: int = 0  # pyramid: residual blocks of each of its levels but the finest
+    finest_blocks: int = 0  # pyramid: residual blocks of the finest level
+    coarse_logits: bool = False  # pyramid: add score maps of the level alone, enlarged, to the finer ones
     batch_norm: Literal["folded", "frozen", "running"] = "folded"  # the trunk's; folded: frozen and fast
 
 
@@ -96,4 +99,7 @@ def build_network(config: NetworkConfig, imagenet: bool = False) -> Network:
         window_sizes=config.window_sizes,
         finest_window_sizes=config.finest_window_sizes,
         extra_levels=config.extra_levels,
+        blocks=config.blocks,
+        finest_blocks=config.finest_blocks,
+        coarse_logits=config.coarse_logits,
     )

@@ -43,6 +43,8 @@ class MaskHead(nn.Module):
         quarter_channels: of the trunk's map of a quarter of the stride, for each of the coarsest levels.
         density: score-map cells per position, under sub-pixel convolution.
         window_sizes: how many every level has; ``finest_window_sizes`` are asked for at the finest level too.
+        coarse_logits: score maps of the level alone, enlarged, are added to the finer ones, which come from a third of
+            its channels: few, to tell the relative positions of several window sizes apart.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class MaskHead(nn.Module):
         density: int,
         window_sizes: Sequence[int],
         finest_window_sizes: Sequence[int],
+        coarse_logits: bool = False,
     ) -> None:
         super().__init__()
         self.tower = nn.Sequential(SeparableConv(channels), SeparableConv(channels))
@@ -66,6 +69,13 @@ class MaskHead(nn.Module):
         )
         self.predict.apply(init_gaussian)
         self.predict_finest.apply(init_gaussian)
+        self.predict_coarse, self.predict_coarse_finest = (
+            nn.ModuleList(nn.Conv2d(channels, k * k, 1, bias=False) for _ in sizes if coarse_logits)
+            for sizes in (window_sizes, finest_window_sizes)
+        )
+        # A checkpoint without them goes on as it was.
+        for weight in (*self.predict_coarse.parameters(), *self.predict_coarse_finest.parameters()):
+            nn.init.zeros_(weight)
         if self.refine_again is not None:
             self.refine_again.init_identity()
 
@@ -79,10 +89,12 @@ class MaskHead(nn.Module):
             level: counted from the coarsest, which is -1.
         """
         x = self.tower(x)
+        coarse = [predict(x) for predict in (*self.predict_coarse, *(self.predict_coarse_finest if finest else ()))]
         for refine, detail in zip((self.refine, self.refine_again), details, strict=False):
             assert refine is not None
             x = refine(x, detail, level)
-        return [predict(x) for predict in (*self.predict, *(self.predict_finest if finest else ()))]
+        maps = [predict(x) for predict in (*self.predict, *(self.predict_finest if finest else ()))]
+        return [m + F.interpolate(c, size=m.shape[-2:]) for m, c in zip(maps, coarse, strict=True)] if coarse else maps
 
 
 class Refine(nn.Module):

@@ -50,6 +50,9 @@ class PyramidInstanceFCN(nn.Module):
         window_sizes: m of the windows on every level, in positions.
         finest_window_sizes: m of further windows on the finest level.
         extra_levels: levels above the trunk's last map, each of twice the stride; at most 1 with detail.
+        blocks: residual blocks of each level of the pyramid but the finest.
+        finest_blocks: of the finest.
+        coarse_logits: score maps of the level alone, enlarged, are added to the finer ones.
     """
 
     def __init__(
@@ -63,6 +66,9 @@ class PyramidInstanceFCN(nn.Module):
         window_sizes: Sequence[int] = (21, 30),
         finest_window_sizes: Sequence[int] = (11, 15),
         extra_levels: int = 0,
+        blocks: int = 0,
+        finest_blocks: int = 0,
+        coarse_logits: bool = False,
     ) -> None:
         super().__init__()
         assert not detail or density == 2, "the map before a level has twice its density"
@@ -72,7 +78,7 @@ class PyramidInstanceFCN(nn.Module):
         self.first = 1 if detail else 0
         trunk_strides, trunk_channels = backbone.strides[self.first :], backbone.channels[self.first :]
         self.strides = [*trunk_strides, *(trunk_strides[-1] * 2 ** (i + 1) for i in range(extra_levels))]
-        self.pyramid = Pyramid(trunk_channels, channels, extra_levels)
+        self.pyramid = Pyramid(trunk_channels, channels, extra_levels, blocks=blocks, finest_blocks=finest_blocks)
         # Of each level, the maps that its outlines come from: of half the stride, and of a quarter.
         self.details_of_level = [
             [level, level - 1][: 2 if 0 < fine_from_stride <= stride else 1] if detail else []
@@ -81,7 +87,7 @@ class PyramidInstanceFCN(nn.Module):
         half_channels = [backbone.channels[maps[0]] for maps in self.details_of_level if maps]
         quarter_channels = [backbone.channels[maps[1]] for maps in self.details_of_level if len(maps) == 2]
         self.mask_head = MaskHead(
-            channels, half_channels, quarter_channels, k, density, window_sizes, finest_window_sizes
+            channels, half_channels, quarter_channels, k, density, window_sizes, finest_window_sizes, coarse_logits
         )
         self.score_head = ScoreHead(channels, window_sizes, finest_window_sizes)
         self.densities = [2 ** len(maps) if detail else density for maps in self.details_of_level]

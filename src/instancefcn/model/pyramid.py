@@ -24,25 +24,61 @@ class SeparableConv(nn.Sequential):
         )
 
 
+class ResidualBlock(nn.Module):
+    """What 5x5 pixels of all channels say together, added to the map (an inverted bottleneck, as in ConvNeXt, Liu et
+    al., CVPR 2022, with neither norm nor scale).
+
+    Starts as the identity: a checkpoint without it goes on as it was.
+    """
+
+    def __init__(self, channels: int, expansion: int = 2) -> None:
+        super().__init__()
+        self.around = nn.Conv2d(channels, channels, 5, padding=2, groups=channels)
+        self.expand = nn.Conv2d(channels, expansion * channels, 1)
+        self.reduce = nn.Conv2d(expansion * channels, channels, 1)
+        nn.init.zeros_(self.reduce.weight)
+        assert self.reduce.bias is not None
+        nn.init.zeros_(self.reduce.bias)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return x + self.reduce(F.relu(self.expand(self.around(x)), inplace=True))
+
+
 class Pyramid(nn.Module):
     """One map of ``channels`` for each input map, each with what all coarser ones know.
 
     Two more maps are made above the coarsest input and flow down: an object as large as the image needs context that
     wide, and there it costs next to nothing. The first ``extra_levels`` of them are given too.
+
+    Args:
+        blocks: residual blocks that a map passes on its way down, on every level but the finest.
+        finest_blocks: on the finest, which costs more than all others together.
     """
 
     def __init__(
-        self, in_channels: Sequence[int], channels: int, extra_levels: int = 0, context_levels: int = 2
+        self,
+        in_channels: Sequence[int],
+        channels: int,
+        extra_levels: int = 0,
+        context_levels: int = 2,
+        blocks: int = 0,
+        finest_blocks: int = 0,
     ) -> None:
         super().__init__()
         self.lateral = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in in_channels)
         self.context = nn.ModuleList(SeparableConv(channels, stride=2) for _ in range(context_levels))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks if level else finest_blocks)))
+            for level in range(len(in_channels) + context_levels)
+        )
         self.smooth = nn.ModuleList(SeparableConv(channels) for _ in range(len(in_channels) + extra_levels))
 
     def forward(self, maps: list[Float[Tensor, "b _ _ _"]]) -> list[Float[Tensor, "b c _ _"]]:
         levels = [lateral(x) for lateral, x in zip(self.lateral, maps, strict=True)]
         for downsample in self.context:
             levels.append(downsample(levels[-1]))
-        for finer in range(len(levels) - 2, -1, -1):
-            levels[finer] = levels[finer] + F.interpolate(levels[finer + 1], size=levels[finer].shape[-2:])
+        for level in reversed(range(len(levels))):
+            if level + 1 < len(levels):
+                levels[level] = levels[level] + F.interpolate(levels[level + 1], size=levels[level].shape[-2:])
+            levels[level] = self.blocks[level](levels[level])
         return [smooth(x) for smooth, x in zip(self.smooth, levels, strict=False)]
