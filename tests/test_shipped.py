@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import skimage.data
+import torch
 from safetensors import safe_open
 
 from instancefcn.classifier.checkpoint import SHIPPED, load_classifier, shipped_classifiers
@@ -13,6 +14,8 @@ from instancefcn.classifier.segmenter import Segmenter
 from instancefcn.data import open_source
 from instancefcn.inference.proposer import SHIPPED_CHECKPOINT, Proposer
 from instancefcn.model.checkpoint import load_checkpoint
+from instancefcn.training.loop import initial_network
+from instancefcn.training.recipe import load_recipe
 from instancefcn.training.validation import validation_recall
 from oracles import box_iou
 
@@ -35,6 +38,13 @@ def test_it_finds_the_cup_of_coffee(proposer: Proposer) -> None:
     cup, with_saucer = [172.0, 18.0, 410.0, 290.0], [77.0, 18.0, 480.0, 388.0]
     assert max(box_iou(cup, box) for box in proposals.boxes_xyxy.tolist()) > 0.7
     assert max(box_iou(with_saucer, box) for box in proposals.boxes_xyxy.tolist()) > 0.6
+
+
+def test_training_goes_on_from_it() -> None:
+    started = initial_network(load_recipe("lite"), "shipped").state_dict()
+    shipped = load_checkpoint(SHIPPED_CHECKPOINT).weights
+    assert started.keys() == shipped.keys()
+    assert all(torch.equal(started[name], weights.float()) for name, weights in shipped.items())
 
 
 def test_pedestrians_are_found(proposer: Proposer, shared_data: Path) -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from instancefcn.apps.options import RecipeName, SourceSpecs
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 def train(
@@ -30,7 +26,7 @@ def train(
         int | None, typer.Option(min=1, help="Train this many steps.", show_default="the recipe's")
     ] = None,
     init: Annotated[
-        str, typer.Option(help="Weights to start from: imagenet, random, or a checkpoint to go on from.")
+        str, typer.Option(help="Weights to start from: imagenet, random, shipped, or a checkpoint to go on from.")
     ] = "imagenet",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out as if it had not stopped.")
@@ -45,6 +41,9 @@ def train(
 
     [bold]instancefcn train[/] --data coco:train.json,img --val coco:val.json,img [bold]--out[/] runs/a --minutes 20
     [dim]Twenty minutes on this machine, from ImageNet weights; the schedule fits the time.[/]
+
+    [bold]instancefcn train[/] --data coco:few.json,img [bold]--out[/] runs/a --minutes 5 --init shipped
+    [dim]From the checkpoint of the package, which knows photographs already: the better start for few of them.[/]
 
     [bold]instancefcn train[/] --data labels:nuclei --data labelme:mine [bold]--out[/] runs/b --init a.safetensors
     [dim]Two formats at once, from a checkpoint of your own.[/]
@@ -70,7 +69,6 @@ def train(
     from instancefcn.training.loop import train as train_network
     from instancefcn.training.recipe import load_recipe
 
-    _keep_freed_memory()
     loaded = load_recipe(recipe)
     if precision is not None:
         loaded = replace(loaded, optimization=replace(loaded.optimization, precision=precision))
@@ -94,11 +92,3 @@ def train(
         workers=workers,
     )
     typer.echo(f"checkpoint: {best}")
-
-
-def _keep_freed_memory() -> None:
-    """Make glibc keep what tensors free: asking the kernel for it again at every step costs an eighth of the time."""
-    with suppress(OSError, AttributeError):  # another C library: it goes on as it was
-        libc = ctypes.CDLL("libc.so.6")
-        for parameter in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
-            libc.mallopt(parameter, 2**31 - 1)

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from instancefcn.config import to_table
 from instancefcn.data import Source
 from instancefcn.data.transforms import TrainingImage
-from instancefcn.inference.proposer import Proposer
+from instancefcn.inference.proposer import SHIPPED_CHECKPOINT, Proposer
 from instancefcn.model.backbones import freeze_batch_norms
 from instancefcn.model.build import Network, build_network
 from instancefcn.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -72,7 +72,7 @@ def train(
     Args:
         iterations: instead of the recipe's.
         minutes: train this long, validation included; the schedule is fitted to it.
-        init: "imagenet", "random", or a checkpoint file.
+        init: "imagenet", "random", "shipped" for the checkpoint that the package brings, or a checkpoint file.
         resume: go on from ``last.state`` in ``out``, if there is one.
         device: "cpu", "cuda", "mps", or "auto".
         workers: processes that load images; 0 to load between the steps.
@@ -258,7 +258,7 @@ def find_state(out: Path, recipe: Recipe, resume: bool) -> TrainingState | None:
 
 
 def initial_network(recipe: Recipe, init: str) -> Network:
-    """A network to start from: an ImageNet trunk, a random one, or a checkpoint's weights.
+    """A network to start from: an ImageNet trunk, a random one, the shipped checkpoint's weights or another's.
 
     Of a checkpoint of another network those weights are taken whose names and shapes agree.
 
@@ -267,7 +267,7 @@ def initial_network(recipe: Recipe, init: str) -> Network:
     """
     if init in ("imagenet", "random"):
         return build_network(recipe.network, imagenet=init == "imagenet")
-    checkpoint = load_checkpoint(Path(init))
+    checkpoint = load_checkpoint(SHIPPED_CHECKPOINT if init == "shipped" else Path(init))
     network = build_network(recipe.network)
     own = network.state_dict()
     weights = checkpoint.build().state_dict()
