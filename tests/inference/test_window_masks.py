@@ -10,7 +10,7 @@ def test_squares_are_a_resampling_between_windows_of_one_grid() -> None:
     m, side, pairs = 12, 9, 200
     values = torch.rand(4, m, m, generator=generator)
     index = torch.randint(0, 4, (pairs,), generator=generator)
-    offsets = torch.randint(-4, m + 4 - side + 1, (pairs, 2), generator=generator)
+    offsets = torch.randint(-3, m + 3 - side + 1, (pairs, 2), generator=generator)
     margined = Margined.of(values)
     assert margined.reaches(offsets, side).all()
     voters = torch.tensor([100.0, 100.0, 124.0, 124.0]).expand(pairs, 4)  # cells of 2 pixels, inside the image

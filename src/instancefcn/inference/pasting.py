@@ -111,7 +111,8 @@ def _crossings(
     changes = np.flatnonzero(foreground.ravel()[1:] != foreground.ravel()[:-1]).astype(np.int32)
     index = changes // (m + 2)
     change = changes - index * (m + 2)
-    above, below = profiles[index, (change - 1).clip(0)], profiles[index, change.clip(max=m - 1)]
+    cells = profiles.ravel()
+    above, below = cells.take(index * m + (change - 1).clip(0)), cells.take(index * m + change.clip(max=m - 1))
     between = (change > 0) & (change < m)
     share = np.divide(above, above - below, out=np.zeros_like(above), where=between)
     crossing = window_start[index] + (change - 0.5 + share) * cell[index]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -49,12 +48,12 @@ def resample(
     cell = (stop - start) / m
     first = (-start / cell).clamp(min=0)
     place = ((points - start) / cell - 0.5).maximum(first).clamp(max=m - 1)
-    x, y = ((2 * place + 1) / m - 1).unbind(1)  # as grid_sample has them: from -1 to 1 over the window
-    side = points.shape[-1]
-    grid = torch.stack([x[:, None].expand(-1, side, -1), y[:, :, None].expand(-1, -1, side)], dim=-1)
-    sampled = F.grid_sample(values[:, None], grid, align_corners=False, padding_mode="border")[:, 0]
     inside = (points >= start) & (points < stop)
-    return sampled.masked_fill(~(inside[:, 1, :, None] & inside[:, 0, None]), 0)
+    # Each point's share of every cell, along either axis: a product of matrices takes less time than grid_sample, and
+    # the mask of what is outside is in it.
+    place = place.masked_fill(~inside, -1)[..., None]
+    x, y = (1 - (place - torch.arange(m, device=values.device)).abs_()).clamp_(min=0).unbind(1)  # [n, side, m]
+    return y @ values @ x.mT
 
 
 @dataclass(frozen=True)
@@ -67,9 +66,9 @@ class Margined:
 
     @classmethod
     def of(cls, values: Float[Tensor, "n m m"]) -> Margined:
-        """With margins of a third of a window: windows that see one object are seldom further apart."""
+        """With margins of a quarter of a window: windows that see one object are seldom further apart."""
         n, m, _ = values.shape
-        margin = -(-m // 3)
+        margin = -(-m // 4)
         side = m + 2 * margin
         margined = cls(values.new_zeros((n * side + 1) * side), m, margin)
         margined.values.copy_(values)
