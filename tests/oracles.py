@@ -60,22 +60,31 @@ def window_label(
     return "ignored"
 
 
-def paste(mask_logits: Tensor, window_box: list[float], threshold_logit: float, height: int, width: int) -> Tensor:
-    """Bilinear interpolation at every pixel centre of the image; nothing outside the window."""
-    m = mask_logits.shape[0]
+def value_at(values: Tensor, window_box: list[float], x: float, y: float) -> float:
+    """A window's value at a point of the image, bilinearly between the centres of cells; 0 outside the window.
+
+    The first cell inside the image is extended to its border.
+    """
+    m = values.shape[0]
     cell_x, cell_y = (window_box[2] - window_box[0]) / m, (window_box[3] - window_box[1]) / m
+    if not (window_box[0] <= x < window_box[2] and window_box[1] <= y < window_box[3]):
+        return 0.0
+    u = min(max((x - window_box[0]) / cell_x - 0.5, max(0.0, -window_box[0] / cell_x)), m - 1)
+    v = min(max((y - window_box[1]) / cell_y - 0.5, max(0.0, -window_box[1] / cell_y)), m - 1)
+    i, j = min(int(v), m - 2), min(int(u), m - 2)
+    fv, fu = v - i, u - j
+    upper = values[i, j] * (1 - fu) + values[i, j + 1] * fu
+    lower = values[i + 1, j] * (1 - fu) + values[i + 1, j + 1] * fu
+    return float(upper * (1 - fv) + lower * fv)
+
+
+def paste(mask_logits: Tensor, window_box: list[float], threshold_logit: float, height: int, width: int) -> Tensor:
+    """The window's value at every pixel centre of the image, thresholded; nothing outside the window."""
+    above = mask_logits - threshold_logit
     mask = torch.zeros(height, width, dtype=torch.bool)
     for y in range(height):
         for x in range(width):
-            if not (window_box[0] <= x + 0.5 < window_box[2] and window_box[1] <= y + 0.5 < window_box[3]):
-                continue
-            u = min(max((x + 0.5 - window_box[0]) / cell_x - 0.5, max(0.0, -window_box[0] / cell_x)), m - 1)
-            v = min(max((y + 0.5 - window_box[1]) / cell_y - 0.5, max(0.0, -window_box[1] / cell_y)), m - 1)
-            i, j = min(int(v), m - 2), min(int(u), m - 2)
-            fv, fu = v - i, u - j
-            upper = mask_logits[i, j] * (1 - fu) + mask_logits[i, j + 1] * fu
-            lower = mask_logits[i + 1, j] * (1 - fu) + mask_logits[i + 1, j + 1] * fu
-            mask[y, x] = upper * (1 - fv) + lower * fv > threshold_logit
+            mask[y, x] = value_at(above, window_box, x + 0.5, y + 0.5) > 0
     return mask
 
 

@@ -1,4 +1,4 @@
-"""How the process keeps its memory: what decides a third of a network's time on a CPU."""
+"""How the process keeps its memory: up to a third of a network's time on a CPU, over the first images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 # Of mallopt(3), glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-_NEVER = 2**31 - 1
+_NEVER = -1  # as a trim threshold
 
 
 def keep_freed_memory() -> bool:
@@ -16,7 +16,7 @@ def keep_freed_memory() -> bool:
     glibc takes every large block from the kernel and gives it back when it is freed, and the kernel clears the pages
     each time: for the maps of a network that takes longer than some convolutions. A setting of the whole process, so
     the command line makes it and the library does not; other systems than glibc's have other allocators, and are left
-    as they are. The peak of memory stays the same.
+    as they are. The price: until it ends, the process holds the most that it ever needed.
     """
     if not sys.platform.startswith("linux"):
         return False

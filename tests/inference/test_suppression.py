@@ -163,6 +163,14 @@ def test_two_shifted_squares_by_hand(own: float, other: float, tight: list[float
     assert alone.tight_boxes.tolist() == [[10, 10, 40, 50]]
 
 
+def test_a_vote_from_further_than_the_margin_by_hand() -> None:
+    # x 10 to 40 and x 30 to 60: IoU 0.2, two cells apart, where the margin of four cells is one.
+    groups = [one_square(10, 0.75), one_square(30, 0.25)]
+    voted, _ = vote(groups, [Survivor(0, 0, 0.5)], InferenceConfig(vote_threshold=0.19))
+    for row in voted.mask_logits[0].sigmoid():
+        assert row.tolist() == pytest.approx([0.75, 0.75, 1.0, 0.25], abs=1e-5)
+
+
 def test_a_window_without_score_keeps_its_mask() -> None:
     group = one_square(10, 0.0)
     (voted,) = vote([group], [Survivor(0, 0, 0.5)], InferenceConfig(vote_threshold=0.5))

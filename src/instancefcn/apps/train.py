@@ -43,7 +43,7 @@ def train(
     [dim]Twenty minutes on this machine, from ImageNet weights; the schedule fits the time.[/]
 
     [bold]instancefcn train[/] --data coco:few.json,img [bold]--out[/] runs/a --minutes 5 --init shipped
-    [dim]From the checkpoint of the package, which knows photographs already: the better start for few of them.[/]
+    [dim]From the checkpoint of the package, which proposes in photographs already.[/]
 
     [bold]instancefcn train[/] --data labels:nuclei --data labelme:mine [bold]--out[/] runs/b --init a.safetensors
     [dim]Two formats at once, from a checkpoint of your own.[/]

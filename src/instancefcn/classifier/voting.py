@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torchvision.ops import box_iou, nms
+from torchvision.ops import nms
 
 from instancefcn.classifier.config import NamingConfig
+from instancefcn.geometry.boxes import box_iou
 from instancefcn.geometry.rle import encode_in_box, tight_boxes
 from instancefcn.geometry.runs import Edges
 from instancefcn.structures import Proposals, Rle, Segments

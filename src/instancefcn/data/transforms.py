@@ -24,7 +24,7 @@ MIN_VISIBLE = 0.3  # an instance of which a crop leaves less is neither positive
 class Augmentation:
     """Keys of ``[augmentation]``. The defaults are the ``lite`` preset's."""
 
-    shorter_sides: tuple[float, ...] = (360.0, 960.0)  # pixels
+    shorter_sides: tuple[float, ...] = (320.0, 800.0)  # pixels; around the one that proposing resizes to
     # One of the shorter sides; or between the two, log-uniformly; or the one of them that brings the longer side of a
     # random instance closest to ``object_side`` pixels, so that few images are without a positive window.
     draw: Literal["one_of", "between", "for_object"] = "between"

@@ -37,15 +37,15 @@ def near_pairs(
         ends = torch.stack([a_areas[block].amin() * threshold * 0.999, a_areas[block].amax() / threshold * 1.001])
         first, last = torch.searchsorted(ascending, ends).tolist()
         alike = order[first:last]
-        iou = _iou(a[block], b[alike])
+        iou = box_iou(a[block], b[alike])
         i, j = (iou >= threshold).nonzero().unbind(1)
         pairs.append(torch.stack([block[i], alike[j]], dim=1))
         ious.append(iou[i, j])
     return torch.cat(pairs), torch.cat(ious)
 
 
-def _iou(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"]:
-    """torchvision's ``box_iou``, coordinate by coordinate, which takes a quarter of its time."""
+def box_iou(a: Float[Tensor, "n 4"], b: Float[Tensor, "m 4"]) -> Float[Tensor, "n m"]:
+    """What torchvision's ``box_iou`` gives, coordinate by coordinate: on a CPU in a quarter of its time."""
     a_left, a_top, a_right, a_bottom = a[:, :, None].unbind(1)
     b_left, b_top, b_right, b_bottom = b.T.contiguous()
     width = (torch.minimum(a_right, b_right) - torch.maximum(a_left, b_left)).clamp_(min=0)

@@ -84,8 +84,8 @@ def _compress(
         more = digits[has] > place + 1
         text[ends[has] - digits[has] + place] = ((numbers[has] >> (5 * place)) & 31) + 48 + 32 * more
     code = text.tobytes()
-    ends = np.cumsum(np.bincount(owner, weights=digits, minlength=masks)).astype(int).tolist()
-    return [{"size": [height, width], "counts": code[start:stop]} for start, stop in pairwise([0, *ends])]
+    stops = np.cumsum(np.bincount(owner, weights=digits, minlength=masks)).astype(int).tolist()
+    return [{"size": [height, width], "counts": code[start:stop]} for start, stop in pairwise([0, *stops])]
 
 
 def tight_boxes(rles: Sequence[Rle]) -> Float[np.ndarray, "n 4"]:

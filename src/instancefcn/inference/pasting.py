@@ -108,8 +108,8 @@ def _crossings(
     foreground = np.zeros((len(profiles), m + 2), dtype=bool)
     np.greater(profiles, 0, out=foreground[:, 1:-1])
     # Columns begin and end with background, so nothing changes from one to the next.
-    changes = np.flatnonzero(foreground.ravel()[1:] != foreground.ravel()[:-1]).astype(np.int32)
-    index = changes // (m + 2)
+    changes = np.flatnonzero(foreground.ravel()[1:] != foreground.ravel()[:-1])
+    index = changes.astype(np.int32) // (m + 2)  # shorter numbers are divided sooner
     change = changes - index * (m + 2)
     cells = profiles.ravel()
     above, below = cells.take(index * m + (change - 1).clip(0)), cells.take(index * m + change.clip(max=m - 1))

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torchvision.ops import box_iou, nms
+from torchvision.ops import nms
 
-from instancefcn.geometry.boxes import near_pairs
+from instancefcn.geometry.boxes import box_iou, near_pairs
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.window_masks import CHUNK, WindowMasks, resample
 

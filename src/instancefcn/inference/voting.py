@@ -13,7 +13,7 @@ from instancefcn.geometry.boxes import near_pairs
 from instancefcn.geometry.masks import tight_boxes as mask_boxes
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.suppression import Survivor
-from instancefcn.inference.window_masks import CHUNK, Margined, WindowMasks, resample
+from instancefcn.inference.window_masks import CHUNK, PaddedWindows, WindowMasks, resample
 
 ALIGNED = 0.01  # cells: windows of one stride lie on one grid, but for rounding
 
@@ -27,7 +27,7 @@ def vote(groups: Sequence[WindowMasks], survivors: Sequence[Survivor], config: I
     """
     if not config.vote_threshold:
         return list(groups)
-    weighted = [Margined.of(group.mask_logits.sigmoid() * group.scores[:, None, None]) for group in groups]
+    weighted = [PaddedWindows.of(group.mask_logits.sigmoid() * group.scores[:, None, None]) for group in groups]
     chosen = [
         torch.tensor([s.index for s in survivors if s.group == number], dtype=torch.long, device=group.scores.device)
         for number, group in enumerate(groups)
@@ -48,7 +48,7 @@ def vote(groups: Sequence[WindowMasks], survivors: Sequence[Survivor], config: I
 def _vote_in_group(
     group: WindowMasks,
     chosen: Int[Tensor, "s"],
-    voters: Sequence[tuple[WindowMasks, Margined, Int[Tensor, "_ 2"]]],
+    voters: Sequence[tuple[WindowMasks, PaddedWindows, Int[Tensor, "_ 2"]]],
     config: InferenceConfig,
 ) -> WindowMasks:
     """The votes for one group's survivors, whose indices are ``chosen``.
@@ -69,7 +69,7 @@ def _vote_in_group(
         for chunk in near[~copied].split(CHUNK):
             survivor, candidate = chunk.unbind(1)
             cast = resample(votes.values[candidate], voter.window_boxes[candidate], centres[survivor])
-            sums.index_add_(0, survivor, cast)
+            sums.index_add_(0, survivor, cast.to(sums))
         for chunk, by in zip(near[copied].split(CHUNK), offsets[copied].split(CHUNK), strict=True):
             survivor, candidate = chunk.unbind(1)
             sums.index_add_(0, survivor, votes.squares(candidate, by, m))

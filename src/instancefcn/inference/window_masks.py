@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -22,6 +23,7 @@ class WindowMasks:
     tight_boxes: Float[Tensor, "n 4"]
 
     def __getitem__(self, chosen: Bool[Tensor, "n"]) -> WindowMasks:
+        """Some of them."""
         return WindowMasks(*(getattr(self, field.name)[chosen] for field in fields(WindowMasks)))
 
 
@@ -57,28 +59,28 @@ def resample(
 
 
 @dataclass(frozen=True)
-class Margined:
+class PaddedWindows:
     """Windows in margins of zeros, so that a square of cells may begin or end outside a window."""
 
-    flat: Float[Tensor, "_"]  # of [n, m + 2 * margin, m + 2 * margin], and one row more
-    m: int
+    padded: Float[Tensor, "n width width"]
     margin: int
 
     @classmethod
-    def of(cls, values: Float[Tensor, "n m m"]) -> Margined:
-        """With margins of a quarter of a window: windows that see one object are seldom further apart."""
-        n, m, _ = values.shape
-        margin = -(-m // 4)
-        side = m + 2 * margin
-        margined = cls(values.new_zeros((n * side + 1) * side), m, margin)
-        margined.values.copy_(values)
-        return margined
+    def of(cls, values: Float[Tensor, "n m m"]) -> PaddedWindows:
+        """With margins of a quarter of a window."""
+        margin = -(-values.shape[-1] // 4)
+        return cls(F.pad(values, [margin] * 4), margin)
+
+    @property
+    def m(self) -> int:
+        """Window side, in cells."""
+        return self.padded.shape[-1] - 2 * self.margin
 
     @property
     def values(self) -> Float[Tensor, "n m m"]:
-        """The windows, without their margins."""
-        side, inside = self.m + 2 * self.margin, slice(self.margin, self.margin + self.m)
-        return self.flat[:-side].view(-1, side, side)[:, inside, inside]
+        """The windows."""
+        inside = slice(self.margin, self.margin + self.m)
+        return self.padded[:, inside, inside]
 
     def reaches(self, offsets_xy: Int[Tensor, "n 2"], side: int) -> Bool[Tensor, "n"]:
         """Whether all of the ``side`` x ``side`` cells that begin at an offset lie within the margins."""
@@ -87,13 +89,14 @@ class Margined:
     def squares(
         self, index: Int[Tensor, "n"], offsets_xy: Int[Tensor, "n 2"], side: int
     ) -> Float[Tensor, "n side side"]:
-        """``side`` x ``side`` cells of windows ``index`` from an offset on that ``reaches``; 0 outside a window.
+        """``side`` x ``side`` cells of windows ``index`` from an offset on that it reaches; 0 outside a window.
 
-        What ``resample`` gives where both windows lie on one grid; copied row by row, which is faster.
+        What ``resample`` gives where both windows lie on one grid, inside the image (cells outside have no say in
+        pasting); copied row by row, which is faster.
         """
-        width = self.m + 2 * self.margin
+        width = self.padded.shape[-1]
         x, y = (offsets_xy + self.margin).unbind(1)
-        rows = torch.arange(side, device=self.flat.device)
+        rows = torch.arange(side, device=index.device)
         starts = ((index * width + y)[:, None] + rows) * width + x[:, None]
-        runs = self.flat.as_strided((max(len(self.flat) - side + 1, 0), side), (1, 1))
+        runs = self.padded.as_strided((max(self.padded.numel() - side + 1, 0), side), (1, 1))
         return runs.index_select(0, starts.flatten()).view(-1, side, side)

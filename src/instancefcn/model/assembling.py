@@ -54,7 +54,8 @@ def assemble(
     # Most windows lie inside, and need nothing of this.
     hanging = (row_outside | column_outside).any(1).nonzero()[:, 0]
     outside = row_outside[hanging, :, None] | column_outside[hanging, None, :]
-    return logits.index_copy(0, hanging, logits[hanging].masked_fill(outside, OUTSIDE_LOGIT))
+    filled = logits.index_select(0, hanging).masked_fill(outside, OUTSIDE_LOGIT)
+    return logits.index_copy_(0, hanging, filled)
 
 
 def assemble_windows(

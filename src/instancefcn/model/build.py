@@ -23,7 +23,7 @@ Network = InstanceFCN | PyramidInstanceFCN | DeepMask
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Keys of ``[network]``. The defaults are the ``lite`` preset's."""
+    """Keys of ``[network]``. The defaults are what a checkpoint that lacks a key was trained with."""
 
     # One stride and one window, as the paper; a feature pyramid; or the paper's baseline, at one stride.
     kind: Literal["single", "pyramid", "deepmask"] = "pyramid"

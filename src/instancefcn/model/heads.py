@@ -43,8 +43,8 @@ class MaskHead(nn.Module):
         quarter_channels: of the trunk's map of a quarter of the stride, for each of the coarsest levels.
         density: score-map cells per position, under sub-pixel convolution.
         window_sizes: how many every level has; ``finest_window_sizes`` are asked for at the finest level too.
-        coarse_logits: score maps of the level alone, enlarged, are added to the finer ones, which come from a third of
-            its channels: few, to tell the relative positions of several window sizes apart.
+        coarse_logits: score maps of the level alone, enlarged, are added to the finer ones. With details those come
+            from a third of the channels, which are few for the relative positions of several window sizes.
     """
 
     def __init__(
@@ -94,7 +94,9 @@ class MaskHead(nn.Module):
             assert refine is not None
             x = refine(x, detail, level)
         maps = [predict(x) for predict in (*self.predict, *(self.predict_finest if finest else ()))]
-        return [m + F.interpolate(c, size=m.shape[-2:]) for m, c in zip(maps, coarse, strict=True)] if coarse else maps
+        if not coarse:
+            return maps
+        return [fine + F.interpolate(c, size=fine.shape[-2:]) for fine, c in zip(maps, coarse, strict=True)]
 
 
 class Refine(nn.Module):
