@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypedDict, TypeVar
+from typing import NamedTuple, TypedDict, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -52,6 +52,14 @@ class Sample:
     instances: Instances
     partial: bool = False
     void: Rle | None = None
+
+
+class WindowSize(NamedTuple):
+    """One of the sizes of windows that a network has, whatever the image."""
+
+    stride: int  # image pixels per position
+    m: int  # window side, in positions
+    density: int = 1  # cells of the instance maps per position
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def test_every_part_of_the_ablation_makes_a_network_whose_windows_leave_no_gap()
     first = parts()[0].recipe
     for part in parts():
         assert part.slug == "lite" or part.recipe != first or not part.partial
-        sides = sorted({stride * m for stride, m in networks[part.slug].window_sizes})
+        sides = sorted({size.stride * size.m for size in networks[part.slug].window_sizes})
         if part.slug != "no-pyramid":  # whose scales close them
             steps = np.divide(sides[1:], sides[:-1])
             assert (steps <= part.recipe.assignment.scale_tolerance**2).all()

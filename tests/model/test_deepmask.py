@@ -104,7 +104,7 @@ def test_a_trunk_merged_at_stride_8(kind: str) -> None:
     network = build_network(config).eval()
     (maps,) = network(torch.zeros(1, 3, 64, 96))
     assert maps.objectness.shape == (1, 8, 12)
-    assert [(maps.stride, maps.m)] == network.window_sizes
+    assert [(maps.stride, maps.m, maps.density)] == network.window_sizes
     maps.objectness.sum().backward()
     unused = [name for name, p in network.backbone.named_parameters() if p.requires_grad and p.grad is None]
     assert unused == []  # data-parallel training waits for every parameter

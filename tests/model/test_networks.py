@@ -61,7 +61,7 @@ def test_timm_trunk_at_stride_8() -> None:
 def test_pyramid_gives_what_window_sizes_announce() -> None:
     network = build_network(NetworkConfig(channels=16))
     maps = network(torch.zeros(2, 3, 64, 96))
-    assert [(m.stride, m.m) for m in maps] == network.window_sizes
+    assert [(m.stride, m.m, m.density) for m in maps] == network.window_sizes
     for m in maps:
         height, width = 64 // m.stride, 96 // m.stride
         assert m.instance.shape == (2, 25, 2 * height, 2 * width)
@@ -128,7 +128,9 @@ def test_lite_takes_any_timm_trunk(name: str) -> None:
     network = build_network(config).eval()
     with torch.no_grad():
         score_maps = network(torch.zeros(1, 3, 64, 64))
-    assert [(maps.stride, maps.m) for maps in score_maps] == build_network(load_recipe("lite").network).window_sizes
+    assert [(maps.stride, maps.m, maps.density) for maps in score_maps] == build_network(
+        load_recipe("lite").network
+    ).window_sizes
     assert score_maps[0].instance.shape == (1, 25, 32, 32)
 
 

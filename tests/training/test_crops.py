@@ -11,14 +11,14 @@ from instancefcn.data import SyntheticScenes
 from instancefcn.data.transforms import Augmentation, TrainingImage
 from instancefcn.model.build import NetworkConfig
 from instancefcn.model.checkpoint import load_checkpoint
-from instancefcn.structures import ScoreMaps
+from instancefcn.structures import WindowSize
 from instancefcn.training.assignment import NEGATIVE, POSITIVE, AssignmentConfig
-from instancefcn.training.crops import CropStream, collate, window_crops
+from instancefcn.training.batch import BatchMaker, assign_image
+from instancefcn.training.crops import CropStream, window_crops
 from instancefcn.training.dataset import TrainingStream
 from instancefcn.training.loop import train
 from instancefcn.training.optimization import OptimizationConfig
 from instancefcn.training.recipe import Recipe
-from instancefcn.training.step import assign_image
 from instancefcn.training.targets import SamplingConfig, sample_windows
 
 CROPS = Recipe(
@@ -28,8 +28,9 @@ CROPS = Recipe(
     sampling=SamplingConfig(near_misses=0),
     optimization=OptimizationConfig(batch_size=2),
 )
-# (stride, m, density) on the whole image, and on a crop: ours, and ~DeepMask's, whose crop is one window.
-OURS, DEEPMASK = ((8, 21, 1), (8, 21, 1)), ((8, 28, 2), (224, 1, 56))
+# On the whole image, and on a crop: ours, and ~DeepMask's, whose crop is one window.
+OURS = WindowSize(8, 21, 1), WindowSize(8, 21, 1)
+DEEPMASK = WindowSize(8, 28, 2), WindowSize(224, 1, 56)
 
 
 def scenes() -> SyntheticScenes:
@@ -40,34 +41,28 @@ def views() -> TrainingStream:
     return TrainingStream([scenes()], replace(CROPS.augmentation, crop=0, crops_per_image=0), 1.0, 0)
 
 
-def maps_of(image: TrainingImage, stride: int, m: int, density: int) -> ScoreMaps:
-    height, width = (-(-side // stride) for side in image.image.shape[-2:])
-    return ScoreMaps(
-        torch.zeros(1, 1, height * density, width * density), torch.zeros(1, height, width), None, stride, m, density
-    )
+def grid_of(image: TrainingImage, window: WindowSize) -> tuple[int, int, int, int]:
+    height, width = (-(-side // window.stride) for side in image.image.shape[-2:])
+    return window.stride, window.m, height, width
 
 
-def windows_by_place(image: TrainingImage, window: tuple[int, int, int]) -> dict[tuple[int, int], torch.Tensor]:
+def windows_by_place(image: TrainingImage, window: WindowSize) -> dict[tuple[int, int], torch.Tensor]:
     """Target of every positive window."""
-    maps = maps_of(image, *window)
-    assignments = assign_image(image, [(*window[:2], *maps.objectness.shape[-2:])], CROPS)
+    assignments = assign_image(image, [grid_of(image, window)], CROPS)
     everything = SamplingConfig(windows=10**6, near_misses=0)
-    (sampled,) = sample_windows([maps], [assignments], [image], everything, torch.Generator())
+    (sampled,) = sample_windows([window], [assignments], [image], everything, torch.Generator())
     return {(y, x): target for (y, x), target in zip(sampled.positions_yx.tolist(), sampled.targets, strict=True)}
 
 
 @pytest.mark.parametrize(("whole", "crop"), [OURS, DEEPMASK])
-def test_crops_and_whole_images_share_labels_and_targets(
-    whole: tuple[int, int, int], crop: tuple[int, int, int]
-) -> None:
+def test_crops_and_whole_images_share_labels_and_targets(whole: WindowSize, crop: WindowSize) -> None:
     rng, seen = np.random.default_rng(0), {POSITIVE: 0, NEGATIVE: 0}
     for index in range(6):
         view = views()[index]
-        maps = maps_of(view, *whole)
-        (assignment,) = assign_image(view, [(*whole[:2], *maps.objectness.shape[-2:])], CROPS)
+        (assignment,) = assign_image(view, [grid_of(view, whole)], CROPS)
         targets = windows_by_place(view, whole)
         padded = torch.nn.functional.pad(view.image, (224,) * 4, value=127)
-        for image in window_crops(view, CROPS, whole[:2], rng):
+        for image in window_crops(view, CROPS, whole, rng):
             # The pixels say where the crop was taken from: the same of the whole image, and nowhere else.
             places = [
                 (y, x)
@@ -88,7 +83,7 @@ def test_crops_and_whole_images_share_labels_and_targets(
 
 
 def test_half_of_the_crops_are_positive_and_negatives_fill_up() -> None:
-    stream = CropStream([scenes()], CROPS, [(8, 21)])
+    stream = CropStream([scenes()], CROPS, [WindowSize(8, 21)])
     counts = []
     for index in range(12):
         labels = [image.central_label for image in stream[index]]
@@ -96,12 +91,14 @@ def test_half_of_the_crops_are_positive_and_negatives_fill_up() -> None:
         counts.append(labels.count(POSITIVE))
     assert max(counts) == 3
     assert all(torch.equal(a.image, b.image) for a, b in zip(stream[5], stream[5], strict=True))
-    assert len(collate([stream[0], stream[1], views()[0]])) == 13
+    batch = BatchMaker(CROPS, [WindowSize(8, 21)], 8)([stream[0], stream[1]])
+    assert batch.pixels.shape == (12, 3, 224, 224)
+    assert [labels.shape for labels in batch.labels] == [(12, 28, 28)]
 
 
 def test_crops_need_one_window_size() -> None:
     with pytest.raises(ValueError, match=r"crops_per_image .* single or deepmask"):
-        CropStream([scenes()], CROPS, [(8, 21), (16, 21)])
+        CropStream([scenes()], CROPS, [WindowSize(8, 21), WindowSize(16, 21)])
     with pytest.raises(ValueError, match="copy_paste = 0"):
         Augmentation(crops_per_image=2)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from instancefcn.data.transforms import TrainingImage
-from instancefcn.structures import ScoreMaps
+from instancefcn.structures import ScoreMaps, WindowSize
 from instancefcn.training.assignment import IGNORED, NEGATIVE, POSITIVE, AssignmentConfig, assign
 from instancefcn.training.losses import (
     LossConfig,
@@ -21,6 +21,9 @@ from instancefcn.training.losses import (
 from instancefcn.training.targets import SampledWindows, SamplingConfig, sample_labels, sample_windows
 
 CONFIG = AssignmentConfig(object_to_window=128 / 224)  # windows of 56 px are made for objects of 32
+
+
+SIZE = WindowSize(8, 7, 2)
 
 
 def scene(*boxes: tuple[int, int, int, int], side: int = 160) -> TrainingImage:
@@ -41,15 +44,14 @@ def scene(*boxes: tuple[int, int, int, int], side: int = 160) -> TrainingImage:
     )
 
 
-def blank_maps(images: int, stride: int = 8, m: int = 7, density: int = 2, side: int = 160) -> ScoreMaps:
+def blank_maps(images: int, side: int = 160) -> ScoreMaps:
+    stride, _, density = SIZE
     cells = side // stride
     return ScoreMaps(
         torch.zeros(images, 4, cells * density, cells * density, requires_grad=True),
         torch.zeros(images, cells, cells, requires_grad=True),
         torch.zeros(images, cells, cells, requires_grad=True),
-        stride,
-        m,
-        density,
+        *SIZE,
     )
 
 
@@ -73,11 +75,9 @@ def test_sampling_is_one_to_one_and_negatives_fill_up() -> None:
 @pytest.mark.parametrize("density", [1, 2])
 def test_targets_are_the_instance_averaged_over_cells(density: int, soft: bool) -> None:
     image = scene((61, 50, 93, 82))  # 32 px: what 56-px windows are made for
-    maps = blank_maps(1, density=density)
     assignments = assign(image.gt_boxes, image.gt_ignored, [(8, 7, 20, 20)], CONFIG)
-    (windows,) = sample_windows(
-        [maps], [assignments], [image], SamplingConfig(near_misses=0, soft_targets=soft), generator()
-    )
+    config = SamplingConfig(near_misses=0, soft_targets=soft)
+    (windows,) = sample_windows([WindowSize(8, 7, density)], [assignments], [image], config, generator())
     assert len(windows.positions_yx) == int((assignments[0].labels == POSITIVE).sum()) > 0
     cell = 8 // density
     for (y, x), target in zip(windows.positions_yx.tolist(), windows.targets, strict=True):
@@ -92,11 +92,10 @@ def test_targets_are_the_instance_averaged_over_cells(density: int, soft: bool) 
 
 def test_near_misses_are_drawn_on_request() -> None:
     image = scene((64, 64, 96, 96))
-    maps = blank_maps(1)
     config = replace(CONFIG, center_negative=0.3)
     assignments = assign(image.gt_boxes, image.gt_ignored, [(8, 7, 20, 20)], config)
-    (without,) = sample_windows([maps], [assignments], [image], SamplingConfig(near_misses=0), generator())
-    (with_some,) = sample_windows([maps], [assignments], [image], SamplingConfig(near_misses=3), generator())
+    (without,) = sample_windows([SIZE], [assignments], [image], SamplingConfig(near_misses=0), generator())
+    (with_some,) = sample_windows([SIZE], [assignments], [image], SamplingConfig(near_misses=3), generator())
     assert without.positive.all()
     assert int((~with_some.positive).sum()) == 3
 
@@ -146,7 +145,7 @@ def test_objectness_leaves_the_ignored_out(kind: str, expected: float) -> None:
 def test_no_instances_still_give_a_differentiable_loss() -> None:
     image, maps = scene(), blank_maps(1)
     assignments = assign(image.gt_boxes, image.gt_ignored, [(8, 7, 20, 20)], CONFIG)
-    sampled = sample_windows([maps], [assignments], [image], SamplingConfig(near_misses=0), generator())
+    sampled = sample_windows([SIZE], [assignments], [image], SamplingConfig(near_misses=0), generator())
     losses = compute_losses([maps], [assignments[0].labels[None]], sampled, LossConfig())
     assert losses["mask"].item() == losses["dice"].item() == losses["quality"].item() == 0
     sum(losses.values(), torch.zeros(())).backward()
@@ -157,7 +156,7 @@ def test_no_instances_still_give_a_differentiable_loss() -> None:
 def test_gradients_reach_the_mask_only_at_positives() -> None:
     image, maps = scene((64, 64, 96, 96)), blank_maps(1)
     assignments = assign(image.gt_boxes, image.gt_ignored, [(8, 7, 20, 20)], CONFIG)
-    sampled = sample_windows([maps], [assignments], [image], SamplingConfig(near_misses=20), generator())
+    sampled = sample_windows([SIZE], [assignments], [image], SamplingConfig(near_misses=20), generator())
     losses = compute_losses([maps], [assignments[0].labels[None]], sampled, LossConfig())
     (losses["mask"] + losses["dice"]).backward()
     assert maps.instance.grad is not None

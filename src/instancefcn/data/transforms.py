@@ -66,6 +66,7 @@ class TrainingImage:
     # Of a crop around one window: the label of the central window, whose instance, if any, is the first. The others
     # have none.
     central_label: int | None = None
+    seed: int = 0  # of the draws of windows that follow
 
 
 def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> TrainingImage:
@@ -104,7 +105,8 @@ def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> T
     ignored = torch.from_numpy(sample.instances.crowd | sample.instances.ignore) | (visible < MIN_VISIBLE)
     masks = masks[kept]
     boxes = tight_boxes(masks.bool()).float()
-    return TrainingImage(image, masks, boxes, ignored[kept], void, sample.partial, shorter_side, scale)
+    seed = int(rng.integers(2**31))
+    return TrainingImage(image, masks, boxes, ignored[kept], void, sample.partial, shorter_side, scale, seed=seed)
 
 
 def draw_shorter_side(config: Augmentation, rng: np.random.Generator) -> float:

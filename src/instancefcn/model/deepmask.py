@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from instancefcn.model.backbones import Backbone
 from instancefcn.model.heads import init_gaussian
-from instancefcn.structures import ScoreMaps
+from instancefcn.structures import ScoreMaps, WindowSize
 
 CROP = 224  # pixels
 MAP = 14  # side of the map of a crop
@@ -110,9 +110,14 @@ class DeepMask(nn.Module):
         self.size_multiple = STRIDE
 
     @property
-    def window_sizes(self) -> list[tuple[int, int]]:
-        """(stride, m) of each ScoreMaps that the sliding network gives."""
-        return [(STRIDE, CROP // STRIDE)]
+    def window_sizes(self) -> list[WindowSize]:
+        """Of each ScoreMaps that the sliding network gives."""
+        return [WindowSize(STRIDE, CROP // STRIDE, MASK // (CROP // STRIDE))]
+
+    @property
+    def training_window_sizes(self) -> list[WindowSize]:
+        """Of each ScoreMaps that the network of crops gives."""
+        return [WindowSize(CROP, 1, MASK)]
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[ScoreMaps]:
         return self.of_crops(images) if self.training else self.slide(images)
@@ -131,11 +136,12 @@ class DeepMask(nn.Module):
         (features,) = self.backbone(images)
         maps = features[:, :, ::STEP, ::STEP]
         scores = self.score_branch(maps)[:, None, None]
-        return [ScoreMaps(self.reduce(maps), scores, None, CROP, 1, MASK, mask_layer=self.mask_layer.of_crops)]
+        (size,) = self.training_window_sizes
+        return [ScoreMaps(self.reduce(maps), scores, None, *size, mask_layer=self.mask_layer.of_crops)]
 
     def slide(self, images: Float[Tensor, "b 3 h w"]) -> list[ScoreMaps]:
         """A window centred at every position of the trunk's map."""
         (features,) = self.backbone(images)
         scores = self.score_branch.slide(features)
-        reduced, m = self.reduce(features), CROP // STRIDE
-        return [ScoreMaps(reduced, scores, None, STRIDE, m, MASK // m, mask_layer=self.mask_layer.of_windows)]
+        (size,) = self.window_sizes
+        return [ScoreMaps(self.reduce(features), scores, None, *size, mask_layer=self.mask_layer.of_windows)]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from instancefcn.model.backbones import Backbone
 from instancefcn.model.heads import MaskHead, PaperMaskHead, PaperScoreHead, ScoreHead
 from instancefcn.model.pyramid import Pyramid
-from instancefcn.structures import ScoreMaps
+from instancefcn.structures import ScoreMaps, WindowSize
 
 
 class InstanceFCN(nn.Module):
@@ -26,9 +26,11 @@ class InstanceFCN(nn.Module):
         self.size_multiple = backbone.strides[0]
 
     @property
-    def window_sizes(self) -> list[tuple[int, int]]:
-        """(stride, m) of each ScoreMaps that ``forward`` gives, in order."""
-        return [(self.backbone.strides[0], self.m)]
+    def window_sizes(self) -> list[WindowSize]:
+        """Of each ScoreMaps that ``forward`` gives, in order."""
+        return [WindowSize(self.backbone.strides[0], self.m)]
+
+    training_window_sizes = window_sizes
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[ScoreMaps]:
         (features,) = self.backbone(images)
@@ -53,6 +55,7 @@ class PyramidInstanceFCN(nn.Module):
         blocks: residual blocks of each level of the pyramid but the finest.
         finest_blocks: of the finest.
         coarse_logits: score maps of the level alone, enlarged, are added to the finer ones.
+        head_layers: convolutions of a level in each head before it predicts.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class PyramidInstanceFCN(nn.Module):
         blocks: int = 0,
         finest_blocks: int = 0,
         coarse_logits: bool = False,
+        head_layers: int = 2,
     ) -> None:
         super().__init__()
         assert not detail or density == 2, "the map before a level has twice its density"
@@ -87,9 +91,17 @@ class PyramidInstanceFCN(nn.Module):
         half_channels = [backbone.channels[maps[0]] for maps in self.details_of_level if maps]
         quarter_channels = [backbone.channels[maps[1]] for maps in self.details_of_level if len(maps) == 2]
         self.mask_head = MaskHead(
-            channels, half_channels, quarter_channels, k, density, window_sizes, finest_window_sizes, coarse_logits
+            channels,
+            half_channels,
+            quarter_channels,
+            k,
+            density,
+            window_sizes,
+            finest_window_sizes,
+            coarse_logits,
+            head_layers,
         )
-        self.score_head = ScoreHead(channels, window_sizes, finest_window_sizes)
+        self.score_head = ScoreHead(channels, window_sizes, finest_window_sizes, head_layers)
         self.densities = [2 ** len(maps) if detail else density for maps in self.details_of_level]
         self.sizes_of_level = [
             (*window_sizes, *(finest_window_sizes if level == 0 else ())) for level in range(len(self.strides))
@@ -97,9 +109,12 @@ class PyramidInstanceFCN(nn.Module):
         self.size_multiple = self.strides[-1]
 
     @property
-    def window_sizes(self) -> list[tuple[int, int]]:
-        """(stride, m) of each ScoreMaps that ``forward`` gives, in order."""
-        return [(stride, m) for stride, sizes in zip(self.strides, self.sizes_of_level, strict=True) for m in sizes]
+    def window_sizes(self) -> list[WindowSize]:
+        """Of each ScoreMaps that ``forward`` gives, in order."""
+        levels = zip(self.strides, self.sizes_of_level, self.densities, strict=True)
+        return [WindowSize(stride, m, density) for stride, sizes, density in levels for m in sizes]
+
+    training_window_sizes = window_sizes
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[ScoreMaps]:
         maps = self.backbone(images)

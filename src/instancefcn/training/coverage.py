@@ -30,7 +30,7 @@ class Coverage:
 
 def coverage(source: Source, recipe: Recipe) -> Coverage:
     """Count what a recipe's windows are made for, without reading any image."""
-    sides = [float(stride * m) for stride, m in build_network(recipe.network).window_sizes]
+    sides = [float(size.stride * size.m) for size in build_network(recipe.network).window_sizes]
     total = tiny = covered = 0
     for index in range(len(source)):
         labels = source.labels(index)

@@ -19,23 +19,24 @@ from torch.utils.data import Dataset
 from instancefcn.data import Source
 from instancefcn.data.transforms import PADDING_VALUE, TrainingImage
 from instancefcn.geometry.masks import tight_boxes
+from instancefcn.structures import WindowSize
 from instancefcn.training.assignment import NEGATIVE, POSITIVE
+from instancefcn.training.batch import assign_image
 from instancefcn.training.dataset import TrainingStream
 from instancefcn.training.recipe import Recipe
-from instancefcn.training.step import assign_image
 
 
 class CropStream(Dataset[list[TrainingImage]]):
     """Crops around windows of random views of random images; those of one view come together.
 
     Args:
-        window_sizes: (stride, m) of the network's windows, of which crops can have but one.
+        window_sizes: the network's, of which crops can have but one.
 
     Raises:
         ValueError: the network has windows of several sizes.
     """
 
-    def __init__(self, sources: Sequence[Source], recipe: Recipe, window_sizes: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, sources: Sequence[Source], recipe: Recipe, window_sizes: Sequence[WindowSize]) -> None:
         if len(window_sizes) != 1:
             raise ValueError("augmentation.crops_per_image goes with one window size: network.kind single or deepmask")
         self.recipe, self.window = recipe, window_sizes[0]
@@ -48,7 +49,7 @@ class CropStream(Dataset[list[TrainingImage]]):
 
 
 def open_stream(
-    sources: Sequence[Source], recipe: Recipe, window_sizes: Sequence[tuple[int, int]]
+    sources: Sequence[Source], recipe: Recipe, window_sizes: Sequence[WindowSize]
 ) -> TrainingStream | CropStream:
     """What a recipe trains on."""
     if recipe.augmentation.crops_per_image:
@@ -56,20 +57,15 @@ def open_stream(
     return TrainingStream(sources, recipe.augmentation, recipe.source_balance, recipe.seed)
 
 
-def collate(items: Sequence[TrainingImage | list[TrainingImage]]) -> list[TrainingImage]:
-    """A batch of images; crops of one view lie side by side."""
-    return [image for item in items for image in (item if isinstance(item, list) else [item])]
-
-
 def window_crops(
-    view: TrainingImage, recipe: Recipe, window: tuple[int, int], rng: np.random.Generator
+    view: TrainingImage, recipe: Recipe, window: WindowSize, rng: np.random.Generator
 ) -> list[TrainingImage]:
     """Crops around ``crops_per_image`` windows of a view, positive and negative 1:1; negatives fill up.
 
     Args:
-        window: (stride, m) of the network's windows.
+        window: the size of the network's.
     """
-    stride, m = window
+    stride, m, _ = window
     height, width = (-(-side // stride) for side in view.image.shape[-2:])
     (assignment,) = assign_image(view, [(stride, m, height, width)], recipe)
     count, side = recipe.augmentation.crops_per_image, recipe.augmentation.crop

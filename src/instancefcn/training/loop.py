@@ -19,18 +19,18 @@ from torch.utils.data import DataLoader
 
 from instancefcn.config import to_table
 from instancefcn.data import Source
-from instancefcn.data.transforms import TrainingImage
 from instancefcn.inference.proposer import SHIPPED_CHECKPOINT, Proposer
 from instancefcn.model.backbones import freeze_batch_norms
 from instancefcn.model.build import Network, build_network
 from instancefcn.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from instancefcn.training.crops import CropStream, collate, open_stream
+from instancefcn.training.batch import Batch, BatchMaker
+from instancefcn.training.crops import CropStream, open_stream
 from instancefcn.training.dataset import RankSampler, TrainingStream
 from instancefcn.training.log import Log
 from instancefcn.training.optimization import average_weights, build_optimizer, learning_rate
 from instancefcn.training.recipe import Recipe
 from instancefcn.training.state import TrainingState, load_state, save_state
-from instancefcn.training.step import Batch, TrainingNetwork
+from instancefcn.training.step import TrainingNetwork
 from instancefcn.training.validation import validation_recall
 
 LOG_EVERY = 20  # iterations
@@ -109,7 +109,7 @@ class Run:
         self.out, self.validation = out, validation
         decay = recipe.optimization.ema_decay
         self.averaged = average_weights(network, decay).to(fabric.device) if decay else None
-        module = TrainingNetwork(network, recipe).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        module = TrainingNetwork(network, recipe.loss).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.module, self.optimizer = fabric.setup(module, build_optimizer(network, recipe.optimization))
         self.iteration, self.best = 0, -1.0
         self.seconds_before = 0.0  # trained before this process went on
@@ -134,18 +134,18 @@ class Run:
             batch_size=per_process,
             sampler=RankSampler(self.iteration, images_per_step, fabric.global_rank, fabric.world_size),
             num_workers=workers,
-            collate_fn=collate,
+            collate_fn=BatchMaker(self.recipe, self.network.training_window_sizes, self.network.size_multiple),
         )
         log = Log(self.out, self.iteration) if fabric.is_global_zero else None
         progress = self.progress()
         next_validation = config.validate_every * (1 + progress // config.validate_every)
         saved = time.monotonic()
         with show_progress(fabric.is_global_zero) as bar:
-            for images in loader:
+            for batch in loader:
                 if progress >= 1:
                     break
                 rate = learning_rate(progress, self.iteration, config)
-                losses = self.step(images, rate)
+                losses = self.step(batch, rate)
                 progress = self.progress()
                 if log is None:
                     continue
@@ -162,15 +162,14 @@ class Run:
                 self.save(["last", "best"])
         fabric.barrier()
 
-    def step(self, images: Sequence[TrainingImage], rate: float) -> dict[str, Tensor]:
-        """One iteration on the images of this process; its losses."""
+    def step(self, batch: Batch, rate: float) -> dict[str, Tensor]:
+        """One iteration on the batch of this process; its losses."""
         self.network.train()
         if self.recipe.network.batch_norm == "frozen":
             freeze_batch_norms(self.network.backbone)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
-        generator = torch.Generator().manual_seed(hash((self.recipe.seed, self.iteration, self.fabric.global_rank)))
-        losses = self.module(Batch(images), generator)
+        losses = self.module(batch)
         total = torch.stack(list(losses.values())).sum()
         if not total.isfinite():
             raise ValueError(f"the loss became {total.item()} at iteration {self.iteration}: lower the learning rate")

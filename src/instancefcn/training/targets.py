@@ -12,7 +12,7 @@ from torch import Tensor
 
 from instancefcn.data.transforms import TrainingImage
 from instancefcn.model.assembling import assemble
-from instancefcn.structures import ScoreMaps
+from instancefcn.structures import WindowSize
 from instancefcn.training.assignment import IGNORED, NEGATIVE, POSITIVE, Assignment
 
 
@@ -58,7 +58,7 @@ def sample_labels(
 
 
 def sample_windows(
-    score_maps: Sequence[ScoreMaps],
+    sizes: Sequence[WindowSize],
     assignments: Sequence[Sequence[Assignment]],
     images: Sequence[TrainingImage],
     config: SamplingConfig,
@@ -67,6 +67,7 @@ def sample_windows(
     """The windows to assemble on each ScoreMaps: of every image at most half of ``windows`` positives, and near misses.
 
     Args:
+        sizes: of the windows of each ScoreMaps.
         assignments: ``[image][score maps]``.
     """
     rows: list[Tensor] = []  # of (image, score maps, y, x, instance, positive)
@@ -77,7 +78,7 @@ def sample_windows(
         rows.append(_draw(table[~positive], config.near_misses, generator))
     drawn = torch.cat(rows)
     cells = _CellMasks(images, config.soft_targets)
-    return [_windows_of(drawn[drawn[:, 1] == index], maps, cells) for index, maps in enumerate(score_maps)]
+    return [_windows_of(drawn[drawn[:, 1] == index], size, cells) for index, size in enumerate(sizes)]
 
 
 def _candidates(image_index: int, index: int, grid: Assignment) -> Int[Tensor, "n 6"]:
@@ -88,16 +89,16 @@ def _candidates(image_index: int, index: int, grid: Assignment) -> Int[Tensor, "
     return torch.cat([head, places, grid.gt_index[y, x][:, None], positive[y, x][:, None]], dim=1)
 
 
-def _windows_of(rows: Int[Tensor, "n 6"], maps: ScoreMaps, cells: _CellMasks) -> SampledWindows:
+def _windows_of(rows: Int[Tensor, "n 6"], size: WindowSize, cells: _CellMasks) -> SampledWindows:
     image_index, _, y, x, gt_index, positive = rows.unbind(1)
     positions = torch.stack([y, x], dim=1)
-    side = maps.m * maps.density
+    side = size.m * size.density
     targets, void = torch.zeros(len(rows), side, side), torch.zeros(len(rows), side, side, dtype=torch.bool)
     areas = torch.zeros(len(rows))
     for image in image_index.unique().tolist():
         here = image_index == image
-        masks, image_void = cells.at(image, maps.stride // maps.density)
-        corners = (positions[here] - maps.m // 2) * maps.density
+        masks, image_void = cells.at(image, size.stride // size.density)
+        corners = (positions[here] - size.m // 2) * size.density
         # A window of a map with a single cell is a plain crop.
         targets[here] = assemble(masks[:, None], gt_index[here], corners, side).clamp(min=0)
         void[here] = assemble(image_void[None, None], torch.zeros_like(gt_index[here]), corners, side) >= 0.5
