@@ -45,12 +45,14 @@ def assemble(
     column_outside = (columns < 0) | (columns >= width)
     rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
 
-    # Channels last is how the networks' convolutions leave the maps: no copy then. A pixel's index is the sum of what
-    # its row and its column add to it, the cell's channel included.
-    of_row = (image_index[:, None] * height + rows) * width * k2 + cell * k
-    of_column = columns * k2 + cell
-    index = of_row[:, :, None] + of_column[:, None, :]  # [n, m, m]
-    logits = instance.permute(0, 2, 3, 1).reshape(-1).index_select(0, index.flatten()).view(index.shape)
+    # The maps are read where they lie, however they lie: networks leave them channels last, side by side with those of
+    # other window sizes. A pixel's place is the sum of what its row and its column add to it, the cell's channel included.
+    of_image, of_channel, of_row, of_column = instance.stride()
+    by_row = image_index[:, None] * of_image + rows * of_row + cell * k * of_channel
+    by_column = columns * of_column + cell * of_channel
+    place = by_row[:, :, None] + by_column[:, None, :]  # [n, m, m]
+    span = sum((size - 1) * stride for size, stride in zip(instance.shape, instance.stride(), strict=True)) + 1
+    logits = instance.as_strided((span,), (1,)).index_select(0, place.flatten()).view(place.shape)
     # Most windows lie inside, and need nothing of this.
     hanging = (row_outside | column_outside).any(1).nonzero()[:, 0]
     outside = row_outside[hanging, :, None] | column_outside[hanging, None, :]

@@ -42,6 +42,7 @@ class NetworkConfig:
     blocks: int = 0  # pyramid: residual blocks of each of its levels but the finest
     finest_blocks: int = 0  # pyramid: residual blocks of the finest level
     coarse_logits: bool = False  # pyramid: add score maps of the level alone, enlarged, to the finer ones
+    head_layers: int = 2  # pyramid: convolutions in each head before it predicts
     batch_norm: Literal["folded", "frozen", "running"] = "folded"  # the trunk's; folded: frozen and fast
 
 
@@ -102,4 +103,5 @@ def build_network(config: NetworkConfig, imagenet: bool = False) -> Network:
         blocks=config.blocks,
         finest_blocks=config.finest_blocks,
         coarse_logits=config.coarse_logits,
+        head_layers=config.head_layers,
     )

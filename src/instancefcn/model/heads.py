@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -45,6 +46,7 @@ class MaskHead(nn.Module):
         window_sizes: how many every level has; ``finest_window_sizes`` are asked for at the finest level too.
         coarse_logits: score maps of the level alone, enlarged, are added to the finer ones. With details those come
             from a third of the channels, which are few for the relative positions of several window sizes.
+        layers: convolutions of the level before anything is predicted.
     """
 
     def __init__(
@@ -57,9 +59,10 @@ class MaskHead(nn.Module):
         window_sizes: Sequence[int],
         finest_window_sizes: Sequence[int],
         coarse_logits: bool = False,
+        layers: int = 2,
     ) -> None:
         super().__init__()
-        self.tower = nn.Sequential(SeparableConv(channels), SeparableConv(channels))
+        self.tower = nn.Sequential(*(SeparableConv(channels) for _ in range(layers)))
         width, upsampling = (channels // 3, 1) if half_channels else (channels, density)
         self.refine = Refine(channels, width, half_channels) if half_channels else None
         self.refine_again = Refine(width, width, quarter_channels) if quarter_channels else None
@@ -89,14 +92,16 @@ class MaskHead(nn.Module):
             level: counted from the coarsest, which is -1.
         """
         x = self.tower(x)
-        coarse = [predict(x) for predict in (*self.predict_coarse, *(self.predict_coarse_finest if finest else ()))]
+        predict_coarse = [*self.predict_coarse, *(self.predict_coarse_finest if finest else ())]
+        coarse = _side_by_side(predict_coarse, x) if predict_coarse else None
         for refine, detail in zip((self.refine, self.refine_again), details, strict=False):
             assert refine is not None
             x = refine(x, detail, level)
-        maps = [predict(x) for predict in (*self.predict, *(self.predict_finest if finest else ()))]
-        if not coarse:
-            return maps
-        return [fine + F.interpolate(c, size=fine.shape[-2:]) for fine, c in zip(maps, coarse, strict=True)]
+        predict = [*self.predict, *(self.predict_finest if finest else ())]
+        maps = _side_by_side(predict, x)
+        if coarse is not None:
+            maps = _add_enlarged(maps, coarse)
+        return list(maps.split(maps.shape[1] // len(predict), dim=1))
 
 
 class Refine(nn.Module):
@@ -139,12 +144,33 @@ def _predict_score_maps(channels: int, k: int, upsampling: int) -> nn.Module:
     return nn.ConvTranspose2d(channels, k * k, upsampling, stride=upsampling)
 
 
+def _side_by_side(layers: Sequence[nn.Module], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b _ dh dw"]:
+    """The channels of several layers on one map: 1x1 convolutions as a single one, which reads the map once."""
+    weights, biases = [], []
+    for layer in layers:
+        if not isinstance(layer, nn.Conv2d):
+            return torch.cat([layer(x) for layer in layers], dim=1)
+        weights.append(layer.weight)
+        biases += [] if layer.bias is None else [layer.bias]
+    return F.conv2d(x, torch.cat(weights), torch.cat(biases) if biases else None)
+
+
+def _add_enlarged(fine: Float[Tensor, "b c dh dw"], coarse: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c dh dw"]:
+    """Add a map to a finer one in place, each of its values to all the cells of its position."""
+    (b, c, h, w), (dh, dw) = coarse.shape, fine.shape[-2:]
+    by_position = fine.permute(0, 2, 3, 1).view(b, h, dh // h, w, dw // w, c)  # channels last, as convolutions leave it
+    by_position += coarse.permute(0, 2, 3, 1)[:, :, None, :, None]
+    return fine
+
+
 class ScoreHead(nn.Module):
     """Objectness and the expected IoU of the assembled mask, for each window size."""
 
-    def __init__(self, channels: int, window_sizes: Sequence[int], finest_window_sizes: Sequence[int]) -> None:
+    def __init__(
+        self, channels: int, window_sizes: Sequence[int], finest_window_sizes: Sequence[int], layers: int = 2
+    ) -> None:
         super().__init__()
-        self.tower = nn.Sequential(SeparableConv(channels), SeparableConv(channels))
+        self.tower = nn.Sequential(*(SeparableConv(channels) for _ in range(layers)))
         self.predict = nn.Conv2d(channels, 2 * len(window_sizes), 1)
         self.predict_finest = nn.Conv2d(channels, 2 * len(finest_window_sizes), 1)
         for layer in (self.predict, self.predict_finest):
