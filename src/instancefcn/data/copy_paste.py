@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from instancefcn.data.transforms import MIN_VISIBLE, TrainingImage
-from instancefcn.geometry.masks import tight_boxes
+from instancefcn.geometry.masks import areas, tight_boxes
 
 
 def copy_paste(base: TrainingImage, donor: TrainingImage, rng: np.random.Generator) -> TrainingImage:
@@ -23,18 +23,18 @@ def copy_paste(base: TrainingImage, donor: TrainingImage, rng: np.random.Generat
         return base
     chosen = torch.from_numpy(rng.permutation(candidates)[: (len(candidates) + 1) // 2])
     pasted = donor.gt_masks[chosen]
-    covered = pasted.bool().any(0)
-    areas = base.gt_masks.flatten(1).sum(1)
+    covered = pasted.amax(0).bool()
+    before = areas(base.gt_masks)
     masks = base.gt_masks * ~covered
-    left = masks.flatten(1).sum(1)
-    ignored = base.gt_ignored | (left < MIN_VISIBLE * areas)
+    left = areas(masks)
+    ignored = base.gt_ignored | (left < MIN_VISIBLE * before)
 
     masks = torch.cat([masks[left > 0], pasted])
     return replace(
         base,
         image=torch.where(covered, donor.image, base.image),
         gt_masks=masks,
-        gt_boxes=tight_boxes(masks.bool()).float(),
+        gt_boxes=tight_boxes(masks).float(),
         gt_ignored=torch.cat([ignored[left > 0], torch.zeros(len(pasted), dtype=torch.bool)]),
         void=base.void & ~covered,
     )

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
 from instancefcn.geometry.masks import tight_boxes
-from instancefcn.geometry.rle import decode
-from instancefcn.structures import Sample
+from instancefcn.geometry.rle import area, decode
+from instancefcn.structures import Rle, Sample
 
 PADDING_VALUE = 127  # beyond the image; near the mean of every trunk, so that the border is no strong edge
 MIN_VISIBLE = 0.3  # an instance of which a crop leaves less is neither positive nor negative
@@ -88,7 +89,8 @@ def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> T
 
     image = torch.from_numpy(np.ascontiguousarray(sample.image[rows, columns])).permute(2, 0, 1)
     image = TF.resize(image, list(size), antialias=True)
-    masks, visible = _crop_masks(sample, rows, columns, size)
+    chosen = _in_crop(sample, rows, columns)
+    masks, visible = _crop_masks([sample.instances.rles[index] for index in chosen], rows, columns, size)
     void = torch.zeros(size, dtype=torch.bool)
     if sample.void is not None:
         void = _resize_nearest(torch.from_numpy(decode(sample.void)[rows, columns])[None], size)[0].bool()
@@ -101,10 +103,10 @@ def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> T
         image, masks = F.pad(image, padding, value=PADDING_VALUE), F.pad(masks, padding)
         void = F.pad(void, padding)
 
-    kept = masks.bool().flatten(1).any(1)
-    ignored = torch.from_numpy(sample.instances.crowd | sample.instances.ignore) | (visible < MIN_VISIBLE)
+    kept = masks.flatten(1).amax(1) > 0
+    ignored = torch.from_numpy(sample.instances.crowd | sample.instances.ignore)[chosen] | (visible < MIN_VISIBLE)
     masks = masks[kept]
-    boxes = tight_boxes(masks.bool()).float()
+    boxes = tight_boxes(masks).float()
     seed = int(rng.integers(2**31))
     return TrainingImage(image, masks, boxes, ignored[kept], void, sample.partial, shorter_side, scale, seed=seed)
 
@@ -134,16 +136,22 @@ def shake_colours(image: UInt8[Tensor, "3 h w"], strength: float, rng: np.random
     return image
 
 
+def _in_crop(sample: Sample, rows: slice, columns: slice) -> Int[np.ndarray, "g"]:
+    """The instances whose boxes reach into a crop."""
+    left, top, right, bottom = sample.instances.boxes_xyxy.T
+    inside = (left < columns.stop) & (right > columns.start) & (top < rows.stop) & (bottom > rows.start)
+    return np.flatnonzero(inside)
+
+
 def _crop_masks(
-    sample: Sample, rows: slice, columns: slice, size: tuple[int, int]
+    rles: Sequence[Rle], rows: slice, columns: slice, size: tuple[int, int]
 ) -> tuple[UInt8[Tensor, "g h w"], Float[Tensor, "g"]]:
-    """Masks of all instances in a crop, resized, and the share of each that the crop shows."""
+    """Masks in a crop, resized, and the share of each that the crop shows."""
     crops, visible = [], []
-    for rle in sample.instances.rles:
-        mask = decode(rle)
-        crop = mask[rows, columns]
-        visible.append(crop.sum() / max(mask.sum(), 1))
-        crops.append(torch.from_numpy(crop.astype(np.uint8)))
+    for rle in rles:
+        crop = decode(rle)[rows, columns]
+        visible.append(np.count_nonzero(crop) / max(area(rle), 1))
+        crops.append(torch.from_numpy(crop.view(np.uint8)))
     if not crops:
         return torch.zeros((0, *size), dtype=torch.uint8), torch.zeros(0)
     return _resize_nearest(torch.stack(crops), size), torch.tensor(visible, dtype=torch.float32)

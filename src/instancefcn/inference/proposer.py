@@ -17,6 +17,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from instancefcn.config import from_table
 from instancefcn.data.transforms import PADDING_VALUE
+from instancefcn.geometry.masks import above
 from instancefcn.geometry.masks import tight_boxes as mask_boxes
 from instancefcn.geometry.rle import tight_boxes as rle_boxes
 from instancefcn.geometry.windows import window_boxes
@@ -186,7 +187,7 @@ def assemble_masks(windows: Windows, config: InferenceConfig) -> WindowMasks:
     """
     maps, positions = windows.score_maps, windows.positions_yx
     logits = assemble_windows(maps, torch.zeros_like(positions[:, 0]), positions).float()
-    cell_boxes = mask_boxes(logits > config.threshold_logit)
+    cell_boxes = mask_boxes(above(logits, config.threshold_logit))
     kept = cell_boxes[:, 2] > 0
     to_image = torch.tensor([*windows.image_scale, *windows.image_scale], device=logits.device)
     boxes = window_boxes(positions, maps.stride, maps.m)
@@ -204,7 +205,7 @@ def stability(mask_logits: Float[Tensor, "n m m"], threshold_logit: float) -> Fl
     Low where the network does not know the outline; 0 for a mask without foreground.
     """
     surely, maybe = (
-        (mask_logits > threshold_logit + offset).flatten(1).sum(1, dtype=torch.int32)
+        above(mask_logits, threshold_logit + offset).flatten(1).sum(1)
         for offset in (STABILITY_OFFSET, -STABILITY_OFFSET)
     )
     return surely / maybe.clamp(min=1)

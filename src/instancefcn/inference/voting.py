@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from instancefcn.geometry.boxes import near_pairs
+from instancefcn.geometry.masks import above
 from instancefcn.geometry.masks import tight_boxes as mask_boxes
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.suppression import Survivor
@@ -77,7 +78,7 @@ def _vote_in_group(
     chosen, windows, cell = chosen[heard], windows[heard], cell[heard]
     logits = (sums[heard] / weights[heard, None, None]).logit(eps=1e-6)
     # Where the average is nowhere foreground, the tight box is empty and nothing will be pasted.
-    cell_boxes = mask_boxes(logits > config.threshold_logit)
+    cell_boxes = mask_boxes(above(logits, config.threshold_logit))
     tight = windows[:, [0, 1, 0, 1]] + cell_boxes * cell[:, [0, 1, 0, 1]]
     return replace(
         group,

@@ -45,8 +45,8 @@ def assemble(
     column_outside = (columns < 0) | (columns >= width)
     rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
 
-    # The maps are read where they lie, however they lie: networks leave them channels last, side by side with those of
-    # other window sizes. A pixel's place is the sum of what its row and its column add to it, the cell's channel included.
+    # The maps are read where they lie: networks leave them channels last, beside those of other window sizes. A pixel's
+    # place is the sum of what its row and its column add to it, the cell's channel included.
     of_image, of_channel, of_row, of_column = instance.stride()
     by_row = image_index[:, None] * of_image + rows * of_row + cell * k * of_channel
     by_column = columns * of_column + cell * of_channel

@@ -14,6 +14,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from instancefcn.data.transforms import PADDING_VALUE, TrainingImage
+from instancefcn.geometry.masks import areas
 from instancefcn.structures import WindowSize
 from instancefcn.training.assignment import IGNORED, POSITIVE, Assignment, assign, is_tiny
 from instancefcn.training.recipe import Recipe
@@ -90,8 +91,9 @@ def assign_image(image: TrainingImage, grids: Sequence[tuple[int, int, int, int]
     """
     if image.central_label is not None:
         return [_central_alone(height, width, image.central_label) for _, _, height, width in grids]
-    areas = image.gt_masks.flatten(1).sum(1) / image.scale**2
-    ignored = image.gt_ignored | is_tiny(areas, image.gt_boxes / image.scale, recipe.assignment)
+    ignored = image.gt_ignored | is_tiny(
+        areas(image.gt_masks) / image.scale**2, image.gt_boxes / image.scale, recipe.assignment
+    )
     other_sides: list[float] = []
     if recipe.augmentation.draw != "between":  # an image pyramid: the other scales have windows of their own
         ratios = [image.shorter_side / side for side in recipe.augmentation.shorter_sides if side != image.shorter_side]

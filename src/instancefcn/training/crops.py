@@ -93,7 +93,7 @@ def crop_around(
         view,
         image=_crop(view.image, corner, side, PADDING_VALUE),
         gt_masks=masks,
-        gt_boxes=tight_boxes(masks.bool()).float(),
+        gt_boxes=tight_boxes(masks).float(),
         gt_ignored=view.gt_ignored[chosen],
         void=_crop(view.void[None], corner, side, 0)[0],
         central_label=NEGATIVE if instance is None else POSITIVE,

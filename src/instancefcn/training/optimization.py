@@ -74,7 +74,6 @@ def average_weights(network: nn.Module, decay: float) -> AveragedModel:
 
     def lerp(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
         weight = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
-        for old, new in zip(averaged, current, strict=True):
-            old.lerp_(new, weight)
+        torch._foreach_lerp_(averaged, current, weight)
 
     return AveragedModel(network, multi_avg_fn=lerp)

@@ -115,16 +115,26 @@ class _CellMasks:
 
     def __init__(self, images: Sequence[TrainingImage], soft: bool) -> None:
         self.images, self.soft = images, soft
-        self.averaged: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        self.averaged: dict[tuple[int, int], Tensor] = {}
 
     def at(self, image: int, cell: int) -> tuple[Float[Tensor, "g h w"], Float[Tensor, "h w"]]:
         """What of each cell, of ``cell`` pixels a side, each instance and the void cover."""
-        if (image, cell) not in self.averaged:
-            masks = torch.cat([self.images[image].gt_masks, self.images[image].void[None].to(torch.uint8)])
-            masks = F.avg_pool2d(masks[:, None].float(), cell, ceil_mode=True)[:, 0]
-            instances = masks[:-1] if self.soft else (masks[:-1] >= 0.5).float()
-            self.averaged[image, cell] = instances, masks[-1]
-        return self.averaged[image, cell]
+        masks = self._average(image, cell)
+        return masks[:-1] if self.soft else (masks[:-1] >= 0.5).float(), masks[-1]
+
+    def _average(self, image: int, cell: int) -> Float[Tensor, "_ h w"]:
+        if (image, cell) in self.averaged:
+            return self.averaged[image, cell]
+        masks = torch.cat([self.images[image].gt_masks, self.images[image].void[None].to(torch.uint8)])
+        if cell % 2 == 0 and masks.shape[1] % cell == masks.shape[2] % cell == 0:
+            # The mean of the four cells of half the size, added as they lie, takes a quarter of pooling's time.
+            finer = self._average(image, cell // 2) if cell > 2 else masks
+            left, right = finer[..., ::2], finer[..., 1::2]
+            averaged = (left[:, ::2] + right[:, ::2] + left[:, 1::2] + right[:, 1::2]).float() / 4
+        else:
+            averaged = F.avg_pool2d(masks[:, None].float(), cell, ceil_mode=True)[:, 0]
+        self.averaged[image, cell] = averaged
+        return averaged
 
 
 def _draw(candidates: Int[Tensor, "n *rest"], count: int, generator: torch.Generator) -> Int[Tensor, "count *rest"]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from instancefcn.geometry.masks import tight_boxes
+from instancefcn.geometry.masks import above, tight_boxes
 from instancefcn.geometry.windows import window_boxes
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
@@ -72,7 +72,7 @@ def choose_windows(
     logits = assemble_windows(maps, torch.zeros_like(positions[:, 0]), positions).float()
     to_image = torch.tensor([*windows.image_scale, *windows.image_scale], device=positions.device)
     boxes = window_boxes(positions, maps.stride, maps.m)
-    tight = boxes[:, [0, 1, 0, 1]] + tight_boxes(logits > config.threshold_logit) * (maps.stride / maps.density)
+    tight = boxes[:, [0, 1, 0, 1]] + tight_boxes(above(logits, config.threshold_logit)) * (maps.stride / maps.density)
     arrays = [values.cpu().numpy() for values in (logits, boxes / to_image, tight / to_image)]
     corners = ((positions - maps.m // 2) * maps.density).tolist()
     shown: list[ShownWindow] = []
