@@ -78,7 +78,7 @@ def propose_in_stages(proposer: Proposer, path: Path, stage: Stages) -> int:
     with stage("assemble"):
         masks = merge([assemble_masks(group, config) for group in kept])
     with stage("NMS"):
-        survivors = suppress(masks, height, width, config)
+        survivors = suppress(masks, height, width, config, MAX_PROPOSALS)
     with stage("vote"):
         masks = vote(masks, survivors[:MAX_PROPOSALS], config)
     with stage("paste and RLE"):

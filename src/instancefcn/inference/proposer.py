@@ -109,7 +109,8 @@ class Proposer:
         ]
         kept = keep_best(windows, self.config.nms_candidates)
         masks = merge([assemble_masks(group, self.config) for group in kept])
-        survivors = [s for s in suppress(masks, height, width, self.config) if s.score >= min_score]
+        survivors = suppress(masks, height, width, self.config, max_proposals)
+        survivors = [survivor for survivor in survivors if survivor.score >= min_score]
         masks = vote(masks, survivors[:max_proposals], self.config)
         return paste_survivors(masks, survivors, height, width, max_proposals, self.config)
 

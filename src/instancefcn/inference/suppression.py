@@ -39,11 +39,16 @@ class Survivor:
     score: float
 
 
-def suppress(groups: Sequence[WindowMasks], height: int, width: int, config: InferenceConfig) -> list[Survivor]:
+def suppress(
+    groups: Sequence[WindowMasks], height: int, width: int, config: InferenceConfig, wanted: int | None = None
+) -> list[Survivor]:
     """Non-maximum suppression by score; best first.
 
     The overlap is that of tight boxes, or of masks where ``config.nms_overlap`` says so. Where
     ``config.soft_nms_threshold`` says so, what survives falls in rank by how much better ones overlap it.
+
+    Args:
+        wanted: survivors that must be in order; those behind may stand higher than they should. None for all.
     """
     scores = torch.cat([group.scores for group in groups])
     image_box = torch.tensor([width, height, width, height], device=scores.device)
@@ -56,21 +61,26 @@ def suppress(groups: Sequence[WindowMasks], height: int, width: int, config: Inf
         kept = nms(boxes, scores, config.nms_threshold)
     scores = scores[kept]
     if config.soft_nms_threshold:
-        order, scores = soft_nms(boxes[kept], scores, config.soft_nms_threshold)
+        order, scores = soft_nms(boxes[kept], scores, config.soft_nms_threshold, wanted)
         kept = kept[order]
-    owner = [(number, index) for number, group in enumerate(groups) for index in range(len(group.scores))]
-    places = [owner[place] for place in kept.tolist()]
-    return [Survivor(group, index, score) for (group, index), score in zip(places, scores.tolist(), strict=True)]
+    sizes = torch.tensor([len(group.scores) for group in groups], device=kept.device)
+    ends = sizes.cumsum(0)
+    owner = torch.bucketize(kept, ends, right=True)
+    places = (owner.tolist(), (kept - (ends - sizes)[owner]).tolist(), scores.tolist())
+    return [Survivor(group, index, score) for group, index, score in zip(*places, strict=True)]
 
 
 def soft_nms(
-    boxes: Float[Tensor, "n 4"], scores: Float[Tensor, "n"], threshold: float
+    boxes: Float[Tensor, "n 4"], scores: Float[Tensor, "n"], threshold: float, wanted: int | None = None
 ) -> tuple[Int[Tensor, "n"], Float[Tensor, "n"]]:
     """Best first, where each box falls in score for every better one before it that it overlaps.
 
     The linear rule of soft-NMS (Bodla et al., ICCV 2017): a factor of 1 - IoU where the IoU is above ``threshold``. A
     near-duplicate costs a better object its place among the first ten; among the last of a thousand it may be the
     better outline.
+
+    Args:
+        wanted: how many must be in order; those behind have paid for these alone. None for all.
 
     Returns:
         Indices, and the scores in their order.
@@ -85,12 +95,15 @@ def soft_nms(
     starts = [0, *ends]
     left = scores.double().cpu().numpy().copy()
     order, softened = np.empty(len(left), dtype=np.int64), np.empty(len(left))
-    for rank in range(len(left)):
+    taken = len(left) if wanted is None else min(wanted, len(left))
+    for rank in range(taken):
         best = int(left.argmax())
         order[rank], softened[rank] = best, left[best]
         of_best = slice(starts[best], ends[best])
         left[overlapped[of_best]] *= factors[of_best]
         left[best] = -np.inf
+    order[taken:] = (-left).argsort(kind="stable")[: len(left) - taken]
+    softened[taken:] = left[order[taken:]]
     return torch.from_numpy(order).to(scores.device), torch.from_numpy(softened).to(scores)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from instancefcn.model.build import Network
 
@@ -72,8 +71,7 @@ def learning_rate(progress: float, iteration: int, config: OptimizationConfig) -
 def average_weights(network: nn.Module, decay: float) -> AveragedModel:
     """Exponential moving average of the weights that forgets the random start quickly."""
 
-    def lerp(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
-        weight = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
-        torch._foreach_lerp_(averaged, current, weight)
+    def update(averaged: Any, current: Any, count: Tensor | int) -> None:
+        get_ema_multi_avg_fn(min(decay, (1 + int(count)) / (10 + int(count))))(averaged, current, count)
 
-    return AveragedModel(network, multi_avg_fn=lerp)
+    return AveragedModel(network, multi_avg_fn=update)
