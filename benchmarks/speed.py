@@ -39,7 +39,6 @@ from instancefcn.inference.proposer import (
 )
 from instancefcn.inference.suppression import suppress
 from instancefcn.inference.voting import vote
-from instancefcn.inference.window_masks import merge
 
 MAX_PROPOSALS = 1000
 SKIMAGE_PHOTOGRAPHS = ("chelsea", "astronaut", "coffee", "rocket")
@@ -76,7 +75,7 @@ def propose_in_stages(proposer: Proposer, path: Path, stage: Stages) -> int:
     with stage("top-k"):
         kept = keep_best(windows, config.nms_candidates)
     with stage("assemble"):
-        masks = merge([assemble_masks(group, config) for group in kept])
+        masks = assemble_masks(kept, config)
     with stage("NMS"):
         survivors = suppress(masks, height, width, config, MAX_PROPOSALS)
     with stage("vote"):

@@ -83,7 +83,7 @@ def test_stability_acts_by_its_power() -> None:
     generator = torch.Generator().manual_seed(0)
     maps = ScoreMaps(torch.randn(1, 4, 8, 8, generator=generator), torch.zeros(1, 8, 8), None, 8, 5)
     plain, *powers = (
-        assemble_masks(best_windows(maps, (64, 64), (1.0, 1.0), config), config)
+        assemble_masks([best_windows(maps, (64, 64), (1.0, 1.0), config)], config)[0]
         for config in (InferenceConfig(stability_power=power) for power in (0.0, 1.0, 2.0))
     )
     share = stability(plain.mask_logits, 0.0)
@@ -128,7 +128,7 @@ def test_masks_lie_where_their_windows_say() -> None:
     instance[0, 0, 4, 3] = 5.0
     maps = ScoreMaps(instance, torch.zeros(1, 9, 9), None, stride=8, m=5)
     windows = Windows(maps, (2.0, 2.0), torch.tensor([[4, 3], [0, 8]]), torch.tensor([0.9, 0.8]))
-    masks = assemble_masks(windows, InferenceConfig())
+    (masks,) = assemble_masks([windows], InferenceConfig())
     assert masks.scores.tolist() == pytest.approx([0.9])  # the other is empty
     assert masks.window_boxes.tolist() == [[4, 8, 24, 28]]  # columns 1 to 5 and rows 2 to 6, times 8, over 2
     assert masks.tight_boxes.tolist() == [[12, 16, 16, 20]]

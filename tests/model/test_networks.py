@@ -10,6 +10,7 @@ from instancefcn.model.backbones import VGG16, TimmBackbone, fold_batch_norms
 from instancefcn.model.build import NetworkConfig, build_network
 from instancefcn.model.heads import PaperMaskHead
 from instancefcn.model.network import InstanceFCN
+from instancefcn.model.pyramid import add_enlarged
 from instancefcn.training.recipe import load_recipe
 
 
@@ -56,6 +57,14 @@ def test_timm_trunk_at_stride_8() -> None:
     (features,) = backbone(torch.zeros(1, 3, 64, 96))
     assert features.shape == (1, backbone.channels[0], 8, 12)
     assert backbone.channels == (320,)  # the deepest stage speaks for the stride
+
+
+@pytest.mark.parametrize("size", [(6, 8), (12, 20), (7, 9)])  # twice, four and five times, and no whole number
+def test_a_map_is_added_enlarged(size: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    coarse, fine = torch.randn(2, 3, 3, 4, generator=generator), torch.randn(2, 3, *size, generator=generator)
+    expected = fine + torch.nn.functional.interpolate(coarse, size=size)
+    assert torch.equal(add_enlarged(fine.contiguous(memory_format=torch.channels_last), coarse), expected)
 
 
 def test_pyramid_gives_what_window_sizes_announce() -> None:

@@ -73,6 +73,27 @@ def parts() -> tuple[Part, ...]:
             replace(lite, network=replace(network, window_sizes=(11,)), assignment=wide),
         ),
         Part(
+            "sub-pixel",
+            "density 2 from the level alone, no finer map of the trunk",
+            replace(lite, network=replace(network, detail=False, fine_from_stride=0)),
+        ),
+        Part(
+            "density-1",
+            "density 1, no finer map of the trunk",
+            replace(lite, network=replace(network, detail=False, fine_from_stride=0, density=1)),
+        ),
+        Part(
+            "no-quality",
+            "no quality branch in the score",
+            replace(
+                lite,
+                loss=replace(loss, quality_weight=0.0),
+                inference=replace(lite.inference, quality_power=0.0),
+            ),
+        ),
+        Part("no-copy-paste", "no copy-paste", replace(lite, augmentation=replace(lite.augmentation, copy_paste=0.0))),
+        Part("complete-labels", "labels of animals taken for complete", lite, partial=False),
+        Part(
             "no-blocks",
             "no residual blocks in the pyramid",
             replace(lite, network=replace(network, blocks=0, finest_blocks=0)),
@@ -87,28 +108,7 @@ def parts() -> tuple[Part, ...]:
             "density 2 on every level, outlines from the map of half its stride alone",
             replace(lite, network=replace(network, fine_from_stride=0)),
         ),
-        Part(
-            "sub-pixel",
-            "density 2 from the level alone, no finer map of the trunk",
-            replace(lite, network=replace(network, detail=False, fine_from_stride=0)),
-        ),
-        Part(
-            "density-1",
-            "density 1, no finer map of the trunk",
-            replace(lite, network=replace(network, detail=False, fine_from_stride=0, density=1)),
-        ),
         Part("hard-targets", "hard mask targets", replace(lite, sampling=replace(lite.sampling, soft_targets=False))),
-        Part(
-            "no-quality",
-            "no quality branch in the score",
-            replace(
-                lite,
-                loss=replace(loss, quality_weight=0.0),
-                inference=replace(lite.inference, quality_power=0.0),
-            ),
-        ),
-        Part("no-copy-paste", "no copy-paste", replace(lite, augmentation=replace(lite.augmentation, copy_paste=0.0))),
-        Part("complete-labels", "labels of animals taken for complete", lite, partial=False),
     )
 
 

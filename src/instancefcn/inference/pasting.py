@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float, Int
 
-from instancefcn.geometry.rle import encode_edges
+from instancefcn.geometry.rle import encode_edges, from_counts
 from instancefcn.structures import Rle
 
 COLUMNS = 20_000  # image columns at a time: what a processor's cache holds of their cells
@@ -52,8 +52,7 @@ def paste(
         index, row = _crossings(profiles, windows[owner, 1], cell[owner, 1], start[owner, 1], stop[owner, 1])
         places, of_mask = column[index] * height + row, owner[index] - masks.start
         rles += encode_edges(places, of_mask, masks.stop - masks.start, height, width)
-    nowhere = np.zeros(0, dtype=int)
-    (empty,) = encode_edges(nowhere, nowhere, 1, height, width)
+    empty = from_counts([height * width], height, width)
     return [None if rle == empty else rle for rle in rles]
 
 
@@ -104,7 +103,8 @@ def _crossings(
     m = profiles.shape[1]
     first = np.rint(-window_start / cell).astype(int).clip(0, m - 1)  # the first cell inside the image
     hanging = np.flatnonzero(first)
-    profiles[hanging] = np.take_along_axis(profiles[hanging], np.maximum(first[hanging, None], np.arange(m)), axis=1)
+    outside = np.arange(m) < first[hanging, None]
+    profiles[hanging] = np.where(outside, profiles[hanging, first[hanging], None], profiles[hanging])
     foreground = np.zeros((len(profiles), m + 2), dtype=bool)
     np.greater(profiles, 0, out=foreground[:, 1:-1])
     # Columns begin and end with background, so nothing changes from one to the next.

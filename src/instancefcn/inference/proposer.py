@@ -18,14 +18,13 @@ from torchvision.transforms.v2 import functional as TF
 from instancefcn.config import from_table
 from instancefcn.data.transforms import PADDING_VALUE
 from instancefcn.geometry.masks import above
-from instancefcn.geometry.masks import tight_boxes as mask_boxes
 from instancefcn.geometry.rle import tight_boxes as rle_boxes
 from instancefcn.geometry.windows import window_boxes
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
 from instancefcn.inference.suppression import Survivor, suppress
 from instancefcn.inference.voting import vote
-from instancefcn.inference.window_masks import WindowMasks, merge
+from instancefcn.inference.window_masks import WindowMasks
 from instancefcn.model.assembling import assemble_windows
 from instancefcn.model.build import Network
 from instancefcn.model.checkpoint import load_checkpoint
@@ -108,7 +107,7 @@ class Proposer:
             for score_maps in self.run_network(self.resize(pixels, size))
         ]
         kept = keep_best(windows, self.config.nms_candidates)
-        masks = merge([assemble_masks(group, self.config) for group in kept])
+        masks = assemble_masks(kept, self.config)
         survivors = suppress(masks, height, width, self.config, max_proposals)
         survivors = [survivor for survivor in survivors if survivor.score >= min_score]
         masks = vote(masks, survivors[:max_proposals], self.config)
@@ -181,22 +180,30 @@ def keep_best(windows: Sequence[Windows], count: int) -> list[Windows]:
     ]
 
 
-def assemble_masks(windows: Windows, config: InferenceConfig) -> WindowMasks:
+def assemble_masks(windows: Sequence[Windows], config: InferenceConfig) -> list[WindowMasks]:
     """Assemble the masks of windows, find their tight boxes, and let unstable ones fall in rank.
 
-    Masks without foreground are dropped.
+    Masks without foreground are dropped. Windows of one size in cells come together, whatever their stride: what
+    follows does few large steps instead of many small ones.
     """
-    maps, positions = windows.score_maps, windows.positions_yx
-    logits = assemble_windows(maps, torch.zeros_like(positions[:, 0]), positions).float()
-    cell_boxes = mask_boxes(above(logits, config.threshold_logit))
-    kept = cell_boxes[:, 2] > 0
-    to_image = torch.tensor([*windows.image_scale, *windows.image_scale], device=logits.device)
-    boxes = window_boxes(positions, maps.stride, maps.m)
-    tight = boxes[:, [0, 1, 0, 1]] + cell_boxes * (maps.stride / maps.density)
-    scores = windows.scores
+    by_side: dict[int, list[Windows]] = {}
+    for group in windows:
+        by_side.setdefault(group.score_maps.m * group.score_maps.density, []).append(group)
+    return [_assemble_side(of_side, config) for of_side in by_side.values()]
+
+
+def _assemble_side(windows: Sequence[Windows], config: InferenceConfig) -> WindowMasks:
+    logits, boxes = [], []
+    for group in windows:
+        maps, positions = group.score_maps, group.positions_yx
+        logits.append(assemble_windows(maps, torch.zeros_like(positions[:, 0]), positions).float())
+        to_image = torch.tensor([*group.image_scale, *group.image_scale], device=positions.device)
+        boxes.append(window_boxes(positions, maps.stride, maps.m) / to_image)
+    scores, mask_logits = torch.cat([group.scores for group in windows]), torch.cat(logits)
     if config.stability_power:
-        scores = scores * stability(logits, config.threshold_logit) ** config.stability_power
-    masks = WindowMasks(scores, logits, boxes / to_image, tight / to_image)
+        scores = scores * stability(mask_logits, config.threshold_logit) ** config.stability_power
+    masks = WindowMasks.of(scores, mask_logits, torch.cat(boxes), config.threshold_logit)
+    kept = masks.tight_boxes[:, 2] > masks.tight_boxes[:, 0]
     return masks if kept.all() else masks[kept]
 
 

@@ -10,8 +10,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from instancefcn.geometry.boxes import near_pairs
-from instancefcn.geometry.masks import above
-from instancefcn.geometry.masks import tight_boxes as mask_boxes
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.suppression import Survivor
 from instancefcn.inference.window_masks import CHUNK, PaddedWindows, WindowMasks, resample
@@ -28,7 +26,7 @@ def vote(groups: Sequence[WindowMasks], survivors: Sequence[Survivor], config: I
     """
     if not config.vote_threshold:
         return list(groups)
-    weighted = [PaddedWindows.of(group.mask_logits.sigmoid() * group.scores[:, None, None]) for group in groups]
+    weighted = [PaddedWindows.of(group.mask_logits.sigmoid().mul_(group.scores[:, None, None])) for group in groups]
     chosen = [
         torch.tensor([s.index for s in survivors if s.group == number], dtype=torch.long, device=group.scores.device)
         for number, group in enumerate(groups)
@@ -75,15 +73,13 @@ def _vote_in_group(
             survivor, candidate = chunk.unbind(1)
             sums.index_add_(0, survivor, votes.squares(candidate, by, m))
     heard = weights > 0  # a score may be 0
-    chosen, windows, cell = chosen[heard], windows[heard], cell[heard]
-    logits = (sums[heard] / weights[heard, None, None]).logit(eps=1e-6)
+    chosen, logits = chosen[heard], (sums[heard] / weights[heard, None, None]).logit(eps=1e-6)
     # Where the average is nowhere foreground, the tight box is empty and nothing will be pasted.
-    cell_boxes = mask_boxes(above(logits, config.threshold_logit))
-    tight = windows[:, [0, 1, 0, 1]] + cell_boxes * cell[:, [0, 1, 0, 1]]
+    voted = WindowMasks.of(group.scores[chosen], logits, windows[heard], config.threshold_logit)
     return replace(
         group,
-        mask_logits=group.mask_logits.index_copy(0, chosen, logits),
-        tight_boxes=group.tight_boxes.index_copy(0, chosen, tight),
+        mask_logits=group.mask_logits.index_copy(0, chosen, voted.mask_logits),
+        tight_boxes=group.tight_boxes.index_copy(0, chosen, voted.tight_boxes),
     )
 
 

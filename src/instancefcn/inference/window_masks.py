@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from instancefcn.geometry.masks import above, tight_boxes
 
 CHUNK = 512  # pairs of masks at a time: what a processor's cache holds
 
@@ -22,20 +22,23 @@ class WindowMasks:
     window_boxes: Float[Tensor, "n 4"]
     tight_boxes: Float[Tensor, "n 4"]
 
+    @classmethod
+    def of(
+        cls,
+        scores: Float[Tensor, "n"],
+        mask_logits: Float[Tensor, "n m m"],
+        window_boxes: Float[Tensor, "n 4"],
+        threshold_logit: float,
+    ) -> WindowMasks:
+        """With boxes tight around the cells above a threshold; of a mask without any the box is empty."""
+        cell = (window_boxes[:, 2:] - window_boxes[:, :2]) / mask_logits.shape[-1]
+        in_cells = tight_boxes(above(mask_logits, threshold_logit))
+        tight = window_boxes[:, [0, 1, 0, 1]] + in_cells * cell[:, [0, 1, 0, 1]]
+        return cls(scores, mask_logits, window_boxes, tight)
+
     def __getitem__(self, chosen: Bool[Tensor, "n"]) -> WindowMasks:
         """Some of them."""
         return WindowMasks(*(getattr(self, field.name)[chosen] for field in fields(WindowMasks)))
-
-
-def merge(groups: Sequence[WindowMasks]) -> list[WindowMasks]:
-    """One group for each size in cells: what follows does few large steps instead of many small ones."""
-    by_side: dict[int, list[WindowMasks]] = {}
-    for group in groups:
-        by_side.setdefault(group.mask_logits.shape[-1], []).append(group)
-    return [
-        WindowMasks(*(torch.cat([getattr(group, field.name) for group in of_side]) for field in fields(WindowMasks)))
-        for of_side in by_side.values()
-    ]
 
 
 def resample(
@@ -68,8 +71,11 @@ class PaddedWindows:
     @classmethod
     def of(cls, values: Float[Tensor, "n m m"]) -> PaddedWindows:
         """With margins of a quarter of a window."""
-        margin = -(-values.shape[-1] // 4)
-        return cls(F.pad(values, [margin] * 4), margin)
+        count, m, _ = values.shape
+        margin = -(-m // 4)
+        windows = cls(values.new_zeros(count, m + 2 * margin, m + 2 * margin), margin)
+        windows.values.copy_(values)
+        return windows
 
     @property
     def m(self) -> int:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from instancefcn.model.pyramid import SeparableConv
+from instancefcn.model.pyramid import SeparableConv, add_enlarged
 
 OBJECTNESS_PRIOR = 0.01  # a dense loss starts from "nearly every window is empty" (focal loss, Lin et al., ICCV 2017)
 
@@ -100,7 +100,7 @@ class MaskHead(nn.Module):
         predict = [*self.predict, *(self.predict_finest if finest else ())]
         maps = _side_by_side(predict, x)
         if coarse is not None:
-            maps = _add_enlarged(maps, coarse)
+            maps = add_enlarged(maps, coarse)
         return list(maps.split(maps.shape[1] // len(predict), dim=1))
 
 
@@ -124,8 +124,7 @@ class Refine(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "b c h w"], detail: Float[Tensor, "b _ _ _"], level: int) -> Tensor:
-        detail = self.detail[level](detail)
-        return self.mix(detail + F.interpolate(self.reduce(x), size=detail.shape[-2:]))
+        return self.mix(add_enlarged(self.detail[level](detail), self.reduce(x)))
 
     def init_identity(self) -> None:
         """Start as an enlargement of what comes in: a checkpoint without this step goes on as it was."""
@@ -155,14 +154,6 @@ def _side_by_side(layers: Sequence[nn.Module], x: Float[Tensor, "b c h w"]) -> F
     return F.conv2d(x, torch.cat(weights), torch.cat(biases) if biases else None)
 
 
-def _add_enlarged(fine: Float[Tensor, "b c dh dw"], coarse: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c dh dw"]:
-    """Add a map to a finer one in place, each of its values to all the cells of its position."""
-    (b, c, h, w), (dh, dw) = coarse.shape, fine.shape[-2:]
-    by_position = fine.permute(0, 2, 3, 1).view(b, h, dh // h, w, dw // w, c)  # channels last, as convolutions leave it
-    by_position += coarse.permute(0, 2, 3, 1)[:, :, None, :, None]
-    return fine
-
-
 class ScoreHead(nn.Module):
     """Objectness and the expected IoU of the assembled mask, for each window size."""
 
@@ -180,10 +171,7 @@ class ScoreHead(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"], finest: bool) -> list[Float[Tensor, "b 2 h w"]]:
         x = self.tower(x)
-        predictions = self.predict(x).split(2, dim=1)
-        if finest:
-            predictions += self.predict_finest(x).split(2, dim=1)
-        return list(predictions)
+        return list(_side_by_side([self.predict, *([self.predict_finest] if finest else [])], x).split(2, dim=1))
 
 
 def init_gaussian(layer: nn.Module) -> None:

@@ -44,6 +44,19 @@ class ResidualBlock(nn.Module):
         return x + self.reduce(F.relu(self.expand(self.around(x)), inplace=True))
 
 
+def add_enlarged(fine: Float[Tensor, "b c fh fw"], coarse: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c fh fw"]:
+    """Add a map to a finer one, in place, where the finer one has a whole number of cells for each of its positions.
+
+    The same as adding the nearest neighbour, but the enlarged map is never made.
+    """
+    (b, c, h, w), (fh, fw) = coarse.shape, fine.shape[-2:]
+    if fh % h or fw % w:
+        return fine.add_(F.interpolate(coarse, size=(fh, fw)))
+    by_position = fine.permute(0, 2, 3, 1).view(b, h, fh // h, w, fw // w, c)  # channels last, as convolutions leave it
+    by_position += coarse.permute(0, 2, 3, 1)[:, :, None, :, None]
+    return fine
+
+
 class Pyramid(nn.Module):
     """One map of ``channels`` for each input map, each with what all coarser ones know.
 
@@ -77,8 +90,10 @@ class Pyramid(nn.Module):
         levels = [lateral(x) for lateral, x in zip(self.lateral, maps, strict=True)]
         for downsample in self.context:
             levels.append(downsample(levels[-1]))
+        # Maps are added to in place; but of these, which are small, the gradients of the context need what they were.
+        levels[len(self.lateral) - 1 :] = [x.clone() for x in levels[len(self.lateral) - 1 :]]
         for level in reversed(range(len(levels))):
             if level + 1 < len(levels):
-                levels[level] = levels[level] + F.interpolate(levels[level + 1], size=levels[level].shape[-2:])
+                levels[level] = add_enlarged(levels[level], levels[level + 1])
             levels[level] = self.blocks[level](levels[level])
         return [smooth(x) for smooth, x in zip(self.smooth, levels, strict=False)]
