@@ -82,6 +82,14 @@ def test_resuming_goes_on_as_if_nothing_had_happened(tmp_path: Path, monkeypatch
         assert torch.equal(tensor, cut.weights[name]), name
 
 
+def test_batches_made_in_other_processes_are_the_same(tmp_path: Path) -> None:
+    runs = [tmp_path / str(workers) for workers in (0, 2)]
+    for run, workers in zip(runs, (0, 2), strict=True):
+        train(SMALL, [scenes()], run, init="random", device="cpu", workers=workers)
+    alone, helped = (load_checkpoint(run / "last.safetensors").weights for run in runs)
+    assert all(torch.equal(tensor, helped[name]) for name, tensor in alone.items())
+
+
 def test_another_recipe_is_no_resumption(tmp_path: Path) -> None:
     train(SMALL, [scenes()], tmp_path, init="random", iterations=1, device="cpu", workers=0)
     with pytest.raises(ValueError, match="another recipe"):

@@ -67,7 +67,7 @@ class TrainingImage:
     # Of a crop around one window: the label of the central window, whose instance, if any, is the first. The others
     # have none.
     central_label: int | None = None
-    seed: int = 0  # of the draws of windows that follow
+    seed: int = 0  # of the draws of windows; a batch takes that of its first image
 
 
 def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> TrainingImage:

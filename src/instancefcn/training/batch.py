@@ -6,7 +6,8 @@ Labels and targets depend on the sizes of windows, not on what the network says,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +44,30 @@ class Batch:
             [windows.to(device) for windows in self.sampled],
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        """One tensor for each type: every tensor that passes from one process to another takes a file descriptor."""
+        tensors = [
+            self.pixels,
+            *self.labels,
+            *(tensor for windows in self.sampled for tensor in vars(windows).values()),
+        ]
+        flat = {
+            dtype: torch.cat([tensor.flatten() for tensor in tensors if tensor.dtype == dtype])
+            for dtype in {tensor.dtype for tensor in tensors}
+        }
+        return {"flat": flat, "shapes": [(tensor.dtype, tensor.shape) for tensor in tensors], "sizes": len(self.labels)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        shapes, sizes = state["shapes"], state["sizes"]
+        parts = {
+            dtype: iter(flat.split([shape.numel() for of, shape in shapes if of == dtype]))
+            for dtype, flat in state["flat"].items()
+        }
+        tensors = [next(parts[dtype]).view(shape) for dtype, shape in shapes]
+        self.pixels, self.labels, of_windows = tensors[0], tensors[1 : 1 + sizes], tensors[1 + sizes :]
+        each = len(fields(SampledWindows))
+        self.sampled = [SampledWindows(*of_windows[i : i + each]) for i in range(0, len(of_windows), each)]
+
 
 @dataclass(frozen=True)
 class BatchMaker:
@@ -63,7 +88,7 @@ class BatchMaker:
         height, width = pixels.shape[-2:]
         grids = [(stride, m, -(-height // stride), -(-width // stride)) for stride, m, _ in self.sizes]
         assignments = [assign_image(image, grids, self.recipe) for image in images]
-        generator = torch.Generator().manual_seed(images[0].seed)
+        generator = torch.Generator().manual_seed(images[0].seed)  # the batch is a function of its images
         if self.recipe.loss.objectness == "logistic":
             windows = self.recipe.sampling.windows
             assignments = [keep_sampled(of_image, windows, generator) for of_image in assignments]
