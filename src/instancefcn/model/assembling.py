@@ -45,6 +45,8 @@ def assemble(
     column_outside = (columns < 0) | (columns >= width)
     rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
 
+    if instance.requires_grad:  # the gradient of a view covers all that lies between
+        instance = instance.contiguous(memory_format=torch.channels_last)
     # The maps are read where they lie: networks leave them channels last, beside those of other window sizes. A pixel's
     # place is the sum of what its row and its column add to it, the cell's channel included.
     of_image, of_channel, of_row, of_column = instance.stride()
