@@ -17,6 +17,8 @@ from typing import Any
 
 from PIL import Image
 
+from instancefcn.data.images import read_image
+
 
 @dataclass(frozen=True)
 class CocoSet:
@@ -39,10 +41,10 @@ def shrink_coco(of: CocoSet, data: Path, out: Path) -> None:
         width, height = entry["width"], entry["height"]
         scale = min(1.0, of.shorter_side / min(width, height)) if of.shorter_side else 1.0
         size = round(width * scale), round(height * scale)
-        source = data / of.name / "train" / entry["file_name"]
-        target = (out / of.name / "train" / entry["file_name"]).with_suffix(".webp")
-        write_webp(source, target, of.quality, size)
-        entry["file_name"], (entry["width"], entry["height"]) = target.name, size
+        name = Path(entry["file_name"])
+        photograph = Image.fromarray(read_image(data / of.name / "train" / name, (height, width)))
+        write_webp(photograph.resize(size, Image.Resampling.LANCZOS), out / of.name / "train" / name, of.quality)
+        entry["file_name"], (entry["width"], entry["height"]) = name.with_suffix(".webp").as_posix(), size
         scales[entry["id"]] = size[0] / width, size[1] / height
     for annotation in table["annotations"]:
         if (scale := scales[annotation["image_id"]]) != (1.0, 1.0):
@@ -52,20 +54,17 @@ def shrink_coco(of: CocoSet, data: Path, out: Path) -> None:
 
 def scale_annotation(annotation: dict[str, Any], scale: tuple[float, float]) -> None:
     """Scale polygons, box and area, in x and in y."""
+    assert isinstance(annotation["segmentation"], list), "run lengths keep their size: leave shorter_side out"
     for polygon in annotation["segmentation"]:
         polygon[:] = [round(value * scale[index % 2], 2) for index, value in enumerate(polygon)]
     annotation["bbox"] = [round(value * scale[index % 2], 2) for index, value in enumerate(annotation["bbox"])]
     annotation["area"] *= scale[0] * scale[1]
 
 
-def write_webp(source: Path, target: Path, quality: int, size: tuple[int, int] | None = None) -> None:
-    """One photograph, resized where a size (width, height) is given."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with Image.open(source) as image:
-        photograph = image.convert("RGB")
-    if size and size != photograph.size:
-        photograph = photograph.resize(size, Image.Resampling.LANCZOS)
-    photograph.save(target, quality=quality, method=4)
+def write_webp(photograph: Image.Image, path: Path, quality: int) -> None:
+    """One photograph, under its name but for the ending."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    photograph.save(path.with_suffix(".webp"), quality=quality, method=4)
 
 
 def main() -> None:
@@ -78,8 +77,8 @@ def main() -> None:
         shrink_coco(of, arguments.data, arguments.out)
     train = arguments.data / LABEL_MAPS / "train"
     for source in sorted((train / "images").iterdir()):
-        target = arguments.out / LABEL_MAPS / "train" / "images" / source.with_suffix(".webp").name
-        write_webp(source, target, QUALITY)
+        target = arguments.out / LABEL_MAPS / "train" / "images" / source.name
+        write_webp(Image.fromarray(read_image(source)), target, QUALITY)
     shutil.copytree(train / "masks", arguments.out / LABEL_MAPS / "train" / "masks", dirs_exist_ok=True)
 
 
