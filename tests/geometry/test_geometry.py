@@ -9,7 +9,7 @@ from pycocotools import mask as coco_mask
 
 import oracles
 from instancefcn.geometry import rle
-from instancefcn.geometry.masks import mask_iou, tight_boxes
+from instancefcn.geometry.masks import above, areas, mask_iou, tight_boxes
 from instancefcn.geometry.windows import window_boxes, window_centers
 
 
@@ -47,10 +47,23 @@ def test_tight_boxes_of_rles() -> None:
     assert rle.tight_boxes([]).shape == (0, 4)
 
 
-def test_tight_boxes_equal_the_loop() -> None:
-    masks = torch.rand(50, 6, 9, generator=torch.Generator().manual_seed(0)) < 0.08
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.float32])
+def test_tight_boxes_and_areas_equal_the_loop(dtype: torch.dtype) -> None:
+    masks = (torch.rand(50, 6, 9, generator=torch.Generator().manual_seed(0)) < 0.08).to(dtype)
     assert tight_boxes(masks).tolist() == [oracles.tight_box(mask) for mask in masks]
+    assert areas(masks).tolist() == [sum(cell > 0 for row in mask for cell in row) for mask in masks.tolist()]
     assert tight_boxes(masks[:0]).shape == (0, 4)
+
+
+def test_what_is_above_a_threshold_is_one() -> None:
+    assert above(torch.tensor([[0.5, 0.4], [-1.0, 0.6]]), 0.5).tolist() == [[0, 0], [0, 1]]
+
+
+def test_codes_of_images_whose_runs_need_more_than_32_bits() -> None:
+    side = 2**15  # 2^30 pixels
+    places = np.array([5, 2**29, side * side - 3, side * side])
+    (code,) = rle.encode_edges(places, np.zeros(4, dtype=int), 1, side, side)
+    assert code == rle.from_counts([5, 2**29 - 5, side * side - 3 - 2**29, 3], side, side)
 
 
 def test_mask_iou_equals_pycocotools() -> None:

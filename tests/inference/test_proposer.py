@@ -19,8 +19,8 @@ from instancefcn.inference.proposer import (
     best_windows,
     keep_best,
     resized_sizes,
-    stability,
 )
+from instancefcn.inference.window_masks import stability
 from instancefcn.model.build import NetworkConfig, build_network
 from instancefcn.structures import Proposals, ScoreMaps
 

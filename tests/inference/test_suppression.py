@@ -49,7 +49,8 @@ def places(survivors: list[Survivor]) -> list[tuple[int, int]]:
     return [(survivor.group, survivor.index) for survivor in survivors]
 
 
-def test_suppression_by_boxes_equals_the_loop() -> None:
+def test_suppression_by_boxes_equals_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suppression, "BLOCK", 7)  # so that there are several
     generator = torch.Generator().manual_seed(1)
     corner = torch.rand(60, 2, generator=generator) * 20
     boxes = torch.cat([corner, corner + 20 + torch.rand(60, 2, generator=generator) * 6], dim=1)
@@ -189,6 +190,19 @@ def test_soft_suppression_equals_the_loop(threshold: float) -> None:
     assert order.tolist() == [index for index, _ in expected]
     assert softened.tolist() == pytest.approx([score for _, score in expected], abs=1e-6)
     assert (order.tolist() == scores.argsort(descending=True).tolist()) == (threshold == 1.0)
+
+
+@pytest.mark.parametrize("wanted", [0, 10, 99])
+def test_what_is_wanted_is_in_order_and_the_rest_behind_it(wanted: int) -> None:
+    generator = torch.Generator().manual_seed(3)
+    corner = torch.rand(40, 2, generator=generator) * 30
+    boxes = torch.cat([corner, corner + 20], dim=1)
+    scores = torch.rand(40, generator=generator)
+    whole, part = soft_nms(boxes, scores, 0.5), soft_nms(boxes, scores, 0.5, wanted)
+    for of_whole, of_part in zip(whole, part, strict=True):
+        assert of_part[:wanted].tolist() == of_whole[:wanted].tolist()
+    assert sorted(part[0].tolist()) == list(range(40))
+    assert (part[1].diff() <= 0).all()
 
 
 def test_soft_suppression_puts_another_object_before_a_near_duplicate() -> None:

@@ -8,7 +8,7 @@ from torch import nn
 
 from instancefcn.model.backbones import VGG16, TimmBackbone, fold_batch_norms
 from instancefcn.model.build import NetworkConfig, build_network
-from instancefcn.model.heads import PaperMaskHead
+from instancefcn.model.heads import PaperMaskHead, side_by_side
 from instancefcn.model.network import InstanceFCN
 from instancefcn.model.pyramid import add_enlarged
 from instancefcn.training.recipe import load_recipe
@@ -65,6 +65,20 @@ def test_a_map_is_added_enlarged(size: tuple[int, int]) -> None:
     coarse, fine = torch.randn(2, 3, 3, 4, generator=generator), torch.randn(2, 3, *size, generator=generator)
     expected = fine + torch.nn.functional.interpolate(coarse, size=size)
     assert torch.equal(add_enlarged(fine.contiguous(memory_format=torch.channels_last), coarse), expected)
+
+
+@pytest.mark.parametrize("layer", ["biased", "unbiased", "transposed"])
+def test_predictions_side_by_side_are_those_of_each_layer(layer: str) -> None:
+    torch.manual_seed(0)
+    layers = [
+        torch.nn.ConvTranspose2d(8, 3, 2, stride=2)
+        if layer == "transposed"
+        else torch.nn.Conv2d(8, 3, 1, bias=layer == "biased")
+        for _ in range(2)
+    ]
+    x = torch.randn(2, 8, 5, 6)
+    expected = torch.cat([of_one(x) for of_one in layers], dim=1)
+    torch.testing.assert_close(side_by_side(layers, x), expected)
 
 
 def test_pyramid_gives_what_window_sizes_announce() -> None:

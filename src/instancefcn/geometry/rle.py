@@ -74,7 +74,7 @@ def _compress(
     index = np.arange(len(runs)) - np.repeat(np.cumsum(of_mask) - of_mask, of_mask)
     # Short numbers are shifted and compared in half the time.
     runs = runs.astype(np.int32 if height * width < 2**30 else np.int64, copy=False)
-    numbers = runs - np.where(index > 2, np.roll(runs, 2), 0).astype(runs.dtype)
+    numbers = runs - np.where(index > 2, np.roll(runs, 2), 0)
     magnitude = np.where(numbers < 0, ~numbers, numbers)
     digits = np.ones(len(runs), dtype=np.int64)
     for longer in range(1, _DIGITS):

@@ -17,20 +17,18 @@ from torchvision.transforms.v2 import functional as TF
 
 from instancefcn.config import from_table
 from instancefcn.data.transforms import PADDING_VALUE
-from instancefcn.geometry.masks import above
 from instancefcn.geometry.rle import tight_boxes as rle_boxes
 from instancefcn.geometry.windows import window_boxes
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
 from instancefcn.inference.suppression import Survivor, suppress
 from instancefcn.inference.voting import vote
-from instancefcn.inference.window_masks import WindowMasks
+from instancefcn.inference.window_masks import WindowMasks, stability
 from instancefcn.model.assembling import assemble_windows
 from instancefcn.model.build import Network
 from instancefcn.model.checkpoint import load_checkpoint
 from instancefcn.structures import Proposals, Rle, ScoreMaps
 
-STABILITY_OFFSET = 1.0  # logits
 SHIPPED_CHECKPOINT = Path(__file__).parent.parent / "weights" / "lite.safetensors"
 
 
@@ -205,18 +203,6 @@ def _assemble_side(windows: Sequence[Windows], config: InferenceConfig) -> Windo
     masks = WindowMasks.of(scores, mask_logits, torch.cat(boxes), config.threshold_logit)
     kept = masks.tight_boxes[:, 2] > masks.tight_boxes[:, 0]
     return masks if kept.all() else masks[kept]
-
-
-def stability(mask_logits: Float[Tensor, "n m m"], threshold_logit: float) -> Float[Tensor, "n"]:
-    """IoU of each mask thresholded a logit above and a logit below (Segment Anything, Kirillov et al., ICCV 2023).
-
-    Low where the network does not know the outline; 0 for a mask without foreground.
-    """
-    surely, maybe = (
-        above(mask_logits, threshold_logit + offset).flatten(1).sum(1)
-        for offset in (STABILITY_OFFSET, -STABILITY_OFFSET)
-    )
-    return surely / maybe.clamp(min=1)
 
 
 def paste_survivors(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from instancefcn.geometry.boxes import box_iou, near_pairs
 from instancefcn.inference.config import InferenceConfig
-from instancefcn.inference.window_masks import CHUNK, WindowMasks, resample
+from instancefcn.inference.window_masks import CHUNK, WindowMasks, locate, resample
 
 CROP_SIDE = 28  # samples along each side of a mask's tight box; with 56, IoU above 0.6 differs by 0.013 on average
 BLOCK = 256  # candidates that greedy suppression decides on at a time
@@ -47,7 +47,7 @@ def suppress(
     ``config.soft_nms_threshold`` says so, what survives falls in rank by how much better ones overlap it.
 
     Args:
-        wanted: survivors that must be in order; those behind may stand higher than they should. None for all.
+        wanted: how many survivors must be in order; those behind may stand higher than they should. None for all.
     """
     scores = torch.cat([group.scores for group in groups])
     image_box = torch.tensor([width, height, width, height], device=scores.device)
@@ -62,11 +62,8 @@ def suppress(
     if config.soft_nms_threshold:
         order, scores = soft_nms(boxes[kept], scores, config.soft_nms_threshold, wanted)
         kept = kept[order]
-    sizes = torch.tensor([len(group.scores) for group in groups], device=kept.device)
-    ends = sizes.cumsum(0)
-    owner = torch.bucketize(kept, ends, right=True)
-    places = (owner.tolist(), (kept - (ends - sizes)[owner]).tolist(), scores.tolist())
-    return [Survivor(group, index, score) for group, index, score in zip(*places, strict=True)]
+    group, index = locate(kept, [len(group.scores) for group in groups])
+    return [Survivor(*of_one) for of_one in zip(group.tolist(), index.tolist(), scores.tolist(), strict=True)]
 
 
 def box_nms(boxes: Float[Tensor, "n 4"], scores: Float[Tensor, "n"], threshold: float) -> Int[Tensor, "kept"]:
@@ -189,7 +186,9 @@ def intersection_areas(
 
 
 def _by_blocks(
-    count: int, suppressing: Callable[[Tensor, Tensor], Tensor], device: torch.device
+    count: int,
+    suppressing: Callable[[Int[Tensor, "a"], Int[Tensor, "b"]], Bool[Tensor, "a b"]],
+    device: torch.device,
 ) -> Int[Tensor, "kept"]:
     """Greedy suppression of things in order: what survives, where ``suppressing`` says which of some suppress others.
 

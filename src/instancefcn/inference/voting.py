@@ -12,7 +12,7 @@ from torch import Tensor
 from instancefcn.geometry.boxes import near_pairs
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.suppression import Survivor
-from instancefcn.inference.window_masks import CHUNK, PaddedWindows, WindowMasks, resample
+from instancefcn.inference.window_masks import CHUNK, PaddedWindows, WindowMasks, locate, resample
 
 ALIGNED = 0.01  # cells: windows of one stride lie on one grid, but for rounding
 
@@ -99,13 +99,7 @@ def _blocks(
     pairs: Int[Tensor, "pairs 2"], rows: Sequence[int], columns: Sequence[int]
 ) -> list[list[Int[Tensor, "_ 2"]]]:
     """Pairs (row, column) of a matrix by its blocks, of so many rows and columns each; counted within a block."""
-    block, within = [], []
-    for index, sizes in zip(pairs.T.contiguous(), (rows, columns), strict=True):
-        counts = torch.tensor(sizes, device=pairs.device)
-        ends = counts.cumsum(0)
-        block.append(torch.bucketize(index, ends, right=True))
-        within.append(index - (ends - counts)[block[-1]])
-    local = torch.stack(within, dim=1)
-    return [
-        [local[(block[0] == row) & (block[1] == column)] for column in range(len(columns))] for row in range(len(rows))
-    ]
+    row_block, row = locate(pairs[:, 0].contiguous(), rows)
+    column_block, column = locate(pairs[:, 1].contiguous(), columns)
+    local = torch.stack([row, column], dim=1)
+    return [[local[(row_block == i) & (column_block == j)] for j in range(len(columns))] for i in range(len(rows))]

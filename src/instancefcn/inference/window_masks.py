@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from instancefcn.geometry.masks import above, tight_boxes
 
+STABILITY_OFFSET = 1.0  # logits
 CHUNK = 512  # pairs of masks at a time: what a processor's cache holds
 
 
@@ -39,6 +41,26 @@ class WindowMasks:
     def __getitem__(self, chosen: Bool[Tensor, "n"]) -> WindowMasks:
         """Some of them."""
         return WindowMasks(*(getattr(self, field.name)[chosen] for field in fields(WindowMasks)))
+
+
+def locate(places: Int[Tensor, "n"], sizes: Sequence[int]) -> tuple[Int[Tensor, "n"], Int[Tensor, "n"]]:
+    """Of places in groups of so many, one after another: the group, and the place within it."""
+    counts = torch.tensor(sizes, device=places.device)
+    ends = counts.cumsum(0)
+    group = torch.bucketize(places, ends, right=True)
+    return group, places - (ends - counts)[group]
+
+
+def stability(mask_logits: Float[Tensor, "n m m"], threshold_logit: float) -> Float[Tensor, "n"]:
+    """IoU of each mask thresholded a logit above and a logit below (Segment Anything, Kirillov et al., ICCV 2023).
+
+    Low where the network does not know the outline; 0 for a mask without foreground.
+    """
+    surely, maybe = (
+        above(mask_logits, threshold_logit + offset).flatten(1).sum(1)
+        for offset in (STABILITY_OFFSET, -STABILITY_OFFSET)
+    )
+    return surely / maybe.clamp(min=1)
 
 
 def resample(

@@ -79,9 +79,6 @@ class TimmBackbone(Backbone):
         name: a timm model that supports ``features_only``.
         strides: which feature maps to give.
         output_stride: the coarsest stride; below 32 the later stages keep their resolution and get holes instead.
-        fold_batch_norm: replace every batch norm by its running statistics, folded into the convolution before it:
-            frozen for good, and several times as fast on a CPU. Must be called for after loading weights
-            (``fold``), since folding changes the state dict.
     """
 
     def __init__(self, name: str, strides: Sequence[int] = (4, 8, 16, 32), output_stride: int = 32) -> None:

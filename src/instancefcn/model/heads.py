@@ -93,12 +93,12 @@ class MaskHead(nn.Module):
         """
         x = self.tower(x)
         predict_coarse = [*self.predict_coarse, *(self.predict_coarse_finest if finest else ())]
-        coarse = _side_by_side(predict_coarse, x) if predict_coarse else None
+        coarse = side_by_side(predict_coarse, x) if predict_coarse else None
         for refine, detail in zip((self.refine, self.refine_again), details, strict=False):
             assert refine is not None
             x = refine(x, detail, level)
         predict = [*self.predict, *(self.predict_finest if finest else ())]
-        maps = _side_by_side(predict, x)
+        maps = side_by_side(predict, x)
         if coarse is not None:
             maps = add_enlarged(maps, coarse)
         return list(maps.split(maps.shape[1] // len(predict), dim=1))
@@ -143,15 +143,15 @@ def _predict_score_maps(channels: int, k: int, upsampling: int) -> nn.Module:
     return nn.ConvTranspose2d(channels, k * k, upsampling, stride=upsampling)
 
 
-def _side_by_side(layers: Sequence[nn.Module], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b _ dh dw"]:
+def side_by_side(layers: Sequence[nn.Module], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b _ dh dw"]:
     """The channels of several layers on one map: 1x1 convolutions as a single one, which reads the map once."""
-    weights, biases = [], []
-    for layer in layers:
-        if not isinstance(layer, nn.Conv2d):
-            return torch.cat([layer(x) for layer in layers], dim=1)
-        weights.append(layer.weight)
-        biases += [] if layer.bias is None else [layer.bias]
-    return F.conv2d(x, torch.cat(weights), torch.cat(biases) if biases else None)
+    convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
+    if len(convolutions) < len(layers):
+        return torch.cat([layer(x) for layer in layers], dim=1)
+    assert all(layer.kernel_size == (1, 1) for layer in convolutions)
+    biases = [layer.bias for layer in convolutions if layer.bias is not None]
+    assert len(biases) in (0, len(layers))
+    return F.conv2d(x, torch.cat([layer.weight for layer in convolutions]), torch.cat(biases) if biases else None)
 
 
 class ScoreHead(nn.Module):
@@ -171,7 +171,7 @@ class ScoreHead(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"], finest: bool) -> list[Float[Tensor, "b 2 h w"]]:
         x = self.tower(x)
-        return list(_side_by_side([self.predict, *([self.predict_finest] if finest else [])], x).split(2, dim=1))
+        return list(side_by_side([self.predict, *([self.predict_finest] if finest else [])], x).split(2, dim=1))
 
 
 def init_gaussian(layer: nn.Module) -> None:

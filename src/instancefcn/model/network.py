@@ -36,7 +36,8 @@ class InstanceFCN(nn.Module):
         (features,) = self.backbone(images)
         instance = self.mask_head(features)
         objectness = self.score_head(features)[:, 0]
-        return [ScoreMaps(instance, objectness, None, self.backbone.strides[0], self.m)]
+        (size,) = self.window_sizes
+        return [ScoreMaps(instance, objectness, None, *size)]
 
 
 class PyramidInstanceFCN(nn.Module):
@@ -102,17 +103,19 @@ class PyramidInstanceFCN(nn.Module):
             head_layers,
         )
         self.score_head = ScoreHead(channels, window_sizes, finest_window_sizes, head_layers)
-        self.densities = [2 ** len(maps) if detail else density for maps in self.details_of_level]
         self.sizes_of_level = [
-            (*window_sizes, *(finest_window_sizes if level == 0 else ())) for level in range(len(self.strides))
+            [
+                WindowSize(stride, m, 2 ** len(maps) if detail else density)
+                for m in (*window_sizes, *(finest_window_sizes if level == 0 else ()))
+            ]
+            for level, (stride, maps) in enumerate(zip(self.strides, self.details_of_level, strict=True))
         ]
         self.size_multiple = self.strides[-1]
 
     @property
     def window_sizes(self) -> list[WindowSize]:
         """Of each ScoreMaps that ``forward`` gives, in order."""
-        levels = zip(self.strides, self.sizes_of_level, self.densities, strict=True)
-        return [WindowSize(stride, m, density) for stride, sizes, density in levels for m in sizes]
+        return [size for sizes in self.sizes_of_level for size in sizes]
 
     training_window_sizes = window_sizes
 
@@ -120,11 +123,10 @@ class PyramidInstanceFCN(nn.Module):
         maps = self.backbone(images)
         levels = self.pyramid(maps[self.first :])
         score_maps: list[ScoreMaps] = []
-        for level, (x, stride) in enumerate(zip(levels, self.strides, strict=True)):
+        for level, (x, sizes) in enumerate(zip(levels, self.sizes_of_level, strict=True)):
             details = [maps[index] for index in self.details_of_level[level]]
             instances = self.mask_head(x, details, level - len(levels), finest=level == 0)
             scores = self.score_head(x, finest=level == 0)
-            for m, instance, score in zip(self.sizes_of_level[level], instances, scores, strict=True):
-                density = self.densities[level]
-                score_maps.append(ScoreMaps(instance, score[:, 0], score[:, 1], stride, m, density))
+            for size, instance, score in zip(sizes, instances, scores, strict=True):
+                score_maps.append(ScoreMaps(instance, score[:, 0], score[:, 1], *size))
         return score_maps

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -45,10 +46,11 @@ class ResidualBlock(nn.Module):
 
 
 def add_enlarged(fine: Float[Tensor, "b c fh fw"], coarse: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c fh fw"]:
-    """Add a map to a finer one, in place, where the finer one has a whole number of cells for each of its positions.
+    """Add a map to a finer one, in place, by nearest neighbour.
 
-    The same as adding the nearest neighbour, but the enlarged map is never made.
+    Where the finer one has a whole number of cells for each position of the other, the enlarged map is never made.
     """
+    fine = fine.to(torch.promote_types(fine.dtype, coarse.dtype))  # they differ under autocast: norms give fp32
     (b, c, h, w), (fh, fw) = coarse.shape, fine.shape[-2:]
     if fh % h or fw % w:
         return fine.add_(F.interpolate(coarse, size=(fh, fw)))
@@ -90,10 +92,10 @@ class Pyramid(nn.Module):
         levels = [lateral(x) for lateral, x in zip(self.lateral, maps, strict=True)]
         for downsample in self.context:
             levels.append(downsample(levels[-1]))
-        # Maps are added to in place; but of these, which are small, the gradients of the context need what they were.
-        levels[len(self.lateral) - 1 :] = [x.clone() for x in levels[len(self.lateral) - 1 :]]
         for level in reversed(range(len(levels))):
             if level + 1 < len(levels):
-                levels[level] = add_enlarged(levels[level], levels[level + 1])
+                # From some maps, small ones, a context level was made: its gradient needs what they were.
+                fine = levels[level].clone() if level >= len(self.lateral) - 1 else levels[level]
+                levels[level] = add_enlarged(fine, levels[level + 1])
             levels[level] = self.blocks[level](levels[level])
         return [smooth(x) for smooth, x in zip(self.smooth, levels, strict=False)]

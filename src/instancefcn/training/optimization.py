@@ -72,6 +72,7 @@ def average_weights(network: nn.Module, decay: float) -> AveragedModel:
     """Exponential moving average of the weights that forgets the random start quickly."""
 
     def update(averaged: Any, current: Any, count: Tensor | int) -> None:
-        get_ema_multi_avg_fn(min(decay, (1 + int(count)) / (10 + int(count))))(averaged, current, count)
+        n = int(count)
+        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, count)
 
     return AveragedModel(network, multi_avg_fn=update)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from instancefcn.data.transforms import TrainingImage
@@ -122,19 +122,22 @@ class _CellMasks:
         masks = self._average(image, cell)
         return masks[:-1] if self.soft else (masks[:-1] >= 0.5).float(), masks[-1]
 
-    def _average(self, image: int, cell: int) -> Float[Tensor, "_ h w"]:
-        if (image, cell) in self.averaged:
-            return self.averaged[image, cell]
-        masks = torch.cat([self.images[image].gt_masks, self.images[image].void[None].to(torch.uint8)])
-        if cell % 2 == 0 and masks.shape[1] % cell == masks.shape[2] % cell == 0:
-            # The mean of the four cells of half the size, added as they lie, takes a quarter of pooling's time.
-            finer = self._average(image, cell // 2) if cell > 2 else masks
-            left, right = finer[..., ::2], finer[..., 1::2]
-            averaged = (left[:, ::2] + right[:, ::2] + left[:, 1::2] + right[:, 1::2]).float() / 4
-        else:
-            averaged = F.avg_pool2d(masks[:, None].float(), cell, ceil_mode=True)[:, 0]
-        self.averaged[image, cell] = averaged
-        return averaged
+    def _average(self, image: int, cell: int) -> Shaped[Tensor, "_ h w"]:
+        """All instances and the void; those of cells of one pixel are bytes."""
+        if (image, cell) not in self.averaged:
+            self.averaged[image, cell] = self._averaged_anew(self.images[image], image, cell)
+        return self.averaged[image, cell]
+
+    def _averaged_anew(self, of_image: TrainingImage, image: int, cell: int) -> Shaped[Tensor, "_ h w"]:
+        if cell == 1:
+            return torch.cat([of_image.gt_masks, of_image.void[None].to(torch.uint8)])
+        height, width = of_image.void.shape
+        if cell % 2 or height % cell or width % cell:
+            return F.avg_pool2d(self._average(image, 1)[:, None].float(), cell, ceil_mode=True)[:, 0]
+        # The mean of the four cells of half the size, added as they lie, takes a quarter of pooling's time.
+        finer = self._average(image, cell // 2)
+        left, right = finer[..., ::2], finer[..., 1::2]
+        return (left[:, ::2] + right[:, ::2] + left[:, 1::2] + right[:, 1::2]).float() / 4
 
 
 def _draw(candidates: Int[Tensor, "n *rest"], count: int, generator: torch.Generator) -> Int[Tensor, "count *rest"]:

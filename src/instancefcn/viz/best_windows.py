@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from instancefcn.geometry.masks import above, tight_boxes
 from instancefcn.geometry.windows import window_boxes
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
 from instancefcn.inference.proposer import Proposer, Windows, as_tensor, best_windows, resized_sizes
+from instancefcn.inference.window_masks import WindowMasks
 from instancefcn.model.assembling import assemble_windows
 from instancefcn.structures import Rle
 from instancefcn.viz.overlays import MAX_IOU, largest_iou
@@ -72,8 +72,8 @@ def choose_windows(
     logits = assemble_windows(maps, torch.zeros_like(positions[:, 0]), positions).float()
     to_image = torch.tensor([*windows.image_scale, *windows.image_scale], device=positions.device)
     boxes = window_boxes(positions, maps.stride, maps.m)
-    tight = boxes[:, [0, 1, 0, 1]] + tight_boxes(above(logits, config.threshold_logit)) * (maps.stride / maps.density)
-    arrays = [values.cpu().numpy() for values in (logits, boxes / to_image, tight / to_image)]
+    masks = WindowMasks.of(windows.scores, logits, boxes / to_image, config.threshold_logit)
+    arrays = [values.cpu().numpy() for values in (masks.mask_logits, masks.window_boxes, masks.tight_boxes)]
     corners = ((positions - maps.m // 2) * maps.density).tolist()
     shown: list[ShownWindow] = []
     for corner, score, *frames in zip(corners, windows.scores.tolist(), *arrays, strict=True):
