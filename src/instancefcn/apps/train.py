@@ -35,7 +35,12 @@ def train(
     precision: Annotated[
         Literal["fp32", "bf16"] | None, typer.Option(help="Arithmetic of the network.", show_default="the recipe's")
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that load images; 0 to load between the steps.")] = 1,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Processes that load images; a GPU needs one for each core. 0: load between the steps."
+        ),
+    ] = 1,
 ) -> None:
     """Train on labelled images; a hundred will do.
 
