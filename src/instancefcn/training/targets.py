@@ -125,10 +125,11 @@ class _CellMasks:
     def _average(self, image: int, cell: int) -> Shaped[Tensor, "_ h w"]:
         """All instances and the void; those of cells of one pixel are bytes."""
         if (image, cell) not in self.averaged:
-            self.averaged[image, cell] = self._averaged_anew(self.images[image], image, cell)
+            self.averaged[image, cell] = self._averaged_anew(image, cell)
         return self.averaged[image, cell]
 
-    def _averaged_anew(self, of_image: TrainingImage, image: int, cell: int) -> Shaped[Tensor, "_ h w"]:
+    def _averaged_anew(self, image: int, cell: int) -> Shaped[Tensor, "_ h w"]:
+        of_image = self.images[image]
         if cell == 1:
             return torch.cat([of_image.gt_masks, of_image.void[None].to(torch.uint8)])
         height, width = of_image.void.shape
