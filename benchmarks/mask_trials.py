@@ -13,14 +13,15 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
 from instancefcn.data import open_source
 from instancefcn.inference import proposer as proposer_module
 from instancefcn.inference.proposer import Proposer
-from instancefcn.model.assembling import OUTSIDE_LOGIT, assemble_windows
+from instancefcn.model.assembling import OUTSIDE_LOGIT
 from instancefcn.structures import ScoreMaps
 from instancefcn.training.validation import validation_recall
 
@@ -47,6 +48,14 @@ def assemble_without_seams(
     return logits.masked_fill(~inside, OUTSIDE_LOGIT)
 
 
+def write_without_seams(
+    score_maps: ScoreMaps, positions_yx: Int[Tensor, "n 2"], out: Float32[np.ndarray, "n dm dm"]
+) -> None:
+    """The same in the place of ``assembling.write_masks``."""
+    with torch.inference_mode():  # each thread has its own
+        out[:] = assemble_without_seams(score_maps, torch.zeros_like(positions_yx[:, 0]), positions_yx).numpy()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="labelled images, as for `instancefcn validate`")
@@ -56,8 +65,9 @@ def main() -> None:
     proposer = Proposer.from_checkpoint(arguments.checkpoint)
     proposer.config = replace(proposer.config, stability_power=0.0, soft_nms_threshold=0.0)
     source = open_source(arguments.data)
-    for label, trial in (("as it is", assemble_windows), ("without seams", assemble_without_seams)):
-        proposer_module.assemble_windows = trial
+    for label in ("as it is", "without seams"):
+        if label == "without seams":
+            proposer_module.write_masks = write_without_seams
         recall = validation_recall(proposer, [source])[source.name]
         print("  ".join(f"{key} {recall[key]:5.1f}" for key in ("AR@10", "AR@100", "AR@1000")), f" {label}", flush=True)
 

@@ -17,9 +17,9 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -28,60 +28,51 @@ from PIL import Image
 from instancefcn.allocator import keep_freed_memory
 from instancefcn.classifier.segmenter import Segmenter
 from instancefcn.data.images import read_image
-from instancefcn.inference.proposer import (
-    Proposer,
-    as_tensor,
-    assemble_masks,
-    best_windows,
-    keep_best,
-    paste_survivors,
-    resized_sizes,
-)
-from instancefcn.inference.suppression import suppress
-from instancefcn.inference.voting import vote
+from instancefcn.inference import proposer as proposer_module
+from instancefcn.inference.proposer import Proposer
+
+T = TypeVar("T")
 
 MAX_PROPOSALS = 1000
 SKIMAGE_PHOTOGRAPHS = ("chelsea", "astronaut", "coffee", "rocket")
 
 
 class Stages:
-    """Seconds by stage, a list each."""
+    """Seconds by stage of proposing, a list each: what the functions take that a proposer calls."""
+
+    FUNCTIONS = (  # of the proposer's module, in the order of a call
+        ("as_tensor", "convert"),
+        ("best_windows", "top-k"),
+        ("keep_best", "top-k"),
+        ("assemble_masks", "assemble"),
+        ("suppress", "NMS"),
+        ("vote", "vote"),
+        ("paste", "paste and RLE"),
+        ("rle_boxes", "boxes of RLE"),
+    )
 
     def __init__(self) -> None:
         self.seconds: dict[str, list[float]] = defaultdict(list)
 
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        started = time.perf_counter()
-        yield
-        self.seconds[name].append(time.perf_counter() - started)
+    def timed(self, function: Callable[..., T], stage: str) -> Callable[..., T]:
+        """The function, with the seconds of each call noted."""
 
+        def call(*arguments: Any, **options: Any) -> T:
+            started = time.perf_counter()
+            result = function(*arguments, **options)
+            self.seconds[stage].append(time.perf_counter() - started)
+            return result
 
-@torch.inference_mode()
-def propose_in_stages(proposer: Proposer, path: Path, stage: Stages) -> int:
-    """What ``Proposer.__call__`` does, timed in parts; the number of proposals."""
-    config = proposer.config
-    with stage("decode"):
-        pixels = as_tensor(read_image(path))
-    height, width = pixels.shape[-2:]
-    windows = []
-    for size in resized_sizes(height, width, config):
-        with stage("resize"):
-            resized = proposer.resize(pixels, size)
-        with stage("network"):
-            score_maps = proposer.run_network(resized)
-        with stage("top-k"):
-            windows += [best_windows(maps, size, (size[1] / width, size[0] / height), config) for maps in score_maps]
-    with stage("top-k"):
-        kept = keep_best(windows, config.nms_candidates)
-    with stage("assemble"):
-        masks = assemble_masks(kept, config)
-    with stage("NMS"):
-        survivors = suppress(masks, height, width, config, MAX_PROPOSALS)
-    with stage("vote"):
-        masks = vote(masks, survivors[:MAX_PROPOSALS], config)
-    with stage("paste and RLE"):
-        return len(paste_survivors(masks, survivors, height, width, MAX_PROPOSALS, config))
+        return call
+
+    def watch(self, proposer: Proposer) -> None:
+        """Note the seconds of every call of a proposer from here on."""
+        for stage in ("decode", "convert", "resize", "network"):
+            self.seconds[stage] = []  # in this order
+        proposer.resize = self.timed(proposer.resize, "resize")
+        proposer.run_network = self.timed(proposer.run_network, "network")
+        for name, stage in self.FUNCTIONS:
+            setattr(proposer_module, name, self.timed(getattr(proposer_module, name), stage))
 
 
 def naming_seconds(paths: list[Path], repeats: int) -> tuple[float, float]:
@@ -156,13 +147,18 @@ def main() -> None:
         scratch = Path(scratch_name)
         paths = photographs(arguments.images or skimage_folder(scratch), scratch, arguments.limit)
         stages, calls, counts = Stages(), [], []
+        read = stages.timed(read_image, "decode")
+        stages.watch(proposer)
         for repeat in range(arguments.repeats + 1):
-            stage = stages if repeat else Stages()
+            if repeat == 1:
+                for seconds in stages.seconds.values():
+                    seconds.clear()  # of the round that warms up
             for path in paths:
                 started = time.perf_counter()
-                counts.append(propose_in_stages(proposer, path, stage))
+                proposals = proposer(read(path), max_proposals=MAX_PROPOSALS)
                 if repeat:
                     calls.append(time.perf_counter() - started)
+                    counts.append(len(proposals))
         ours = statistics.median(calls)
         print(f"\n{len(paths)} photographs at 640 x 480, {statistics.mean(counts):.0f} proposals each")
         for name, seconds in stages.seconds.items():

@@ -18,6 +18,7 @@ ROOT = "the package itself"  # `from instancefcn import Proposer` reaches every 
 # docs/architecture.md draws the same table.
 LEVELS = {
     "allocator": 0,
+    "compiled": 0,
     "config": 0,
     "geometry": 0,
     "structures": 0,

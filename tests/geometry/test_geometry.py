@@ -9,7 +9,7 @@ from pycocotools import mask as coco_mask
 
 import oracles
 from instancefcn.geometry import rle
-from instancefcn.geometry.masks import above, areas, mask_iou, tight_boxes
+from instancefcn.geometry.masks import areas, mask_iou, tight_boxes
 from instancefcn.geometry.windows import window_boxes, window_centers
 
 
@@ -55,15 +55,19 @@ def test_tight_boxes_and_areas_equal_the_loop(dtype: torch.dtype) -> None:
     assert tight_boxes(masks[:0]).shape == (0, 4)
 
 
-def test_what_is_above_a_threshold_is_one() -> None:
-    assert above(torch.tensor([[0.5, 0.4], [-1.0, 0.6]]), 0.5).tolist() == [[0, 0], [0, 1]]
-
-
 def test_codes_of_images_whose_runs_need_more_than_32_bits() -> None:
     side = 2**15  # 2^30 pixels
     places = np.array([5, 2**29, side * side - 3, side * side])
-    (code,) = rle.encode_edges(places, np.zeros(4, dtype=int), 1, side, side)
-    assert code == rle.from_counts([5, 2**29 - 5, side * side - 3 - 2**29, 3], side, side)
+    assert rle.encode_edges(places, side, side) == rle.from_counts(
+        [5, 2**29 - 5, side * side - 3 - 2**29, 3], side, side
+    )
+
+
+def test_places_that_enclose_nothing_are_no_runs() -> None:
+    places = np.array([2, 4, 4, 6, 7, 7, 12, 12])  # 2 to 6 in two pieces, and nothing twice, the second at the end
+    assert rle.encode_edges(places, 3, 4) == rle.from_counts([2, 4, 6], 3, 4)
+    assert places.tolist() == [2, 4, 4, 6, 7, 7, 12, 12]
+    assert rle.encode_edges(places[:0], 3, 4) == rle.from_counts([12], 3, 4)
 
 
 def test_mask_iou_equals_pycocotools() -> None:

@@ -9,7 +9,6 @@ from PIL import Image
 
 import oracles
 from instancefcn.geometry.rle import decode, from_counts
-from instancefcn.inference import pasting
 from instancefcn.inference.pasting import paste
 from instancefcn.inference.proposer import (
     InferenceConfig,
@@ -20,9 +19,9 @@ from instancefcn.inference.proposer import (
     keep_best,
     resized_sizes,
 )
-from instancefcn.inference.window_masks import stability
+from instancefcn.inference.window_masks import WindowMasks
 from instancefcn.model.build import NetworkConfig, build_network
-from instancefcn.structures import Proposals, ScoreMaps
+from instancefcn.structures import Proposals, Rle, ScoreMaps
 
 
 @settings(max_examples=50, deadline=None)
@@ -35,12 +34,9 @@ def test_paste_equals_the_loop(seed: int) -> None:
     corners = rng.uniform(-10, 15, (n, 2))
     hanging = corners < 0
     corners[hanging] = (np.rint(corners / cell) * cell)[hanging]  # score maps begin at the image's border
-    windows = np.concatenate([corners, corners + m * cell], axis=1).astype(np.float32)
-    boxes = np.array([oracles.tight_box(torch.from_numpy(mask > 0.1)) for mask in logits])
-    tight = windows[:, [0, 1, 0, 1]] + boxes * cell[:, [0, 1, 0, 1]]
-    for rle, mask_logits, window in zip(
-        paste(logits, windows, tight, 0.1, height, width), logits, windows, strict=True
-    ):
+    windows = np.concatenate([corners, corners + m * cell], axis=1)
+    masks = WindowMasks.of(np.ones(n), logits.ravel(), np.full(n, m), windows, 0.1)
+    for rle, mask_logits, window in zip(paste(masks, 0.1, height, width), logits, windows, strict=True):
         expected = oracles.paste(torch.from_numpy(mask_logits), window.tolist(), 0.1, height, width).numpy()
         pasted = np.zeros((height, width), dtype=bool) if rle is None else decode(rle)
         assert rle is None or pasted.any()
@@ -74,42 +70,36 @@ def test_quality_changes_the_rank() -> None:
         assert windows.positions_yx[0].tolist() == [0, first]
 
 
-def test_an_outline_that_is_not_known_costs_rank() -> None:
-    logits = torch.tensor([[[9.0, 3.0], [-9.0, -3.0]], [[3.0, 0.5], [-0.5, -3.0]], [[-9.0, -9.0], [-9.0, -9.0]]])
-    torch.testing.assert_close(stability(logits, 0.0), torch.tensor([1.0, 1 / 3, 0.0]))
-
-
 def test_stability_acts_by_its_power() -> None:
     generator = torch.Generator().manual_seed(0)
     maps = ScoreMaps(torch.randn(1, 4, 8, 8, generator=generator), torch.zeros(1, 8, 8), None, 8, 5)
     plain, *powers = (
-        assemble_masks([best_windows(maps, (64, 64), (1.0, 1.0), config)], config)[0]
+        assemble_masks([best_windows(maps, (64, 64), (1.0, 1.0), config)], config)
         for config in (InferenceConfig(stability_power=power) for power in (0.0, 1.0, 2.0))
     )
-    share = stability(plain.mask_logits, 0.0)
-    assert 0 <= share.amin() < share.amax() < 1
+    assert 0 <= plain.stability.min() < plain.stability.max() < 1
     for power, masks in enumerate(powers, start=1):
-        torch.testing.assert_close(masks.scores, plain.scores * share**power)
+        np.testing.assert_allclose(masks.scores, plain.scores * plain.stability**power)
 
 
-@pytest.mark.parametrize("columns", [1, 30])
-def test_pasting_many_masks_in_chunks_changes_nothing(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_masks_are_pasted_in_order() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(40, 6, 6)).astype(np.float32)
     logits[::7] = -1  # empty ones between the others
-    corners = rng.integers(0, 20, (40, 2)).astype(np.float32)
+    corners = rng.integers(0, 20, (40, 2)).astype(float)
     windows = np.concatenate([corners, corners + 12], axis=1)
-    together = paste(logits, windows, windows, 0.1, 31, 37)
-    monkeypatch.setattr(pasting, "COLUMNS", columns)
-    assert paste(logits, windows, windows, 0.1, 31, 37) == together
+    masks = WindowMasks.of(np.ones(40), logits.ravel(), np.full(40, 6), windows, 0.1)
+    together = paste(masks, 0.1, 31, 37)
+    assert together == [rle for index in range(40) for rle in paste(masks[[index]], 0.1, 31, 37)]
     assert [rle is None for rle in together] == [index % 7 == 0 for index in range(40)]
-    assert paste(logits[:0], windows[:0], windows[:0], 0.1, 31, 37) == []
+    assert paste(masks[:0], 0.1, 31, 37) == []
 
 
 def test_a_mask_of_the_whole_image_is_two_runs() -> None:
-    window = np.array([[0.0, 0.0, 8.0, 6.0]], dtype=np.float32)
-    (rle,) = paste(np.ones((1, 1, 1), dtype=np.float32), window, window, 0.0, 6, 8)
-    assert rle == from_counts([0, 48], 6, 8)
+    one = WindowMasks.of(
+        np.ones(1), np.ones(1, dtype=np.float32), np.ones(1, dtype=int), np.array([[0.0, 0.0, 8.0, 6.0]]), 0.0
+    )
+    assert paste(one, 0.0, 6, 8) == [from_counts([0, 48], 6, 8)]
 
 
 def test_the_best_of_all_scales_are_kept() -> None:
@@ -128,7 +118,7 @@ def test_masks_lie_where_their_windows_say() -> None:
     instance[0, 0, 4, 3] = 5.0
     maps = ScoreMaps(instance, torch.zeros(1, 9, 9), None, stride=8, m=5)
     windows = Windows(maps, (2.0, 2.0), torch.tensor([[4, 3], [0, 8]]), torch.tensor([0.9, 0.8]))
-    (masks,) = assemble_masks([windows], InferenceConfig())
+    masks = assemble_masks([windows], InferenceConfig())
     assert masks.scores.tolist() == pytest.approx([0.9])  # the other is empty
     assert masks.window_boxes.tolist() == [[4, 8, 24, 28]]  # columns 1 to 5 and rows 2 to 6, times 8, over 2
     assert masks.tight_boxes.tolist() == [[12, 16, 16, 20]]
@@ -168,6 +158,26 @@ def test_max_proposals_and_min_score(proposer: Proposer) -> None:
     threshold = float(everything.scores[5])
     assert len(proposer(image, max_proposals=1000, min_score=threshold)) == int((everything.scores >= threshold).sum())
     assert len(proposer(image, min_score=1.1)) == 0
+
+
+def test_those_behind_take_the_places_of_masks_without_a_pixel(
+    proposer: Proposer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, places = photograph(80, 100), [0, 2, 3]  # in the order of proposing; and one among those that come after
+    everything = proposer(image, max_proposals=20)
+    asked: list[int] = []
+
+    def paste_some(masks: WindowMasks, *frame: float) -> list[Rle | None]:
+        first = sum(asked)
+        asked.append(len(masks))
+        return [None if place in (*places, 11) else rle for place, rle in enumerate(paste(masks, *frame), start=first)]
+
+    monkeypatch.setattr("instancefcn.inference.proposer.paste", paste_some)
+    proposals = proposer(image, max_proposals=10)
+    assert asked == [10, 3, 1]
+    left = [place for place in range(14) if place not in (*places, 11)]
+    assert proposals.scores.tolist() == everything.scores[left].tolist()
+    assert proposals.rles == [everything.rles[place] for place in left]
 
 
 def test_every_run_gives_the_same(proposer: Proposer) -> None:

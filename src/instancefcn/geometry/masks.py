@@ -10,11 +10,6 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 
-def above(values: Float[Tensor, "*shape"], threshold: float) -> Float[Tensor, "*shape"]:
-    """1 where a value is above the threshold, else 0, as numbers."""
-    return torch.gt(values, threshold, out=torch.empty_like(values))
-
-
 def areas(masks: Shaped[Tensor, "n h w"]) -> Float[Tensor, "n"]:
     """Foreground cells of masks of 0 and 1; exact up to 2^24."""
     return masks.flatten(1).float().sum(1)

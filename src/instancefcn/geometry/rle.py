@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 from pycocotools import mask as coco_mask
 
+from instancefcn.compiled import compiled
 from instancefcn.geometry.boxes import xywh_to_xyxy
 from instancefcn.structures import Rle
-
-_DIGITS = 7  # of 5 bits: what a run of an image of 2^32 pixels, or a difference of two, may need
 
 
 def encode(mask: Shaped[np.ndarray, "h w"]) -> Rle:
@@ -42,52 +40,63 @@ def encode_in_box(crop: Bool[np.ndarray, "ch cw"], top: int, left: int, height: 
     columns = np.zeros((cw, ch + 2), dtype=np.int8)
     columns[:, 1:-1] = crop.T
     column, row = np.nonzero(np.diff(columns, axis=1))  # a run's start, then its end, column by column
-    return encode_edges((left + column) * height + top + row, np.zeros_like(row), 1, height, width)[0]
+    return encode_edges((left + column) * height + top + row, height, width)
 
 
-def encode_edges(
-    places: Int[np.ndarray, "e"], owner: Int[np.ndarray, "e"], masks: int, height: int, width: int
-) -> list[Rle]:
-    """RLEs of many masks of one image, from where each of them changes.
+def encode_edges(places: Int[np.ndarray, "e"], height: int, width: int) -> Rle:
+    """RLE of a mask from where it changes.
 
     Args:
-        places: column-major index of the first pixel of a run, foreground and background in turn, in order, mask
-            after mask; two that are equal enclose nothing and are dropped.
-        owner: the mask of each place, 0 to ``masks`` - 1; one without places is empty.
+        places: column-major index of the first pixel of a run, foreground and background in turn, in order; two that
+            are equal enclose nothing.
     """
-    starts = np.flatnonzero((np.diff(places, prepend=-1) != 0) | (np.diff(owner, prepend=-1) != 0))
-    odd = starts[np.diff(starts, append=len(places)) % 2 == 1]
-    places, owner = places[odd], owner[odd]
-    ends = np.cumsum(np.bincount(owner, minlength=masks))
-    places, owner = np.insert(places, ends, height * width), np.insert(owner, ends, np.arange(masks))
-    first = np.diff(owner, prepend=-1) != 0
-    runs = places - np.where(first, 0, np.roll(places, 1))
-    kept = ~((runs == 0) & np.append(first[1:], True))  # no empty run at the end
-    return _compress(runs[kept], owner[kept], masks, height, width)
+    text = np.empty(code_bound(len(places)), dtype=np.uint8)
+    end = write_code(places.astype(np.int64), len(places), height * width, text, 0)  # of a copy
+    return {"size": [height, width], "counts": text[:end].tobytes()}
 
 
-def _compress(
-    runs: Int[np.ndarray, "r"], owner: Int[np.ndarray, "r"], masks: int, height: int, width: int
-) -> list[Rle]:
-    """Runs as text: from the fourth on their difference to the last but one, in signed 5-bit digits (maskApi.c)."""
-    of_mask = np.bincount(owner, minlength=masks)
-    index = np.arange(len(runs)) - np.repeat(np.cumsum(of_mask) - of_mask, of_mask)
-    # Short numbers are shifted and compared in half the time.
-    runs = runs.astype(np.int32 if height * width < 2**30 else np.int64, copy=False)
-    numbers = runs - np.where(index > 2, np.roll(runs, 2), 0)
-    magnitude = np.where(numbers < 0, ~numbers, numbers)
-    digits = np.ones(len(runs), dtype=np.int64)
-    for longer in range(1, _DIGITS):
-        digits += magnitude >> (5 * longer - 1) > 0
-    ends = np.cumsum(digits)
-    text = np.empty(ends[-1] if len(ends) else 0, dtype=np.uint8)
-    for place in range(_DIGITS):  # few runs are long
-        has = np.flatnonzero(digits > place)
-        more = digits[has] > place + 1
-        text[ends[has] - digits[has] + place] = ((numbers[has] >> (5 * place)) & 31) + 48 + 32 * more
-    code = text.tobytes()
-    stops = np.cumsum(np.bincount(owner, weights=digits, minlength=masks)).astype(int).tolist()
-    return [{"size": [height, width], "counts": code[start:stop]} for start, stop in pairwise([0, *stops])]
+@compiled
+def write_code(places, count, area, text, start):
+    """Write the code of a mask of ``area`` pixels that changes at the first ``count`` of some places into ``text``.
+
+    From the fourth run on their difference to the last but one, in signed 5-bit digits (maskApi.c).
+
+    Args:
+        places: as in ``encode_edges``; changed where two are equal.
+        text: has ``code_bound(count)`` bytes from ``start`` on.
+
+    Returns:
+        Where the code ends.
+    """
+    edges = 0
+    for index in range(count):  # what encloses nothing is no run
+        if edges and places[edges - 1] == places[index]:
+            edges -= 1
+        else:
+            places[edges] = places[index]
+            edges += 1
+    end, before, one_before, last = start, 0, 0, 0  # lengths of the two runs before
+    for index in range(edges + 1):
+        stop = places[index] if index < edges else area
+        run = stop - last
+        if index == edges and run == 0 and edges:
+            break  # no empty run at the end
+        number = run - one_before if index > 2 else run
+        one_before, before, last = before, run, stop
+        more = True
+        while more:
+            digit = number & 31
+            number >>= 5
+            more = number != (-1 if digit & 16 else 0)
+            text[end] = digit + (32 if more else 0) + 48
+            end += 1
+    return end
+
+
+@compiled
+def code_bound(count):
+    """Bytes that the code of a mask with so many changes has at most: 13 digits a run of 64 bits."""
+    return 13 * (count + 1)
 
 
 def tight_boxes(rles: Sequence[Rle]) -> Float[np.ndarray, "n 4"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,16 +15,17 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
+from instancefcn.compiled import in_threads
 from instancefcn.config import from_table
 from instancefcn.data.transforms import PADDING_VALUE
 from instancefcn.geometry.rle import tight_boxes as rle_boxes
 from instancefcn.geometry.windows import window_boxes
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
-from instancefcn.inference.suppression import Survivor, suppress
+from instancefcn.inference.suppression import suppress
 from instancefcn.inference.voting import vote
-from instancefcn.inference.window_masks import WindowMasks, stability
-from instancefcn.model.assembling import assemble_windows
+from instancefcn.inference.window_masks import WindowMasks
+from instancefcn.model.assembling import write_masks
 from instancefcn.model.build import Network
 from instancefcn.model.checkpoint import load_checkpoint
 from instancefcn.structures import Proposals, Rle, ScoreMaps
@@ -104,12 +105,19 @@ class Proposer:
             for size in resized_sizes(height, width, self.config)
             for score_maps in self.run_network(self.resize(pixels, size))
         ]
-        kept = keep_best(windows, self.config.nms_candidates)
-        masks = assemble_masks(kept, self.config)
-        survivors = suppress(masks, height, width, self.config, max_proposals)
-        survivors = [survivor for survivor in survivors if survivor.score >= min_score]
-        masks = vote(masks, survivors[:max_proposals], self.config)
-        return paste_survivors(masks, survivors, height, width, max_proposals, self.config)
+        masks = assemble_masks(keep_best(windows, self.config.nms_candidates), self.config)
+        survivors, scores = suppress(masks, height, width, self.config, max_proposals)
+        survivors, scores = survivors[scores >= min_score], scores[scores >= min_score]
+        rles: list[Rle] = []
+        kept: list[float] = []
+        while len(rles) < max_proposals and len(survivors):
+            missing = max_proposals - len(rles)  # where some cover no pixel, those behind them take their places
+            voted = vote(masks, survivors[:missing], self.config)
+            pasted = paste(voted, self.config.threshold_logit, height, width)
+            rles += [rle for rle in pasted if rle is not None]
+            kept += [score for score, rle in zip(scores.tolist(), pasted, strict=False) if rle is not None]
+            survivors, scores = survivors[missing:], scores[missing:]
+        return Proposals(rles, rle_boxes(rles), np.array(kept, dtype=np.float64), height, width)
 
     def resize(self, pixels: UInt8[Tensor, "3 h w"], size: tuple[int, int]) -> Float[Tensor, "1 3 _ _"]:
         """An image at (height, width), padded to a multiple of the network's coarsest stride."""
@@ -178,61 +186,25 @@ def keep_best(windows: Sequence[Windows], count: int) -> list[Windows]:
     ]
 
 
-def assemble_masks(windows: Sequence[Windows], config: InferenceConfig) -> list[WindowMasks]:
-    """Assemble the masks of windows, find their tight boxes, and let unstable ones fall in rank.
-
-    Masks without foreground are dropped. Windows of one size in cells come together, whatever their stride: what
-    follows does few large steps instead of many small ones.
-    """
-    by_side: dict[int, list[Windows]] = {}
-    for group in windows:
-        by_side.setdefault(group.score_maps.m * group.score_maps.density, []).append(group)
-    return [_assemble_side(of_side, config) for of_side in by_side.values()]
+def assemble_masks(windows: Sequence[Windows], config: InferenceConfig) -> WindowMasks:
+    """Assemble the masks of windows, drop those without foreground, and let unstable ones fall in rank."""
+    masks = assemble(windows, config.threshold_logit)
+    ranked = replace(masks, scores=masks.scores * masks.stability**config.stability_power)
+    return ranked[masks.tight_boxes[:, 2] > masks.tight_boxes[:, 0]]
 
 
-def _assemble_side(windows: Sequence[Windows], config: InferenceConfig) -> WindowMasks:
-    logits, boxes = [], []
-    for group in windows:
-        maps, positions = group.score_maps, group.positions_yx
-        logits.append(assemble_windows(maps, torch.zeros_like(positions[:, 0]), positions).float())
-        to_image = torch.tensor([*group.image_scale, *group.image_scale], device=positions.device)
-        boxes.append(window_boxes(positions, maps.stride, maps.m) / to_image)
-    scores, mask_logits = torch.cat([group.scores for group in windows]), torch.cat(logits)
-    if config.stability_power:
-        scores = scores * stability(mask_logits, config.threshold_logit) ** config.stability_power
-    masks = WindowMasks.of(scores, mask_logits, torch.cat(boxes), config.threshold_logit)
-    kept = masks.tight_boxes[:, 2] > masks.tight_boxes[:, 0]
-    return masks if kept.all() else masks[kept]
-
-
-def paste_survivors(
-    groups: Sequence[WindowMasks],
-    survivors: Sequence[Survivor],
-    height: int,
-    width: int,
-    max_proposals: int,
-    config: InferenceConfig,
-) -> Proposals:
-    """Run-length codes, in the image's frame, of the first ``max_proposals`` survivors that cover a pixel."""
-    arrays = [
-        (group.mask_logits.cpu().numpy(), group.window_boxes.cpu().numpy(), group.tight_boxes.cpu().numpy())
-        for group in groups
+def assemble(windows: Sequence[Windows], threshold_logit: float) -> WindowMasks:
+    """The masks of windows, in the order of these."""
+    maps, positions = [group.score_maps for group in windows], [group.positions_yx for group in windows]
+    counts, sides = [len(places) for places in positions], [of.m * of.density for of in maps]
+    sizes = [count * side**2 for count, side in zip(counts, sides, strict=True)]
+    logits = np.empty(sum(sizes), dtype=np.float32)
+    of_each = np.split(logits, np.cumsum(sizes)[:-1])
+    squares = [part.reshape(-1, side, side) for part, side in zip(of_each, sides, strict=True)]
+    in_threads(write_masks, maps, positions, squares)
+    boxes = [
+        window_boxes(places, of.stride, of.m).double().cpu().numpy() / np.tile(group.image_scale, 2)
+        for group, of, places in zip(windows, maps, positions, strict=True)
     ]
-    rles: list[Rle] = []
-    scores: list[float] = []
-    done = 0
-    while len(rles) < max_proposals and done < len(survivors):
-        batch = survivors[done : done + max_proposals - len(rles)]  # more are needed where some cover no pixel
-        done += len(batch)
-        pasted: dict[Survivor, Rle | None] = {}
-        for number, (mask_logits, windows, tight) in enumerate(arrays):
-            of_group = [survivor for survivor in batch if survivor.group == number]
-            chosen = [survivor.index for survivor in of_group]
-            codes = paste(mask_logits[chosen], windows[chosen], tight[chosen], config.threshold_logit, height, width)
-            pasted |= zip(of_group, codes, strict=True)
-        for survivor in batch:
-            rle = pasted[survivor]
-            if rle is not None:
-                rles.append(rle)
-                scores.append(survivor.score)
-    return Proposals(rles, rle_boxes(rles), np.asarray(scores, dtype=np.float64), height, width)
+    scores = torch.cat([group.scores for group in windows]).double().cpu().numpy()
+    return WindowMasks.of(scores, logits, np.repeat(sides, counts), np.concatenate(boxes), threshold_logit)

@@ -2,129 +2,175 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 
-import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int
 
-from instancefcn.geometry.masks import above, tight_boxes
+from instancefcn.compiled import compiled, in_threads, parts
 
 STABILITY_OFFSET = 1.0  # logits
-CHUNK = 512  # pairs of masks at a time: what a processor's cache holds
+ROUNDING = 1e-4  # cells: what two grids that are one may be apart
 
 
 @dataclass(frozen=True)
 class WindowMasks:
-    """Assembled masks of windows that share a size in cells; boxes in the image's frame."""
+    """Assembled masks of windows, boxes in the image's frame.
 
-    scores: Float[Tensor, "n"]
-    mask_logits: Float[Tensor, "n m m"]
-    window_boxes: Float[Tensor, "n 4"]
-    tight_boxes: Float[Tensor, "n 4"]
+    Windows differ in their cells a side, so the masks lie one after another: that of window i, row by row, is the
+    ``sides[i] ** 2`` logits from ``starts[i]`` on.
+    """
+
+    scores: Float[np.ndarray, "n"]
+    mask_logits: Float32[np.ndarray, "cells"]
+    starts: Int[np.ndarray, "n"]
+    sides: Int[np.ndarray, "n"]
+    window_boxes: Float[np.ndarray, "n 4"]  # xyxy, fractional; may hang over the border
+    tight_boxes: Float[np.ndarray, "n 4"]  # around the cells above the threshold; empty where there are none
+    # IoU of the mask thresholded a logit above and a logit below (Segment Anything, Kirillov et al., ICCV 2023): low
+    # where the network does not know the outline; 0 for a mask without foreground.
+    stability: Float[np.ndarray, "n"]
 
     @classmethod
     def of(
         cls,
-        scores: Float[Tensor, "n"],
-        mask_logits: Float[Tensor, "n m m"],
-        window_boxes: Float[Tensor, "n 4"],
+        scores: Float[np.ndarray, "n"],
+        mask_logits: Float32[np.ndarray, "cells"],
+        sides: Int[np.ndarray, "n"],
+        window_boxes: Float[np.ndarray, "n 4"],
         threshold_logit: float,
     ) -> WindowMasks:
-        """With boxes tight around the cells above a threshold; of a mask without any the box is empty."""
-        cell = (window_boxes[:, 2:] - window_boxes[:, :2]) / mask_logits.shape[-1]
-        in_cells = tight_boxes(above(mask_logits, threshold_logit))
+        """Of masks that lie one after another, without gaps."""
+        starts = first_of_each(sides)
+
+        def measure(some: slice) -> tuple[np.ndarray, np.ndarray]:
+            return _measure(mask_logits, starts[some], sides[some], threshold_logit, STABILITY_OFFSET)
+
+        measured = in_threads(measure, parts(len(sides))) or [(np.zeros((0, 4)), np.zeros(0))]
+        in_cells, stability = (np.concatenate(arrays) for arrays in zip(*measured, strict=True))
+        cell = (window_boxes[:, 2:] - window_boxes[:, :2]) / sides[:, None]
         tight = window_boxes[:, [0, 1, 0, 1]] + in_cells * cell[:, [0, 1, 0, 1]]
-        return cls(scores, mask_logits, window_boxes, tight)
+        return cls(scores, mask_logits, starts, sides, window_boxes, tight, stability)
 
-    def __getitem__(self, chosen: Bool[Tensor, "n"]) -> WindowMasks:
-        """Some of them."""
-        return WindowMasks(*(getattr(self, field.name)[chosen] for field in fields(WindowMasks)))
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, chosen: Int[np.ndarray, "k"] | Bool[np.ndarray, "n"] | list[int] | slice) -> WindowMasks:
+        """Some of them, in the order asked for; the logits stay where they are."""
+        of_each = {name: values[chosen] for name, values in vars(self).items() if name != "mask_logits"}
+        return replace(self, **of_each)
+
+    def logits(self, index: int) -> Float32[np.ndarray, "m m"]:
+        """The mask logits of one window."""
+        start, side = self.starts[index], self.sides[index]
+        return self.mask_logits[start : start + side**2].reshape(side, side)
 
 
-def locate(places: Int[Tensor, "n"], sizes: Sequence[int]) -> tuple[Int[Tensor, "n"], Int[Tensor, "n"]]:
-    """Of places in groups of so many, one after another: the group, and the place within it."""
-    counts = torch.tensor(sizes, device=places.device)
-    ends = counts.cumsum(0)
-    group = torch.bucketize(places, ends, right=True)
-    return group, places - (ends - counts)[group]
+def first_of_each(sides: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
+    """Where each of squares of so many cells a side begins, if they lie one after another."""
+    return np.cumsum(sides**2) - sides**2
 
 
-def stability(mask_logits: Float[Tensor, "n m m"], threshold_logit: float) -> Float[Tensor, "n"]:
-    """IoU of each mask thresholded a logit above and a logit below (Segment Anything, Kirillov et al., ICCV 2023).
+@compiled
+def _measure(mask_logits, starts, sides, threshold, offset):
+    """Tight boxes of masks, xyxy in cells, and their stability."""
+    boxes, stability = np.zeros((len(sides), 4)), np.zeros(len(sides))
+    for index in range(len(sides)):
+        m = sides[index]
+        mask = mask_logits[starts[index] : starts[index] + m * m].reshape(m, m)
+        left, top, right, bottom = m, m, 0, 0
+        surely, maybe = 0, 0
+        for y in range(m):
+            row = mask[y]
+            above = 0
+            for x in range(m):
+                above += row[x] > threshold
+                surely += row[x] > threshold + offset
+                maybe += row[x] > threshold - offset
+            if above:
+                top, bottom = min(top, y), y + 1
+                x = 0
+                while row[x] <= threshold:
+                    x += 1
+                left = min(left, x)
+                x = m
+                while row[x - 1] <= threshold:
+                    x -= 1
+                right = max(right, x)
+        if bottom:
+            boxes[index, 0], boxes[index, 1], boxes[index, 2], boxes[index, 3] = left, top, right, bottom
+        stability[index] = surely / max(maybe, 1)
+    return boxes, stability
 
-    Low where the network does not know the outline; 0 for a mask without foreground.
+
+@compiled
+def add_resampled(values, window_box, corner_x, corner_y, step_x, step_y, weight, sums):
+    """Add a window's values, times a weight, at the centres of a grid of rectangles in the image.
+
+    Bilinearly between the centres of cells; the first cell inside the image is extended to its border, and outside
+    their window values are 0.
+
+    Args:
+        values: of the window, [m, m].
+        window_box: xyxy, in the image's frame, as all that follow.
+        corner_x: left side of the grid, and ``corner_y`` its upper one.
+        step_x: width of each rectangle, and ``step_y`` its height.
+        sums: what is added to, [rows, columns] of the grid.
     """
-    surely, maybe = (
-        above(mask_logits, threshold_logit + offset).flatten(1).sum(1)
-        for offset in (STABILITY_OFFSET, -STABILITY_OFFSET)
-    )
-    return surely / maybe.clamp(min=1)
+    m, (rows, columns) = len(values), sums.shape
+    cell_x, cell_y = (window_box[2] - window_box[0]) / m, (window_box[3] - window_box[1]) / m
+    left, top = (corner_x - window_box[0]) / cell_x, (corner_y - window_box[1]) / cell_y  # of the grid, in cells
+    if _is_whole(left, step_x / cell_x, columns) and _is_whole(top, step_y / cell_y, rows):
+        # Most are: windows of one stride lie on one grid. (Cells outside the image have no say in pasting.)
+        _add_copied(values, round(top), round(left), weight, sums)
+        return
+    row, row_share, first_row, end_row = _places(corner_y, step_y, rows, window_box[1], window_box[3], m)
+    column, column_share, first_column, end_column = _places(corner_x, step_x, columns, window_box[0], window_box[2], m)
+    line = np.empty(m + 1, dtype=values.dtype)
+    for y in range(first_row, end_row):
+        before, behind = values[row[y]], values[min(row[y] + 1, m - 1)]
+        for j in range(m):
+            line[j] = weight * (before[j] + row_share[y] * (behind[j] - before[j]))
+        line[m] = line[m - 1]
+        for x in range(first_column, end_column):
+            j = column[x]
+            sums[y, x] += line[j] + column_share[x] * (line[j + 1] - line[j])
 
 
-def resample(
-    values: Float[Tensor, "n m m"], window_boxes: Float[Tensor, "n 4"], points: Float[Tensor, "n 2 side"]
-) -> Float[Tensor, "n side side"]:
-    """Values of windows, bilinearly, on the grid of points x = ``points[:, 0]``, y = ``points[:, 1]`` of the image.
+@compiled
+def _is_whole(start, step, count):
+    """Whether ``count`` steps from a start on go by whole cells, but for rounding."""
+    return abs(start - round(start)) < ROUNDING and abs(step - 1) * count < ROUNDING
 
-    The rule of ``pasting``: the first cell inside the image is extended to its border. Outside a window they are 0.
+
+@compiled
+def _add_copied(values, top, left, weight, sums):
+    """Add values times a weight, where the first of the sums lies on the value of row ``top`` and column ``left``."""
+    m, (rows, columns) = len(values), sums.shape
+    first, end = max(0, -left), min(columns, m - left)
+    if end > first:
+        for y in range(max(0, -top), min(rows, m - top)):
+            total, copied = sums[y, first:end], values[top + y, left + first : left + end]
+            for x in range(len(total)):
+                total[x] += weight * copied[x]
+
+
+@compiled
+def _places(corner, step, count, window_start, window_stop, m):
+    """Along an axis, where the centres of ``count`` intervals lie among the centres of a window's m cells.
+
+    Returns:
+        The cell before each, the share of the cell behind it, and the first and the end of those inside the window.
     """
-    m = values.shape[-1]
-    start, stop = window_boxes[:, :2, None], window_boxes[:, 2:, None]
-    cell = (stop - start) / m
-    first = (-start / cell).clamp(min=0)
-    place = ((points - start) / cell - 0.5).maximum(first).clamp(max=m - 1)
-    inside = (points >= start) & (points < stop)
-    # Each point's share of every cell, along either axis: a product of matrices takes less time than grid_sample, and
-    # the mask of what is outside is in it.
-    place = place.masked_fill(~inside, -1)[..., None]
-    x, y = (1 - (place - torch.arange(m, device=values.device)).abs_()).clamp_(min=0).unbind(1)  # [n, side, m]
-    return y @ values @ x.mT
-
-
-@dataclass(frozen=True)
-class PaddedWindows:
-    """Windows in margins of zeros, so that a square of cells may begin or end outside a window."""
-
-    padded: Float[Tensor, "n width width"]
-    margin: int
-
-    @classmethod
-    def of(cls, values: Float[Tensor, "n m m"]) -> PaddedWindows:
-        """With margins of a quarter of a window."""
-        count, m, _ = values.shape
-        margin = -(-m // 4)
-        windows = cls(values.new_zeros(count, m + 2 * margin, m + 2 * margin), margin)
-        windows.values.copy_(values)
-        return windows
-
-    @property
-    def m(self) -> int:
-        """Window side, in cells."""
-        return self.padded.shape[-1] - 2 * self.margin
-
-    @property
-    def values(self) -> Float[Tensor, "n m m"]:
-        """The windows."""
-        inside = slice(self.margin, self.margin + self.m)
-        return self.padded[:, inside, inside]
-
-    def reaches(self, offsets_xy: Int[Tensor, "n 2"], side: int) -> Bool[Tensor, "n"]:
-        """Whether all of the ``side`` x ``side`` cells that begin at an offset lie within the margins."""
-        return ((offsets_xy >= -self.margin) & (offsets_xy + side <= self.m + self.margin)).all(1)
-
-    def squares(
-        self, index: Int[Tensor, "n"], offsets_xy: Int[Tensor, "n 2"], side: int
-    ) -> Float[Tensor, "n side side"]:
-        """``side`` x ``side`` cells of windows ``index`` from an offset on that it reaches; 0 outside a window.
-
-        What ``resample`` gives where both windows lie on one grid, inside the image (cells outside have no say in
-        pasting); copied row by row, which is faster.
-        """
-        width = self.padded.shape[-1]
-        x, y = (offsets_xy + self.margin).unbind(1)
-        rows = torch.arange(side, device=index.device)
-        starts = ((index * width + y)[:, None] + rows) * width + x[:, None]
-        runs = self.padded.as_strided((max(self.padded.numel() - side + 1, 0), side), (1, 1))
-        return runs.index_select(0, starts.flatten()).view(-1, side, side)
+    cell = (window_stop - window_start) / m
+    lowest = max(0.0, -window_start / cell)
+    before, share = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.float32)
+    first, end = count, 0
+    for index in range(count):
+        point = corner + (index + 0.5) * step
+        if window_start <= point < window_stop:
+            first, end = min(first, index), index + 1
+            place = min(max((point - window_start) / cell - 0.5, lowest), m - 1.0)
+            before[index] = int(place)
+            share[index] = place - before[index]
+    return before, share, first, end

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
+from instancefcn.compiled import compiled
 from instancefcn.structures import ScoreMaps
 
 # The logit of a mask pixel that lies outside the score maps: background, and finite so that losses stay finite.
@@ -70,3 +72,31 @@ def assemble_windows(
         return score_maps.mask_layer(score_maps.instance, image_index, positions_yx)
     corners = (positions_yx - score_maps.m // 2) * score_maps.density
     return assemble(score_maps.instance, image_index, corners, score_maps.m * score_maps.density)
+
+
+@torch.inference_mode()
+def write_masks(score_maps: ScoreMaps, positions_yx: Int[Tensor, "n 2"], out: Float32[np.ndarray, "n dm dm"]) -> None:
+    """``assemble_windows`` of a single image into an array, without gradients: on a CPU in a quarter of its time."""
+    if score_maps.mask_layer is not None or score_maps.instance.device.type != "cpu":
+        out[:] = assemble_windows(score_maps, torch.zeros_like(positions_yx[:, 0]), positions_yx).float().cpu().numpy()
+    else:
+        corners = (positions_yx - score_maps.m // 2) * score_maps.density
+        _copy_tiles(score_maps.instance[0].float().numpy(), corners.numpy(), out)  # read where they lie
+
+
+@compiled
+def _copy_tiles(maps, corners_yx, out):
+    """Write the mask logits of windows at the corners [n, 2] of maps [k2, h, w] into ``out`` [n, m, m]."""
+    k, (_, height, width), m = int(math.sqrt(len(maps))), maps.shape, out.shape[-1]
+    edges = np.array([-(-cell * m // k) for cell in range(k + 1)])  # of the cells: where i * k // m becomes the next
+    for index in range(len(out)):
+        top, left = corners_yx[index]
+        first, end = max(0, -left), min(m, width - left)  # columns on the maps
+        for i in range(m):
+            row = out[index, i]
+            row[:] = OUTSIDE_LOGIT
+            if 0 <= top + i < height:
+                for cell in range(k):
+                    channel = i * k // m * k + cell
+                    for j in range(max(edges[cell], first), min(edges[cell + 1], end)):
+                        row[j] = maps[channel, top + i, left + j]

@@ -10,12 +10,9 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from instancefcn.geometry.windows import window_boxes
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
-from instancefcn.inference.proposer import Proposer, Windows, as_tensor, best_windows, resized_sizes
-from instancefcn.inference.window_masks import WindowMasks
-from instancefcn.model.assembling import assemble_windows
+from instancefcn.inference.proposer import Proposer, Windows, as_tensor, assemble, best_windows, resized_sizes
 from instancefcn.structures import Rle
 from instancefcn.viz.overlays import MAX_IOU, largest_iou
 
@@ -68,22 +65,16 @@ def choose_windows(
         height: of the image, in pixels, as ``width``.
         max_iou: of any two of their masks.
     """
-    maps, positions = windows.score_maps, windows.positions_yx
-    logits = assemble_windows(maps, torch.zeros_like(positions[:, 0]), positions).float()
-    to_image = torch.tensor([*windows.image_scale, *windows.image_scale], device=positions.device)
-    boxes = window_boxes(positions, maps.stride, maps.m)
-    masks = WindowMasks.of(windows.scores, logits, boxes / to_image, config.threshold_logit)
-    arrays = [values.cpu().numpy() for values in (masks.mask_logits, masks.window_boxes, masks.tight_boxes)]
-    corners = ((positions - maps.m // 2) * maps.density).tolist()
+    maps = windows.score_maps
+    masks = assemble([windows], config.threshold_logit)
+    corners = ((windows.positions_yx - maps.m // 2) * maps.density).tolist()
     shown: list[ShownWindow] = []
-    for corner, score, *frames in zip(corners, windows.scores.tolist(), *arrays, strict=True):
+    for index, (corner, score) in enumerate(zip(corners, windows.scores.tolist(), strict=True)):
         if len(shown) == count or (shown and score < MIN_SHARE * shown[0].score):
             break
-        mask_logits, window_box, tight_box = frames
-        if tight_box[2] <= tight_box[0]:
-            continue
-        (rle,) = paste(mask_logits[None], window_box[None], tight_box[None], config.threshold_logit, height, width)
+        (rle,) = paste(masks[[index]], config.threshold_logit, height, width)
         if rle is not None and largest_iou(rle, [other.rle for other in shown]) <= max_iou:
+            window_box, mask_logits = masks.window_boxes[index], masks.logits(index)
             shown.append(
                 ShownWindow(score, (corner[0], corner[1]), window_box, mask_logits, config.threshold_logit, rle)
             )

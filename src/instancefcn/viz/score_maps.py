@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw
 
 from instancefcn.inference.pasting import paste
 from instancefcn.inference.proposer import Windows
+from instancefcn.inference.window_masks import WindowMasks
 from instancefcn.model.assembling import cells
 from instancefcn.viz.best_windows import ShownWindow, window_side
 from instancefcn.viz.overlays import PALETTE, default_line_width, outline, tint
@@ -145,8 +146,14 @@ def _mask_on_photograph(
     padded = Image.fromarray(np.pad(image, ((pad, pad), (pad, pad), (0, 0)), constant_values=255))
     box = (left + pad, top + pad, right + pad, bottom + pad)
     crop = np.array(padded.resize((side, side), Image.Resampling.BICUBIC, box=box))
-    window_box = np.array([0, 0, side, side], dtype=np.float32)
-    (rle,) = paste(window.mask_logits[None], window_box[None], window_box[None], window.threshold_logit, side, side)
+    on_panel = WindowMasks.of(
+        np.array([window.score]),
+        window.mask_logits.ravel(),
+        np.array([len(window.mask_logits)]),
+        np.array([[0.0, 0.0, side, side]]),
+        window.threshold_logit,
+    )
+    (rle,) = paste(on_panel, window.threshold_logit, side, side)
     if rle is not None:
         tint(crop, crop.copy(), rle, colour, LINE_WIDTH)
         outline(crop, rle, colour, LINE_WIDTH)

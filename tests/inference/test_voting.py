@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import oracles
+from instancefcn.inference.config import InferenceConfig
+from instancefcn.inference.pasting import paste
+from instancefcn.inference.voting import vote
+from instancefcn.inference.window_masks import WindowMasks
+
+FIRST = np.array([0])
+
+
+def squares(*columns_and_scores: tuple[int, float]) -> WindowMasks:
+    """Foreground in the left three of four columns of cells of 10 px; a window starts at a column of pixels."""
+    columns, scores = np.array(columns_and_scores).T
+    logits = np.full((len(columns), 4, 4), 20, dtype=np.float32)
+    logits[:, :, 3] = -20
+    windows = np.stack([columns, 10 + 0 * columns, columns + 40, 50 + 0 * columns], axis=1)
+    return WindowMasks.of(scores, logits.ravel(), np.full(len(columns), 4), windows, 0.0)
+
+
+def probabilities(masks: WindowMasks, index: int) -> np.ndarray:
+    return torch.from_numpy(masks.logits(index)).sigmoid().numpy()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_average_equals_the_loop(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    sides = rng.integers(3, 9, 20)
+    corners, extents = rng.uniform(0, 9, (20, 2)), rng.uniform(20, 30, (20, 1))
+    windows = np.concatenate([corners, corners + extents], axis=1)
+    logits = rng.normal(1, 2, (sides**2).sum()).astype(np.float32)
+    masks = WindowMasks.of(rng.random(20), logits, sides, windows, 0.0)
+    survivors = np.array([7, 3, 12])
+    voted = vote(masks, survivors, InferenceConfig(vote_threshold=0.6))
+    boxes = masks.tight_boxes.tolist()
+    for index, survivor in enumerate(survivors):
+        left, top, right, _ = windows[survivor]
+        m, cell = sides[survivor], (right - left) / sides[survivor]
+        voters = [i for i in range(20) if oracles.box_iou(boxes[i], boxes[survivor]) >= 0.6]
+        assert 1 < len(voters) < 20
+        expected = np.zeros((m, m))
+        for i in voters:
+            values = torch.from_numpy(masks.logits(i)).sigmoid()
+            for y in range(m):
+                for x in range(m):
+                    point = left + (x + 0.5) * cell, top + (y + 0.5) * cell
+                    expected[y, x] += masks.scores[i] * oracles.value_at(values, windows[i].tolist(), *point)
+        expected /= masks.scores[voters].sum()
+        np.testing.assert_allclose(probabilities(voted, index), expected, atol=1e-5)
+    assert voted.scores.tolist() == masks.scores[survivors].tolist()
+    assert voted.window_boxes.tolist() == windows[survivors].tolist()
+
+
+def test_by_default_nobody_votes() -> None:
+    masks = squares((10, 0.9), (10, 0.4), (12, 0.3))
+    voted = vote(masks, np.array([2, 0]), InferenceConfig())
+    assert voted.scores.tolist() == [0.3, 0.9]
+    np.testing.assert_array_equal(voted.logits(0), masks.logits(2))
+
+
+@pytest.mark.parametrize("column", [10, -20])
+def test_identical_masks_vote_for_themselves(column: int) -> None:
+    masks = squares((column, 0.9), (column, 0.4))
+    voted = vote(masks, FIRST, InferenceConfig(vote_threshold=0.5))
+    assert paste(voted, 0.0, 60, 60) == paste(masks[FIRST], 0.0, 60, 60) != [None]
+    # Cells that lie outside the image have no say.
+    np.testing.assert_allclose(probabilities(voted, 0)[:, 2:], probabilities(masks, 0)[:, 2:], atol=1e-5)
+
+
+@pytest.mark.parametrize(("own", "other", "tight"), [(0.75, 0.25, [10, 10, 40, 50]), (0.25, 0.75, [20, 10, 50, 50])])
+def test_two_shifted_squares_by_hand(own: float, other: float, tight: list[float]) -> None:
+    # x 10 to 40 and x 20 to 50: IoU 0.5. The other's window has no say left of 20.
+    masks = squares((10, own), (20, other))
+    voted = vote(masks, FIRST, InferenceConfig(vote_threshold=0.5))
+    for row in probabilities(voted, 0):
+        assert row.tolist() == pytest.approx([own, 1.0, 1.0, other], abs=1e-5)
+    assert voted.tight_boxes.tolist() == [tight]
+    alone = vote(masks, FIRST, InferenceConfig(vote_threshold=0.51))
+    assert alone.tight_boxes.tolist() == [[10, 10, 40, 50]]
+
+
+def test_a_window_without_score_keeps_its_mask() -> None:
+    masks = squares((10, 0.0), (10, 0.0))
+    voted = vote(masks, FIRST, InferenceConfig(vote_threshold=0.5))
+    np.testing.assert_allclose(probabilities(voted, 0), probabilities(masks, 0), atol=1e-5)
+
+
+def test_nobody_survives() -> None:
+    assert len(vote(squares((10, 0.5)), FIRST[:0], InferenceConfig(vote_threshold=0.5))) == 0
