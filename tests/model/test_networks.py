@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
-from instancefcn.model.backbones import VGG16, TimmBackbone, fold_batch_norms
+from instancefcn.model.backbones import VGG16, ShiftedConv2d, TimmBackbone, fold_batch_norms
 from instancefcn.model.build import NetworkConfig, build_network
 from instancefcn.model.heads import PaperMaskHead, side_by_side
 from instancefcn.model.network import InstanceFCN
@@ -190,3 +191,20 @@ def test_an_unknown_backbone_is_named() -> None:
 def test_channels_go_into_groups(channels: int) -> None:
     with pytest.raises(ValueError, match=f"channels is {channels}; .* multiple of 8 above 8"):
         build_network(NetworkConfig(channels=channels))
+
+
+@pytest.mark.parametrize("size", [(8, 12), (9, 12), (7, 5), (2, 2)])
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("groups", [1, 6])
+def test_a_shifted_convolution_equals_one_of_a_padded_copy(size: tuple[int, int], kernel: int, groups: int) -> None:
+    same = Conv2dSame(6, 6, kernel, stride=2, groups=groups)
+    images = torch.randn(2, 6, *size)
+    shifted = ShiftedConv2d(same)(images)
+    assert shifted.shape[-2:] == tuple(-(-side // 2) for side in size)
+    torch.testing.assert_close(shifted, same(images))
+
+
+def test_no_trunk_pads_copies() -> None:
+    trunk = TimmBackbone("tf_efficientnet_lite0")
+    assert not [layer for layer in trunk.modules() if isinstance(layer, Conv2dSame)]
+    assert [layer.kernel_size[0] for layer in trunk.modules() if isinstance(layer, ShiftedConv2d)] == [3, 3, 5, 3, 5]

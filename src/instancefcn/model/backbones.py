@@ -8,7 +8,9 @@ from typing import Any
 
 import timm
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
+from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
@@ -90,6 +92,7 @@ class TimmBackbone(Backbone):
         super().__init__(mean, std)
         self.name = name
         self.net: Any = timm.create_model(name, features_only=True, pretrained=False, output_stride=output_stride)
+        shift_same_padding(self.net)
         reductions: list[int] = self.net.feature_info.reduction()
         # Below the usual stride several stages end at one resolution: the deepest of them speaks for it.
         index_of = {reduction: index for index, reduction in enumerate(reductions)}
@@ -129,6 +132,34 @@ class MergedBackbone(TimmBackbone):
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
         return self.merge(super().forward(images))
+
+
+class ShiftedConv2d(nn.Conv2d):
+    """TensorFlow's "same" padding at stride 2: where a side is even, by one less in front than behind.
+
+    timm pads a copy of the map, which takes longer than the convolution. Padded by the convolution, and by two more in
+    front, the same outputs lie behind one more row and column.
+    """
+
+    def __init__(self, same: nn.Conv2d) -> None:
+        super().__init__(same.in_channels, same.out_channels, 1, stride=2, groups=same.groups, bias=False)
+        self.kernel_size, self.weight, self.bias = same.kernel_size, same.weight, same.bias
+
+    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b _ _ _"]:
+        top, left = (1 - side % 2 for side in input.shape[-2:])
+        padding = self.kernel_size[0] // 2 + top, self.kernel_size[1] // 2 + left
+        shifted = F.conv2d(input, self.weight, self.bias, self.stride, padding, groups=self.groups)
+        return shifted[..., top:, left:]
+
+
+def shift_same_padding(module: nn.Module) -> None:
+    """Replace, in place, the convolutions of stride 2 that pad copies of their maps."""
+    for parent in list(module.modules()):
+        for name, conv in list(parent.named_children()):
+            if isinstance(conv, Conv2dSame):
+                assert isinstance(conv, nn.Conv2d)
+                if conv.stride == (2, 2) and conv.dilation == (1, 1):
+                    setattr(parent, name, ShiftedConv2d(conv))
 
 
 def fold_batch_norms(module: nn.Module) -> None:
