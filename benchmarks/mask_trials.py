@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,11 +50,13 @@ def assemble_without_seams(
 
 
 def write_without_seams(
-    score_maps: ScoreMaps, positions_yx: Int[Tensor, "n 2"], out: Float32[np.ndarray, "n dm dm"]
+    score_maps: Sequence[ScoreMaps],
+    positions_yx: Sequence[Int[Tensor, "_ 2"]],
+    masks: Sequence[Float32[np.ndarray, "_ _ _"]],
 ) -> None:
     """The same in the place of ``assembling.write_masks``."""
-    with torch.inference_mode():  # each thread has its own
-        out[:] = assemble_without_seams(score_maps, torch.zeros_like(positions_yx[:, 0]), positions_yx).numpy()
+    for maps, positions, out in zip(score_maps, positions_yx, masks, strict=True):
+        out[:] = assemble_without_seams(maps, torch.zeros_like(positions[:, 0]), positions).numpy()
 
 
 def main() -> None:

@@ -44,7 +44,7 @@ class Stages:
         ("as_tensor", "convert"),
         ("best_windows", "top-k"),
         ("keep_best", "top-k"),
-        ("assemble_masks", "assemble"),
+        ("ranked_masks", "assemble"),
         ("suppress", "NMS"),
         ("vote", "vote"),
         ("paste", "paste and RLE"),

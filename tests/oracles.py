@@ -71,10 +71,11 @@ def value_at(values: Tensor, window_box: list[float], x: float, y: float) -> flo
         return 0.0
     u = min(max((x - window_box[0]) / cell_x - 0.5, max(0.0, -window_box[0] / cell_x)), m - 1)
     v = min(max((y - window_box[1]) / cell_y - 0.5, max(0.0, -window_box[1] / cell_y)), m - 1)
-    i, j = min(int(v), m - 2), min(int(u), m - 2)
+    i, j = int(v), int(u)
     fv, fu = v - i, u - j
-    upper = values[i, j] * (1 - fu) + values[i, j + 1] * fu
-    lower = values[i + 1, j] * (1 - fu) + values[i + 1, j + 1] * fu
+    below, behind = min(i + 1, m - 1), min(j + 1, m - 1)
+    upper = values[i, j] * (1 - fu) + values[i, behind] * fu
+    lower = values[below, j] * (1 - fu) + values[below, behind] * fu
     return float(upper * (1 - fv) + lower * fv)
 
 

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import importlib
+import sys
 import threading
 from pathlib import Path
+from typing import Any
 
+import numba
 import numpy as np
 import pytest
 import torch
+from numba.core.dispatcher import Dispatcher
 
 from instancefcn.compiled import compiled, in_threads, parts
 
@@ -18,32 +23,65 @@ def total(values):
     return result
 
 
+@compiled
+def long_sum(count):
+    result = 0.0
+    for index in range(count):
+        result += np.sqrt(index)
+    return result
+
+
 def test_a_compiled_function_gives_what_it_says() -> None:
+    assert isinstance(total, Dispatcher)
     assert total(np.arange(5.0)) == 10
     assert total(np.zeros(0)) == 0
 
 
-def test_one_that_calls_a_function_of_another_file_is_kept_by_what_that_says(
+def test_python_goes_on_beside_a_compiled_function() -> None:
+    assert long_sum(5) == pytest.approx(1 + 2**0.5 + 3**0.5 + 2)
+    thread = threading.Thread(target=long_sum, args=(100_000_000,))
+    thread.start()
+    steps = 0
+    while thread.is_alive():
+        steps += 1
+    assert steps > 100
+
+
+def test_one_that_calls_functions_of_another_file_is_kept_by_what_that_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    header = "from instancefcn.compiled import compiled\n"
     (tmp_path / "caller.py").write_text(
-        "from instancefcn.compiled import compiled\nfrom callee import value\n\n"
-        "@compiled\ndef twice():\n    return 2 * value()\n"
+        header + "from callee import value\n\n@compiled\ndef twice():\n    return 2 * value()\n"
     )
-    callee = "from instancefcn.compiled import compiled\n\n@compiled\ndef value():\n    return {}\n"
+    callee = header + "\nVALUE = {}\n\n@compiled\ndef value():\n    return helper() + VALUE\n\n"
+    callee += "@compiled\ndef helper():\n    return {}\n"
     names = []
-    for value in (3, 4):
-        (tmp_path / "callee.py").write_text(callee.format(value))
-        namespaces: list[dict[str, object]] = []
-        for name in ("callee", "caller"):
-            monkeypatch.delitem(__import__("sys").modules, name, raising=False)
-            namespaces.append(vars(__import__(name)))
-        twice = namespaces[1]["twice"]
-        assert callable(twice)
-        assert twice() == 2 * value
-        names.append(twice.py_func.__qualname__)  # pyright: ignore[reportFunctionMemberAccess]
-    assert names[0] != names[1]
+    for constant, helped in ((1, 2), (3, 2), (3, 4)):
+        (tmp_path / "callee.py").write_text(callee.format(constant, helped))
+        monkeypatch.setitem(sys.modules, "callee", None)
+        monkeypatch.setitem(sys.modules, "caller", None)
+        del sys.modules["callee"], sys.modules["caller"]
+        twice = importlib.import_module("caller").twice
+        assert twice() == 2 * (constant + helped)
+        names.append(twice.py_func.__qualname__)
+    assert len(set(names)) == 3
+
+
+def test_where_nothing_can_be_kept_it_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    njit = numba.njit
+
+    def refuse_to_keep(**options: Any) -> Any:
+        if options.get("cache"):
+            raise RuntimeError("cannot cache function: no locator available")
+        return njit(**options)
+
+    monkeypatch.setattr(numba, "njit", refuse_to_keep)
+    again = compiled(total.py_func)
+    assert isinstance(again, Dispatcher)
+    assert again(np.arange(5.0)) == 10
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 1000])

@@ -1,6 +1,6 @@
 """Make a trained checkpoint the one that the package ships: half precision, with the recipe's table for proposing.
 
-    python tools/ship_checkpoint.py runs/lite/best.safetensors --recipe lite
+    python tools/ship_checkpoint.py [EARLIER.safetensors] runs/lite/last.safetensors --recipe lite
 
 Of several checkpoints the mean of their weights is shipped, which is often better than each where one went on from the
 other (model soups, Wortsman et al., ICML 2022).
@@ -46,9 +46,16 @@ def main() -> None:
 
 
 def average(weights: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of the same network's weights; counters, which are whole numbers, are the last one's."""
+    """The mean of the last one's weights and those of the others that have them: blocks that it added are its own.
+
+    Counters, which are whole numbers, are the last one's.
+    """
+    if unknown := {name for of_one in weights for name in of_one} - weights[-1].keys():
+        raise SystemExit(f"the last checkpoint lacks {len(unknown)} tensors of the others, as {min(unknown)}")
     return {
-        name: torch.stack([of_one[name].float() for of_one in weights]).mean(0) if last.is_floating_point() else last
+        name: torch.stack([of_one[name].float() for of_one in weights if name in of_one]).mean(0)
+        if last.is_floating_point()
+        else last
         for name, last in weights[-1].items()
     }
 

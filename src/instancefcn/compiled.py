@@ -6,6 +6,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
@@ -18,21 +19,33 @@ T = TypeVar("T")
 def compiled(function: Callable[..., T]) -> Callable[..., T]:
     """A function of arrays and numbers as machine code, made when it is first called and kept on disk.
 
-    Other threads run meanwhile. An index beyond an array is not noticed; ``NUMBA_BOUNDSCHECK=1`` finds it, and
-    ``NUMBA_DISABLE_JIT=1`` runs the function as it is written.
+    Other threads run meanwhile. An index beyond an array is not noticed: ``NUMBA_BOUNDSCHECK=1`` finds it, with
+    ``NUMBA_CACHE_DIR`` at an empty folder, and ``NUMBA_DISABLE_JIT=1`` runs the function as it is written.
     """
     plain = inspect.unwrap(function)  # without the checks of annotations that tests add
-    # What is kept holds the functions that are called, too, but numba makes it anew only where this one's file changes:
-    # the name it is kept by tells those of other files.
-    called = [plain.__globals__.get(name) for name in plain.__code__.co_names]
-    sources = [inspect.getsource(of.py_func) + of.__qualname__ for of in called if isinstance(of, Dispatcher)]
-    if sources:
-        plain.__qualname__ += f"-{hashlib.sha256(''.join(sources).encode()).hexdigest()[:8]}"
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     try:
+        plain.__qualname__ += _fingerprint(plain)
         return numba.njit(cache=True, **options)(plain)
-    except RuntimeError:  # neither the package's folder nor the user's cache can be written: made anew each time
-        return numba.njit(**options)(plain)
+    except (RuntimeError, OSError):  # no source, or neither its folder nor the user's cache can be written
+        return numba.njit(**options)(plain)  # made anew each time
+
+
+def _fingerprint(function: Callable[..., Any]) -> str:
+    """Of the other files whose compiled functions a function's file imports.
+
+    What is kept on disk holds the functions that are called, too, and numba makes it anew only where the function's own
+    file changes. It is kept by the function's name, which so tells the other files.
+    """
+    others = {
+        imported.py_func.__code__.co_filename: imported.__qualname__
+        for imported in function.__globals__.values()
+        if isinstance(imported, Dispatcher) and imported.py_func.__module__ != function.__module__
+    }
+    if not others:
+        return ""
+    texts = [Path(file).read_bytes() + name.encode() for file, name in sorted(others.items())]
+    return f"-{hashlib.sha256(b''.join(texts)).hexdigest()[:8]}"
 
 
 def in_threads(work: Callable[..., T], *of_each: Iterable[Any]) -> list[T]:

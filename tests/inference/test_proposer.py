@@ -14,9 +14,9 @@ from instancefcn.inference.proposer import (
     InferenceConfig,
     Proposer,
     Windows,
-    assemble_masks,
     best_windows,
     keep_best,
+    ranked_masks,
     resized_sizes,
 )
 from instancefcn.inference.window_masks import WindowMasks
@@ -28,7 +28,7 @@ from instancefcn.structures import Proposals, Rle, ScoreMaps
 @given(st.integers(0, 2**31))
 def test_paste_equals_the_loop(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    n, m, height, width = 3, int(rng.integers(5, 12)), 17, 23
+    n, m, height, width = 3, int(rng.integers(1, 12)), 17, 23
     logits = rng.normal(size=(n, m, m)).astype(np.float32)
     cell = rng.uniform(0.4, 4, (n, 2))
     corners = rng.uniform(-10, 15, (n, 2))
@@ -74,7 +74,7 @@ def test_stability_acts_by_its_power() -> None:
     generator = torch.Generator().manual_seed(0)
     maps = ScoreMaps(torch.randn(1, 4, 8, 8, generator=generator), torch.zeros(1, 8, 8), None, 8, 5)
     plain, *powers = (
-        assemble_masks([best_windows(maps, (64, 64), (1.0, 1.0), config)], config)
+        ranked_masks([best_windows(maps, (64, 64), (1.0, 1.0), config)], config)
         for config in (InferenceConfig(stability_power=power) for power in (0.0, 1.0, 2.0))
     )
     assert 0 <= plain.stability.min() < plain.stability.max() < 1
@@ -118,7 +118,7 @@ def test_masks_lie_where_their_windows_say() -> None:
     instance[0, 0, 4, 3] = 5.0
     maps = ScoreMaps(instance, torch.zeros(1, 9, 9), None, stride=8, m=5)
     windows = Windows(maps, (2.0, 2.0), torch.tensor([[4, 3], [0, 8]]), torch.tensor([0.9, 0.8]))
-    masks = assemble_masks([windows], InferenceConfig())
+    masks = ranked_masks([windows], InferenceConfig())
     assert masks.scores.tolist() == pytest.approx([0.9])  # the other is empty
     assert masks.window_boxes.tolist() == [[4, 8, 24, 28]]  # columns 1 to 5 and rows 2 to 6, times 8, over 2
     assert masks.tight_boxes.tolist() == [[12, 16, 16, 20]]
@@ -178,6 +178,12 @@ def test_those_behind_take_the_places_of_masks_without_a_pixel(
     left = [place for place in range(14) if place not in (*places, 11)]
     assert proposals.scores.tolist() == everything.scores[left].tolist()
     assert proposals.rles == [everything.rles[place] for place in left]
+
+
+def test_half_precision_proposes_about_the_same(proposer: Proposer) -> None:
+    image = photograph(90, 70)
+    half = Proposer(proposer.network, proposer.config, precision="bf16")
+    assert abs(half(image).scores[0] - proposer(image).scores[0]) < 0.02
 
 
 def test_every_run_gives_the_same(proposer: Proposer) -> None:

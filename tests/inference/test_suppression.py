@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import oracles
+from inference.scenes import squares
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.suppression import box_nms, mask_crops, shared_area, soft_nms, suppress
 from instancefcn.inference.window_masks import WindowMasks
@@ -29,15 +30,6 @@ def ellipses(rng: np.random.Generator, sides: list[int]) -> WindowMasks:
     together = np.concatenate([mask.ravel() for mask in logits]).astype(np.float32)
     windows = np.concatenate([corners, corners + extents], axis=1)
     return WindowMasks.of(rng.uniform(0.1, 0.9, count), together, np.array(sides), windows, 0.0)
-
-
-def squares(*columns_and_scores: tuple[int, float]) -> WindowMasks:
-    """Foreground in the left three of four columns of cells of 10 px; a window starts at a column of pixels."""
-    columns, scores = np.array(columns_and_scores).T
-    logits = np.full((len(columns), 4, 4), 20, dtype=np.float32)
-    logits[:, :, 3] = -20
-    windows = np.stack([columns, 10 + 0 * columns, columns + 40, 50 + 0 * columns], axis=1)
-    return WindowMasks.of(scores, logits.ravel(), np.full(len(columns), 4), windows, 0.0)
 
 
 def survivors(masks: WindowMasks, config: InferenceConfig, side: int = 200) -> list[int]:

@@ -7,12 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracles
-from instancefcn.model.assembling import OUTSIDE_LOGIT, assemble, assemble_windows, cells, write_masks
+from instancefcn.model.assembling import OUTSIDE_LOGIT, assemble, assemble_windows, cells, tile_edges, write_masks
 from instancefcn.structures import ScoreMaps
 
 
 def test_cells_of_5_over_21() -> None:
     assert torch.bincount(cells(21, 5)).tolist() == [5, 4, 4, 4, 4]
+
+
+def test_tiles_of_5_over_21() -> None:
+    assert tile_edges(21, 5).tolist() == [0, 5, 9, 13, 17, 21]
+    assert tile_edges(4, 2).tolist() == [0, 2, 4]
 
 
 @settings(max_examples=40, deadline=None)
@@ -36,18 +41,25 @@ def test_equals_the_loop_forward_and_backward(k: int, m: int, seed: int) -> None
 
 
 @settings(max_examples=40, deadline=None)
-@given(k=st.integers(1, 7), m=st.integers(7, 21), density=st.integers(1, 3), seed=st.integers(0, 2**31))
-def test_what_is_written_equals_what_is_assembled(k: int, m: int, density: int, seed: int) -> None:
+@given(
+    k=st.integers(1, 7),
+    m=st.integers(1, 21),
+    density=st.integers(1, 3),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+    seed=st.integers(0, 2**31),
+)
+def test_what_is_written_equals_what_is_assembled(k: int, m: int, density: int, dtype: torch.dtype, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     height, width = (int(torch.randint(2, 20, (), generator=generator)) for _ in range(2))
     # Channels last and beside others, as a network leaves them.
     together = torch.randn(1, 3 * k * k, density * height, density * width, generator=generator)
-    instance = together.contiguous(memory_format=torch.channels_last)[:, k * k : 2 * k * k]
+    instance = together.to(dtype, memory_format=torch.channels_last)[:, k * k : 2 * k * k]
     maps = ScoreMaps(instance, torch.zeros(1, height, width), None, 8, m, density)
     positions = torch.stack([torch.randint(0, side, (5,), generator=generator) for side in (height, width)], dim=1)
-    out = np.empty((5, density * m, density * m), dtype=np.float32)
-    write_masks(maps, positions, out)
-    np.testing.assert_array_equal(out, assemble_windows(maps, torch.zeros(5, dtype=torch.long), positions))
+    first, second = np.empty((2, 5, density * m, density * m), dtype=np.float32)
+    write_masks([maps, maps], [positions, positions.flip(0)], [first, second])
+    np.testing.assert_array_equal(first, assemble_windows(maps, torch.zeros(5, dtype=torch.long), positions).float())
+    np.testing.assert_array_equal(second, first[::-1])
 
 
 def test_a_mask_layers_masks_are_written() -> None:
@@ -56,7 +68,7 @@ def test_a_mask_layers_masks_are_written() -> None:
 
     maps = ScoreMaps(torch.zeros(1, 4, 6, 6), torch.zeros(1, 6, 6), None, 8, 3, mask_layer=ones)
     out = np.zeros((2, 3, 3), dtype=np.float32)
-    write_masks(maps, torch.tensor([[1, 2], [3, 4]]), out)
+    write_masks([maps], [torch.tensor([[1, 2], [3, 4]])], [out])
     assert (out == 1).all()
 
 

@@ -7,7 +7,7 @@ import torch
 from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
-from instancefcn.model.backbones import VGG16, ShiftedConv2d, TimmBackbone, fold_batch_norms
+from instancefcn.model.backbones import VGG16, ShiftedConv2d, TimmBackbone, fold_batch_norms, shift_same_padding
 from instancefcn.model.build import NetworkConfig, build_network
 from instancefcn.model.heads import PaperMaskHead, side_by_side
 from instancefcn.model.network import InstanceFCN
@@ -202,6 +202,13 @@ def test_a_shifted_convolution_equals_one_of_a_padded_copy(size: tuple[int, int]
     shifted = ShiftedConv2d(same)(images)
     assert shifted.shape[-2:] == tuple(-(-side // 2) for side in size)
     torch.testing.assert_close(shifted, same(images))
+
+
+@pytest.mark.parametrize("kernel", [1, 2])
+def test_other_kernels_stay_as_they_are(kernel: int) -> None:
+    layers = nn.Sequential(Conv2dSame(3, 4, kernel, stride=2), Conv2dSame(4, 4, 3, stride=2, dilation=2))
+    shift_same_padding(layers)
+    assert [type(layer) for layer in layers] == [Conv2dSame] * 2
 
 
 def test_no_trunk_pads_copies() -> None:

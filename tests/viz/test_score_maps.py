@@ -15,7 +15,7 @@ from instancefcn.structures import ScoreMaps
 from instancefcn.viz.best_windows import choose_size, choose_windows, window_side, windows_by_size
 from instancefcn.viz.overlays import PALETTE
 from instancefcn.viz.panels import colour_map, title
-from instancefcn.viz.score_maps import draw_sheet, score_map_panels, tile_edges
+from instancefcn.viz.score_maps import draw_sheet, score_map_panels
 
 HEIGHT, WIDTH = 60, 90  # pixels of the image
 
@@ -72,11 +72,6 @@ def test_colours_darken_from_white() -> None:
     colours = colour_map(np.linspace(0, 1, 50)[None])[0].astype(int).sum(-1)
     assert colours[0] == 3 * 255
     assert (np.diff(colours) < 0).all()
-
-
-def test_tiles_of_a_window() -> None:
-    assert tile_edges(21, 5).tolist() == [0, 5, 9, 13, 17, 21]
-    assert tile_edges(4, 2).tolist() == [0, 2, 4]
 
 
 def test_the_best_windows_that_show_different_objects_are_chosen() -> None:

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torchvision.ops import nms
 
 from instancefcn.classifier.config import NamingConfig
-from instancefcn.geometry.boxes import box_iou
+from instancefcn.geometry.boxes import ious_with
 from instancefcn.geometry.rle import encode_in_box, tight_boxes
 from instancefcn.geometry.runs import Edges
 from instancefcn.structures import Proposals, Rle, Segments
@@ -43,12 +43,13 @@ def name_proposals(
         kept = likely[nms(boxes[likely], of[likely].double(), config.nms_threshold)]
         found += [(float(of[index]), int(index), category) for index in kept]
     found.sort(key=lambda segment: -segment[0])
-    overlaps = box_iou(boxes, boxes).numpy()
+    coordinates, overlaps = np.ascontiguousarray(proposals.boxes_xyxy.T, np.float64), np.empty(len(proposals))
     segments: list[tuple[Rle, float, int]] = []
     for score, index, category in found[:max_segments]:
         rle: Rle | None = proposals.rles[index]
         if config.vote_threshold:
-            voters = np.flatnonzero(overlaps[index] >= config.vote_threshold)
+            ious_with(coordinates, index, overlaps)
+            voters = np.flatnonzero(overlaps >= config.vote_threshold)
             rle = vote(edges, proposals.boxes_xyxy, voters, scores[voters, category], config.mask_threshold)
         if rle is not None:
             segments.append((rle, score, category))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Int64, Shaped, UInt8
 from pycocotools import mask as coco_mask
 
 from instancefcn.compiled import compiled
@@ -56,10 +56,10 @@ def encode_edges(places: Int[np.ndarray, "e"], height: int, width: int) -> Rle:
 
 
 @compiled
-def write_code(places, count, area, text, start):
+def write_code(places: Int64[np.ndarray, "_"], count: int, area: int, text: UInt8[np.ndarray, "_"], start: int) -> int:
     """Write the code of a mask of ``area`` pixels that changes at the first ``count`` of some places into ``text``.
 
-    From the fourth run on their difference to the last but one, in signed 5-bit digits (maskApi.c).
+    Lengths of runs, from the fourth on as differences to the last but one, in signed 5-bit digits (maskApi.c).
 
     Args:
         places: as in ``encode_edges``; changed where two are equal.
@@ -94,7 +94,7 @@ def write_code(places, count, area, text, start):
 
 
 @compiled
-def code_bound(count):
+def code_bound(count: int) -> int:
     """Bytes that the code of a mask with so many changes has at most: 13 digits a run of 64 bits."""
     return 13 * (count + 1)
 

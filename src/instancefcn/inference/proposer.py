@@ -15,7 +15,6 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
-from instancefcn.compiled import in_threads
 from instancefcn.config import from_table
 from instancefcn.data.transforms import PADDING_VALUE
 from instancefcn.geometry.rle import tight_boxes as rle_boxes
@@ -100,12 +99,7 @@ class Proposer:
         """
         pixels = as_tensor(image)
         height, width = pixels.shape[-2:]
-        windows = [
-            best_windows(score_maps, size, (size[1] / width, size[0] / height), self.config)
-            for size in resized_sizes(height, width, self.config)
-            for score_maps in self.run_network(self.resize(pixels, size))
-        ]
-        masks = assemble_masks(keep_best(windows, self.config.nms_candidates), self.config)
+        masks = ranked_masks(keep_best(self.windows(pixels), self.config.nms_candidates), self.config)
         survivors, scores = suppress(masks, height, width, self.config, max_proposals)
         survivors, scores = survivors[scores >= min_score], scores[scores >= min_score]
         rles: list[Rle] = []
@@ -118,6 +112,15 @@ class Proposer:
             kept += [score for score, rle in zip(scores.tolist(), pasted, strict=False) if rle is not None]
             survivors, scores = survivors[missing:], scores[missing:]
         return Proposals(rles, rle_boxes(rles), np.array(kept, dtype=np.float64), height, width)
+
+    def windows(self, pixels: UInt8[Tensor, "3 h w"]) -> list[Windows]:
+        """The best windows of each window size, over the network's levels and the scales the image is resized to."""
+        height, width = pixels.shape[-2:]
+        return [
+            best_windows(score_maps, size, (size[1] / width, size[0] / height), self.config)
+            for size in resized_sizes(height, width, self.config)
+            for score_maps in self.run_network(self.resize(pixels, size))
+        ]
 
     def resize(self, pixels: UInt8[Tensor, "3 h w"], size: tuple[int, int]) -> Float[Tensor, "1 3 _ _"]:
         """An image at (height, width), padded to a multiple of the network's coarsest stride."""
@@ -186,25 +189,24 @@ def keep_best(windows: Sequence[Windows], count: int) -> list[Windows]:
     ]
 
 
-def assemble_masks(windows: Sequence[Windows], config: InferenceConfig) -> WindowMasks:
-    """Assemble the masks of windows, drop those without foreground, and let unstable ones fall in rank."""
-    masks = assemble(windows, config.threshold_logit)
+def ranked_masks(windows: Sequence[Windows], config: InferenceConfig) -> WindowMasks:
+    """The masks of windows that have foreground; unstable ones fall in rank."""
+    masks = assemble_masks(windows, config.threshold_logit)
     ranked = replace(masks, scores=masks.scores * masks.stability**config.stability_power)
     return ranked[masks.tight_boxes[:, 2] > masks.tight_boxes[:, 0]]
 
 
-def assemble(windows: Sequence[Windows], threshold_logit: float) -> WindowMasks:
+def assemble_masks(windows: Sequence[Windows], threshold_logit: float) -> WindowMasks:
     """The masks of windows, in the order of these."""
     maps, positions = [group.score_maps for group in windows], [group.positions_yx for group in windows]
     counts, sides = [len(places) for places in positions], [of.m * of.density for of in maps]
     sizes = [count * side**2 for count, side in zip(counts, sides, strict=True)]
     logits = np.empty(sum(sizes), dtype=np.float32)
     of_each = np.split(logits, np.cumsum(sizes)[:-1])
-    squares = [part.reshape(-1, side, side) for part, side in zip(of_each, sides, strict=True)]
-    in_threads(write_masks, maps, positions, squares)
+    write_masks(maps, positions, [part.reshape(-1, side, side) for part, side in zip(of_each, sides, strict=True)])
     boxes = [
-        window_boxes(places, of.stride, of.m).double().cpu().numpy() / np.tile(group.image_scale, 2)
+        window_boxes(places, of.stride, of.m).cpu().double().numpy() / np.tile(group.image_scale, 2)
         for group, of, places in zip(windows, maps, positions, strict=True)
     ]
-    scores = torch.cat([group.scores for group in windows]).double().cpu().numpy()
+    scores = torch.cat([group.scores for group in windows]).cpu().double().numpy()
     return WindowMasks.of(scores, logits, np.repeat(sides, counts), np.concatenate(boxes), threshold_logit)

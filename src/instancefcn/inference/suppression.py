@@ -7,7 +7,7 @@ exact area. Nothing is pasted at image size.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float64, Int
 
 from instancefcn.compiled import compiled
 from instancefcn.geometry.boxes import ious_with
@@ -51,7 +51,10 @@ def suppress(
 
 
 def box_nms(boxes: Float[np.ndarray, "n 4"], threshold: float) -> Int[np.ndarray, "kept"]:
-    """Greedy suppression by IoU of boxes that come best first: indices of what survives. torchvision's rule."""
+    """Greedy suppression by IoU of boxes that come best first: indices of what survives.
+
+    The rule of torchvision's ``nms``, which compares each survivor with every box and so takes longer.
+    """
     return np.flatnonzero(_kept_by_boxes(np.ascontiguousarray(boxes.T), threshold))
 
 
@@ -115,11 +118,16 @@ def mask_crops(
 
 
 @compiled
-def shared_area(a, a_box, b, b_box):
+def shared_area(
+    a: Bool[np.ndarray, "side side"],
+    a_box: Float64[np.ndarray, "4"],
+    b: Bool[np.ndarray, "side side"],
+    b_box: Float64[np.ndarray, "4"],
+) -> float:
     """Area that two masks share, in square pixels, where every sample stands for its rectangle of the mask's box.
 
     Args:
-        a: samples, [side, side], as ``b``.
+        a: samples, as ``b``.
         a_box: what they are evenly spread over, xyxy in the image's frame, as ``b_box``.
     """
     side = len(a)

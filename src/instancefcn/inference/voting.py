@@ -20,7 +20,7 @@ def vote(masks: WindowMasks, survivors: Int[np.ndarray, "s"], config: InferenceC
     background. With threshold 0 nobody votes.
 
     Args:
-        masks: of all candidates.
+        masks: of all candidates, all with foreground.
         survivors: indices into them.
     """
     chosen = masks[survivors]
@@ -30,7 +30,7 @@ def vote(masks: WindowMasks, survivors: Int[np.ndarray, "s"], config: InferenceC
     average = np.zeros((chosen.sides**2).sum(), dtype=np.float32)
     probabilities = torch.from_numpy(masks.mask_logits).sigmoid().numpy()
     columns = np.ascontiguousarray(masks.tight_boxes.T)
-    weights = masks.scores.clip(min=1e-12)  # a score may be 0, and every survivor has itself to hear
+    weights = masks.scores.clip(min=1e-12)  # a score may be 0, and a survivor without other voters keeps its mask
 
     def average_some(some: slice) -> None:
         _average(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Bool, Float, Float32, Float64, Int
 
 from instancefcn.compiled import compiled, in_threads, parts
 
@@ -104,24 +104,34 @@ def _measure(mask_logits, starts, sides, threshold, offset):
 
 
 @compiled
-def add_resampled(values, window_box, corner_x, corner_y, step_x, step_y, weight, sums):
+def add_resampled(
+    values: Float32[np.ndarray, "m m"],
+    window_box: Float64[np.ndarray, "4"],
+    corner_x: float,
+    corner_y: float,
+    step_x: float,
+    step_y: float,
+    weight: float,
+    sums: Float32[np.ndarray, "rows columns"],
+) -> None:
     """Add a window's values, times a weight, at the centres of a grid of rectangles in the image.
 
-    Bilinearly between the centres of cells; the first cell inside the image is extended to its border, and outside
-    their window values are 0.
+    Bilinearly between the centres of cells; the first cell inside the image is extended to its border (but where cells
+    are copied), and outside their window values are 0.
 
     Args:
-        values: of the window, [m, m].
+        values: of the window.
         window_box: xyxy, in the image's frame, as all that follow.
         corner_x: left side of the grid, and ``corner_y`` its upper one.
         step_x: width of each rectangle, and ``step_y`` its height.
-        sums: what is added to, [rows, columns] of the grid.
+        sums: what is added to, for each rectangle.
     """
     m, (rows, columns) = len(values), sums.shape
     cell_x, cell_y = (window_box[2] - window_box[0]) / m, (window_box[3] - window_box[1]) / m
     left, top = (corner_x - window_box[0]) / cell_x, (corner_y - window_box[1]) / cell_y  # of the grid, in cells
     if _is_whole(left, step_x / cell_x, columns) and _is_whole(top, step_y / cell_y, rows):
-        # Most are: windows of one stride lie on one grid. (Cells outside the image have no say in pasting.)
+        # Most are: windows of one stride lie on one grid. Cells outside the image are copied, not replaced by the first
+        # inside: they are never pasted.
         _add_copied(values, round(top), round(left), weight, sums)
         return
     row, row_share, first_row, end_row = _places(corner_y, step_y, rows, window_box[1], window_box[3], m)

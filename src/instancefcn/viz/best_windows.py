@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
-from instancefcn.inference.proposer import Proposer, Windows, as_tensor, assemble, best_windows, resized_sizes
+from instancefcn.inference.proposer import Proposer, Windows, as_tensor, assemble_masks
 from instancefcn.structures import Rle
 from instancefcn.viz.overlays import MAX_IOU, largest_iou
 
@@ -34,13 +34,7 @@ class ShownWindow:
 @torch.inference_mode()
 def windows_by_size(proposer: Proposer, image: UInt8[np.ndarray, "h w 3"]) -> list[Windows]:
     """The best windows of each window size, over the network's levels and the scales that the image is resized to."""
-    pixels = as_tensor(image)
-    height, width = pixels.shape[-2:]
-    return [
-        best_windows(score_maps, size, (size[1] / width, size[0] / height), proposer.config)
-        for size in resized_sizes(height, width, proposer.config)
-        for score_maps in proposer.run_network(proposer.resize(pixels, size))
-    ]
+    return proposer.windows(as_tensor(image))
 
 
 def window_side(windows: Windows) -> float:
@@ -66,7 +60,7 @@ def choose_windows(
         max_iou: of any two of their masks.
     """
     maps = windows.score_maps
-    masks = assemble([windows], config.threshold_logit)
+    masks = assemble_masks([windows], config.threshold_logit)
     corners = ((windows.positions_yx - maps.m // 2) * maps.density).tolist()
     shown: list[ShownWindow] = []
     for index, (corner, score) in enumerate(zip(corners, windows.scores.tolist(), strict=True)):
