@@ -25,6 +25,7 @@ from instancefcn.training.validation import validation_recall
 KNOBS: dict[str, list[Any]] = {
     "shorter_sides": [(416.0,), (480.0,), (576.0,), (640.0,), (768.0,), (320.0, 640.0)],
     "quality_power": [0.0, 0.5, 2.0],
+    "blend_tiles": [False, True],
     "mask_threshold": [0.3, 0.4, 0.6],
     "nms_overlap": ["mask"],
     "nms_threshold": [0.6, 0.7, 0.9],

@@ -29,6 +29,27 @@ def assemble(instance: Tensor, image_index: Tensor, corners_yx: Tensor, m: int) 
     return torch.stack(masks)
 
 
+def assemble_blended(instance: Tensor, corner_yx: tuple[int, int], m: int) -> Tensor:
+    """A window of maps [k2, h, w]; pixels interpolate between the maps of the four cells whose centres are nearest."""
+    k2, height, width = instance.shape
+    k = math.isqrt(k2)
+    mask = torch.full((m, m), OUTSIDE_LOGIT)
+    for i in range(m):
+        for j in range(m):
+            y, x = corner_yx[0] + i, corner_yx[1] + j
+            if not (0 <= y < height and 0 <= x < width):
+                continue
+            mask[i, j] = 0
+            for cell_y in range(k):
+                for cell_x in range(k):
+                    weight = 1.0
+                    for place, cell in ((i, cell_y), (j, cell_x)):
+                        center = min(max((place + 0.5) * k / m - 0.5, 0), k - 1)
+                        weight *= max(0.0, 1 - abs(center - cell))
+                    mask[i, j] += weight * instance[cell_y * k + cell_x, y, x]
+    return mask
+
+
 def tight_box(mask: Tensor) -> list[int]:
     """Smallest and largest foreground coordinates, half-open."""
     foreground = [(x, y) for y in range(mask.shape[0]) for x in range(mask.shape[1]) if mask[y, x]]

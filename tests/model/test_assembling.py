@@ -62,6 +62,29 @@ def test_what_is_written_equals_what_is_assembled(k: int, m: int, density: int, 
     np.testing.assert_array_equal(second, first[::-1])
 
 
+@settings(max_examples=30, deadline=None)
+@given(k=st.integers(1, 6), m=st.integers(1, 18), seed=st.integers(0, 2**31))
+def test_blended_tiles_equal_the_loop(k: int, m: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    instance = torch.randn(1, k * k, 9, 12, generator=generator).contiguous(memory_format=torch.channels_last)
+    maps = ScoreMaps(instance, torch.zeros(1, 9, 12), None, 8, m)
+    positions = torch.stack([torch.randint(0, side, (4,), generator=generator) for side in (9, 12)], dim=1)
+    out = np.empty((4, m, m), dtype=np.float32)
+    write_masks([maps], [positions], [out], blend=True)
+    for mask, (y, x) in zip(out, positions.tolist(), strict=True):
+        expected = oracles.assemble_blended(instance[0], (y - m // 2, x - m // 2), m)
+        np.testing.assert_allclose(mask, expected, atol=1e-5)
+
+
+def test_a_blended_literal() -> None:
+    # Map c holds the constant c: a window of 4 pixels, whose cells have their centres between its pixels.
+    maps = ScoreMaps(torch.arange(4.0).view(1, 4, 1, 1).expand(1, 4, 8, 8), torch.zeros(1, 8, 8), None, 8, 4)
+    out = np.empty((1, 4, 4), dtype=np.float32)
+    write_masks([maps], [torch.tensor([[4, 4]])], [out], blend=True)
+    assert out[0, 0].tolist() == [0, 0.25, 0.75, 1]
+    assert out[0, :, 0].tolist() == [0, 0.5, 1.5, 2]
+
+
 def test_a_mask_layers_masks_are_written() -> None:
     def ones(_: torch.Tensor, index: torch.Tensor, __: torch.Tensor) -> torch.Tensor:
         return torch.ones(len(index), 3, 3)

@@ -16,6 +16,7 @@ class InferenceConfig:
     candidates: int = 1000  # windows kept by score, before assembling, of each ScoreMaps of each scale
     quality_power: float = 1.0  # rank by objectness times quality to this power; 0 for objectness alone
     stability_power: float = 0.0  # and times the mask's stability to this power (WindowMasks.stability)
+    blend_tiles: bool = False  # interpolate between the score maps of neighbouring cells; the paper copies tiles
     mask_threshold: float = 0.5  # on the logistic of the mask logits
     nms_overlap: Literal["box", "mask"] = "box"  # what suppression takes the IoU of: tight boxes, or masks
     nms_threshold: float = 0.8  # IoU above which the worse of two is suppressed

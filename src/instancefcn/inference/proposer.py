@@ -191,19 +191,20 @@ def keep_best(windows: Sequence[Windows], count: int) -> list[Windows]:
 
 def ranked_masks(windows: Sequence[Windows], config: InferenceConfig) -> WindowMasks:
     """The masks of windows that have foreground; unstable ones fall in rank."""
-    masks = assemble_masks(windows, config.threshold_logit)
+    masks = assemble_masks(windows, config.threshold_logit, config.blend_tiles)
     ranked = replace(masks, scores=masks.scores * masks.stability**config.stability_power)
     return ranked[masks.tight_boxes[:, 2] > masks.tight_boxes[:, 0]]
 
 
-def assemble_masks(windows: Sequence[Windows], threshold_logit: float) -> WindowMasks:
-    """The masks of windows, in the order of these."""
+def assemble_masks(windows: Sequence[Windows], threshold_logit: float, blend: bool = False) -> WindowMasks:
+    """The masks of windows, in the order of these; ``blend`` as in ``assembling.write_masks``."""
     maps, positions = [group.score_maps for group in windows], [group.positions_yx for group in windows]
     counts, sides = [len(places) for places in positions], [of.m * of.density for of in maps]
     sizes = [count * side**2 for count, side in zip(counts, sides, strict=True)]
     logits = np.empty(sum(sizes), dtype=np.float32)
     of_each = np.split(logits, np.cumsum(sizes)[:-1])
-    write_masks(maps, positions, [part.reshape(-1, side, side) for part, side in zip(of_each, sides, strict=True)])
+    squares = [part.reshape(-1, side, side) for part, side in zip(of_each, sides, strict=True)]
+    write_masks(maps, positions, squares, blend)
     boxes = [
         window_boxes(places, of.stride, of.m).cpu().double().numpy() / np.tile(group.image_scale, 2)
         for group, of, places in zip(windows, maps, positions, strict=True)
