@@ -7,17 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracles
-from instancefcn.model.assembling import OUTSIDE_LOGIT, assemble, assemble_windows, cells, tile_edges, write_masks
+from instancefcn.model.assembling import OUTSIDE_LOGIT, assemble, assemble_windows, cells, write_masks
 from instancefcn.structures import ScoreMaps
 
 
 def test_cells_of_5_over_21() -> None:
     assert torch.bincount(cells(21, 5)).tolist() == [5, 4, 4, 4, 4]
-
-
-def test_tiles_of_5_over_21() -> None:
-    assert tile_edges(21, 5).tolist() == [0, 5, 9, 13, 17, 21]
-    assert tile_edges(4, 2).tolist() == [0, 2, 4]
 
 
 @settings(max_examples=40, deadline=None)

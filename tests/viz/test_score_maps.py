@@ -9,13 +9,13 @@ import torch
 import oracles
 from instancefcn.geometry.rle import decode
 from instancefcn.inference.config import InferenceConfig
-from instancefcn.inference.proposer import Proposer, Windows, best_windows
+from instancefcn.inference.proposer import Proposer, Windows, as_tensor, best_windows
 from instancefcn.model.build import NetworkConfig, build_network
 from instancefcn.structures import ScoreMaps
-from instancefcn.viz.best_windows import choose_size, choose_windows, window_side, windows_by_size
+from instancefcn.viz.best_windows import choose_size, choose_windows, window_side
 from instancefcn.viz.overlays import PALETTE
 from instancefcn.viz.panels import colour_map, title
-from instancefcn.viz.score_maps import draw_sheet, score_map_panels
+from instancefcn.viz.score_maps import draw_sheet, score_map_panels, tile_edges
 
 HEIGHT, WIDTH = 60, 90  # pixels of the image
 
@@ -74,6 +74,11 @@ def test_colours_darken_from_white() -> None:
     assert (np.diff(colours) < 0).all()
 
 
+def test_tiles_of_a_window() -> None:
+    assert tile_edges(21, 5).tolist() == [0, 5, 9, 13, 17, 21]
+    assert tile_edges(4, 2).tolist() == [0, 2, 4]
+
+
 def test_the_best_windows_that_show_different_objects_are_chosen() -> None:
     windows = two_squares()
     shown = choose_windows(windows, HEIGHT, WIDTH, InferenceConfig(), 5)
@@ -122,7 +127,7 @@ def test_sizes_of_the_papers_network_come_from_its_scales() -> None:
     torch.manual_seed(0)
     network = build_network(NetworkConfig(kind="single", channels=16, m=21)).eval()
     proposer = Proposer(network, InferenceConfig(shorter_sides=(60.0, 120.0), candidates=3))
-    groups = windows_by_size(proposer, photograph())
+    groups = proposer.windows(as_tensor(photograph()))
     assert [window_side(group) for group in groups] == pytest.approx([168, 84])  # 8 * 21, of the image or twice it
     assert choose_size(groups, 100.0) is groups[1]
     assert choose_size(groups, 130.0) is groups[0]
@@ -133,7 +138,7 @@ def test_any_network_has_its_sheet(kind: str) -> None:
     torch.manual_seed(0)
     network = build_network(NetworkConfig(kind=kind, channels=16)).eval()  # pyright: ignore[reportArgumentType]
     proposer = Proposer(network, InferenceConfig(shorter_sides=(64.0,), candidates=20))
-    groups = windows_by_size(proposer, photograph())
+    groups = proposer.windows(as_tensor(photograph()))
     assert len(groups) == len(network.window_sizes)
     best = choose_size(groups)
     assert best.scores.max() == max(group.scores.max() for group in groups)

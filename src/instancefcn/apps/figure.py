@@ -74,13 +74,13 @@ def score_maps(
     refuse_to_overwrite([path for path in (image, checkpoint) if path is not None], [out])
 
     from instancefcn.data.images import read_image
-    from instancefcn.inference.proposer import Proposer
-    from instancefcn.viz.best_windows import choose_size, choose_windows, window_side, windows_by_size
+    from instancefcn.inference.proposer import Proposer, as_tensor
+    from instancefcn.viz.best_windows import choose_size, choose_windows, window_side
     from instancefcn.viz.score_maps import draw_sheet
 
     pixels = read_image(image)
     proposer = Proposer.from_checkpoint(checkpoint, device=usable_device(device))
-    groups = windows_by_size(proposer, pixels)
+    groups = proposer.windows(as_tensor(pixels))
     group = choose_size(groups, window)
     shown = choose_windows(group, pixels.shape[0], pixels.shape[1], proposer.config, windows)
     _save(draw_sheet(pixels, group, shown), out)

@@ -113,6 +113,7 @@ class Proposer:
             survivors, scores = survivors[missing:], scores[missing:]
         return Proposals(rles, rle_boxes(rles), np.array(kept, dtype=np.float64), height, width)
 
+    @torch.inference_mode()
     def windows(self, pixels: UInt8[Tensor, "3 h w"]) -> list[Windows]:
         """The best windows of each window size, over the network's levels and the scales the image is resized to."""
         height, width = pixels.shape[-2:]

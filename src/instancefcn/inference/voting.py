@@ -48,7 +48,8 @@ def vote(masks: WindowMasks, survivors: Int[np.ndarray, "s"], config: InferenceC
 def _average(probabilities, starts, sides, windows, weights, boxes, threshold, survivors, average_starts, average):
     """Write the average over its voters for each survivor, from its place of ``average_starts`` on."""
     ious = np.empty(len(weights))
-    for place, survivor in zip(average_starts, survivors):  # noqa: B905, numba knows no strict
+    for rank in range(len(survivors)):
+        survivor, place = survivors[rank], average_starts[rank]
         m, window = sides[survivor], windows[survivor]
         sums = average[place : place + m * m].reshape(m, m)
         cell_x, cell_y = (window[2] - window[0]) / m, (window[3] - window[1]) / m

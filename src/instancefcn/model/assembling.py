@@ -89,20 +89,20 @@ def write_masks(
         masks: what is written, [windows, dm, dm] of each.
         blend: interpolate between the maps of the four nearest cells, so that tiles leave no seams.
     """
-    copied, blended = [], []
+    tiles = []
     for maps, positions, out in zip(score_maps, positions_yx, masks, strict=True):
         if maps.mask_layer is not None:
             out[:] = assemble_windows(maps, torch.zeros_like(positions[:, 0]), positions).float().cpu().numpy()
             continue
         instance = maps.instance[0].float().cpu().numpy()  # on the CPU and in fp32: read where they lie
         corners = ((positions - maps.m // 2) * maps.density).cpu().numpy()
-        side = maps.m * maps.density
-        if blend and maps.k > 1:
-            blended.append((instance, corners, *cell_shares(side, maps.k), out))
+        side, between = maps.m * maps.density, blend and maps.k > 1
+        if between:
+            cell, share = cell_shares(side, maps.k)
         else:
-            copied.append((instance, corners, tile_edges(side, maps.k), out))
-    in_threads(_copy_tiles, *zip(*copied, strict=True))
-    in_threads(_blend_tiles, *zip(*blended, strict=True))
+            cell, share = cells(side, maps.k).numpy(), np.zeros(side, dtype=np.float32)
+        tiles.append((instance, corners, cell, share, between, out))
+    in_threads(_write_tiles, *zip(*tiles, strict=True))
 
 
 def cell_shares(m: int, k: int) -> tuple[Int[np.ndarray, "m"], Float32[np.ndarray, "m"]]:
@@ -112,43 +112,26 @@ def cell_shares(m: int, k: int) -> tuple[Int[np.ndarray, "m"], Float32[np.ndarra
     return before, (places - before).astype(np.float32)
 
 
-def tile_edges(m: int, k: int) -> Int[np.ndarray, "edges"]:
-    """Where the k tiles of a window start along an axis, in map cells from its corner, and where the last one ends."""
-    return -(-np.arange(k + 1) * m // k)  # where ``i * k // m`` becomes the next
-
-
 @compiled
-def _copy_tiles(maps, corners_yx, edges, out):
-    """Write the mask logits of windows at the corners [n, 2] of maps [k2, h, w] into ``out`` [n, m, m]."""
-    k, (_, height, width), m = len(edges) - 1, maps.shape, out.shape[-1]
-    for index in range(len(out)):
-        top, left = corners_yx[index]
-        first, end = max(0, -left), min(m, width - left)  # columns on the maps
-        for i in range(m):
-            row = out[index, i]
-            row[:] = OUTSIDE_LOGIT
-            if 0 <= top + i < height:
-                for cell in range(k):
-                    channel = i * k // m * k + cell
-                    for j in range(max(edges[cell], first), min(edges[cell + 1], end)):
-                        row[j] = maps[channel, top + i, left + j]
+def _write_tiles(maps, corners_yx, cell, share, between, out):
+    """Write the mask logits of windows at the corners [n, 2] of maps [k2, h, w] into ``out`` [n, m, m].
 
-
-@compiled
-def _blend_tiles(maps, corners_yx, before, share, out):
-    """``_copy_tiles``, between the maps of neighbouring cells, which ``cell_shares`` tells."""
+    A pixel is read from the map of its cell, ``cell`` [m] along either axis; or, ``between`` cells, interpolated by its
+    ``share`` [m] of the cell behind.
+    """
     k, (_, height, width), m = int(math.sqrt(len(maps))), maps.shape, out.shape[-1]
     for index in range(len(out)):
         top, left = corners_yx[index]
-        first, end = max(0, -left), min(m, width - left)
         for i in range(m):
-            row = out[index, i]
+            row, y = out[index, i], top + i
             row[:] = OUTSIDE_LOGIT
-            if 0 <= top + i < height:
-                y, down = top + i, share[i]
-                for j in range(first, end):
-                    x, channel = left + j, before[i] * k + before[j]
-                    upper, lower = maps[channel, y, x], maps[channel + k, y, x]
-                    upper += share[j] * (maps[channel + 1, y, x] - upper)
-                    lower += share[j] * (maps[channel + k + 1, y, x] - lower)
-                    row[j] = upper + down * (lower - upper)
+            if 0 <= y < height:
+                for j in range(max(0, -left), min(m, width - left)):
+                    x, channel = left + j, cell[i] * k + cell[j]
+                    upper = maps[channel, y, x]
+                    if between:
+                        lower = maps[channel + k, y, x]
+                        upper += share[j] * (maps[channel + 1, y, x] - upper)
+                        lower += share[j] * (maps[channel + k + 1, y, x] - lower)
+                        upper += share[i] * (lower - upper)
+                    row[j] = upper

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
-from instancefcn.inference.proposer import Proposer, Windows, as_tensor, assemble_masks
+from instancefcn.inference.proposer import Windows, assemble_masks
 from instancefcn.structures import Rle
 from instancefcn.viz.overlays import MAX_IOU, largest_iou
 
@@ -29,12 +29,6 @@ class ShownWindow:
     mask_logits: Float[np.ndarray, "dm dm"]
     threshold_logit: float  # above it a pixel is foreground
     rle: Rle  # in the image's frame
-
-
-@torch.inference_mode()
-def windows_by_size(proposer: Proposer, image: UInt8[np.ndarray, "h w 3"]) -> list[Windows]:
-    """The best windows of each window size, over the network's levels and the scales that the image is resized to."""
-    return proposer.windows(as_tensor(image))
 
 
 def window_side(windows: Windows) -> float:

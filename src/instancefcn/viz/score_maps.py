@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from instancefcn.inference.pasting import paste
 from instancefcn.inference.proposer import Windows
 from instancefcn.inference.window_masks import WindowMasks
-from instancefcn.model.assembling import tile_edges
+from instancefcn.model.assembling import cells
 from instancefcn.viz.best_windows import ShownWindow, window_side
 from instancefcn.viz.overlays import PALETTE, default_line_width, outline, tint
 from instancefcn.viz.panels import GAP, colour_map, column, frame, margin, resize_map, row, title
@@ -83,6 +83,11 @@ def _cell_sides(windows: Windows) -> tuple[float, float]:
     scale_x, scale_y = windows.image_scale
     cell = windows.score_maps.stride / windows.score_maps.density
     return cell / scale_y, cell / scale_x
+
+
+def tile_edges(m: int, k: int) -> Int[np.ndarray, "edges"]:
+    """Where the k tiles of a window start along an axis, in cells from its corner, and where the last ends."""
+    return np.searchsorted(cells(m, k).numpy(), np.arange(k + 1))
 
 
 def _draw_tiles(
