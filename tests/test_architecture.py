@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ LEVELS = {
     "allocator": 0,
     "compiled": 0,
     "config": 0,
+    "files": 0,
     "geometry": 0,
     "structures": 0,
     "data": 1,
@@ -41,24 +43,48 @@ def room(module: str) -> str:
     return [*module.split("."), ROOT][1]
 
 
-def imports(path: Path, package: Path) -> Iterator[tuple[int, str]]:
-    """Line and room of every import of the package in a file, also of those in functions or for type checkers."""
+def imported_modules(path: Path, package: Path) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of every module of the package that a file imports, also in functions or for type checkers.
+
+    ``from instancefcn.viz import overlays`` imports the file, ``from instancefcn.data import Source`` the room.
+    """
     parents = [package.name, *path.relative_to(package).parent.parts]
-    rooms = {entry.stem for entry in package.iterdir()}
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             start = parents[: len(parents) - node.level + 1] if node.level else []
             module = ".".join([*start, *(node.module.split(".") if node.module else [])])
-            # `from instancefcn import viz` imports the room, `from instancefcn import Proposer` the package.
-            names = [
-                f"{module}.{alias.name}" if module == package.name and alias.name in rooms else module
-                for alias in node.names
-            ]
+            deeper = [f"{module}.{alias.name}" for alias in node.names]
+            names = [name if file_of(name, package) else module for name in deeper]
         else:
             continue
-        yield from ((node.lineno, room(name)) for name in names if name.split(".")[0] == package.name)
+        yield from ((node.lineno, name) for name in names if name.split(".")[0] == package.name)
+
+
+def file_of(module: str, package: Path) -> Path | None:
+    """The file of a dotted module name; None where there is none."""
+    path = package.parent.joinpath(*module.split("."))
+    found = (file for file in (path / "__init__.py", path.with_suffix(".py")) if file.exists())
+    return path / "__init__.py" if path.is_dir() else next(found, None)
+
+
+def imports(path: Path, package: Path) -> Iterator[tuple[int, str]]:
+    """Line and room of every import of the package in a file."""
+    yield from ((line, room(module)) for line, module in imported_modules(path, package))
+
+
+def circle_of_files(package: Path) -> list[str]:
+    """Files that import each other in a circle, the first one again at the end; none where there is no circle."""
+    graph = {
+        path: {file_of(module, package) for _, module in imported_modules(path, package)}
+        for path in sorted(package.rglob("*.py"))
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return [str(path.relative_to(package)) for path in error.args[1]]
+    return []
 
 
 def upward_imports(package: Path) -> list[str]:
@@ -87,7 +113,7 @@ def test_no_room_imports_a_higher_one() -> None:
 
 def test_evaluation_knows_files_and_never_the_model() -> None:
     others = {other for path in (PACKAGE / "evaluation").glob("*.py") for _, other in imports(path, PACKAGE)}
-    assert others <= {"config", "geometry", "structures", "data", "evaluation"}
+    assert others <= {"config", "files", "geometry", "structures", "data", "evaluation"}
 
 
 @pytest.mark.parametrize(
@@ -110,6 +136,33 @@ def test_an_upward_import_is_found(line: str, tmp_path: Path) -> None:
     (package / "viz" / "overlays.py").write_text("from instancefcn.inference.export import to_label_map\n")
     (message,) = upward_imports(package)
     assert message.startswith("inference/export.py:")
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert circle_of_files(PACKAGE) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import instancefcn.data.open",
+        "from instancefcn.data import open",
+        "from . import open",
+        "def late():\n    from instancefcn.data.open import open_source",
+        "if TYPE_CHECKING:\n    from instancefcn.data.open import open_source",
+    ],
+)
+def test_a_circle_is_found(line: str, tmp_path: Path) -> None:
+    room = tmp_path / "instancefcn" / "data"
+    room.mkdir(parents=True)
+    (room / "open.py").write_text("from instancefcn.data.coco import load_coco\n")
+    (room / "coco.py").write_text("from instancefcn.data.source import Source\n")
+    (room / "source.py").write_text("import json\n")
+    assert circle_of_files(room.parent) == []
+    (room / "source.py").write_text(f"import json\n{line}\n")
+    circle = circle_of_files(room.parent)
+    assert set(circle) == {"data/open.py", "data/coco.py", "data/source.py"}
+    assert circle[0] == circle[-1]
 
 
 def test_all_is_sorted_and_everything_in_it_is_there() -> None:

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from instancefcn.classifier.segmenter import Segmenter
     from instancefcn.data import Source, open_source, to_coco
     from instancefcn.evaluation.evaluate import evaluate
+    from instancefcn.geometry.rle import Rle
     from instancefcn.inference.export import to_coco_results, to_label_map
     from instancefcn.inference.proposer import InferenceConfig, Proposer
-    from instancefcn.structures import Instances, Proposals, Rle, Sample, ScoreMaps, Segments
+    from instancefcn.structures import Instances, Proposals, Sample, ScoreMaps, Segments
     from instancefcn.training.loop import train
     from instancefcn.training.recipe import Recipe, load_recipe
     from instancefcn.viz.overlays import draw_proposals
@@ -55,9 +56,10 @@ _HOMES = {
     "instancefcn.classifier.segmenter": ("Segmenter",),
     "instancefcn.data": ("Source", "open_source", "to_coco"),
     "instancefcn.evaluation.evaluate": ("evaluate",),
+    "instancefcn.geometry.rle": ("Rle",),
     "instancefcn.inference.export": ("to_coco_results", "to_label_map"),
     "instancefcn.inference.proposer": ("InferenceConfig", "Proposer"),
-    "instancefcn.structures": ("Instances", "Proposals", "Rle", "Sample", "ScoreMaps", "Segments"),
+    "instancefcn.structures": ("Instances", "Proposals", "Sample", "ScoreMaps", "Segments"),
     "instancefcn.training.loop": ("train",),
     "instancefcn.training.recipe": ("Recipe", "load_recipe"),
     "instancefcn.viz.overlays": ("draw_proposals",),

@@ -9,18 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypedDict, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-
-class Rle(TypedDict):
-    """COCO run-length code of one mask; ``counts`` is bytes in memory and text in JSON."""
-
-    size: list[int]
-    counts: bytes
+from instancefcn.geometry.rle import Rle, decode
 
 
 @dataclass(frozen=True)
@@ -105,8 +100,6 @@ class Proposals:
 
     def masks(self) -> Bool[np.ndarray, "n h w"]:
         """Decode every mask at image size: n * height * width bytes, so select first where the image is large."""
-        from instancefcn.geometry.rle import decode
-
         if not self.rles:
             return np.zeros((0, self.height, self.width), dtype=bool)
         return np.stack([decode(rle) for rle in self.rles])

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from instancefcn.apps.options import SPEC_HELP
-from instancefcn.data.source import SPECS
+from instancefcn.data.open import SPECS
 from instancefcn.evaluation.compare import compare_files
 
 

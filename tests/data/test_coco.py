@@ -11,7 +11,6 @@ from pycocotools.coco import COCO
 
 from data.trees import HEIGHT, WIDTH, box_mask, coco_annotation, square, write_coco, write_image
 from instancefcn.data import SyntheticScenes, open_source, to_coco
-from instancefcn.data.files import path_inside
 from instancefcn.geometry.rle import decode, encode, to_json
 
 
@@ -142,7 +141,7 @@ def test_rejected_images(tmp_path: Path) -> None:
         ("absent.png", "no such file (its annotations, 2, are skipped too)"),
         ("size.png", "is 32 x 24 pixels, but its annotations are for 33 x 24"),
         ("cut.png", found[2][1]),
-        ("coco.json", "file name '../outside.png' leads out of /images"),
+        ("coco.json", "file name '../outside.png' leads out of /images: it must name a file inside"),
         ("coco.json", "images[5]: id 6 is no whole number"),
         ("coco.json", "images[6] (id 7): has no file_name"),
         ("coco.json", "images[7] (id 8): 32 x -1 is no size of an image"),
@@ -163,10 +162,6 @@ def test_linked_images_are_followed(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.png").symlink_to(tmp_path / "elsewhere" / "a.png")
     assert len(open_source(write_coco(tmp_path, [], [image_entry(1, "a.png")]))) == 1
-    assert path_inside(Path("."), "b/../a.png") == Path("a.png")
-    for name in ("../a.png", "b/../../a.png", "/a.png"):
-        with pytest.raises(ValueError, match="leads out"):
-            path_inside(Path("."), name)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from instancefcn.evaluation.regions import areas, broken_rle, pairwise_iou, parse_box, parse_mask
 from instancefcn.geometry import rle as rle_codec
-from instancefcn.structures import Rle
+from instancefcn.geometry.rle import Rle
 
 
 def slow_runs(code: bytes) -> list[int] | None:

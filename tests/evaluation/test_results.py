@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from evaluation.scenes import annotation, coco, rectangle, result
-from instancefcn.evaluation.results import parse_ground_truth, parse_results, read_json
+from instancefcn.evaluation.results import parse_ground_truth, parse_results
 
 MASK = rectangle(8, 10, 1, 2, 4, 7)
 SIZES = {7: (8, 10), 3: (5, 5)}
@@ -127,13 +126,3 @@ def test_damage_is_found_beyond_the_first_block() -> None:
 def test_unusable_annotations_are_named(data: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_ground_truth(data, source="b.json")
-
-
-def test_file_that_is_no_json_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "proposals.json"
-    for content in (b"[1, 2", b"\xff\xfe\x00", b""):
-        path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"proposals\.json is not JSON"):
-            read_json(path)
-    path.write_text("[1, 2]")
-    assert read_json(path) == [1, 2]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import oracles
-from instancefcn.geometry.rle import decode, from_counts
+from instancefcn.geometry.rle import Rle, decode, from_counts
 from instancefcn.inference.pasting import paste
 from instancefcn.inference.proposer import (
     InferenceConfig,
@@ -21,7 +21,7 @@ from instancefcn.inference.proposer import (
 )
 from instancefcn.inference.window_masks import WindowMasks
 from instancefcn.model.build import NetworkConfig, build_network
-from instancefcn.structures import Proposals, Rle, ScoreMaps
+from instancefcn.structures import Proposals, ScoreMaps
 
 
 @settings(max_examples=50, deadline=None)

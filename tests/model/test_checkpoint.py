@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import pickle
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -16,7 +13,7 @@ from torch import Tensor
 
 from instancefcn.config import to_table
 from instancefcn.model.build import NetworkConfig, build_network
-from instancefcn.model.checkpoint import FORMAT, Checkpoint, load_checkpoint, save_checkpoint, write_whole
+from instancefcn.model.checkpoint import FORMAT, Checkpoint, load_checkpoint, save_checkpoint
 
 CONFIG = NetworkConfig(
     backbone="test_efficientnet",
@@ -146,62 +143,3 @@ def test_weights_of_another_network_are_refused(how: str, tmp_path: Path) -> Non
     save_checkpoint(replace(saved, weights=spoiled(dict(saved.weights), how)), tmp_path / "a.safetensors")
     with pytest.raises(ValueError, match="weights do not fit the network that the checkpoint names"):
         load_checkpoint(tmp_path / "a.safetensors").build()
-
-
-def test_writing_replaces_the_file_and_leaves_no_other(tmp_path: Path) -> None:
-    path = tmp_path / "a.bin"
-    for content in (b"old, and longer", b"new"):
-        write_whole(path, content)
-        assert path.read_bytes() == content
-        assert list(tmp_path.iterdir()) == [path]
-
-
-@pytest.mark.parametrize("error", [OSError("no space left on device"), KeyboardInterrupt()])
-@pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_writing_that_fails_leaves_the_old_file_and_no_other(
-    error: BaseException, step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: Any) -> None:
-        raise error
-
-    path = tmp_path / "a.safetensors"
-    save_checkpoint(checkpoint(), path)
-    old = path.read_bytes()
-    monkeypatch.setattr(*((os, "fsync", fail) if step == "fsync" else (Path, "replace", fail)))
-    with pytest.raises(type(error)):
-        save_checkpoint(checkpoint(), path)
-    assert path.read_bytes() == old
-    assert list(tmp_path.iterdir()) == [path]
-
-
-class Bomb:
-    """Unpickling it makes a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.folder),)
-
-
-def test_loading_runs_no_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, sign = tmp_path / "a.safetensors", tmp_path / "exploded"
-    bomb = pickle.dumps(Bomb(sign))
-    pickle.loads(bomb)
-    assert sign.exists()  # the bomb is one
-    sign.rmdir()
-    path.write_bytes(bomb)
-    with pytest.raises(ValueError, match="not a safetensors file"):
-        load_checkpoint(path)
-    torch.save(Bomb(sign), path)
-    with pytest.raises(ValueError, match="not a safetensors file"):
-        load_checkpoint(path)
-    assert not sign.exists()
-
-    def fail(*_: Any, **__: Any) -> None:
-        raise AssertionError("unpickles")
-
-    save_checkpoint(checkpoint(), path)
-    for module, name in ((pickle, "load"), (pickle, "loads"), (pickle, "Unpickler"), (torch, "load")):
-        monkeypatch.setattr(module, name, fail)
-    load_checkpoint(path).build()

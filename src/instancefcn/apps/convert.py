@@ -24,13 +24,10 @@ def convert(
     Masks are written as RLE. What is wrong in the labels is left out: see [bold]instancefcn validate[/].
     """
     import json
-    import os
 
     from instancefcn.data import open_source, to_coco
+    from instancefcn.files import write_whole
 
     coco = to_coco(open_source(data))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(coco, separators=(",", ":"), allow_nan=False), encoding="utf-8")
-    temporary.replace(out)
+    write_whole(out, json.dumps(coco, separators=(",", ":"), allow_nan=False))
     typer.echo(f"{len(coco['images'])} images, {len(coco['annotations'])} annotations: {out}")

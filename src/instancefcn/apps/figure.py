@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,6 +9,7 @@ import typer
 
 from instancefcn.apps.images import images_of_annotations, output_stems
 from instancefcn.apps.propose import refuse_to_overwrite, usable_device
+from instancefcn.files import read_json, write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,7 +115,7 @@ def recall(
     from instancefcn.evaluation.average_recall import recall_per_image
     from instancefcn.evaluation.curves import CURVE_THRESHOLDS, FILE_COLORS, draw_recall_panels, render
     from instancefcn.evaluation.evaluate import unique_names
-    from instancefcn.evaluation.results import parse_ground_truth, parse_results, read_json
+    from instancefcn.evaluation.results import parse_ground_truth, parse_results
 
     if len(proposals) > len(FILE_COLORS):
         raise typer.BadParameter(f"at most {len(FILE_COLORS)} files have colours of their own, not {len(proposals)}")
@@ -126,7 +126,7 @@ def recall(
         curves[name] = recall_per_image(images, scored, iou).curves(CURVE_THRESHOLDS)
     instances = sum(int((~image.crowd).sum()) for image in images)
     title = f"{'Masks' if iou == 'segm' else 'Boxes'} of {instances:,} instances in {len(images):,} images"
-    _write(render(draw_recall_panels(curves, title), file_format), out)
+    write_whole(out, render(draw_recall_panels(curves, title), file_format))
     typer.echo(f"recall of {len(proposals)} files: {out}")
 
 
@@ -159,7 +159,7 @@ def proposals(
 
     from instancefcn.data.images import read_image
     from instancefcn.evaluation.evaluate import unique_names
-    from instancefcn.evaluation.results import parse_ground_truth, parse_results, read_json
+    from instancefcn.evaluation.results import parse_ground_truth, parse_results
     from instancefcn.viz.best_proposals import draw_beside, find_best
 
     files = images_of_annotations(annotations, images)
@@ -210,12 +210,4 @@ def _save(picture: UInt8[np.ndarray, "h w 3"], path: Path) -> None:
 
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format="png")
-    _write(buffer.getvalue(), path)
-
-
-def _write(content: bytes, path: Path) -> None:
-    """Write a file in one go, so that an interruption leaves none or all of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    write_whole(path, buffer.getvalue())

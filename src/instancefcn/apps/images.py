@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 import re
 from collections import Counter
@@ -11,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+from instancefcn.files import path_inside, read_json
 
 # What a folder is searched for. A file that is named outright is tried whatever its suffix.
 IMAGE_SUFFIXES = frozenset(
@@ -86,13 +87,10 @@ def images_of_annotations(annotations: Path, folder: Path) -> list[ImageFile]:
         folder: where their ``file_name`` starts from; none may lead out of it.
 
     Raises:
-        ValueError: not COCO annotations, an id or a name that is used twice, or a name that leads out of the folder.
-        OSError: the file can't be read.
+        ValueError: the file can't be read or is no COCO file, an id or a name is used twice, or a name leads out of the
+            folder.
     """
-    try:
-        coco = json.loads(annotations.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{annotations} is not JSON: {error}") from error
+    coco = read_json(annotations)
     entries = coco.get("images") if isinstance(coco, dict) else None
     if not isinstance(entries, list):
         raise ValueError(f'{annotations}: not COCO annotations: it has no list "images"')
@@ -139,12 +137,11 @@ def _annotated_image(entry: Any, where: str, folder: Path) -> ImageFile:
         raise ValueError(
             f"{where}: needs id, height and width (whole numbers) and file_name (text), not {entry!r:.100}"
         )
-    root = os.path.abspath(folder)
-    path = os.path.abspath(os.path.join(root, name))
-    # Of the names alone: a link inside the folder is its owner's choice.
-    if os.path.isabs(name) or path == root or os.path.commonpath([root, path]) != root:
-        raise ValueError(f"{where}: file_name {name!r} leads out of {folder}; it must name a file inside")
-    return ImageFile(image_id, Path(path).relative_to(root).as_posix(), Path(path), (height, width))
+    try:
+        path = path_inside(folder, name)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    return ImageFile(image_id, path.relative_to(folder).as_posix(), path, (height, width))
 
 
 def _natural_key(name: str | Path) -> tuple[list[tuple[str, int]], str]:

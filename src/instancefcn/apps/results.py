@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
 from instancefcn.apps.images import LABEL_MAPS, OVERLAYS, ImageFile, output_stems
+from instancefcn.files import whole_file
 from instancefcn.inference.export import CATEGORY_ID, to_coco_results, to_label_map
 from instancefcn.structures import Proposals
 from instancefcn.viz.overlays import draw_proposals
@@ -72,10 +73,12 @@ class ResultsFolder:
 
     def __enter__(self) -> ResultsFolder:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._files = {name: self._temporary(name).open("w", encoding="utf-8") for name in self.names}
-        self._proposals, self._images, self._errors = self._files.values()
-        self._proposals.write("[")
-        self._images.write('{"images": [')
+        self._files = ExitStack()
+        self._proposals, self._images, self._errors = (
+            self._files.enter_context(whole_file(self.folder / name)) for name in self.names
+        )
+        self._proposals.write(b"[")
+        self._images.write(b'{"images": [')
         return self
 
     def add(self, image: ImageFile, pixels: UInt8[np.ndarray, "h w 3"], proposals: Proposals) -> None:
@@ -101,23 +104,16 @@ class ResultsFolder:
     def add_failure(self, image: ImageFile, reason: str) -> None:
         """Write why there is nothing of an image."""
         entry = {"image_id": image.image_id, "file_name": image.file_name, "reason": reason}
-        self._errors.write(json.dumps(entry) + "\n")
+        self._errors.write(json.dumps(entry).encode() + b"\n")
         self.failures += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._proposals.write("\n]\n")
-        categories = [{"id": category_id, "name": name} for category_id, name in self.categories.items()]
-        self._images.write(f'\n],\n"annotations": [],\n"categories": {json.dumps(categories)}}}\n')
-        for name, file in self._files.items():
-            file.flush()
-            os.fsync(file.fileno())
-            file.close()
-            self._temporary(name).replace(self.folder / name)
-
-    def _temporary(self, name: str) -> Path:
-        return self.folder / f".{name}.{os.getpid()}.tmp"
+        with self._files:
+            self._proposals.write(b"\n]\n")
+            categories = [{"id": category_id, "name": name} for category_id, name in self.categories.items()]
+            self._images.write(f'\n],\n"annotations": [],\n"categories": {json.dumps(categories)}}}\n'.encode())
 
 
 def _save(picture: Image.Image, path: Path, **options: Any) -> None:
@@ -125,8 +121,8 @@ def _save(picture: Image.Image, path: Path, **options: Any) -> None:
     picture.save(path, **options)
 
 
-def _write_items(file: TextIO, items: Sequence[dict[str, Any]], *, first: bool) -> None:
+def _write_items(file: BinaryIO, items: Sequence[dict[str, Any]], *, first: bool) -> None:
     """Items of a JSON array, each on a line; in one go, so that an interruption leaves all of them or none."""
     lines = ",\n".join(json.dumps(item, separators=(",", ":"), allow_nan=False) for item in items)
     if lines:
-        file.write(("\n" if first else ",\n") + lines)
+        file.write((("\n" if first else ",\n") + lines).encode())

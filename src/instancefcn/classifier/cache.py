@@ -25,9 +25,9 @@ from instancefcn.classifier.rois import Rois, match
 from instancefcn.classifier.trunk import ProposalTrunk, Trunk, TrunkMaps
 from instancefcn.config import to_table
 from instancefcn.data import Source
+from instancefcn.files import write_whole
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.proposer import Proposer, as_tensor
-from instancefcn.model.checkpoint import write_whole
 
 Track = Callable[[Sequence[tuple[Source, int]]], Iterable[tuple[Source, int]]]
 

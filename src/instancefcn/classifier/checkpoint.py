@@ -16,7 +16,8 @@ from torch import Tensor
 from instancefcn.classifier.config import ClassifierConfig, NamingConfig
 from instancefcn.classifier.network import Classifier
 from instancefcn.config import Table, from_table, to_table
-from instancefcn.model.checkpoint import Checkpoint, load_checkpoint, write_whole
+from instancefcn.files import write_whole
+from instancefcn.model.checkpoint import Checkpoint, load_checkpoint
 
 FORMAT = "instancefcn-classifier/1"
 SHIPPED = Path(__file__).parent.parent / "weights"

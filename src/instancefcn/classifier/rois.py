@@ -14,8 +14,9 @@ from torch import Tensor
 
 from instancefcn.classifier.config import RoiConfig
 from instancefcn.classifier.pooling import mask_grids
+from instancefcn.geometry.rle import Rle
 from instancefcn.geometry.runs import Edges
-from instancefcn.structures import Instances, Proposals, Rle
+from instancefcn.structures import Instances, Proposals
 
 BACKGROUND = 0
 CROWD_SHARE = 0.5  # a proposal of which a crowd covers this much, and which is no instance, is not judged

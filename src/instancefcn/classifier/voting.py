@@ -9,9 +9,9 @@ from torchvision.ops import nms
 
 from instancefcn.classifier.config import NamingConfig
 from instancefcn.geometry.boxes import ious_with
-from instancefcn.geometry.rle import encode_in_box, tight_boxes
+from instancefcn.geometry.rle import Rle, encode_in_box, tight_boxes
 from instancefcn.geometry.runs import Edges
-from instancefcn.structures import Proposals, Rle, Segments
+from instancefcn.structures import Proposals, Segments
 
 
 def name_proposals(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from instancefcn.data.coco_export import to_coco
 from instancefcn.data.images import image_extensions, inspect_image, read_image, read_label_map
+from instancefcn.data.open import open_source
 from instancefcn.data.problems import Problem
-from instancefcn.data.source import Labels, Source, open_source
+from instancefcn.data.source import Labels, Source
 from instancefcn.data.synthetic import SyntheticScenes
 from instancefcn.data.validation import Report, validate
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from instancefcn.data.files import existing_dir, is_integer, path_inside, read_json
 from instancefcn.data.images import MAX_PIXELS, inspect_image
 from instancefcn.data.problems import Problem
 from instancefcn.data.segmentations import check_box, segmentation_to_rle, to_instances
 from instancefcn.data.source import FileSource, Labels
-from instancefcn.structures import Instances, Rle
+from instancefcn.files import existing_dir, is_integer, path_inside, read_json
+from instancefcn.geometry.rle import Rle
+from instancefcn.structures import Instances
 
 DEFAULT_CATEGORIES = {1: "object"}  # of a file that has none
 

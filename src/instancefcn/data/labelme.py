@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from instancefcn.data.files import existing_dir, is_integer, path_inside, read_json
 from instancefcn.data.images import inspect_image, read_image, read_label_map
 from instancefcn.data.problems import Problem
 from instancefcn.data.segmentations import as_numbers, check_inside, polygons_to_rle, to_instances, union
 from instancefcn.data.source import FileSource, Labels
-from instancefcn.geometry.rle import encode_in_box
-from instancefcn.structures import Rle
+from instancefcn.files import existing_dir, is_integer, path_inside, read_json
+from instancefcn.geometry.rle import Rle, encode_in_box
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Integer
 
-from instancefcn.data.files import existing_dir
 from instancefcn.data.images import image_extensions, inspect_image, read_label_map
 from instancefcn.data.problems import Problem
 from instancefcn.data.segmentations import to_instances
 from instancefcn.data.source import FileSource, Labels
-from instancefcn.geometry.rle import encode_in_box
-from instancefcn.structures import Rle
+from instancefcn.files import existing_dir
+from instancefcn.geometry.rle import Rle, encode_in_box
 
 
 def load_labels(folder: Path, *, name: str, partial: bool = False) -> FileSource:

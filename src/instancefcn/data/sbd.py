@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int32
 
-from instancefcn.data.files import existing_dir, path_inside
 from instancefcn.data.problems import Problem
 from instancefcn.data.source import FileSource, Labels
 from instancefcn.data.voc import CATEGORIES, label_image, read_split
+from instancefcn.files import existing_dir, path_inside
 
 
 def load_sbd(folder: Path, split: str, *, name: str, partial: bool = False) -> FileSource:

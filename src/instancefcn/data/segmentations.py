@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Float, Int64
 from pycocotools import mask as coco_mask
 
-from instancefcn.geometry.rle import area, decode, encode, from_counts, tight_boxes
-from instancefcn.structures import Instances, Rle
+from instancefcn.geometry.rle import Rle, area, decode, encode, from_counts, tight_boxes
+from instancefcn.structures import Instances
 
 MAX_PERIMETER = 1_000_000  # pixels; pycocotools takes about 100 bytes for each
 OUTSIDE_TOLERANCE = 1.0  # pixels beyond the border that are put down to rounding

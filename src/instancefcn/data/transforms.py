@@ -14,8 +14,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
 from instancefcn.geometry.masks import tight_boxes
-from instancefcn.geometry.rle import area, decode
-from instancefcn.structures import Rle, Sample
+from instancefcn.geometry.rle import Rle, area, decode
+from instancefcn.structures import Sample
 
 PADDING_VALUE = 127  # beyond the image; near the mean of every trunk, so that the border is no strong edge
 MIN_VISIBLE = 0.3  # an instance of which a crop leaves less is neither positive nor negative

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Integer
 
-from instancefcn.data.files import existing_dir, path_inside
 from instancefcn.data.images import inspect_image, read_label_map
 from instancefcn.data.labels import split_label_map
 from instancefcn.data.problems import Problem
 from instancefcn.data.segmentations import to_instances
 from instancefcn.data.source import FileSource, Labels
+from instancefcn.files import existing_dir, path_inside
 from instancefcn.geometry.rle import encode
 
 VOID = 255

@@ -16,7 +16,8 @@ from jaxtyping import Float, Int
 
 from instancefcn.evaluation.average_recall import ImageRecall, PerImage, recall_per_image
 from instancefcn.evaluation.regions import IouType
-from instancefcn.evaluation.results import parse_ground_truth, parse_results, read_json
+from instancefcn.evaluation.results import parse_ground_truth, parse_results
+from instancefcn.files import read_json
 
 DRAWS = 2000  # how many times all images are drawn, unless said otherwise
 CONFIDENCE = 0.95

@@ -20,7 +20,8 @@ from instancefcn.evaluation.curves import CURVE_THRESHOLDS, FILE_COLORS, draw_co
 from instancefcn.evaluation.matching import MAX_PROPOSALS
 from instancefcn.evaluation.regions import IouType
 from instancefcn.evaluation.report import Counts, render_comparison, render_html, render_precision
-from instancefcn.evaluation.results import GroundTruth, parse_ground_truth, parse_results, read_json
+from instancefcn.evaluation.results import GroundTruth, parse_ground_truth, parse_results
+from instancefcn.files import read_json
 
 
 def evaluate(
@@ -56,7 +57,7 @@ def evaluate(
 
     Raises:
         ValueError: a file can't be used; says which, what, where, and how to mend it. Or there are too many files.
-        OSError: a file can't be read or written.
+        OSError: a file can't be written.
     """
     if len(others) >= len(FILE_COLORS):
         raise ValueError(

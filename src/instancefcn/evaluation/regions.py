@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from pycocotools import mask as coco_mask
 
 from instancefcn.geometry import rle as rle_codec
-from instancefcn.structures import Rle
+from instancefcn.geometry.rle import Rle
 
 IouType = Literal["segm", "bbox"]
 Regions = list[Rle] | Float[np.ndarray, "_ 4"]  # masks, or boxes as COCO has them: xywh

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,7 @@ from jaxtyping import Bool, Float
 from pycocotools import mask as coco_mask
 
 from instancefcn.evaluation.regions import IouType, Regions, areas, broken_rle, parse_box, parse_mask
-from instancefcn.structures import Rle
+from instancefcn.geometry.rle import Rle
 
 # Codes are checked together, a block at a time: large enough for numpy to pay, small enough to fit its copies.
 _BLOCK = 4096
@@ -45,19 +43,6 @@ class ScoredRegions:
     def top(self, n: int) -> ScoredRegions:
         """The best ``n``, or all where there are fewer."""
         return ScoredRegions(self.regions[:n], self.scores[:n])
-
-
-def read_json(path: Path) -> Any:
-    """Content of a JSON file.
-
-    Raises:
-        ValueError: it is not JSON.
-        OSError: it can't be read.
-    """
-    try:
-        return json.loads(path.read_bytes())
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
-        raise ValueError(f"{path} is not JSON: {error}") from error
 
 
 def parse_ground_truth(coco: Any, iou: IouType = "segm", *, source: str = "annotations") -> list[GroundTruth]:

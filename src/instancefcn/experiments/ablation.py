@@ -19,7 +19,7 @@ from instancefcn.experiments.bench import Bench, Settings, proposals_of
 from instancefcn.experiments.plan import test_images, training_images
 from instancefcn.experiments.recall import load_recall, measure, pool, save_recall
 from instancefcn.experiments.table import DRY, json_text, markdown_table
-from instancefcn.model.checkpoint import write_whole
+from instancefcn.files import write_whole
 from instancefcn.training.recipe import Recipe, load_recipe
 
 NAME = "ablation"

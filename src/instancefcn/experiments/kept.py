@@ -12,8 +12,8 @@ from jaxtyping import UInt8
 
 from instancefcn.data.source import Labels, Source
 from instancefcn.experiments.recall import MAX_PROPOSALS
+from instancefcn.files import write_whole
 from instancefcn.geometry.rle import from_json, tight_boxes, to_json
-from instancefcn.model.checkpoint import write_whole
 from instancefcn.structures import Proposals
 
 ProposalsOf = Callable[[Source, int], Proposals]  # of an image of a source, best first

@@ -29,10 +29,10 @@ from instancefcn.experiments.images import Images, open_images
 from instancefcn.experiments.kept import KeptProposals, ProposalsOf, masks_of
 from instancefcn.experiments.plan import Method, Naming, Scale, named_images
 from instancefcn.experiments.run import RESULT_FILE, reserve
+from instancefcn.files import write_whole
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.export import to_coco_results
 from instancefcn.inference.proposer import SHIPPED_CHECKPOINT, Proposer
-from instancefcn.model.checkpoint import write_whole
 
 TABLE_4_NAME = "table4"
 NETWORK_SEED = 0  # of the networks that propose: `--seeds` are the classifiers'

@@ -15,7 +15,7 @@ from instancefcn.data import Source, to_coco
 from instancefcn.evaluation.average_recall import ImageRecall, recall_per_image
 from instancefcn.evaluation.regions import IouType
 from instancefcn.evaluation.results import parse_ground_truth, parse_results
-from instancefcn.model.checkpoint import write_whole
+from instancefcn.files import write_whole
 
 MAX_PROPOSALS = 1000
 BLOCK = 25  # images whose proposals are in memory at once

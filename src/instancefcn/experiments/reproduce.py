@@ -28,7 +28,7 @@ from instancefcn.experiments.sizes import draw_sizes
 from instancefcn.experiments.table import Row, to_json, to_markdown
 from instancefcn.experiments.table4 import TABLE_4_NAME, reproduce_table_4
 from instancefcn.experiments.verdict import Finding, judge, judge_change
-from instancefcn.model.checkpoint import write_whole
+from instancefcn.files import write_whole
 
 REGIONS: dict[IouType, str] = {"segm": "masks", "bbox": "boxes"}
 SIZES_NAME = "sizes"

@@ -14,7 +14,8 @@ from typing import Any
 
 from instancefcn.config import from_table, to_table
 from instancefcn.experiments.images import Images, open_images
-from instancefcn.model.checkpoint import load_checkpoint, write_whole
+from instancefcn.files import write_whole
+from instancefcn.model.checkpoint import load_checkpoint
 from instancefcn.training.loop import STATE_FILE, train
 from instancefcn.training.recipe import Recipe
 

@@ -15,7 +15,7 @@ from instancefcn.experiments.naming import MAX_SEGMENTS, MIN_SCORE, NETWORK_SEED
 from instancefcn.experiments.plan import Claim, Naming, named_images, naming_claims, namings
 from instancefcn.experiments.table import DRY, findings_lines, json_text, markdown_table, mean_and_spread
 from instancefcn.experiments.verdict import Finding, judge_precision
-from instancefcn.model.checkpoint import write_whole
+from instancefcn.files import write_whole
 
 COCO_AP = "COCO AP"
 THE_PAPERS_VARIANT = "11-point"  # as in the code of MNC, whose authors they are

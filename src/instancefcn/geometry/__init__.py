@@ -1,1 +1,1 @@
-"""Boxes, masks, run-length codes and windows: pure functions on arrays. They import only the package's values."""
+"""Boxes, masks, run-length codes and windows: pure functions on arrays, which import no other room."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Int64, Shaped, UInt8
@@ -11,7 +11,13 @@ from pycocotools import mask as coco_mask
 
 from instancefcn.compiled import compiled
 from instancefcn.geometry.boxes import xywh_to_xyxy
-from instancefcn.structures import Rle
+
+
+class Rle(TypedDict):
+    """COCO run-length code of one mask; ``counts`` is bytes in memory and text in JSON."""
+
+    size: list[int]
+    counts: bytes
 
 
 def encode(mask: Shaped[np.ndarray, "h w"]) -> Rle:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from instancefcn.structures import Rle
+from instancefcn.geometry.rle import Rle
 
 
 @dataclass(frozen=True)

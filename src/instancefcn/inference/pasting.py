@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from instancefcn.compiled import compiled, in_threads, parts
-from instancefcn.geometry.rle import code_bound, from_counts, write_code
+from instancefcn.geometry.rle import Rle, code_bound, from_counts, write_code
 from instancefcn.inference.window_masks import WindowMasks
-from instancefcn.structures import Rle
 
 
 def paste(masks: WindowMasks, threshold_logit: float, height: int, width: int) -> list[Rle | None]:

@@ -17,6 +17,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from instancefcn.config import from_table
 from instancefcn.data.transforms import PADDING_VALUE
+from instancefcn.geometry.rle import Rle
 from instancefcn.geometry.rle import tight_boxes as rle_boxes
 from instancefcn.geometry.windows import window_boxes
 from instancefcn.inference.config import InferenceConfig
@@ -27,7 +28,7 @@ from instancefcn.inference.window_masks import WindowMasks
 from instancefcn.model.assembling import write_masks
 from instancefcn.model.build import Network
 from instancefcn.model.checkpoint import load_checkpoint
-from instancefcn.structures import Proposals, Rle, ScoreMaps
+from instancefcn.structures import Proposals, ScoreMaps
 
 SHIPPED_CHECKPOINT = Path(__file__).parent.parent / "weights" / "lite.safetensors"
 

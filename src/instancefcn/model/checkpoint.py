@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from instancefcn.config import Table, from_table, to_table
+from instancefcn.files import write_whole
 from instancefcn.model.build import Network, NetworkConfig, build_network
 
 FORMAT = "instancefcn/1"
@@ -80,16 +80,3 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise ValueError(f"{path}: its metadata is damaged ({error!r})") from error
     inference = {key: value for key, value in inference.items() if key not in RETIRED}
     return Checkpoint(from_table(NetworkConfig, network, f"{path}: network"), inference, weights, training)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under another name, sync it, and rename it into place; where that fails, nothing is left behind."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from instancefcn.model.checkpoint import write_whole
+from instancefcn.files import write_whole
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,7 @@ from PIL import Image, ImageFilter
 
 from instancefcn.evaluation.regions import pairwise_iou
 from instancefcn.evaluation.results import GroundTruth, ScoredRegions
-from instancefcn.geometry.rle import area, decode
-from instancefcn.structures import Rle
+from instancefcn.geometry.rle import Rle, area, decode
 from instancefcn.viz.overlays import PALETTE, default_line_width, outline, tint
 from instancefcn.viz.panels import GAP, fit, frame, margin, row, title
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from instancefcn.geometry.rle import Rle
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
 from instancefcn.inference.proposer import Windows, assemble_masks
-from instancefcn.structures import Rle
 from instancefcn.viz.overlays import MAX_IOU, largest_iou
 
 MIN_SHARE = 0.25  # of the best window's score: one that scores less shows no object

@@ -10,8 +10,8 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageFilter
 from pycocotools import mask as coco_mask
 
-from instancefcn.geometry.rle import area, decode, tight_boxes
-from instancefcn.structures import Proposals, Rle
+from instancefcn.geometry.rle import Rle, area, decode, tight_boxes
+from instancefcn.structures import Proposals
 
 FILL_OPACITY = 0.5
 MAX_IOU = 0.4  # of masks that are drawn together

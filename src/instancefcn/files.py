@@ -1,0 +1,93 @@
+"""Files that users name and files that we write: checked names, JSON, and writing whole files or none."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PureWindowsPath
+from typing import Any, BinaryIO, TypeGuard
+
+
+def existing_dir(path: Path, what: str) -> Path:
+    """Return ``path`` if it is a folder.
+
+    Raises:
+        ValueError: it is not; the message says that it should hold ``what``.
+    """
+    if not path.is_dir():
+        raise ValueError(f"{path}: no such folder; it should hold {what}")
+    return path
+
+
+def path_inside(folder: Path, file_name: str) -> Path:
+    r"""Path of a file in a folder, by the name that a data file gives.
+
+    A name written on Windows (``sub\a.png``) is read with slashes, unless a file has the name as it stands. Links may
+    lead out of the folder, since its owner made them; names may not.
+
+    Raises:
+        ValueError: the name is absolute, leads out of the folder, or is the folder itself.
+    """
+    slashed = file_name.replace("\\", "/")
+    root, path = (Path(os.path.abspath(path)) for path in (folder, folder / slashed))
+    if PureWindowsPath(file_name).root:
+        raise ValueError(f"file name {file_name!r} is absolute: make it relative to the folder {folder}")
+    if path == root or not path.is_relative_to(root):
+        raise ValueError(f"file name {file_name!r} leads out of {folder}: it must name a file inside")
+    as_written = folder / file_name
+    return as_written if "\\" in file_name and as_written.exists() else folder / path.relative_to(root)
+
+
+def read_json(path: Path) -> Any:
+    """Return the value in a JSON file.
+
+    Raises:
+        ValueError: the file can't be read, or holds no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not a JSON file: {error}") from error
+
+
+def is_integer(value: Any) -> TypeGuard[int]:
+    """Whether a JSON value can be an id or a size."""
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Write a file so that ``path`` is either the old file or the whole new one; its folder is made.
+
+    Raises:
+        OSError: it can't be written; names the file.
+    """
+    with whole_file(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which takes the place of ``path`` when the block ends; after an error nothing is left of it.
+
+    Raises:
+        OSError: it can't be written; names the file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:  # exclusive: nobody else's file is written to
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        if error.filename is None and error.errno is not None:  # a full disk does not say of which file
+            error.filename = str(path)
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,93 @@
+"""Names that data files give, JSON, and writing whole files or none."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from instancefcn.files import path_inside, read_json, whole_file, write_whole
+
+
+def test_name_of_a_file_inside(tmp_path: Path) -> None:
+    assert path_inside(Path("."), "b/../a.png") == Path("a.png")
+    assert path_inside(tmp_path, "sub\\a.png") == tmp_path / "sub" / "a.png"
+    (tmp_path / "sub\\a.png").touch()
+    assert path_inside(tmp_path, "sub\\a.png") == tmp_path / "sub\\a.png"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("../a.png", "leads out of images: it must name a file inside"),
+        ("b/../../a.png", "leads out"),
+        ("..\\a.png", "leads out"),
+        ("", "leads out"),
+        ("b/..", "leads out"),
+        ("/images/a.png", "is absolute: make it relative to the folder images"),
+        (os.path.abspath("images/a.png"), "is absolute"),
+        ("C:\\images\\a.png", "is absolute"),
+        ("\\\\server\\images\\a.png", "is absolute"),
+    ],
+)
+def test_name_that_is_refused(name: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=f"^file name .* {reason}"):
+        path_inside(Path("images"), name)
+
+
+def test_json(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    for content in (b"[1, 2", b"\xff\xfe\x00", b"", b"[" * 100_000):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"a\.json: not a JSON file"):
+            read_json(path)
+    path.write_bytes(b"\xef\xbb\xbf[1, 2]")  # Windows' editors write a byte order mark
+    assert read_json(path) == [1, 2]
+    with pytest.raises(ValueError, match=r"b\.json: cannot be read: No such file"):
+        read_json(tmp_path / "b.json")
+
+
+def test_writing_replaces_the_file_and_leaves_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "a.bin"
+    for content in (b"old, and longer", b"new"):
+        write_whole(path, content)
+        assert path.read_bytes() == content
+        assert list(path.parent.iterdir()) == [path]
+    write_whole(path, "wörds")
+    assert path.read_text(encoding="utf-8") == "wörds"
+    (tmp_path / "b.bin").touch()
+    assert path.stat().st_mode == (tmp_path / "b.bin").stat().st_mode
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+@pytest.mark.parametrize("step", ["write", "fsync", "replace"])
+def test_writing_that_fails_leaves_the_old_file_and_no_other(
+    error: type[BaseException], step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "a.bin"
+    write_whole(path, b"old")
+    if step != "write":
+        monkeypatch.setattr(*((os, "fsync", fail) if step == "fsync" else (Path, "replace", fail)))
+    with pytest.raises(error) as caught, whole_file(path) as file:  # noqa: PT012 (the block or its end fails)
+        file.write(b"new")
+        if step == "write":
+            fail()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+    if error is OSError:
+        assert str(path) in str(caught.value)
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    with whole_file(path) as first, whole_file(path) as second:
+        first.write(b"first")
+        second.write(b"second")
+    assert path.read_bytes() == b"first"  # the last one to end
+    assert list(tmp_path.iterdir()) == [path]
