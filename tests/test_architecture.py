@@ -30,7 +30,6 @@ LEVELS = {
     "inference": 2,
     "evaluation": 2,
     "classifier": 3,
-    "experiments": 3,
     "viz": 3,
     "apps": 4,
     "__main__": 5,

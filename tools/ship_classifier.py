@@ -10,13 +10,7 @@ from pathlib import Path
 
 import torch
 
-from instancefcn.classifier.checkpoint import (
-    SHIPPED,
-    check_proposals,
-    load_classifier,
-    load_proposal_network,
-    save_classifier,
-)
+from instancefcn.classifier.checkpoint import SHIPPED, check_proposals, load_classifier, load_proposer, save_classifier
 from instancefcn.inference.proposer import SHIPPED_CHECKPOINT
 
 MAX_BYTES = 15_000_000
@@ -29,7 +23,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     checkpoint = load_classifier(arguments.classifier)
-    check_proposals(checkpoint, load_proposal_network(SHIPPED_CHECKPOINT)[1], str(arguments.classifier))
+    check_proposals(checkpoint, load_proposer(SHIPPED_CHECKPOINT)[1], str(arguments.classifier))
     out = SHIPPED / f"{arguments.name}.safetensors"
     save_classifier(checkpoint, out, torch.float16)
     size = out.stat().st_size

@@ -72,8 +72,8 @@ class ScoreMaps:
     stride: int  # image pixels per position
     m: int  # window side, in positions
     density: int = 1  # cells of the instance maps per position
-    # ~DeepMask: gives the mask logits of windows, [n, dm, dm], from (instance, image_index [n], positions_yx [n, 2]);
-    # ``instance`` then holds features. None where masks are assembled.
+    # For a network that does not assemble: gives the mask logits of windows, [n, dm, dm], from (instance, image_index
+    # [n], positions_yx [n, 2]), where ``instance`` holds features.
     mask_layer: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
 
     @property

@@ -205,7 +205,7 @@ def test_train_hands_everything_on(
     }
 
 
-@pytest.mark.parametrize("name", ["propose", "train", "evaluate", "validate", "convert", "reproduce"])
+@pytest.mark.parametrize("name", ["propose", "train", "evaluate", "validate", "convert"])
 def test_help_teaches_by_example(name: str, command: Callable[..., Any]) -> None:
     done = command(name, "--help")
     assert done.exit_code == 0

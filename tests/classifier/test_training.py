@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from classifier.models import RECIPE, Scenes, proposal_network
-from instancefcn.classifier.checkpoint import load_classifier, save_classifier
+from instancefcn.classifier.checkpoint import load_classifier, load_proposer, save_classifier
 from instancefcn.classifier.config import ClassifierConfig, LearningConfig
 from instancefcn.classifier.segmenter import Segmenter
 from instancefcn.classifier.training import class_weights, classes_of, train_classifier
@@ -32,7 +32,7 @@ def proposals(tmp_path: Path) -> Path:
 
 def test_ids_with_gaps_come_out_as_they_went_in(tmp_path: Path, proposals: Path) -> None:
     scenes = Scenes(4, IDS, NAMES)
-    path = train_classifier(RECIPE, [scenes], proposals, tmp_path / "out")
+    path = train_classifier(RECIPE, [scenes], *load_proposer(proposals), tmp_path / "out")
     figures = [json.loads(line) for line in (tmp_path / "out/metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in figures] == [1, 2]
     assert load_classifier(path).categories == dict(sorted(NAMES.items()))
@@ -48,7 +48,7 @@ def test_it_learns(tmp_path: Path, proposals: Path) -> None:
     learning = LearningConfig(epochs=40, batch_size=4, learning_rate=0.01, scales=(1.0,), label_smoothing=0.0)
     config = ClassifierConfig(width=32, reduced=32, shorter_side=128.0, dropout=0.0)
     recipe = replace(RECIPE, classifier=config, learning=learning)
-    train_classifier(recipe, [Scenes(4, IDS, NAMES)], proposals, tmp_path)
+    train_classifier(recipe, [Scenes(4, IDS, NAMES)], *load_proposer(proposals), tmp_path)
     figures = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert figures[-1]["foreground named right"] > 0.8
     assert figures[-1]["loss"] < 0.6 * figures[0]["loss"]
@@ -57,19 +57,23 @@ def test_it_learns(tmp_path: Path, proposals: Path) -> None:
 def test_the_second_run_finds_the_proposals_on_disk(
     tmp_path: Path, proposals: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = train_classifier(RECIPE, [Scenes(3, IDS, NAMES)], proposals, tmp_path / "a", cache=tmp_path / "cache")
+    first = train_classifier(
+        RECIPE, [Scenes(3, IDS, NAMES)], *load_proposer(proposals), tmp_path / "a", cache=tmp_path / "cache"
+    )
     assert {path.suffix for path in (tmp_path / "cache").rglob("*.*")} == {".safetensors"}
     with monkeypatch.context() as patch:
         patch.setattr(Proposer, "__call__", None)
-        again = train_classifier(RECIPE, [Scenes(3, IDS, NAMES)], proposals, tmp_path / "b", cache=tmp_path / "cache")
+        again = train_classifier(
+            RECIPE, [Scenes(3, IDS, NAMES)], *load_proposer(proposals), tmp_path / "b", cache=tmp_path / "cache"
+        )
     one, other = load_classifier(first).weights, load_classifier(again).weights
     assert all(torch.equal(one[name], other[name]) for name in one)
     others = proposal_network(tmp_path / "others.safetensors", seed=1)
-    train_classifier(RECIPE, [Scenes(3, IDS, NAMES)], others, tmp_path / "c", cache=tmp_path / "cache")
+    train_classifier(RECIPE, [Scenes(3, IDS, NAMES)], *load_proposer(others), tmp_path / "c", cache=tmp_path / "cache")
     checkpoint = load_checkpoint(proposals)
     looser = tmp_path / "looser.safetensors"  # the same weights, which propose otherwise
     save_checkpoint(replace(checkpoint, inference=checkpoint.inference | {"nms_threshold": 0.9}), looser)
-    train_classifier(RECIPE, [Scenes(3, IDS, NAMES)], looser, tmp_path / "d", cache=tmp_path / "cache")
+    train_classifier(RECIPE, [Scenes(3, IDS, NAMES)], *load_proposer(looser), tmp_path / "d", cache=tmp_path / "cache")
     assert len(list((tmp_path / "cache").iterdir())) == 3
 
 
@@ -79,9 +83,11 @@ def test_a_trunk_of_its_own_is_trained_where_the_recipe_says_so(tmp_path: Path, 
         learning = replace(RECIPE.learning, trunk_learning_rate=rate)
         recipe = replace(RECIPE, classifier=config, learning=learning)
         out = tmp_path / str(rate)
-        trained = load_classifier(train_classifier(recipe, [Scenes(2, IDS, NAMES)], proposals, out)).weights
+        trained = load_classifier(
+            train_classifier(recipe, [Scenes(2, IDS, NAMES)], *load_proposer(proposals), out)
+        ).weights
         fresh = load_classifier(
-            train_classifier(replace(recipe, seed=1), [Scenes(2, IDS, NAMES)], proposals, out)
+            train_classifier(replace(recipe, seed=1), [Scenes(2, IDS, NAMES)], *load_proposer(proposals), out)
         ).weights
         same = [torch.equal(trained[name], fresh[name]) for name in trained if name.startswith("trunk.backbone.net")]
         assert all(same) == (rate == 0)
@@ -91,27 +97,29 @@ def test_a_trunk_of_its_own_is_trained_where_the_recipe_says_so(tmp_path: Path, 
 def test_a_class_that_nobody_labelled_is_named_and_left_out(tmp_path: Path, proposals: Path) -> None:
     said: list[str] = []
     scenes = Scenes(3, {1: 7, 2: 90}, NAMES)
-    path = train_classifier(RECIPE, [scenes], proposals, tmp_path, say=said.append)
+    path = train_classifier(RECIPE, [scenes], *load_proposer(proposals), tmp_path, say=said.append)
     assert said == ["category 'star' (4) has no instance to learn from: nothing will be named so"]
     assert load_classifier(path).categories == {7: "ellipse", 90: "rectangle"}
 
 
 def test_one_class_is_enough(tmp_path: Path, proposals: Path) -> None:
     scenes = Scenes(3, {1: 3, 2: 3, 3: 3}, {3: "shape"}, empty=1)  # the first image shows no instance
-    segmenter = Segmenter.from_checkpoints(train_classifier(RECIPE, [scenes], proposals, tmp_path), proposals)
+    segmenter = Segmenter.from_checkpoints(
+        train_classifier(RECIPE, [scenes], *load_proposer(proposals), tmp_path), proposals
+    )
     segments = segmenter(scenes[1].image)
     assert set(segments.category_ids.tolist()) == {3}
 
 
 def test_nothing_labelled_is_refused(tmp_path: Path, proposals: Path) -> None:
     with pytest.raises(ValueError, match="no labelled instance to learn from in synthetic"):
-        train_classifier(RECIPE, [Scenes(2, {}, NAMES)], proposals, tmp_path)
+        train_classifier(RECIPE, [Scenes(2, {}, NAMES)], *load_proposer(proposals), tmp_path)
 
 
 def test_an_image_without_proposals_has_no_segments(
     tmp_path: Path, proposals: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = train_classifier(RECIPE, [Scenes(2, IDS, NAMES)], proposals, tmp_path)
+    path = train_classifier(RECIPE, [Scenes(2, IDS, NAMES)], *load_proposer(proposals), tmp_path)
     segmenter = Segmenter.from_checkpoints(path, proposals)
 
     def nothing(proposer: Proposer, image: np.ndarray, *, max_proposals: int) -> Proposals:
@@ -138,7 +146,7 @@ def test_rare_classes_weigh_more() -> None:
 
 
 def test_another_proposal_network_is_refused_with_both_names(tmp_path: Path, proposals: Path) -> None:
-    path = train_classifier(RECIPE, [Scenes(2, IDS, NAMES)], proposals, tmp_path)
+    path = train_classifier(RECIPE, [Scenes(2, IDS, NAMES)], *load_proposer(proposals), tmp_path)
     other = proposal_network(tmp_path / "other.safetensors", seed=1)
     with pytest.raises(
         ValueError, match=r"of proposals\.safetensors \(\w{12}\), not for those of other\.safetensors \(\w{12}\)"
@@ -150,7 +158,7 @@ def test_another_proposal_network_is_refused_with_both_names(tmp_path: Path, pro
 
 def test_half_precision_names_alike(tmp_path: Path, proposals: Path) -> None:
     scenes = Scenes(2, IDS, NAMES)
-    path = train_classifier(RECIPE, [scenes], proposals, tmp_path)
+    path = train_classifier(RECIPE, [scenes], *load_proposer(proposals), tmp_path)
     save_classifier(load_classifier(path), tmp_path / "half.safetensors", torch.float16)
     assert (tmp_path / "half.safetensors").stat().st_size < path.stat().st_size
     whole, half = (
@@ -160,7 +168,7 @@ def test_half_precision_names_alike(tmp_path: Path, proposals: Path) -> None:
 
 
 def test_the_trunk_is_overheard_and_not_run_again(tmp_path: Path, proposals: Path) -> None:
-    path = train_classifier(RECIPE, [Scenes(2, IDS, NAMES)], proposals, tmp_path)
+    path = train_classifier(RECIPE, [Scenes(2, IDS, NAMES)], *load_proposer(proposals), tmp_path)
     segmenter = Segmenter.from_checkpoints(path, proposals)
     passes: list[int] = []
     segmenter.proposer.network.backbone.register_forward_hook(lambda *_: passes.append(1))
@@ -179,7 +187,7 @@ def test_what_is_no_classifier_is_named(name: str, proposals: Path) -> None:
 def test_given_proposals_are_named_as_its_own_are(tmp_path: Path, proposals: Path, trunk: str) -> None:
     scenes = Scenes(2, IDS, NAMES)
     recipe = replace(RECIPE, classifier=replace(RECIPE.classifier, trunk=trunk))
-    path = train_classifier(recipe, [scenes], proposals, tmp_path / "out", imagenet=False)
+    path = train_classifier(recipe, [scenes], *load_proposer(proposals), tmp_path / "out", imagenet=False)
     segmenter, image = Segmenter.from_checkpoints(path, proposals), scenes[0].image
     own = segmenter(image)
     given = segmenter.name(image, segmenter.proposer(image, max_proposals=100))  # more than it is to name

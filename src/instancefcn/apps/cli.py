@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +20,6 @@ from instancefcn.apps.evaluate import evaluate
 from instancefcn.apps.figure import figure
 from instancefcn.apps.options import SPEC_HELP
 from instancefcn.apps.propose import propose
-from instancefcn.apps.reproduce import reproduce
 from instancefcn.apps.segment import segment
 from instancefcn.apps.train import train
 from instancefcn.apps.train_classifier import train_classifier
@@ -30,24 +31,31 @@ TRACEBACK_VARIABLE = "INSTANCEFCN_TRACEBACK"
 EXTRAS = {"hotcoco": "eval", "matplotlib": "eval", "scipy": "eval", "lightning_fabric": "train", "tensorboard": "train"}
 
 
+@contextmanager
+def errors_in_one_line() -> Iterator[None]:
+    """Print an error for the user as one line on stderr, and leave with exit code 1."""
+    try:
+        yield
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        message = str(error)
+        if isinstance(error, ModuleNotFoundError):
+            package = (error.name or "").partition(".")[0]
+            if package not in EXTRAS:
+                raise
+            message = f"{package} is not installed: pip install 'instancefcn[{EXTRAS[package]}]'"
+        if os.environ.get(TRACEBACK_VARIABLE) or getattr(error, "errno", None) == errno.EPIPE:
+            raise
+        typer.echo(f"error: {message}", err=True)
+        raise typer.Exit(1) from error
+
+
 class Commands(TyperGroup):
     """Commands whose errors for the user are one line on stderr and exit code 1."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
-        try:
+        with errors_in_one_line():
             return super().invoke(ctx)
-        except (ValueError, OSError, ModuleNotFoundError) as error:
-            message = str(error)
-            if isinstance(error, ModuleNotFoundError):
-                package = (error.name or "").partition(".")[0]
-                if package not in EXTRAS:
-                    raise
-                message = f"{package} is not installed: pip install 'instancefcn[{EXTRAS[package]}]'"
-            if os.environ.get(TRACEBACK_VARIABLE) or getattr(error, "errno", None) == errno.EPIPE:
-                raise
-            typer.echo(f"error: {message}", err=True)
-            raise typer.Exit(1) from error
 
 
 app = typer.Typer(
@@ -93,7 +101,6 @@ app.command(epilog=SPEC_HELP)(train_classifier)
 app.command()(segment)
 app.command(epilog=SPEC_HELP)(validate)
 app.command(epilog=SPEC_HELP)(convert)
-app.command()(reproduce)
 
 
 def main() -> None:

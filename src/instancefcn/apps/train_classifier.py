@@ -49,6 +49,7 @@ def train_classifier(
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from instancefcn.apps.propose import usable_device
+    from instancefcn.classifier.checkpoint import load_proposer
     from instancefcn.classifier.config import load_classifier_recipe
     from instancefcn.classifier.training import train_classifier as train
     from instancefcn.data import open_source
@@ -65,9 +66,8 @@ def train_classifier(
         path = train(
             loaded,
             [open_source(spec) for spec in data],
-            proposals_from or SHIPPED_CHECKPOINT,
+            *load_proposer(proposals_from or SHIPPED_CHECKPOINT, device=usable_device(device)),
             out,
-            device=usable_device(device),
             cache=cache,
             say=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True),
             track_images=track("proposing"),

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,6 +18,8 @@ from instancefcn.classifier.config import ClassifierConfig, NamingConfig
 from instancefcn.classifier.network import Classifier
 from instancefcn.config import Table, from_table, to_table
 from instancefcn.files import write_whole
+from instancefcn.inference.config import InferenceConfig
+from instancefcn.inference.proposer import Proposer
 from instancefcn.model.checkpoint import Checkpoint, load_checkpoint
 
 FORMAT = "instancefcn-classifier/1"
@@ -151,11 +154,15 @@ def shipped_classifiers() -> list[str]:
     return found
 
 
-def load_proposal_network(path: Path) -> tuple[Checkpoint, ProposalNetwork]:
-    """A proposal network's checkpoint, and which it is.
+def load_proposer(
+    path: Path, *, device: str | torch.device = "cpu", precision: Literal["fp32", "bf16"] = "fp32"
+) -> tuple[Proposer, ProposalNetwork]:
+    """The proposer of a checkpoint, and which network it has.
 
     Raises:
         ValueError: the file is not a checkpoint.
     """
     checkpoint = load_checkpoint(path)
-    return checkpoint, identify(checkpoint, path)
+    config = from_table(InferenceConfig, checkpoint.inference, f"{path}: inference")
+    proposer = Proposer(checkpoint.build(), config, device=device, precision=precision)
+    return proposer, identify(checkpoint, path)

@@ -10,15 +10,13 @@ import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from instancefcn.classifier.checkpoint import check_proposals, load_classifier, load_proposal_network
+from instancefcn.classifier.checkpoint import check_proposals, load_classifier, load_proposer
 from instancefcn.classifier.config import NamingConfig
 from instancefcn.classifier.network import Classifier
 from instancefcn.classifier.pooling import mask_grids
 from instancefcn.classifier.trunk import ProposalTrunk, TrunkMaps
 from instancefcn.classifier.voting import name_proposals
-from instancefcn.config import from_table
 from instancefcn.geometry.runs import Edges
-from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.proposer import SHIPPED_CHECKPOINT, Proposer, as_tensor
 from instancefcn.structures import Proposals, Segments
 
@@ -58,11 +56,9 @@ class Segmenter:
             ValueError: a file of another kind, or a classifier that was trained for another proposal network.
         """
         path = Path(proposals) if proposals is not None else SHIPPED_CHECKPOINT
-        checkpoint, network = load_proposal_network(path)
+        proposer, network = load_proposer(path, device=device, precision=precision)
         named = load_classifier(classifier)
         check_proposals(named, network, str(classifier))
-        config = from_table(InferenceConfig, checkpoint.inference, f"{path}: inference")
-        proposer = Proposer(checkpoint.build(), config, device=device, precision=precision)
         return cls(proposer, named.build(), named.naming)
 
     @torch.inference_mode()

@@ -14,14 +14,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from instancefcn.classifier.cache import Example, Track, View, cache_examples, views_of
-from instancefcn.classifier.checkpoint import ClassifierCheckpoint, load_proposal_network, save_classifier
+from instancefcn.classifier.checkpoint import ClassifierCheckpoint, ProposalNetwork, save_classifier
 from instancefcn.classifier.config import ClassifierRecipe, LearningConfig
 from instancefcn.classifier.network import Classifier
 from instancefcn.classifier.rois import BACKGROUND, sample
 from instancefcn.classifier.trunk import channels_of_proposals
-from instancefcn.config import from_table, to_table
+from instancefcn.config import to_table
 from instancefcn.data import Source
-from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.proposer import Proposer
 
 Steps = Callable[[Sequence[int]], Iterable[int]]
@@ -30,22 +29,23 @@ Steps = Callable[[Sequence[int]], Iterable[int]]
 def train_classifier(
     recipe: ClassifierRecipe,
     sources: Sequence[Source],
-    proposals_from: Path,
+    proposer: Proposer,
+    network: ProposalNetwork,
     out: Path,
     *,
-    device: str = "cpu",
     cache: Path | None = None,
     imagenet: bool = True,
     say: Callable[[str], None] = print,
     track_images: Track = iter,
     track_steps: Steps = iter,
 ) -> Path:
-    """Train a classifier for the proposals of a checkpoint, and return the path of its file.
+    """Train a classifier for the proposals of a network, and return the path of its file.
 
     Writes ``classifier.safetensors`` and ``metrics.jsonl`` into ``out``, and what is kept of the images into ``cache``
     (``out/cache`` where none is given), which may be deleted afterwards.
 
     Args:
+        proposer, network: from ``load_proposer``; the classifier learns on the proposer's device.
         imagenet: start the classifier's own trunk from ImageNet weights; else it knows nothing.
         say: is told what was left out.
         track_images, track_steps: show progress over what they are given.
@@ -57,14 +57,11 @@ def train_classifier(
     for category_id, name in names.items():
         if category_id not in classes:
             say(f"category {name!r} ({category_id}) has no instance to learn from: nothing will be named so")
-    checkpoint, network = load_proposal_network(proposals_from)
-    inference = from_table(InferenceConfig, checkpoint.inference, f"{proposals_from}: inference")
-    proposer = Proposer(checkpoint.build(), inference, device=device)
     config = recipe.classifier
     channels = channels_of_proposals(proposer, config.strides) if config.trunk == "proposals" else ()
     torch.manual_seed(recipe.seed)
     categories = {category_id: names[category_id] for category_id in classes}
-    classifier = Classifier(config, categories, channels=channels, imagenet=imagenet).to(device)
+    classifier = Classifier(config, categories, channels=channels, imagenet=imagenet).to(proposer.device)
     classifier.eval()
     examples, problems = cache_examples(
         sources, classes, proposer, network, classifier, recipe, cache or out / "cache", track_images

@@ -31,7 +31,6 @@ class Augmentation:
     draw: Literal["one_of", "between", "for_object"] = "between"
     object_side: float = 0.0
     crop: int = 512  # side of a square crop; 0 trains on whole images
-    crops_per_image: int = 0  # crops around single windows, half of them positive ones (Table 2); 0 for a random crop
     flip: bool = True
     colour_jitter: float = 0.3  # strength of brightness, contrast and saturation changes; 0 for none
     copy_paste: float = 0.5  # share of the crops that get instances of another image pasted in
@@ -39,8 +38,6 @@ class Augmentation:
     def __post_init__(self) -> None:
         if self.copy_paste and not self.crop:
             raise ValueError("augmentation.copy_paste needs crops, which all have one size: set augmentation.crop")
-        if self.crops_per_image and (self.copy_paste or not self.crop):
-            raise ValueError("augmentation.crops_per_image needs augmentation.crop, and copy_paste = 0")
         if not self.shorter_sides or min(self.shorter_sides) < 1:
             raise ValueError(f"augmentation.shorter_sides must be pixels, 1 at least, not {self.shorter_sides}")
         if self.draw == "for_object" and self.object_side <= 0:

@@ -14,8 +14,6 @@ from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from instancefcn.model.pyramid import Pyramid
-
 
 class Backbone(nn.Module):
     """Feature maps of an image, finest first.
@@ -115,23 +113,6 @@ class TimmBackbone(Backbone):
             return list(children.values())
         stem = nn.ModuleList(child for name, child in children.items() if name != "blocks")
         return [stem, *children["blocks"]]
-
-
-class MergedBackbone(TimmBackbone):
-    """A timm trunk at stride 8 whose coarser maps come in from above, as in a pyramid: context at its own resolution.
-
-    What holes give (paper 3.3), for a fraction of the time: a CPU takes ten times as long for a depthwise convolution
-    with holes.
-    """
-
-    def __init__(self, name: str, channels: int) -> None:
-        super().__init__(name, strides=(8, 16, 32))
-        self.merge = Pyramid(self.channels, channels)
-        self.merge.smooth = self.merge.smooth[:1]  # the finest map is the only one that is read
-        self.strides, self.channels = (8,), (channels,)
-
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
-        return self.merge(super().forward(images))
 
 
 class ShiftedConv2d(nn.Conv2d):

@@ -8,30 +8,23 @@ from typing import Literal
 from instancefcn.model.backbones import (
     VGG16,
     Backbone,
-    MergedBackbone,
     TimmBackbone,
     fold_batch_norms,
     freeze_batch_norms,
 )
-from instancefcn.model.deepmask import DeepMask
-from instancefcn.model.network import InstanceFCN, PyramidInstanceFCN
+from instancefcn.model.network import InstanceFCN, Network, PyramidInstanceFCN
 from instancefcn.model.pretrained import load_imagenet
 from instancefcn.model.pyramid import NORM_GROUPS
-
-Network = InstanceFCN | PyramidInstanceFCN | DeepMask
 
 
 @dataclass(frozen=True)
 class NetworkConfig:
     """Keys of ``[network]``. The defaults are what a checkpoint that lacks a key was trained with."""
 
-    # One stride and one window, as the paper; a feature pyramid; or the paper's baseline, at one stride.
-    kind: Literal["single", "pyramid", "deepmask"] = "pyramid"
+    kind: Literal["single", "pyramid"] = "pyramid"  # one stride and one window, as the paper; or a feature pyramid
     backbone: str = "tf_efficientnet_lite0"  # "vgg16", or the name of any timm feature extractor
     k: int = 5  # relative positions along one side of a window
     channels: int = 96  # of the heads (and the pyramid); the paper has 512
-    fc_channels: int = 512  # deepmask: of the fully connected layers
-    stride_8: Literal["holes", "merged"] = "holes"  # single, deepmask: how a timm trunk gets there (MergedBackbone)
     m: int = 21  # single: window side in positions
     window_sizes: tuple[int, ...] = (21, 30)  # pyramid: m of the windows on every level
     finest_window_sizes: tuple[int, ...] = (8, 11, 15)  # pyramid: m of further windows at stride 4
@@ -53,9 +46,7 @@ def build_network(config: NetworkConfig, imagenet: bool = False) -> Network:
         ValueError: an unknown backbone, or ImageNet weights that are not to be had.
     """
     single = config.kind != "pyramid"
-    if (not single or config.stride_8 == "merged") and (
-        config.channels % NORM_GROUPS or config.channels == NORM_GROUPS
-    ):
+    if not single and (config.channels % NORM_GROUPS or config.channels == NORM_GROUPS):
         raise ValueError(
             f"network.channels is {config.channels}; a pyramid needs a multiple of {NORM_GROUPS} above {NORM_GROUPS}, "
             "for its group norms"
@@ -74,8 +65,6 @@ def build_network(config: NetworkConfig, imagenet: bool = False) -> Network:
         if not single:
             raise ValueError("network.backbone = 'vgg16' has one map at stride 8: it goes with network.kind = 'single'")
         backbone = VGG16()
-    elif single and config.stride_8 == "merged":
-        backbone = MergedBackbone(config.backbone, config.channels)
     elif single:
         backbone = TimmBackbone(config.backbone, strides=(8,), output_stride=8)
     else:
@@ -86,8 +75,6 @@ def build_network(config: NetworkConfig, imagenet: bool = False) -> Network:
         fold_batch_norms(backbone)
     elif config.batch_norm == "frozen":
         freeze_batch_norms(backbone)
-    if config.kind == "deepmask":
-        return DeepMask(backbone, channels=config.channels, fc_channels=config.fc_channels)
     if config.kind == "single":
         return InstanceFCN(backbone, k=config.k, m=config.m, channels=config.channels)
     return PyramidInstanceFCN(

@@ -17,6 +17,8 @@ from instancefcn.files import write_whole
 from instancefcn.model.build import Network, NetworkConfig, build_network
 
 FORMAT = "instancefcn/1"
+# Keys of [network] that checkpoints once had, with the one value that this package still builds.
+RETIRED_NETWORK = {"fc_channels": 512, "stride_8": "holes"}
 RETIRED = ("refill_threshold",)  # keys of [inference] that checkpoints once had; soft_nms_threshold took its place
 
 
@@ -29,13 +31,16 @@ class Checkpoint:
     weights: Mapping[str, Tensor]
     training: Table  # recipe, seed, iteration, validation figures: for the record
 
-    def build(self) -> Network:
+    def build(self, network: Network | None = None) -> Network:
         """The network, in evaluation mode, single precision.
 
+        Args:
+            network: what the weights go into; None builds the one that the file describes.
+
         Raises:
-            ValueError: the weights are not of the network that the file describes.
+            ValueError: the weights are not of the network.
         """
-        network = build_network(self.network)
+        network = build_network(self.network) if network is None else network
         try:
             network.load_state_dict({name: tensor.float() for name, tensor in self.weights.items()})
         except RuntimeError as error:
@@ -58,8 +63,11 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, dtype: torch.dtype = tor
     write_whole(path, save(weights, metadata))
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path, keys: type[NetworkConfig] = NetworkConfig) -> Checkpoint:
     """Read a checkpoint.
+
+    Args:
+        keys: what its ``[network]`` table may have.
 
     Raises:
         ValueError: no such file, not safetensors, or not one of this package's; names the file.
@@ -79,4 +87,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except (KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: its metadata is damaged ({error!r})") from error
     inference = {key: value for key, value in inference.items() if key not in RETIRED}
-    return Checkpoint(from_table(NetworkConfig, network, f"{path}: network"), inference, weights, training)
+    network = {key: value for key, value in network.items() if RETIRED_NETWORK.get(key) != value}
+    try:
+        config = from_table(keys, network, f"{path}: network")
+    except ValueError as error:
+        raise ValueError(
+            f"{error}. A network of the paper's experiments can be loaded from a checkout alone: `python -m reproduce`"
+        ) from error
+    return Checkpoint(config, inference, weights, training)

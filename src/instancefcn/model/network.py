@@ -13,7 +13,24 @@ from instancefcn.model.pyramid import Pyramid
 from instancefcn.structures import ScoreMaps, WindowSize
 
 
-class InstanceFCN(nn.Module):
+class Network(nn.Module):
+    """What training and proposing ask of a network: ``forward`` maps images to ScoreMaps, one for each window size."""
+
+    backbone: Backbone
+    size_multiple: int  # the sides of images must be multiples of it
+
+    @property
+    def window_sizes(self) -> list[WindowSize]:
+        """Of each ScoreMaps that ``forward`` gives, in order."""
+        raise NotImplementedError
+
+    @property
+    def training_window_sizes(self) -> list[WindowSize]:
+        """The same in training, where they may differ."""
+        return self.window_sizes
+
+
+class InstanceFCN(Network):
     """The paper's network (Fig. 4): one trunk, two branches, one window size; scales come from an image pyramid."""
 
     def __init__(self, backbone: Backbone, k: int = 5, m: int = 21, channels: int = 512) -> None:
@@ -27,10 +44,7 @@ class InstanceFCN(nn.Module):
 
     @property
     def window_sizes(self) -> list[WindowSize]:
-        """Of each ScoreMaps that ``forward`` gives, in order."""
         return [WindowSize(self.backbone.strides[0], self.m)]
-
-    training_window_sizes = window_sizes
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[ScoreMaps]:
         (features,) = self.backbone(images)
@@ -40,7 +54,7 @@ class InstanceFCN(nn.Module):
         return [ScoreMaps(instance, objectness, None, *size)]
 
 
-class PyramidInstanceFCN(nn.Module):
+class PyramidInstanceFCN(Network):
     """Every scale in one pass: a feature pyramid, heads shared by its levels, several window sizes on each.
 
     Args:
@@ -114,10 +128,7 @@ class PyramidInstanceFCN(nn.Module):
 
     @property
     def window_sizes(self) -> list[WindowSize]:
-        """Of each ScoreMaps that ``forward`` gives, in order."""
         return [size for sizes in self.sizes_of_level for size in sizes]
-
-    training_window_sizes = window_sizes
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[ScoreMaps]:
         maps = self.backbone(images)

@@ -15,16 +15,16 @@ import torch
 from lightning_fabric import Fabric
 from rich.progress import BarColumn, Progress, TextColumn
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from instancefcn.config import to_table
 from instancefcn.data import Source
+from instancefcn.data.transforms import TrainingImage
 from instancefcn.inference.proposer import SHIPPED_CHECKPOINT, Proposer
 from instancefcn.model.backbones import freeze_batch_norms
 from instancefcn.model.build import Network, build_network
 from instancefcn.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from instancefcn.training.batch import Batch, BatchMaker
-from instancefcn.training.crops import CropStream, open_stream
 from instancefcn.training.dataset import RankSampler, TrainingStream
 from instancefcn.training.log import Log
 from instancefcn.training.optimization import average_weights, build_optimizer, learning_rate
@@ -62,6 +62,8 @@ def train(
     resume: bool = False,
     device: str = "auto",
     workers: int = 1,
+    network: Network | None = None,
+    stream: Dataset[TrainingImage] | Dataset[list[TrainingImage]] | None = None,
 ) -> Path:
     """Train a network and return the path of its best checkpoint.
 
@@ -76,6 +78,8 @@ def train(
         resume: go on from ``last.state`` in ``out``, if there is one.
         device: "cpu", "cuda", "mps", or "auto".
         workers: processes that load images; 0 to load between the steps.
+        network: train this one, whatever ``init`` says; None for the recipe's.
+        stream: train on its images, or lists of images; None for random views of the sources.
 
     Raises:
         ValueError: no data, no weights, a checkpoint of another network, or ``out`` holds a run already.
@@ -91,11 +95,14 @@ def train(
     fabric.launch()
     fabric.seed_everything(recipe.seed, verbose=False)
     state = find_state(out, recipe, resume)
-    network = initial_network(recipe, init if state is None else "random")
+    if network is None:
+        network = initial_network(recipe, init if state is None else "random")
+    if stream is None:
+        stream = TrainingStream(sources, recipe.augmentation, recipe.source_balance, recipe.seed)
     run = Run(fabric, recipe, network, Budget(iterations or config.iterations, minutes), out, validation)
     if state is not None:
         run.restore(state)
-    run.to_the_end(open_stream(sources, recipe, network.window_sizes), workers)
+    run.to_the_end(stream, workers)
     return out / "best.safetensors"
 
 
@@ -124,7 +131,7 @@ class Run:
         """Share of the run that is done; the same for all processes."""
         return self.fabric.broadcast(self.budget.progress(self.iteration, self.seconds))
 
-    def to_the_end(self, stream: TrainingStream | CropStream, workers: int) -> None:
+    def to_the_end(self, stream: Dataset[TrainingImage] | Dataset[list[TrainingImage]], workers: int) -> None:
         """Train until the budget is spent; log, validate and save on the way."""
         fabric, config = self.fabric, self.recipe.optimization
         per_process = max(1, config.batch_size // fabric.world_size)

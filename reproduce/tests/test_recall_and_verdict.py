@@ -9,11 +9,11 @@ import pytest
 from instancefcn.data import SyntheticScenes, to_coco
 from instancefcn.evaluation.average_recall import ImageRecall, average_recall
 from instancefcn.evaluation.compare import Difference
-from instancefcn.experiments import recall as module
-from instancefcn.experiments.plan import Claim
-from instancefcn.experiments.recall import load_recall, measure, pool, save_recall
-from instancefcn.experiments.verdict import MEASURES, decide, judge, judge_change
 from instancefcn.geometry.rle import decode, encode, to_json
+from reproduce import recall as module
+from reproduce.plan import Claim
+from reproduce.recall import load_recall, measure, pool, save_recall
+from reproduce.verdict import MEASURES, decide, judge, judge_change
 
 SCENES = SyntheticScenes(5, height=48, width=64, seed=1)
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from instancefcn.evaluation.average_recall import ImageRecall
 from instancefcn.evaluation.regions import IouType
-from instancefcn.experiments.ablation import NAME as ABLATION_NAME
-from instancefcn.experiments.ablation import reproduce_ablation
-from instancefcn.experiments.bench import MEASURED_TRAINING_IMAGES, Bench, Settings, mask_parameters
-from instancefcn.experiments.images import open_images
-from instancefcn.experiments.plan import (
+from instancefcn.files import write_whole
+from reproduce.ablation import NAME as ABLATION_NAME
+from reproduce.ablation import reproduce_ablation
+from reproduce.bench import MEASURED_TRAINING_IMAGES, Bench, Settings, mask_parameters
+from reproduce.images import open_images
+from reproduce.plan import (
     EXPERIMENTS,
     SIZE_METHODS,
     SIZES,
@@ -22,13 +23,12 @@ from instancefcn.experiments.plan import (
     test_images,
     training_images,
 )
-from instancefcn.experiments.recall import pool
-from instancefcn.experiments.run import Result
-from instancefcn.experiments.sizes import draw_sizes
-from instancefcn.experiments.table import Row, to_json, to_markdown
-from instancefcn.experiments.table4 import TABLE_4_NAME, reproduce_table_4
-from instancefcn.experiments.verdict import Finding, judge, judge_change
-from instancefcn.files import write_whole
+from reproduce.recall import pool
+from reproduce.run import Result
+from reproduce.sizes import draw_sizes
+from reproduce.table import Row, to_json, to_markdown
+from reproduce.table4 import TABLE_4_NAME, reproduce_table_4
+from reproduce.verdict import Finding, judge, judge_change
 
 REGIONS: dict[IouType, str] = {"segm": "masks", "bbox": "boxes"}
 SIZES_NAME = "sizes"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from evaluation.scenes import annotation, coco, random_scenes, rectangle, result
 from instancefcn.evaluation.average_precision import region_precision
 from instancefcn.evaluation.categories import split_by_category
-from instancefcn.evaluation.image_precision import PRECISION_MEASURES, ImagePrecision, compare_precision
+from reproduce.image_precision import PRECISION_MEASURES, ImagePrecision, compare_precision
 
 LEFT, RIGHT = rectangle(10, 20, 0, 0, 10, 10), rectangle(10, 20, 0, 10, 10, 20)
 

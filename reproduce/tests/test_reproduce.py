@@ -14,14 +14,14 @@ import pytest
 from instancefcn.config import from_table, to_table
 from instancefcn.data import SyntheticScenes
 from instancefcn.evaluation.published import TABLE_1
-from instancefcn.experiments import peers
-from instancefcn.experiments.ablation import parts, reproduce_ablation
-from instancefcn.experiments.bench import Bench, Settings, mask_parameters
-from instancefcn.experiments.images import Images, open_images
-from instancefcn.experiments.plan import EXPERIMENTS, Method
-from instancefcn.experiments.reproduce import reproduce, reproduce_table
-from instancefcn.model.build import build_network
-from instancefcn.training.recipe import load_recipe
+from reproduce import peers
+from reproduce.ablation import parts, reproduce_ablation
+from reproduce.bench import Bench, Settings, mask_parameters
+from reproduce.images import Images, open_images
+from reproduce.networks import build_network
+from reproduce.plan import EXPERIMENTS, Method
+from reproduce.recipe import load_recipe
+from reproduce.reproduce import reproduce, reproduce_table
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -57,7 +57,7 @@ def test_the_papers_recipes_on_two_processes(paper_tree: Path, tmp_path: Path, m
 def test_a_table_of_mini_goes_on_where_it_was_stopped(
     mini_tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from instancefcn.experiments import bench as module
+    from reproduce import bench as module
 
     monkeypatch.setattr(module, "selective_search", fake_search)
     settings = Settings("mini", mini_tree, tmp_path / "out", seeds=2, device="cpu", workers=0, dry=True)

@@ -18,9 +18,12 @@ settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
-install_import_hook("instancefcn", "beartype.beartype")
+ROOT = Path(__file__).parent
+# Not `reproduce` as a whole: its tests are in it, and pytest rewrites their assertions itself.
+CHECKED = ["instancefcn", *(f"reproduce.{path.stem}" for path in (ROOT / "reproduce").glob("*.py"))]
+install_import_hook(CHECKED, "beartype.beartype")
 
-SHARED_DATA = Path(__file__).parent.parent.parent / "shared" / "data"
+SHARED_DATA = ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture(scope="session")

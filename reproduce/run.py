@@ -1,6 +1,6 @@
 """One training of an experiment, in a folder of its own, which is done once and can be gone on with.
 
-With several processes it is started anew under torchrun, as ``python -m instancefcn.experiments.run FOLDER``.
+With several processes it is started anew under torchrun, as ``python -m reproduce.run FOLDER``.
 """
 
 from __future__ import annotations
@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from instancefcn.config import from_table, to_table
-from instancefcn.experiments.images import Images, open_images
 from instancefcn.files import write_whole
 from instancefcn.model.checkpoint import load_checkpoint
 from instancefcn.training.loop import STATE_FILE, train
-from instancefcn.training.recipe import Recipe
+from reproduce.crops import CropStream
+from reproduce.images import Images, open_images
+from reproduce.networks import ExperimentNetwork, build_network
+from reproduce.recipe import ExperimentRecipe
 
 PLAN_FILE, RESULT_FILE = "run.json", "result.json"
 
@@ -26,10 +30,10 @@ PLAN_FILE, RESULT_FILE = "run.json", "result.json"
 class Run:
     """All that a training is made of."""
 
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: ExperimentRecipe = field(default_factory=ExperimentRecipe)
     images: Images = field(default_factory=lambda: Images(()))
     minutes: float = 0.0  # instead of the recipe's iterations; 0 for those
-    init: str = "imagenet"
+    imagenet: bool = True  # the trunk starts from its weights; else it knows nothing
     device: str = "auto"
     workers: int = 1
 
@@ -56,7 +60,7 @@ def carry_out(run: Run, folder: Path, processes: int = 1) -> Result:
         else:
             launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
             subprocess.run([sys.executable, *launcher, "-m", __name__, str(folder)], check=True)
-        record = load_checkpoint(folder / "best.safetensors").training
+        record = load_checkpoint(folder / "best.safetensors", ExperimentNetwork).training
         write_whole(result, json.dumps({key: record[key] for key in ("iteration", "seconds")}).encode())
         for name in ("last.safetensors", STATE_FILE):  # a run that is done needs neither, and many runs fill a disk
             (folder / name).unlink(missing_ok=True)
@@ -80,15 +84,19 @@ def reserve(folder: Path, run: Any) -> None:
 
 
 def _train(run: Run, folder: Path) -> None:
+    sources = open_images(run.images)
+    torch.manual_seed(run.recipe.seed)
+    network = build_network(run.recipe.network, imagenet=run.imagenet)
     train(
         run.recipe,
-        open_images(run.images),
+        sources,
         folder,
         minutes=run.minutes or None,
-        init=run.init,
         resume=True,
         device=run.device,
         workers=run.workers,
+        network=network,
+        stream=CropStream(sources, run.recipe, network.window_sizes) if run.recipe.crops.per_image else None,
     )
 
 

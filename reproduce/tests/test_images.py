@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from data.trees import coco_annotation, write_coco, write_image
-from instancefcn.experiments.images import Images, merge, open_images
+from reproduce.images import Images, merge, open_images
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ from jaxtyping import UInt8
 from instancefcn.evaluation.average_recall import ImageRecall
 from instancefcn.evaluation.compare import Difference, compare
 from instancefcn.evaluation.matching import MAX_PROPOSALS
-from instancefcn.experiments.bench import Bench, Settings, proposals_of
-from instancefcn.experiments.plan import test_images, training_images
-from instancefcn.experiments.recall import load_recall, measure, pool, save_recall
-from instancefcn.experiments.table import DRY, json_text, markdown_table
 from instancefcn.files import write_whole
-from instancefcn.training.recipe import Recipe, load_recipe
+from reproduce.bench import Bench, Settings, proposals_of
+from reproduce.plan import test_images, training_images
+from reproduce.recall import load_recall, measure, pool, save_recall
+from reproduce.recipe import ExperimentRecipe, load_recipe
+from reproduce.table import DRY, json_text, markdown_table
 
 NAME = "ablation"
 TEST = "coco-mini val"
@@ -33,7 +33,7 @@ class Part:
 
     slug: str
     label: str
-    recipe: Recipe
+    recipe: ExperimentRecipe
     partial: bool = True  # animals' labels are marked as partial
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,21 +10,23 @@ import torch
 
 from instancefcn.data import SyntheticScenes
 from instancefcn.data.transforms import Augmentation, TrainingImage
-from instancefcn.model.build import NetworkConfig
 from instancefcn.model.checkpoint import load_checkpoint
 from instancefcn.structures import WindowSize
 from instancefcn.training.assignment import NEGATIVE, POSITIVE, AssignmentConfig
 from instancefcn.training.batch import BatchMaker, assign_image
-from instancefcn.training.crops import CropStream, window_crops
 from instancefcn.training.dataset import TrainingStream
 from instancefcn.training.loop import train
 from instancefcn.training.optimization import OptimizationConfig
-from instancefcn.training.recipe import Recipe
 from instancefcn.training.targets import SamplingConfig, sample_windows
+from reproduce.crops import CropStream, window_crops
+from reproduce.deepmask import DeepMask
+from reproduce.networks import ExperimentNetwork, build_network
+from reproduce.recipe import CropConfig, ExperimentRecipe
 
-CROPS = Recipe(
-    network=NetworkConfig(kind="single", channels=16, stride_8="merged"),
-    augmentation=Augmentation(shorter_sides=(160.0, 240.0), draw="one_of", crop=224, crops_per_image=6, copy_paste=0.0),
+CROPS = ExperimentRecipe(
+    network=ExperimentNetwork(kind="merged", channels=16),
+    augmentation=Augmentation(shorter_sides=(160.0, 240.0), draw="one_of", crop=0, copy_paste=0.0),
+    crops=CropConfig(per_image=6),
     assignment=AssignmentConfig(object_to_window=128 / 224, scale_tolerance=1.5**0.5),
     sampling=SamplingConfig(near_misses=0),
     optimization=OptimizationConfig(batch_size=2),
@@ -38,7 +41,7 @@ def scenes() -> SyntheticScenes:
 
 
 def views() -> TrainingStream:
-    return TrainingStream([scenes()], replace(CROPS.augmentation, crop=0, crops_per_image=0), 1.0, 0)
+    return TrainingStream([scenes()], CROPS.augmentation, 1.0, 0)
 
 
 def grid_of(image: TrainingImage, window: WindowSize) -> tuple[int, int, int, int]:
@@ -97,15 +100,24 @@ def test_half_of_the_crops_are_positive_and_negatives_fill_up() -> None:
 
 
 def test_crops_need_one_window_size() -> None:
-    with pytest.raises(ValueError, match=r"crops_per_image .* single or deepmask"):
+    with pytest.raises(ValueError, match=r"crops\.per_image .* choose another network\.kind"):
         CropStream([scenes()], CROPS, [WindowSize(8, 21), WindowSize(16, 21)])
-    with pytest.raises(ValueError, match="copy_paste = 0"):
-        Augmentation(crops_per_image=2)
+    with pytest.raises(ValueError, match=r"set augmentation\.crop = 0"):
+        replace(CROPS, augmentation=replace(CROPS.augmentation, crop=224))
 
 
-@pytest.mark.parametrize("kind", ["single", "deepmask"])
-def test_both_networks_learn_from_crops(kind: str, tmp_path: Path) -> None:
-    network = NetworkConfig(kind=kind, channels=16, fc_channels=4, stride_8="merged")  # pyright: ignore[reportArgumentType]
-    train(replace(CROPS, network=network), [scenes()], tmp_path, init="random", iterations=2, device="cpu", workers=0)
-    weights = load_checkpoint(tmp_path / "last.safetensors").weights
+@pytest.mark.parametrize("kind", ["merged", "deepmask"])
+def test_both_networks_learn_from_crops(kind: Any, tmp_path: Path) -> None:
+    recipe = replace(CROPS, network=replace(CROPS.network, kind=kind))
+    network = build_network(recipe.network)
+    if kind == "deepmask":
+        network = DeepMask(network.backbone, channels=16, fc_channels=4)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    stream = CropStream([scenes()], recipe, network.window_sizes)
+    train(recipe, [], tmp_path, iterations=2, device="cpu", workers=0, network=network, stream=stream)
+    weights = load_checkpoint(tmp_path / "last.safetensors", ExperimentNetwork).weights
     assert all(tensor.isfinite().all() for tensor in weights.values())
+    assert weights.keys() == before.keys()
+    assert any(not torch.equal(weights[name], before[name]) for name in weights)
+    with pytest.raises(ValueError, match=r"network: kind is .*from a checkout alone: `python -m reproduce`"):
+        load_checkpoint(tmp_path / "last.safetensors")

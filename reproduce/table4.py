@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from instancefcn.evaluation.image_precision import PRECISION_DRAWS, PRECISION_MEASURES
 from instancefcn.evaluation.published import TABLE_4
-from instancefcn.experiments.bench import Bench, Settings
-from instancefcn.experiments.naming import MAX_SEGMENTS, MIN_SCORE, NETWORK_SEED, TABLE_4_NAME, Measured, NamingBench
-from instancefcn.experiments.plan import Claim, Naming, named_images, naming_claims, namings
-from instancefcn.experiments.table import DRY, findings_lines, json_text, markdown_table, mean_and_spread
-from instancefcn.experiments.verdict import Finding, judge_precision
 from instancefcn.files import write_whole
+from reproduce.bench import Bench, Settings
+from reproduce.image_precision import PRECISION_DRAWS, PRECISION_MEASURES
+from reproduce.naming import MAX_SEGMENTS, MIN_SCORE, NETWORK_SEED, TABLE_4_NAME, Measured, NamingBench
+from reproduce.plan import Claim, Naming, named_images, naming_claims, namings
+from reproduce.table import DRY, findings_lines, json_text, markdown_table, mean_and_spread
+from reproduce.verdict import Finding, judge_precision
 
 COCO_AP = "COCO AP"
 THE_PAPERS_VARIANT = "11-point"  # as in the code of MNC, whose authors they are

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from instancefcn.model.assembling import assemble_windows
 from instancefcn.model.backbones import VGG16
-from instancefcn.model.build import NetworkConfig, build_network
-from instancefcn.model.deepmask import CROP, DeepMask, MaskLayer
+from reproduce.deepmask import CROP, DeepMask, MaskLayer
+from reproduce.networks import ExperimentNetwork, MergedBackbone, build_network
 
 CENTER = torch.tensor([[CROP // 16, CROP // 16]])  # of a crop's map at stride 8: its window is the whole crop
 ZERO = torch.zeros(1, dtype=torch.long)
@@ -33,7 +33,7 @@ def test_the_two_layers_have_53_million_parameters() -> None:
 
 def test_the_paper_width_is_vgg16s() -> None:
     with torch.device("meta"):
-        network = build_network(replace(NetworkConfig(kind="deepmask", backbone="vgg16"), channels=512))
+        network = build_network(ExperimentNetwork(kind="deepmask", backbone="vgg16", channels=512))
     assert isinstance(network, DeepMask)
     assert network.mask_layer.reduce.weight.shape == (512, 512 * 14 * 14)
     assert network.mask_layer.expand.weight.shape == (56 * 56, 512)
@@ -94,14 +94,14 @@ def test_scores_slide_as_the_crop_of_features_says() -> None:
 def test_in_training_it_takes_crops_alone() -> None:
     network = tiny().train()
     assert network(torch.zeros(3, 3, CROP, CROP))[0].objectness.shape == (3, 1, 1)
-    with pytest.raises(ValueError, match=r"crops of 224 x 224 pixels, not \[224, 256\].*crops_per_image"):
+    with pytest.raises(ValueError, match=r"crops of 224 x 224 pixels, not \[224, 256\].*crops.per_image"):
         network(torch.zeros(1, 3, 224, 256))
 
 
-@pytest.mark.parametrize("kind", ["single", "deepmask"])
-def test_a_trunk_merged_at_stride_8(kind: str) -> None:
-    config = NetworkConfig(kind=kind, channels=16, fc_channels=4, stride_8="merged")  # pyright: ignore[reportArgumentType]
-    network = build_network(config).eval()
+@pytest.mark.parametrize("kind", ["merged", "deepmask"])
+def test_a_trunk_merged_at_stride_8(kind: Any) -> None:
+    network = build_network(ExperimentNetwork(kind=kind, channels=16)).eval()
+    assert isinstance(network.backbone, MergedBackbone)
     (maps,) = network(torch.zeros(1, 3, 64, 96))
     assert maps.objectness.shape == (1, 8, 12)
     assert [(maps.stride, maps.m, maps.density)] == network.window_sizes

@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from instancefcn.data.source import Labels, Source
-from instancefcn.experiments.recall import MAX_PROPOSALS
 from instancefcn.files import write_whole
 from instancefcn.geometry.rle import from_json, tight_boxes, to_json
 from instancefcn.structures import Proposals
+from reproduce.recall import MAX_PROPOSALS
 
 ProposalsOf = Callable[[Source, int], Proposals]  # of an image of a source, best first
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from instancefcn.evaluation.average_recall import ImageRecall
 from instancefcn.evaluation.compare import Difference, compare
-from instancefcn.evaluation.image_precision import ImagePrecision, compare_precision
 from instancefcn.evaluation.matching import MAX_PROPOSALS
-from instancefcn.experiments.plan import Claim
-from instancefcn.experiments.recall import pool
+from reproduce.image_precision import ImagePrecision, compare_precision
+from reproduce.plan import Claim
+from reproduce.recall import pool
 
 Verdict = Literal["held", "not held", "not decidable"]
 MEASURES = tuple(f"coco/AR@{n}" for n in MAX_PROPOSALS)

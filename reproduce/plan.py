@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from instancefcn.evaluation.published import TABLE_1, TABLE_2, TABLE_3, TABLE_5, PublishedTable
-from instancefcn.experiments.images import Images
+from reproduce.images import Images
 
 Scale = Literal["paper", "mini"]
 SIZES = (50, 100, 200, 400, 0)  # images to train on; 0 for all

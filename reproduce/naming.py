@@ -15,24 +15,25 @@ from typing import Any
 import numpy as np
 from rich.progress import track
 
-from instancefcn.classifier.checkpoint import ProposalNetwork, load_classifier, load_proposal_network
+from instancefcn.classifier.checkpoint import ProposalNetwork, load_classifier
 from instancefcn.classifier.config import ClassifierRecipe, NamingConfig, load_classifier_recipe
 from instancefcn.classifier.segmenter import Segmenter
 from instancefcn.classifier.training import train_classifier
-from instancefcn.config import from_table, to_table
+from instancefcn.config import to_table
 from instancefcn.data import Source, to_coco
 from instancefcn.evaluation.average_precision import coco_precision
 from instancefcn.evaluation.categories import split_by_category
-from instancefcn.evaluation.image_precision import ImagePrecision
-from instancefcn.experiments.bench import DRY_SIDES, Bench, usable
-from instancefcn.experiments.images import Images, open_images
-from instancefcn.experiments.kept import KeptProposals, ProposalsOf, masks_of
-from instancefcn.experiments.plan import Method, Naming, Scale, named_images
-from instancefcn.experiments.run import RESULT_FILE, reserve
 from instancefcn.files import write_whole
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.export import to_coco_results
 from instancefcn.inference.proposer import SHIPPED_CHECKPOINT, Proposer
+from reproduce.bench import DRY_SIDES, Bench, usable
+from reproduce.image_precision import ImagePrecision
+from reproduce.images import Images, open_images
+from reproduce.kept import KeptProposals, ProposalsOf, masks_of
+from reproduce.networks import load_proposer
+from reproduce.plan import Method, Naming, Scale, named_images
+from reproduce.run import RESULT_FILE, reserve
 
 TABLE_4_NAME = "table4"
 NETWORK_SEED = 0  # of the networks that propose: `--seeds` are the classifiers'
@@ -53,14 +54,13 @@ class ClassifierRun:
 class Network:
     """What proposes."""
 
-    path: Path
+    proposer: Proposer
     identity: ProposalNetwork
-    inference: InferenceConfig
 
     @property
     def way(self) -> str:
         """Digest of how it proposes."""
-        return hashlib.sha256(json.dumps(to_table(self.inference)).encode()).hexdigest()[:8]
+        return hashlib.sha256(json.dumps(to_table(self.proposer.config)).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,9 @@ class NamingBench:
         classifier, seconds = self._classifier(network, train, folder, seed)
         path = classifier.parent / f"{naming.slug}.npz"
         if not path.exists():
-            proposer = Proposer.from_checkpoint(network.path, device=self.device)
-            kept = KeptProposals(proposer, folder / "proposals")
+            kept = KeptProposals(network.proposer, folder / "proposals")
             named = load_classifier(classifier)
-            segmenter = Segmenter(proposer, named.build(), naming_config(named.naming, naming))
+            segmenter = Segmenter(network.proposer, named.build(), naming_config(named.naming, naming))
             proposals_of = masks_of if naming.ground_truth else kept
             shown = f"{name}, seed {seed}, {naming.slug}"
             save_precision(*measure(segmenter, proposals_of, self.bench.open_test(test), shown), path)
@@ -104,8 +103,7 @@ class NamingBench:
         path = SHIPPED_CHECKPOINT
         if method.recipe is not None:
             path = self.bench.run(method, TABLE_4_NAME, NETWORK_SEED)[0] / "best.safetensors"
-        checkpoint, identity = load_proposal_network(path)
-        return Network(path, identity, from_table(InferenceConfig, checkpoint.inference, f"{path}: inference"))
+        return Network(*load_proposer(path, self.device))
 
     def _classifier(self, network: Network, images: Images, folder: Path, seed: int) -> tuple[Path, float]:
         """A trained classifier's file, and the seconds that it learnt. Proposals are kept for the next seed."""
@@ -114,7 +112,7 @@ class NamingBench:
             classifier_recipe(self.settings.scale, seed, dry),
             replace(images, first=2) if dry else images,
             network.identity,
-            network.inference,
+            network.proposer.config,
         )
         reserve(own, run)
         result, shown = own / RESULT_FILE, f"{folder.name}, seed {seed}"
@@ -124,9 +122,9 @@ class NamingBench:
             train_classifier(
                 run.recipe,
                 open_images(run.images),
-                network.path,
+                network.proposer,
+                network.identity,
                 own,
-                device=self.device,
                 cache=folder / "cache",
                 imagenet=not dry,
                 say=self.bench.say,

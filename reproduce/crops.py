@@ -23,7 +23,8 @@ from instancefcn.structures import WindowSize
 from instancefcn.training.assignment import NEGATIVE, POSITIVE
 from instancefcn.training.batch import assign_image
 from instancefcn.training.dataset import TrainingStream
-from instancefcn.training.recipe import Recipe
+from reproduce.deepmask import CROP
+from reproduce.recipe import ExperimentRecipe
 
 
 class CropStream(Dataset[list[TrainingImage]]):
@@ -36,31 +37,23 @@ class CropStream(Dataset[list[TrainingImage]]):
         ValueError: the network has windows of several sizes.
     """
 
-    def __init__(self, sources: Sequence[Source], recipe: Recipe, window_sizes: Sequence[WindowSize]) -> None:
+    def __init__(self, sources: Sequence[Source], recipe: ExperimentRecipe, window_sizes: Sequence[WindowSize]) -> None:
         if len(window_sizes) != 1:
-            raise ValueError("augmentation.crops_per_image goes with one window size: network.kind single or deepmask")
+            raise ValueError(
+                "crops.per_image goes with one window size, which a pyramid does not have: choose another network.kind"
+            )
         self.recipe, self.window = recipe, window_sizes[0]
-        whole = replace(recipe.augmentation, crop=0, crops_per_image=0)
-        self.views = TrainingStream(sources, whole, recipe.source_balance, recipe.seed)
+        self.views = TrainingStream(sources, recipe.augmentation, recipe.source_balance, recipe.seed)
 
     def __getitem__(self, index: int) -> list[TrainingImage]:
         rng = np.random.default_rng((index, self.recipe.seed))
         return window_crops(self.views[index], self.recipe, self.window, rng)
 
 
-def open_stream(
-    sources: Sequence[Source], recipe: Recipe, window_sizes: Sequence[WindowSize]
-) -> TrainingStream | CropStream:
-    """What a recipe trains on."""
-    if recipe.augmentation.crops_per_image:
-        return CropStream(sources, recipe, window_sizes)
-    return TrainingStream(sources, recipe.augmentation, recipe.source_balance, recipe.seed)
-
-
 def window_crops(
-    view: TrainingImage, recipe: Recipe, window: WindowSize, rng: np.random.Generator
+    view: TrainingImage, recipe: ExperimentRecipe, window: WindowSize, rng: np.random.Generator
 ) -> list[TrainingImage]:
-    """Crops around ``crops_per_image`` windows of a view, positive and negative 1:1; negatives fill up.
+    """Crops around ``crops.per_image`` windows of a view, positive and negative 1:1; negatives fill up.
 
     Args:
         window: the size of the network's.
@@ -68,11 +61,11 @@ def window_crops(
     stride, m, _ = window
     height, width = (-(-side // stride) for side in view.image.shape[-2:])
     (assignment,) = assign_image(view, [(stride, m, height, width)], recipe)
-    count, side = recipe.augmentation.crops_per_image, recipe.augmentation.crop
+    count = recipe.crops.per_image
     positives = _draw((assignment.labels == POSITIVE).nonzero(), count // 2, rng)
     negatives = _draw((assignment.labels == NEGATIVE).nonzero(), count - len(positives), rng)
     return [
-        crop_around(view, (y, x), int(assignment.gt_index[y, x]) if of_instance else None, stride, side)
+        crop_around(view, (y, x), int(assignment.gt_index[y, x]) if of_instance else None, stride, CROP)
         for places, of_instance in ((positives, True), (negatives, False))
         for y, x in places.tolist()
     ]

@@ -1,4 +1,4 @@
-"""``instancefcn reproduce``: the paper's experiments, each by one command."""
+"""``python -m reproduce``: the paper's experiments, each by one command."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from instancefcn.allocator import keep_freed_memory
+from instancefcn.apps.cli import errors_in_one_line
 
 DATA_ROOT = Path("../shared/data")
 
@@ -38,19 +41,19 @@ def reproduce(
 ) -> None:
     """Train, propose and measure what a table of the paper compares, and say which of its claims hold.
 
-    [bold]instancefcn reproduce[/] table2 --data-root ../shared/data [bold]--out[/] runs/paper --seeds 3
+    [bold]python -m reproduce[/] table2 --data-root ../shared/data [bold]--out[/] runs/paper --seeds 3
     [dim]~DeepMask on crops, ours on crops, ours on full images, small enough for two CPU cores.[/]
 
-    [bold]instancefcn reproduce[/] sizes --data-root ../shared/data [bold]--out[/] runs/paper --seeds 3 --iterations 300
+    [bold]python -m reproduce[/] sizes --data-root ../shared/data [bold]--out[/] runs/paper --seeds 3 --iterations 300
     [dim]AR of ours and of ~DeepMask against the number of training images, as a curve.[/]
 
-    [bold]instancefcn reproduce[/] table4 --data-root ../shared/data [bold]--out[/] runs/paper --seeds 3
+    [bold]python -m reproduce[/] table4 --data-root ../shared/data [bold]--out[/] runs/paper --seeds 3
     [dim]A classifier on our proposals, on ~DeepMask's and on labelled masks: mAP^r. Seeds are the classifiers'.[/]
 
-    [bold]instancefcn reproduce[/] all --scale paper --data-root /data [bold]--out[/] runs/paper --processes 8
+    [bold]python -m reproduce[/] all --scale paper --data-root /data [bold]--out[/] runs/paper --processes 8
     [dim]Every experiment with the paper's recipes, on eight GPUs. First with --dry-run.[/]
 
-    [bold]instancefcn reproduce[/] ablation --data-root ../shared/data [bold]--out[/] runs/paper --minutes 5
+    [bold]python -m reproduce[/] ablation --data-root ../shared/data [bold]--out[/] runs/paper --minutes 5
     [dim]The lite preset, and what is lost without each of its main parts.[/]
 
     [bold]SCALE/table2.md[/]  the table beside the published one, differences with intervals, verdicts; also as .json
@@ -64,14 +67,22 @@ def reproduce(
 
     from rich.console import Console
 
-    from instancefcn.experiments.bench import Bench, Settings
-    from instancefcn.experiments.reproduce import NAMES
-    from instancefcn.experiments.reproduce import reproduce as reproduce_experiment
+    from reproduce.bench import Bench, Settings
+    from reproduce.reproduce import NAMES
+    from reproduce.reproduce import reproduce as reproduce_experiment
 
     console = Console(stderr=True)
     settings = Settings(
         scale, data_root, out, seeds, iterations, minutes, processes, device=device, workers=workers, dry=dry_run
     )
     bench = Bench(settings, say=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))
-    for name in NAMES if experiment == "all" else (experiment,):
-        typer.echo(f"{name}: {reproduce_experiment(name, bench)}")
+    with errors_in_one_line():
+        for name in NAMES if experiment == "all" else (experiment,):
+            typer.echo(f"{name}: {reproduce_experiment(name, bench)}")
+
+
+if __name__ == "__main__":
+    keep_freed_memory()
+    app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_show_locals=False)
+    app.command()(reproduce)
+    app(prog_name="python -m reproduce")

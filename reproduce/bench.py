@@ -12,17 +12,16 @@ import torch
 from instancefcn.data.source import FileSource
 from instancefcn.evaluation.average_recall import ImageRecall
 from instancefcn.evaluation.regions import IouType
-from instancefcn.experiments.images import Images, merge, open_images
-from instancefcn.experiments.peers import selective_search
-from instancefcn.experiments.plan import TRAINING_SET, Method, Scale, test_images, training_images
-from instancefcn.experiments.recall import MAX_PROPOSALS, Propose, load_recall, measure, save_recall
-from instancefcn.experiments.run import Result, Run, carry_out
 from instancefcn.inference.export import to_coco_results
-from instancefcn.inference.proposer import Proposer
-from instancefcn.model.build import build_network
-from instancefcn.model.deepmask import DeepMask
 from instancefcn.model.network import InstanceFCN
-from instancefcn.training.recipe import Recipe, load_recipe
+from reproduce.deepmask import DeepMask
+from reproduce.images import Images, merge, open_images
+from reproduce.networks import build_network, load_proposer
+from reproduce.peers import selective_search
+from reproduce.plan import TRAINING_SET, Method, Scale, test_images, training_images
+from reproduce.recall import MAX_PROPOSALS, Propose, load_recall, measure, save_recall
+from reproduce.recipe import CropConfig, ExperimentRecipe, load_recipe
+from reproduce.run import Result, Run, carry_out
 
 DRY_SIDES = (96.0,)
 MEASURED_TRAINING_IMAGES = 25  # of those that a run was trained on
@@ -55,7 +54,7 @@ class Settings:
         budget = f" --iterations {self.iterations}" if self.iterations else ""
         budget += f" --minutes {self.minutes:g}" if self.minutes else ""
         budget += " --dry-run" * self.dry
-        command = f"instancefcn reproduce {experiment} --scale {self.scale} --data-root {self.data_root}"
+        command = f"python -m reproduce {experiment} --scale {self.scale} --data-root {self.data_root}"
         return f"{command} --out {self.out} --seeds {self.seeds}{budget}"
 
 
@@ -71,13 +70,13 @@ class Bench:
         self.say = say
         self.open_test = cache(self._open_test)
 
-    def recipe(self, method: Method, seed: int) -> Recipe:
+    def recipe(self, method: Method, seed: int) -> ExperimentRecipe:
         """What a row is trained by."""
         assert method.recipe is not None
         recipe = load_recipe(f"{self.settings.scale}{method.recipe}")
         return self.as_asked(replace(recipe, network=replace(recipe.network, k=method.k)), seed)
 
-    def as_asked(self, recipe: Recipe, seed: int) -> Recipe:
+    def as_asked(self, recipe: ExperimentRecipe, seed: int) -> ExperimentRecipe:
         """A recipe with a seed, the iterations that were asked for, and in small for a dry run."""
         recipe, settings = replace(recipe, seed=seed), self.settings
         if settings.iterations is not None:
@@ -96,7 +95,7 @@ class Bench:
         name = f"{method.slug}{self._trained_on(experiment)}{f'-n{drawn}' if drawn else ''}-seed{seed}"
         return *self.train(name, self.recipe(method, seed), images, settings.minutes or 0.0), images
 
-    def train(self, name: str, recipe: Recipe, images: Images, minutes: float) -> tuple[Path, Result]:
+    def train(self, name: str, recipe: ExperimentRecipe, images: Images, minutes: float) -> tuple[Path, Result]:
         """The folder of a run, and what became of it.
 
         Args:
@@ -108,7 +107,7 @@ class Bench:
             recipe=recipe,
             images=images,
             minutes=minutes * (not settings.dry),
-            init="random" if settings.dry else "imagenet",
+            imagenet=not settings.dry,
             device=settings.device,
             workers=settings.workers,
         )
@@ -157,12 +156,12 @@ class Bench:
         return "-coco" if self.settings.scale == "paper" and experiment == "table5" else ""
 
 
-def dry(recipe: Recipe, processes: int) -> Recipe:
+def dry(recipe: ExperimentRecipe, processes: int) -> ExperimentRecipe:
     """The same network on small images for two steps."""
-    crops = min(recipe.augmentation.crops_per_image, 2)
     return replace(
         recipe,
-        augmentation=replace(recipe.augmentation, shorter_sides=DRY_SIDES, draw="one_of", crops_per_image=crops),
+        augmentation=replace(recipe.augmentation, shorter_sides=DRY_SIDES, draw="one_of"),
+        crops=CropConfig(min(recipe.crops.per_image, 2)),
         optimization=replace(recipe.optimization, iterations=2, batch_size=processes),
         inference=replace(recipe.inference, shorter_sides=DRY_SIDES, candidates=20, nms_candidates=20),
     )
@@ -170,7 +169,7 @@ def dry(recipe: Recipe, processes: int) -> Recipe:
 
 def proposals_of(checkpoint: Path | None, device: str) -> Propose:
     """A network's proposals as COCO results; None for the checkpoint that is shipped."""
-    proposer = Proposer.from_checkpoint(checkpoint, device=usable(device))
+    proposer, _ = load_proposer(checkpoint, usable(device))
     return lambda image, image_id: to_coco_results(proposer(image, max_proposals=MAX_PROPOSALS), image_id)
 
 
@@ -179,7 +178,7 @@ def usable(device: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
 
-def mask_parameters(recipe: Recipe) -> int:
+def mask_parameters(recipe: ExperimentRecipe) -> int:
     """Weights of the layer that makes masks: paper 3.3 has 0.1 million, ~DeepMask 53 million."""
     with torch.device("meta"):  # shapes without memory
         network = build_network(recipe.network)

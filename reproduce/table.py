@@ -12,7 +12,7 @@ import numpy as np
 from instancefcn.evaluation.average_recall import ImageRecall
 from instancefcn.evaluation.compare import CONFIDENCE, DRAWS
 from instancefcn.evaluation.matching import MAX_PROPOSALS
-from instancefcn.experiments.verdict import Finding
+from reproduce.verdict import Finding
 
 DRY = "**DRY RUN: a few steps on a few images, to see that everything is there. The numbers mean nothing.**"
 COLUMNS = (*(f"AR@{n}" for n in MAX_PROPOSALS), *(f"Hosang AR@{n}" for n in MAX_PROPOSALS))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from instancefcn.model.backbones import Backbone
 from instancefcn.model.heads import init_gaussian
+from instancefcn.model.network import Network
 from instancefcn.structures import ScoreMaps, WindowSize
 
 CROP = 224  # pixels
@@ -90,7 +91,7 @@ class ScoreBranch(nn.Module):
         return self.predict(self.dropout(F.relu(self.fc2(self.dropout(x)))))
 
 
-class DeepMask(nn.Module):
+class DeepMask(Network):
     """In training the network of a crop, which is its one window; otherwise sliding, with a window at every position.
 
     Args:
@@ -131,7 +132,7 @@ class DeepMask(nn.Module):
         if images.shape[-2:] != (CROP, CROP):
             raise ValueError(
                 f"~DeepMask learns from crops of {CROP} x {CROP} pixels, not {list(images.shape[-2:])}: set "
-                f"augmentation.crop = {CROP} and augmentation.crops_per_image"
+                "crops.per_image in its recipe"
             )
         (features,) = self.backbone(images)
         maps = features[:, :, ::STEP, ::STEP]

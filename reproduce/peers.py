@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from instancefcn.experiments.recall import MAX_PROPOSALS
+from reproduce.recall import MAX_PROPOSALS
 
 MIN_SIDE = 3  # pixels; a smaller image makes no segments
 

@@ -13,19 +13,19 @@ import pytest
 from classifier.models import proposal_network
 from instancefcn.classifier.config import NamingConfig
 from instancefcn.data import SyntheticScenes
-from instancefcn.evaluation.image_precision import PRECISION_MEASURES, ImagePrecision
 from instancefcn.evaluation.published import TABLE_4
-from instancefcn.experiments import naming as module
-from instancefcn.experiments.bench import Bench, Settings
-from instancefcn.experiments.kept import KeptProposals, from_text, labelled_masks, to_text
-from instancefcn.experiments.naming import Measured, naming_config
-from instancefcn.experiments.plan import Claim, naming_claims, namings
-from instancefcn.experiments.reproduce import NAMES, reproduce
-from instancefcn.experiments.table4 import COLUMNS, Row, judge_rows, reproduce_table_4, to_markdown
-from instancefcn.experiments.verdict import judge_precision
 from instancefcn.geometry.rle import decode
 from instancefcn.inference.proposer import Proposer
 from instancefcn.structures import Proposals
+from reproduce import naming as module
+from reproduce.bench import Bench, Settings
+from reproduce.image_precision import PRECISION_MEASURES, ImagePrecision
+from reproduce.kept import KeptProposals, from_text, labelled_masks, to_text
+from reproduce.naming import Measured, naming_config
+from reproduce.plan import Claim, naming_claims, namings
+from reproduce.reproduce import NAMES, reproduce
+from reproduce.table4 import COLUMNS, Row, judge_rows, reproduce_table_4, to_markdown
+from reproduce.verdict import judge_precision
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

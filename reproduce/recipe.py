@@ -1,0 +1,41 @@
+"""Recipes of the experiments: the package's tables, ~DeepMask's network, and training on crops."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from instancefcn.config import from_table
+from instancefcn.training.recipe import RECIPES, Recipe
+from reproduce.networks import ExperimentNetwork
+
+OWN_RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class CropConfig:
+    """Keys of ``[crops]``."""
+
+    per_image: int = 0  # crops around single windows, half of them positive ones (Table 2); 0 for whole images
+
+
+@dataclass(frozen=True)
+class ExperimentRecipe(Recipe):
+    """One TOML file."""
+
+    network: ExperimentNetwork = field(default_factory=ExperimentNetwork)
+    crops: CropConfig = field(default_factory=CropConfig)
+
+    def __post_init__(self) -> None:
+        if self.crops.per_image and self.augmentation.crop:
+            raise ValueError("crops.per_image takes crops of whole images: set augmentation.crop = 0")
+
+
+def load_recipe(name: str) -> ExperimentRecipe:
+    """A recipe of this folder, or one that is installed with the package."""
+    file = OWN_RECIPES / f"{name}.toml"
+    text = (
+        file.read_text(encoding="utf-8") if file.is_file() else (RECIPES / f"{name}.toml").read_text(encoding="utf-8")
+    )
+    return from_table(ExperimentRecipe, tomllib.loads(text), name)
