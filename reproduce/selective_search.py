@@ -1,8 +1,8 @@
 """Selective search (Uijlings et al., IJCV 2013) with its regions as masks; OpenCV's own gives their boxes alone.
 
 The first regions and the similarities are OpenCV's, in the setting of its fast mode: HSV and Lab images, graph
-segmentation with k = 150, 300 and 450, two measures of similarity. The most similar neighbours merge until one region is
-left. Merging and ranking are ours, so that every region's pixels are known.
+segmentation with k = 150, 300 and 450, two measures of similarity. The most similar neighbours merge until one region
+is left. Merging and ranking are ours, so that every region's pixels are known.
 """
 
 from __future__ import annotations
