@@ -156,8 +156,8 @@ def classifier_recipe(scale: Scale, seed: int, dry: bool) -> ClassifierRecipe:
     return replace(
         recipe,
         classifier=replace(recipe.classifier, width=16, shorter_side=DRY_SIDES[0]),
-        rois=replace(recipe.rois, proposals=10, per_image=16),
-        learning=replace(recipe.learning, epochs=1, batch_size=2),
+        learning=replace(recipe.learning, epochs=1),
+        naming=replace(recipe.naming, proposals=10),
     )
 
 

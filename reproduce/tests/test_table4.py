@@ -93,7 +93,7 @@ def test_the_papers_classifier_on_voc(paper_tree: Path, tmp_path: Path) -> None:
     assert {row["data"] for row in table["rows"]} == {"VOC 2012, SBD"}
     (run,) = (json.loads(path.read_text()) for path in page.parent.glob("runs/names-voc-2012-sbd-ours-k5-*/*/run.json"))
     classifier = run["recipe"]["classifier"]
-    assert (classifier["head"], classifier["trunk"], run["recipe"]["naming"]["proposals"]) == ("paper", "vgg16", 300)
+    assert (classifier["trunk"], run["recipe"]["learning"]["optimizer"]) == ("vgg16", "sgd")
     assert run["images"]["listed_in"].endswith("ImageSets/Main/train.txt")
     assert (page.parent / "runs/ours-k5-seed0/best.safetensors").exists()
 

@@ -17,12 +17,10 @@ from data.trees import HEIGHT, WIDTH, coco_annotation, square, write_coco, write
 
 RECIPE = """
 [classifier]
-trunk = "proposals"
+shorter_side = 64.0
 width = 8
-reduced = 8
 [learning]
 epochs = 1
-scales = [1.0]
 [naming]
 proposals = 10
 """

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from instancefcn.classifier.config import ClassifierConfig, ClassifierRecipe, LearningConfig, NamingConfig, RoiConfig
+from instancefcn.classifier.checkpoint import load_proposer
+from instancefcn.classifier.config import ClassifierConfig, ClassifierRecipe, LearningConfig, NamingConfig
+from instancefcn.classifier.training import train_classifier
 from instancefcn.config import to_table
 from instancefcn.data import SyntheticScenes
-from instancefcn.data.source import Labels
+from instancefcn.data.source import Labels, Source
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.model.build import NetworkConfig, build_network
 from instancefcn.model.checkpoint import Checkpoint, save_checkpoint
@@ -20,9 +23,8 @@ from instancefcn.model.checkpoint import Checkpoint, save_checkpoint
 NETWORK = NetworkConfig(channels=16, k=3, density=1, window_sizes=(7,), finest_window_sizes=(5,))
 INFERENCE = InferenceConfig(shorter_sides=(64.0,), candidates=20)
 RECIPE = ClassifierRecipe(
-    classifier=ClassifierConfig(trunk="proposals", width=8, reduced=8),
-    rois=RoiConfig(proposals=10, per_image=16),
-    learning=LearningConfig(epochs=2, batch_size=2, scales=(1.0,)),
+    classifier=ClassifierConfig(trunk="test_efficientnet", width=8, shorter_side=64.0),
+    learning=LearningConfig(epochs=2),
     naming=NamingConfig(proposals=10),
 )
 
@@ -33,6 +35,11 @@ def proposal_network(path: Path, seed: int = 0) -> Path:
     weights = build_network(NETWORK).state_dict()
     save_checkpoint(Checkpoint(NETWORK, to_table(INFERENCE), weights, {"iteration": 0}), path)
     return path
+
+
+def train(recipe: ClassifierRecipe, sources: Sequence[Source], proposals: Path, out: Path, **options: Any) -> Path:
+    """A classifier's file, from a trunk of random weights."""
+    return train_classifier(recipe, sources, *load_proposer(proposals), out, **{"imagenet": False, **options})
 
 
 class Scenes(SyntheticScenes):

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 import oracles
-from instancefcn.classifier.config import RoiConfig
-from instancefcn.classifier.pooling import GRID
+from instancefcn.classifier.heads import GRID
 from instancefcn.classifier.rois import BACKGROUND, Rois, match, sample
 from instancefcn.geometry.rle import encode, tight_boxes
 from instancefcn.structures import Instances, Proposals
@@ -89,7 +88,7 @@ def with_overlaps(overlaps: list[float]) -> Rois:
 
 def test_fractions_are_those_of_cfm() -> None:
     rois = with_overlaps([0.9] * 100 + [0.3] * 100 + [0.05] * 100)
-    sampled, targets = sample(rois, RoiConfig(), torch.Generator())
+    sampled, targets = sample(rois, torch.Generator())
     assert len(targets) == 64
     kinds = [int((sampled.overlaps == overlap).sum()) for overlap in torch.tensor([0.9, 0.3, 0.05])]
     assert kinds == [19, 32, 13]
@@ -98,19 +97,14 @@ def test_fractions_are_those_of_cfm() -> None:
 
 
 def test_background_fills_up_and_foreground_does_not() -> None:
-    few, targets = sample(with_overlaps([0.5] + [0.2] * 100), RoiConfig(), torch.Generator())
+    few, targets = sample(with_overlaps([0.5] + [0.2] * 100), torch.Generator())
     assert (len(few), int(targets.sum())) == (64, 1)
-    only, targets = sample(with_overlaps([0.7] * 100), RoiConfig(), torch.Generator())
+    only, targets = sample(with_overlaps([0.7] * 100), torch.Generator())
     assert (len(only), int(targets.sum())) == (19, 19)
 
 
 def test_ignored_ones_are_never_drawn() -> None:
     rois = with_overlaps([0.9, 0.3, 0.0])
     rois.ignored[:] = torch.tensor([False, True, False])
-    sampled, _ = sample(rois, RoiConfig(), torch.Generator())
+    sampled, _ = sample(rois, torch.Generator())
     assert sorted(sampled.overlaps.tolist()) == pytest.approx([0, 0.9])
-
-
-def test_fractions_without_their_overlaps_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"rois\.overlaps must fall"):
-        RoiConfig(overlaps=(0.1, 0.5, 0.0))

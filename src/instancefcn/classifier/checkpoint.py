@@ -1,13 +1,13 @@
-"""A classifier's weights in safetensors, with its categories and the proposal network it was trained for. No pickle."""
+"""A classifier's weights in safetensors, with its categories and its proposal network in the metadata. No pickle."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,6 +24,13 @@ from instancefcn.model.checkpoint import Checkpoint, load_checkpoint
 
 FORMAT = "instancefcn-classifier/1"
 SHIPPED = Path(__file__).parent.parent / "weights"
+
+# Keys of older files, with the one value that is still supported.
+RETIRED: Table = {"head": "lite", "strides": [16, 32], "reduced": 192, "dropout": 0.3}
+RETIRED_VGG16: Table = {"head": "paper", "strides": [8], "reduced": 192, "dropout": 0.5}
+RETIRED_NAMING: Table = {"mask_threshold": 0.4}
+
+Config = TypeVar("Config")
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,6 @@ class ClassifierCheckpoint:
     classifier: ClassifierConfig
     naming: NamingConfig
     categories: dict[int, str]
-    channels: tuple[int, ...]
     proposals: ProposalNetwork
     weights: Mapping[str, Tensor]
     training: Table
@@ -55,7 +61,7 @@ class ClassifierCheckpoint:
         Raises:
             ValueError: the weights are not of the classifier that the file describes.
         """
-        classifier = Classifier(self.classifier, self.categories, channels=self.channels)
+        classifier = Classifier(self.classifier, self.categories)
         try:
             classifier.load_state_dict({name: tensor.float() for name, tensor in self.weights.items()})
         except RuntimeError as error:
@@ -95,7 +101,6 @@ def save_classifier(checkpoint: ClassifierCheckpoint, path: Path, dtype: torch.d
         "classifier": to_table(checkpoint.classifier),
         "naming": to_table(checkpoint.naming),
         "categories": [[category_id, name] for category_id, name in checkpoint.categories.items()],
-        "channels": list(checkpoint.channels),
         "proposals": to_table(checkpoint.proposals),
         "training": checkpoint.training,
     }
@@ -128,20 +133,31 @@ def load_classifier(name_or_path: str | Path) -> ClassifierCheckpoint:
             f"{path}: not a classifier ({FORMAT}), but {metadata.get('format')!r}; `instancefcn train-classifier` "
             "writes classifiers"
         )
-    keys = ("classifier", "naming", "categories", "channels", "proposals", "training")
+    keys = ("classifier", "naming", "categories", "proposals", "training")
     try:
-        classifier, naming, categories, channels, proposals, training = (json.loads(metadata[key]) for key in keys)
+        classifier, naming, categories, proposals, training = (json.loads(metadata[key]) for key in keys)
+        retired = RETIRED_VGG16 if classifier["trunk"] == "vgg16" else RETIRED
         return ClassifierCheckpoint(
-            from_table(ClassifierConfig, classifier, f"{path}: classifier"),
-            from_table(NamingConfig, naming, f"{path}: naming"),
+            _read(ClassifierConfig, classifier, retired, f"{path}: classifier"),
+            _read(NamingConfig, naming, RETIRED_NAMING, f"{path}: naming"),
             {int(category_id): str(name) for category_id, name in categories},
-            tuple(int(channel) for channel in channels),
             from_table(ProposalNetwork, proposals, f"{path}: proposals"),
             weights,
             training,
         )
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: its metadata is damaged ({error!r})") from error
+
+
+def _read(cls: type[Config], table: Table, retired: Table, where: str) -> Config:
+    """A table of a file, which has every key, and retired ones at their one value."""
+    for key, value in retired.items():
+        if table.pop(key, value) != value:
+            raise ValueError(f"{where}: {key} must be {value!r}; other values are no longer supported")
+    missing = sorted({field.name for field in fields(cls)} - table.keys())  # pyright: ignore[reportArgumentType]
+    if missing:
+        raise ValueError(f"{where}: {missing[0]} is missing")
+    return from_table(cls, table, where)
 
 
 def shipped_classifiers() -> list[str]:

@@ -1,51 +1,89 @@
-"""The classifier: maps of an image, boxes and masks in; a logit for background and for each category out."""
+"""The classifier: a trunk sees the image, a head gives each box with its mask a logit for every category."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
+from torchvision.transforms.v2 import functional as TF
 
 from instancefcn.classifier.config import ClassifierConfig
-from instancefcn.classifier.heads import Head, LiteHead, PaperHead
-from instancefcn.classifier.trunk import TrunkMaps, build_trunk
+from instancefcn.classifier.heads import LiteHead, PaperHead
+from instancefcn.data.transforms import PADDING_VALUE
+from instancefcn.inference.config import InferenceConfig
+from instancefcn.inference.proposer import resized_sizes
+from instancefcn.model.backbones import VGG16, Backbone, TimmBackbone, fold_batch_norms
+from instancefcn.model.pretrained import load_imagenet
+
+STRIDES = (16, 32)  # of the maps of a timm trunk; VGG-16 has one, at stride 8
+
+
+@dataclass(frozen=True)
+class TrunkMaps:
+    """Feature maps of one image."""
+
+    maps: list[Float[Tensor, "1 _ _ _"]]  # finest first
+    scale: tuple[float, float]  # pixels of the resized image per image pixel, in x and in y
+
+
+class Trunk(nn.Module):
+    """A backbone that sees whole images at a size of its own."""
+
+    def __init__(self, backbone: Backbone, shorter_side: float, longest_side: float) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.size = InferenceConfig(shorter_sides=(shorter_side,), longest_side=longest_side)
+
+    def forward(self, pixels: UInt8[Tensor, "3 h w"]) -> TrunkMaps:
+        height, width = pixels.shape[-2:]
+        ((rows, columns),) = resized_sizes(height, width, self.size)
+        resized = TF.resize(pixels, [rows, columns], antialias=True).to(self.backbone.mean.device)
+        multiple = self.backbone.strides[-1]
+        padded = F.pad(resized[None], (0, -columns % multiple, 0, -rows % multiple), value=PADDING_VALUE).float()
+        maps = self.backbone(padded.contiguous(memory_format=torch.channels_last))
+        return TrunkMaps(maps, (columns / width, rows / height))
 
 
 class Classifier(nn.Module):
-    """A head, and its own trunk unless it lives on the proposal network's.
+    """A trunk and its head: the paper's on VGG-16, else the small one.
 
     Args:
         categories: names by the data set's ids; class i + 1 is the i-th, class 0 background.
-        channels: of the maps, where they come from the proposal network's trunk.
-        imagenet: start the own trunk from ImageNet weights.
+        imagenet: start the trunk from ImageNet weights.
+
+    Raises:
+        ValueError: an unknown backbone, or weights that are not to be had.
     """
 
-    def __init__(
-        self,
-        config: ClassifierConfig,
-        categories: Mapping[int, str],
-        *,
-        channels: Sequence[int] = (),
-        imagenet: bool = False,
-    ) -> None:
+    def __init__(self, config: ClassifierConfig, categories: Mapping[int, str], *, imagenet: bool = False) -> None:
         super().__init__()
         self.config = config
         self.categories = dict(categories)
-        self.trunk = build_trunk(config, imagenet=imagenet)
-        self.channels = tuple(channels) if self.trunk is None else self.trunk.backbone.channels
-        self.head: Head
-        if config.head == "paper":
-            self.head = PaperHead(self.channels, config.strides, len(self.categories), config.width, config.dropout)
+        classes = len(self.categories)
+        backbone: Backbone
+        if config.trunk == "vgg16":
+            backbone = VGG16()
+            self.head = PaperHead(backbone.channels[0], backbone.strides[0], classes, config.width)
         else:
-            self.head = LiteHead(
-                self.channels, config.strides, len(self.categories), config.width, config.reduced, config.dropout
-            )
+            backbone = TimmBackbone(config.trunk, strides=STRIDES)
+            self.head = LiteHead(backbone.channels, backbone.strides, classes, config.width)
+        if imagenet:
+            load_imagenet(backbone)
+        fold_batch_norms(backbone)
+        self.trunk = Trunk(backbone, config.shorter_side, config.longest_side)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.trunk.backbone.mean.device
 
     def forward(
         self, maps: TrunkMaps, boxes_xyxy: Float[Tensor, "n 4"], masks: UInt8[Tensor, "n 14 14"]
     ) -> Float[Tensor, "n classes"]:
-        """Logits of boxes in the image's frame with their masks; class 0 is background."""
+        """Logits of boxes, in the image's frame, with their masks; class 0 is background."""
         scale = torch.tensor([*maps.scale, *maps.scale], device=boxes_xyxy.device)
         return self.head(maps.maps, boxes_xyxy * scale, masks / 255)

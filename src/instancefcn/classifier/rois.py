@@ -1,4 +1,4 @@
-"""The proposals of a training image, matched with its instances, and those of them that a step sees."""
+"""The proposals of a training image, matched with its instances, and the sample of them that a step learns from."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from jaxtyping import Bool, Float, Int, UInt8
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from instancefcn.classifier.config import RoiConfig
-from instancefcn.classifier.pooling import mask_grids
+from instancefcn.classifier.heads import mask_grids
 from instancefcn.geometry.rle import Rle
 from instancefcn.geometry.runs import Edges
 from instancefcn.structures import Instances, Proposals
 
 BACKGROUND = 0
-CROWD_SHARE = 0.5  # a proposal of which a crowd covers this much, and which is no instance, is not judged
+CROWD_SHARE = 0.5  # a proposal of which a crowd covers this much, and which is no instance, is ignored
+SAMPLED = 64  # proposals of an image in a step
+FOREGROUND_IOU = 0.5  # least mask IoU with an instance
+# Least mask IoU of each kind of proposal, foreground first, and its share of the sample (CFM, Dai et al., CVPR 2015).
+KINDS = ((FOREGROUND_IOU, 0.3), (0.1, 0.5), (0.0, 0.2))
 
 
 @dataclass(frozen=True)
 class Rois:
-    """Proposals of one image, and its instances after them, in its frame."""
+    """Proposals of one image, then its instances, in the image's frame."""
 
     boxes_xyxy: Float[Tensor, "n 4"]
     masks: UInt8[Tensor, "n 14 14"]  # on the grid of the box
@@ -39,18 +42,18 @@ class Rois:
         return Rois(**{name: tensor[chosen] for name, tensor in vars(self).items()})
 
     def flipped(self, width: int) -> Rois:
-        """The same of the image mirrored."""
+        """Of the mirrored image."""
         left, top, right, bottom = self.boxes_xyxy.unbind(1)
         boxes = torch.stack([width - right, top, width - left, bottom], dim=1)
         return replace(self, boxes_xyxy=boxes, masks=self.masks.flip(-1))
 
 
 def match(proposals: Proposals, instances: Instances, classes: Mapping[int, int], *, partial: bool = False) -> Rois:
-    """Match proposals with instances by mask IoU; the instances' own masks are added to them.
+    """Match proposals with instances by mask IoU; the masks of the instances become proposals too.
 
     Args:
         classes: class, from 1, of each category id.
-        partial: objects may be unlabelled, so what touches no instance is not known to be background.
+        partial: objects may be unlabelled, so a proposal that touches no instance is ignored.
     """
     unjudged = instances.crowd | instances.ignore
     judged = np.flatnonzero(~unjudged)
@@ -62,7 +65,7 @@ def match(proposals: Proposals, instances: Instances, classes: Mapping[int, int]
     best = overlaps.max(1, initial=0)
     labels = gt_classes[overlaps.argmax(1)] if len(judged) else np.zeros(len(rles), dtype=np.int64)
     crowds = [instances.rles[index] for index in np.flatnonzero(unjudged)]
-    ignored = (_overlaps(rles, crowds, crowd=True).max(1, initial=0) >= CROWD_SHARE) & (best < 0.5)
+    ignored = (_overlaps(rles, crowds, crowd=True).max(1, initial=0) >= CROWD_SHARE) & (best < FOREGROUND_IOU)
     if partial:
         ignored |= best == 0
     edges = Edges.of(rles, proposals.height, proposals.width)
@@ -75,32 +78,30 @@ def match(proposals: Proposals, instances: Instances, classes: Mapping[int, int]
     )
 
 
-def sample(rois: Rois, config: RoiConfig, generator: torch.Generator) -> tuple[Rois, Int[Tensor, "m"]]:
-    """Random ones of each kind of overlap, by their fractions, and the class each should get (0: background).
+def sample(rois: Rois, generator: torch.Generator) -> tuple[Rois, Int[Tensor, "m"]]:
+    """``SAMPLED`` random proposals, each kind by its share, and their classes (0: background).
 
-    Where one kind is short the others fill up, foreground aside: it stays at its fraction at most.
+    Where a kind is short, more background fills up; foreground never exceeds its share.
     """
     wanted: list[Tensor] = []
-    above = float("inf")
     spare: list[Tensor] = []
-    for kind, (least, fraction) in enumerate(zip(config.overlaps, config.fractions, strict=True)):
-        here = (rois.overlaps >= least) & (rois.overlaps < above) & ~rois.ignored
-        candidates = here.nonzero()[:, 0]
+    above = float("inf")
+    for kind, (least, share) in enumerate(KINDS):
+        candidates = ((rois.overlaps >= least) & (rois.overlaps < above) & ~rois.ignored).nonzero()[:, 0]
         candidates = candidates[torch.randperm(len(candidates), generator=generator)]
-        count = round(fraction * config.per_image)
+        count = round(share * SAMPLED)
         wanted.append(candidates[:count])
         if kind:
             spare.append(candidates[count:])
         above = least
-    left = config.per_image - sum(map(len, wanted))
-    rest = torch.cat(spare) if spare else wanted[0][:0]
-    chosen = torch.cat([*wanted, rest[torch.randperm(len(rest), generator=generator)[:left]]])
-    sampled = rois[chosen]
-    return sampled, torch.where(sampled.overlaps >= config.overlaps[0], sampled.labels, BACKGROUND)
+    rest = torch.cat(spare)
+    left = SAMPLED - sum(map(len, wanted))
+    sampled = rois[torch.cat([*wanted, rest[torch.randperm(len(rest), generator=generator)[:left]]])]
+    return sampled, torch.where(sampled.overlaps >= FOREGROUND_IOU, sampled.labels, BACKGROUND)
 
 
 def _overlaps(rles: Sequence[Rle], others: Sequence[Rle], *, crowd: bool) -> Float[np.ndarray, "n g"]:
-    """IoU of masks; with crowds the share of the first mask that the crowd covers."""
+    """IoU of masks; with ``crowd``, the share of each mask that each crowd covers."""
     if not rles or not others:
         return np.zeros((len(rles), len(others)))
     first: Any = list(rles)

@@ -7,14 +7,13 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from PIL import Image
 
 from instancefcn.classifier.checkpoint import check_proposals, load_classifier, load_proposer
 from instancefcn.classifier.config import NamingConfig
+from instancefcn.classifier.heads import mask_grids
 from instancefcn.classifier.network import Classifier
-from instancefcn.classifier.pooling import mask_grids
-from instancefcn.classifier.trunk import ProposalTrunk, TrunkMaps
 from instancefcn.classifier.voting import name_proposals
 from instancefcn.geometry.runs import Edges
 from instancefcn.inference.proposer import SHIPPED_CHECKPOINT, Proposer, as_tensor
@@ -33,7 +32,6 @@ class Segmenter:
         self.proposer = proposer
         self.classifier = classifier.to(proposer.device)
         self.config = config
-        self.of_proposals = ProposalTrunk(proposer, classifier.config.strides) if classifier.trunk is None else None
         self.category_ids = np.array(list(classifier.categories), dtype=np.int64)
 
     @property
@@ -78,13 +76,8 @@ class Segmenter:
         Raises:
             ValueError: the array is not uint8 [h, w, 3].
         """
-        if self.of_proposals is None:
-            proposals = self.proposer(image, max_proposals=self.config.proposals)
-            return self.name(image, proposals, max_segments=max_segments, min_score=min_score)
-        with self.of_proposals.overhear() as heard:
-            proposals = self.proposer(image, max_proposals=self.config.proposals)
-        maps = self.of_proposals.of_image(heard, proposals.height, proposals.width)
-        return self._name(maps, proposals, max_segments, min_score)
+        proposals = self.proposer(image, max_proposals=self.config.proposals)
+        return self.name(image, proposals, max_segments=max_segments, min_score=min_score)
 
     @torch.inference_mode()
     def name(
@@ -95,31 +88,24 @@ class Segmenter:
         max_segments: int = 100,
         min_score: float = 0.0,
     ) -> Segments:
-        """Named masks of an image whose proposals, best first, are given: of the best ``config.proposals`` of them.
+        """Named masks of an image from given proposals, best first, of which ``config.proposals`` are named.
 
         Raises:
             ValueError: the array is not uint8 [h, w, 3], or the proposals are of an image of another size.
         """
-        trunk, pixels = self.of_proposals or self.classifier.trunk, as_tensor(image)
-        assert trunk is not None
+        pixels = as_tensor(image)
         if pixels.shape[-2:] != (proposals.height, proposals.width):
             raise ValueError(
                 f"the proposals are of an image of {proposals.height} x {proposals.width} pixels, and this one has "
                 f"{pixels.shape[-2]} x {pixels.shape[-1]}"
             )
-        return self._name(trunk(pixels), proposals.first(self.config.proposals), max_segments, min_score)
-
-    def _name(self, maps: TrunkMaps, proposals: Proposals, max_segments: int, min_score: float) -> Segments:
+        proposals = proposals.first(self.config.proposals)
         edges = Edges.of(proposals.rles, proposals.height, proposals.width)
         boxes = torch.from_numpy(proposals.boxes_xyxy).float().to(self.proposer.device)
         masks = torch.from_numpy(mask_grids(edges, proposals.boxes_xyxy)).to(self.proposer.device)
-        logits = self.classifier(maps, boxes, masks)
-        scores = weigh(logits.softmax(1)[:, 1:].cpu().numpy(), proposals, self.config)
+        logits = self.classifier(self.classifier.trunk(pixels), boxes, masks)
+        scores = logits.softmax(1)[:, 1:].cpu().numpy()
+        scores = scores * (proposals.scores[:, None] ** self.config.objectness_power).astype(scores.dtype)
         return name_proposals(
             proposals, edges, scores, self.category_ids, self.config, max_segments=max_segments, min_score=min_score
         )
-
-
-def weigh(scores: Float[np.ndarray, "n c"], proposals: Proposals, config: NamingConfig) -> Float[np.ndarray, "n c"]:
-    """Scores of categories times those of the proposals to the power that the recipe says."""
-    return scores * (proposals.scores[:, None] ** config.objectness_power).astype(scores.dtype)

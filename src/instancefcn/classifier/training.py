@@ -1,11 +1,11 @@
-"""Step two: the classifier, on proposals that stay as they are."""
+"""Training of a classifier on proposals that stay as they are."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -13,15 +13,16 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from instancefcn.classifier.cache import Example, Track, View, cache_examples, views_of
+from instancefcn.classifier.cache import Example, Track, cache_examples
 from instancefcn.classifier.checkpoint import ClassifierCheckpoint, ProposalNetwork, save_classifier
 from instancefcn.classifier.config import ClassifierRecipe, LearningConfig
-from instancefcn.classifier.network import Classifier
+from instancefcn.classifier.network import Classifier, TrunkMaps
 from instancefcn.classifier.rois import BACKGROUND, sample
-from instancefcn.classifier.trunk import channels_of_proposals
 from instancefcn.config import to_table
-from instancefcn.data import Source
+from instancefcn.data.source import Source
 from instancefcn.inference.proposer import Proposer
+
+BATCH_SIZE = 8  # images
 
 Steps = Callable[[Sequence[int]], Iterable[int]]
 
@@ -41,37 +42,35 @@ def train_classifier(
 ) -> Path:
     """Train a classifier for the proposals of a network, and return the path of its file.
 
-    Writes ``classifier.safetensors`` and ``metrics.jsonl`` into ``out``, and what is kept of the images into ``cache``
-    (``out/cache`` where none is given), which may be deleted afterwards.
+    Writes ``classifier.safetensors`` and ``metrics.jsonl`` into ``out``, and proposals into ``cache`` (``out/cache``
+    where none is given), which may be deleted afterwards.
 
     Args:
         proposer, network: from ``load_proposer``; the classifier learns on the proposer's device.
-        imagenet: start the classifier's own trunk from ImageNet weights; else it knows nothing.
+        imagenet: start the trunk from ImageNet weights, else from random ones.
         say: is told what was left out.
         track_images, track_steps: show progress over what they are given.
 
     Raises:
-        ValueError: nothing to learn, categories that contradict each other, or a file that can't be used.
+        ValueError: nothing to learn from, categories that contradict each other, or no ImageNet weights.
     """
-    names, classes = classes_of(sources)
+    names, counts = count_instances(sources)
     for category_id, name in names.items():
-        if category_id not in classes:
+        if category_id not in counts:
             say(f"category {name!r} ({category_id}) has no instance to learn from: nothing will be named so")
-    config = recipe.classifier
-    channels = channels_of_proposals(proposer, config.strides) if config.trunk == "proposals" else ()
+    classes = {category_id: number for number, category_id in enumerate(counts, start=1)}
     torch.manual_seed(recipe.seed)
     categories = {category_id: names[category_id] for category_id in classes}
-    classifier = Classifier(config, categories, channels=channels, imagenet=imagenet).to(proposer.device)
-    classifier.eval()
+    classifier = Classifier(recipe.classifier, categories, imagenet=imagenet).to(proposer.device).eval()
     examples, problems = cache_examples(
-        sources, classes, proposer, network, classifier, recipe, cache or out / "cache", track_images
+        sources, classes, proposer, network, classifier.trunk, recipe, cache or out / "cache", track_images
     )
     for problem in problems:
         say(f"left out: {problem}")
     if not examples:
         raise ValueError("no image to learn from: `instancefcn validate` with the same --data says why")
     out.mkdir(parents=True, exist_ok=True)
-    weights = class_weights(instance_counts(sources, classes), recipe.learning.class_balance)
+    weights = class_weights(list(counts.values()), recipe.learning.class_balance)
     with (out / "metrics.jsonl").open("w", encoding="utf-8") as log:
         for figures in learn(classifier, examples, weights, recipe, track_steps):
             log.write(json.dumps(figures) + "\n")
@@ -79,16 +78,14 @@ def train_classifier(
     path = out / "classifier.safetensors"
     about = {"recipe": to_table(recipe), "images": len(examples), "data": [source.name for source in sources]}
     save_classifier(
-        ClassifierCheckpoint(
-            config, recipe.naming, categories, classifier.channels, network, classifier.state_dict(), about
-        ),
+        ClassifierCheckpoint(recipe.classifier, recipe.naming, categories, network, classifier.state_dict(), about),
         path,
     )
     return path
 
 
-def classes_of(sources: Sequence[Source]) -> tuple[dict[int, str], dict[int, int]]:
-    """Names of all categories by id, and the class, from 1, of those that have an instance.
+def count_instances(sources: Sequence[Source]) -> tuple[dict[int, str], dict[int, int]]:
+    """Names of all categories by id, and the number of instances of each that has any, by ascending id.
 
     Raises:
         ValueError: two sources disagree on a category, or there is no instance at all.
@@ -101,36 +98,29 @@ def classes_of(sources: Sequence[Source]) -> tuple[dict[int, str], dict[int, int
                     f"{source.name}: category {category_id} is {name!r}, but {names[category_id]!r} in other --data: "
                     "give each category one id everywhere"
                 )
-    ids_of = Counter(names.values())
-    for name, count in ids_of.items():
+    for name in names.values():
         ids = [category_id for category_id, other in names.items() if other == name]
-        if count > 1 and len(sources) > 1:
+        if len(ids) > 1 and len(sources) > 1:
             raise ValueError(f"category {name!r} has the ids {ids}: give each category one id everywhere")
-    seen = Counter[int]()
+    counts = Counter[int]()
     for source in sources:
         for index in range(len(source)):
             instances = source.labels(index).instances
-            seen.update(instances.category_ids[~(instances.crowd | instances.ignore)].tolist())
-    if not seen:
+            counts.update(instances.category_ids[~(instances.crowd | instances.ignore)].tolist())
+    if not counts:
         raise ValueError(f"no labelled instance to learn from in {', '.join(source.name for source in sources)}")
-    return names, {category_id: number for number, category_id in enumerate(sorted(seen), start=1)}
-
-
-def instance_counts(sources: Sequence[Source], classes: Mapping[int, int]) -> list[int]:
-    """Instances of each class, in the order of the classes."""
-    counts = [0] * len(classes)
-    for source in sources:
-        for index in range(len(source)):
-            instances = source.labels(index).instances
-            for category_id in instances.category_ids[~(instances.crowd | instances.ignore)].tolist():
-                counts[classes[category_id] - 1] += 1
-    return counts
+    return names, dict(sorted(counts.items()))
 
 
 def class_weights(counts: Sequence[int], balance: float) -> Float[Tensor, "classes"]:
-    """Weights of background and of each class in the loss; those of all instances have mean 1, as background has."""
+    """Weights in the loss of background, 1, and of each class; their mean over all instances is 1 too.
+
+    Args:
+        counts: instances of each class.
+        balance: a class of n instances weighs n to minus this power.
+    """
     number = torch.tensor(counts, dtype=torch.float)
-    weights = number.clamp(min=1) ** -balance
+    weights = number**-balance
     return torch.cat([torch.ones(1), weights * number.sum() / (weights * number).sum()])
 
 
@@ -142,33 +132,28 @@ def learn(
     track: Steps = iter,
 ) -> Iterable[dict[str, float]]:
     """Train in place; figures of each epoch."""
-    config, views = recipe.learning, views_of(recipe)
-    device = next(classifier.parameters()).device
+    config = recipe.learning
     generator = torch.Generator().manual_seed(recipe.seed)
     optimizer = build_optimizer(classifier, config)
     rates = [group["lr"] for group in optimizer.param_groups]
-    steps = [step for _ in range(config.epochs) for step in range(math.ceil(len(examples) / config.batch_size))]
+    steps = [step for _ in range(config.epochs) for step in range(math.ceil(len(examples) / BATCH_SIZE))]
     order: list[int] = []
     sums: Counter[str] = Counter()
-    weights = weights.to(device)
+    weights = weights.to(classifier.device)
     classifier.head.train()
     for done, step in zip(range(len(steps)), track(steps), strict=True):
         if step == 0:
             order = torch.randperm(len(examples), generator=generator).tolist()
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * learning_rate(done / len(steps), config)
-        logits: list[Tensor] = []
-        targets: list[Tensor] = []
-        for index in order[step * config.batch_size : (step + 1) * config.batch_size]:
-            number = int(torch.randint(len(views), (), generator=generator))
-            of_image, of_target = _forward(classifier, examples[index], number, views[number], recipe, generator)
-            logits.append(of_image)
-            targets.append(of_target)
-        loss, named = _loss(torch.cat(logits), torch.cat(targets).to(device), weights, config)
+            group["lr"] = rate * rate_factor(done / len(steps), config)
+        batch = order[step * BATCH_SIZE : (step + 1) * BATCH_SIZE]
+        forward = [_forward(classifier, examples[index], config, generator) for index in batch]
+        logits, targets = zip(*forward, strict=True)
+        loss, counts = _loss(torch.cat(logits), torch.cat(targets).to(classifier.device), weights, config)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        sums.update({"loss": float(loss.detach()), **named})
+        sums.update({"loss": float(loss.detach()), **counts})
         if done + 1 == len(steps) or steps[done + 1] == 0:
             in_epoch = step + 1
             yield {
@@ -182,42 +167,35 @@ def learn(
 
 
 def build_optimizer(classifier: Classifier, config: LearningConfig) -> torch.optim.Optimizer:
-    """Of the head, and of the trunk at its own rate; a trunk whose rate is 0 is frozen."""
+    """An optimizer of the head, and of the trunk at its own rate. A rate of 0 freezes the trunk."""
     groups = [{"params": list(classifier.head.parameters()), "lr": config.learning_rate}]
-    if classifier.trunk is not None:
-        classifier.trunk.requires_grad_(bool(config.trunk_learning_rate))
-        if config.trunk_learning_rate:
-            rate = config.learning_rate * config.trunk_learning_rate
-            groups.append({"params": list(classifier.trunk.parameters()), "lr": rate})
+    classifier.trunk.requires_grad_(bool(config.trunk_learning_rate))
+    if config.trunk_learning_rate:
+        rate = config.learning_rate * config.trunk_learning_rate
+        groups.append({"params": list(classifier.trunk.parameters()), "lr": rate})
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9, weight_decay=config.weight_decay)
     return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
 
 
-def learning_rate(progress: float, config: LearningConfig) -> float:
-    """The rate, as a factor, after a share of the run."""
-    if config.schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * progress))
-    return 0.1 if progress >= 0.75 else 1.0
+def rate_factor(progress: float, config: LearningConfig) -> float:
+    """Factor of the learning rate after a share of the run."""
+    if config.optimizer == "sgd":
+        return 0.1 if progress >= 0.75 else 1.0
+    return 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def _forward(
-    classifier: Classifier,
-    example: Example,
-    number: int,
-    view: View,
-    recipe: ClassifierRecipe,
-    generator: torch.Generator,
+    classifier: Classifier, example: Example, config: LearningConfig, generator: torch.Generator
 ) -> tuple[Float[Tensor, "n classes"], Int[Tensor, "n"]]:
-    """Logits and targets of one image's sampled proposals."""
-    device = next(classifier.parameters()).device
-    rois, targets = sample(example.rois(view), recipe.rois, generator)
-    if recipe.learning.trunk_learning_rate:
-        assert classifier.trunk is not None
-        maps = classifier.trunk(example.pixels(view), view.factor)
+    """Logits and targets of one image's sampled proposals; the image is mirrored or not, at random."""
+    flip, device = bool(torch.randint(2, (), generator=generator)), classifier.device
+    rois, targets = sample(example.rois(flip), generator)
+    if config.trunk_learning_rate:
+        maps = classifier.trunk(example.pixels(flip))
     else:
-        maps = example.maps(number)
-        maps = type(maps)([level.to(device) for level in maps.maps], maps.scale)
+        kept = example.maps(flip)
+        maps = TrunkMaps([level.to(device) for level in kept.maps], kept.scale)
     return classifier(maps, rois.boxes_xyxy.to(device), rois.masks.to(device)), targets
 
 

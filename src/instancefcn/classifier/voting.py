@@ -13,6 +13,8 @@ from instancefcn.geometry.rle import Rle, encode_in_box, tight_boxes
 from instancefcn.geometry.runs import Edges
 from instancefcn.structures import Proposals, Segments
 
+MASK_THRESHOLD = 0.4  # on the average of masks
+
 
 def name_proposals(
     proposals: Proposals,
@@ -26,8 +28,8 @@ def name_proposals(
 ) -> Segments:
     """Segments of one image, best first.
 
-    Of each category the proposals that survive suppression by their boxes, each with the average, weighted by score,
-    of the masks of all proposals whose boxes have IoU ``config.vote_threshold`` or more with its own.
+    Suppression by boxes within a category keeps the best proposals. The mask of each becomes the average, weighted by
+    score, of all masks whose boxes have IoU ``config.vote_threshold`` or more with its own.
 
     Args:
         edges: of the proposals' masks.
@@ -38,10 +40,10 @@ def name_proposals(
     boxes = torch.from_numpy(proposals.boxes_xyxy)
     found: list[tuple[float, int, int]] = []  # score, proposal, category
     for category in range(scores.shape[1]):
-        of = torch.from_numpy(scores[:, category])
-        likely = torch.nonzero(of >= max(min_score, 1e-12))[:, 0]  # a vote of weight 0 would have no average
-        kept = likely[nms(boxes[likely], of[likely].double(), config.nms_threshold)]
-        found += [(float(of[index]), int(index), category) for index in kept]
+        own = torch.from_numpy(scores[:, category])
+        likely = torch.nonzero(own >= max(min_score, 1e-12))[:, 0]  # weights of 0 would have no average
+        kept = likely[nms(boxes[likely], own[likely].double(), config.nms_threshold)]
+        found += [(float(own[index]), int(index), category) for index in kept]
     found.sort(key=lambda segment: -segment[0])
     coordinates, overlaps = np.ascontiguousarray(proposals.boxes_xyxy.T, np.float64), np.empty(len(proposals))
     segments: list[tuple[Rle, float, int]] = []
@@ -50,7 +52,7 @@ def name_proposals(
         if config.vote_threshold:
             ious_with(coordinates, index, overlaps)
             voters = np.flatnonzero(overlaps >= config.vote_threshold)
-            rle = vote(edges, proposals.boxes_xyxy, voters, scores[voters, category], config.mask_threshold)
+            rle = average_masks(edges, proposals.boxes_xyxy, voters, scores[voters, category])
         if rle is not None:
             segments.append((rle, score, category))
     rles, kept_scores, categories = (
@@ -66,17 +68,16 @@ def name_proposals(
     )
 
 
-def vote(
+def average_masks(
     edges: Edges,
     boxes_xyxy: Float[np.ndarray, "n 4"],
     voters: Int[np.ndarray, "v"],
     weights: Float[np.ndarray, "v"],
-    threshold: float,
 ) -> Rle | None:
-    """The pixels where the weighted average of the voters' masks reaches the threshold; None where none does."""
+    """The pixels where the weighted average of the voters' masks is ``MASK_THRESHOLD`` or more; None where none is."""
     left, top = boxes_xyxy[voters, :2].min(0).astype(int).tolist()
     right, bottom = boxes_xyxy[voters, 2:].max(0).astype(int).tolist()
     weights = weights.astype(np.float64) / weights.sum(dtype=np.float64)
     average = edges.weighted_sum(voters, weights, left, right)[top:bottom]
-    mask = average >= threshold - 1e-9  # sums of parts may miss by as much
+    mask = average >= MASK_THRESHOLD - 1e-9  # sums of parts may miss by as much
     return encode_in_box(mask, top, left, edges.height, edges.width) if mask.any() else None

@@ -1,0 +1,85 @@
+"""A classifier's recipe: defaults, the shipped files, and keys that older files of weights still carry."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from classifier.models import RECIPE, Scenes, proposal_network, train
+from instancefcn.classifier.checkpoint import SHIPPED, load_classifier
+from instancefcn.classifier.config import (
+    ClassifierConfig,
+    ClassifierRecipe,
+    LearningConfig,
+    NamingConfig,
+    load_classifier_recipe,
+)
+
+ANIMALS = SHIPPED / "animals.safetensors"
+
+
+def test_the_empty_recipe_is_lite(tmp_path: Path) -> None:
+    (tmp_path / "empty.toml").touch()
+    assert load_classifier_recipe(str(tmp_path / "empty.toml")) == load_classifier_recipe("lite") == ClassifierRecipe()
+
+
+def test_the_papers_recipe() -> None:
+    assert load_classifier_recipe("paper") == ClassifierRecipe(
+        classifier=ClassifierConfig(trunk="vgg16", shorter_side=600.0, longest_side=1000.0, width=4096),
+        learning=LearningConfig(
+            epochs=36,
+            optimizer="sgd",
+            learning_rate=0.001,
+            weight_decay=0.0005,
+            trunk_learning_rate=1.0,
+            class_balance=0.0,
+            label_smoothing=0.0,
+        ),
+        naming=NamingConfig(proposals=300, nms_threshold=0.3, vote_threshold=0.5, objectness_power=0.0),
+    )
+
+
+def metadata(path: Path) -> dict[str, str]:
+    with safe_open(path, framework="pt") as file:
+        return file.metadata()
+
+
+def with_key(path: Path, out: Path, table: str, key: str, value: Any) -> Path:
+    """A copy of a classifier's file with a key of a table set, or taken out where the value is None."""
+    tables = metadata(path)
+    changed = {name: old for name, old in (json.loads(tables[table]) | {key: value}).items() if old is not None}
+    save_file(load_file(path), out, tables | {table: json.dumps(changed)})
+    return out
+
+
+def test_the_shipped_classifier_has_keys_that_are_retired() -> None:
+    assert {"head", "strides", "reduced", "dropout"} <= json.loads(metadata(ANIMALS)["classifier"]).keys()
+    assert load_classifier("animals").naming.objectness_power == 0.5
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value", "message"),
+    [
+        ("classifier", "head", "paper", "classifier: head must be 'lite'"),
+        ("classifier", "strides", [8], r"classifier: strides must be \[16, 32\]"),
+        ("naming", "mask_threshold", 0.3, "naming: mask_threshold must be 0.4"),
+        ("classifier", "depth", 3, "classifier: unknown key 'depth'"),
+        ("naming", "objectness_power", None, "naming: objectness_power is missing"),
+    ],
+)
+def test_a_key_that_would_be_misread_is_refused(table: str, key: str, value: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_classifier(with_key(ANIMALS, tmp_path / "changed.safetensors", table, key, value))
+
+
+def test_a_new_file_needs_no_retired_key(tmp_path: Path, one_thread: None) -> None:
+    network = proposal_network(tmp_path / "proposals.safetensors")
+    path = train(RECIPE, [Scenes(1, {1: 1, 2: 1, 3: 1}, {1: "shape"})], network, tmp_path)
+    checkpoint = load_classifier(path)
+    assert (checkpoint.classifier, checkpoint.naming) == (RECIPE.classifier, RECIPE.naming)
+    assert json.loads(metadata(path)["classifier"]).keys() == {"trunk", "shorter_side", "longest_side", "width"}
