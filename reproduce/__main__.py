@@ -67,18 +67,18 @@ def reproduce(
 
     from rich.console import Console
 
-    from reproduce.bench import Bench, Settings
     from reproduce.reproduce import NAMES
     from reproduce.reproduce import reproduce as reproduce_experiment
+    from reproduce.runner import Runner, Settings
 
     console = Console(stderr=True)
     settings = Settings(
         scale, data_root, out, seeds, iterations, minutes, processes, device=device, workers=workers, dry=dry_run
     )
-    bench = Bench(settings, say=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))
+    runner = Runner(settings, report=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))
     with errors_in_one_line():
         for name in NAMES if experiment == "all" else (experiment,):
-            typer.echo(f"{name}: {reproduce_experiment(name, bench)}")
+            typer.echo(f"{name}: {reproduce_experiment(name, runner)}")
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ from instancefcn.evaluation.average_recall import ImageRecall
 from instancefcn.evaluation.compare import Difference, compare
 from instancefcn.evaluation.matching import MAX_PROPOSALS
 from instancefcn.files import write_whole
-from reproduce.bench import Bench, Settings, proposals_of
 from reproduce.plan import test_images, training_images
 from reproduce.recall import load_recall, measure, pool, save_recall
 from reproduce.recipe import ExperimentRecipe, load_recipe
+from reproduce.runner import Runner, Settings, proposals_of
 from reproduce.table import DRY, json_text, markdown_table
 
 NAME = "ablation"
@@ -38,7 +38,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Measured:
+class AblationRow:
     """What a row found, and what it cost."""
 
     part: Part
@@ -112,7 +112,7 @@ def parts() -> tuple[Part, ...]:
     )
 
 
-def reproduce_ablation(bench: Bench, rows: Sequence[Part] | None = None) -> Path:
+def reproduce_ablation(runner: Runner, rows: Sequence[Part] | None = None) -> Path:
     """Train and measure what is missing; ``ablation.md`` and ``ablation.json``, anew after every row.
 
     Args:
@@ -121,15 +121,15 @@ def reproduce_ablation(bench: Bench, rows: Sequence[Part] | None = None) -> Path
     Raises:
         ValueError: the scale is not mini: the paper has no such preset.
     """
-    settings = bench.settings
+    settings = runner.settings
     if settings.scale != "mini":
         raise ValueError("ablation is of the lite preset, which the paper does not have: leave --scale at mini")
     rows = rows or parts()
     settings.folder.mkdir(parents=True, exist_ok=True)
     page = settings.folder / f"{NAME}.md"
-    measured: list[Measured] = []
+    measured: list[AblationRow] = []
     for part in rows:
-        measured.append(_of_seeds(part, bench))
+        measured.append(_measure_seeds(part, runner))
         missing = [left.label for left in rows[len(measured) :]]
         first = measured[0].recall
         differences = [compare(first, row.recall, generator=np.random.default_rng(0)) for row in measured]
@@ -143,23 +143,23 @@ def reproduce_ablation(bench: Bench, rows: Sequence[Part] | None = None) -> Path
     return page
 
 
-def _of_seeds(part: Part, bench: Bench) -> Measured:
-    found = [_of_seed(part, seed, bench) for seed in range(bench.settings.seeds)]
+def _measure_seeds(part: Part, runner: Runner) -> AblationRow:
+    found = [_measure_seed(part, seed, runner) for seed in range(runner.settings.seeds)]
     recalls, *costs = zip(*found, strict=True)
-    return Measured(part, pool(recalls), *(float(np.mean(cost)) for cost in costs))
+    return AblationRow(part, pool(recalls), *(float(np.mean(cost)) for cost in costs))
 
 
-def _of_seed(part: Part, seed: int, bench: Bench) -> tuple[ImageRecall, int, float, float]:
+def _measure_seed(part: Part, seed: int, runner: Runner) -> tuple[ImageRecall, int, float, float]:
     """Recall, iterations, minutes of training, seconds an image."""
-    settings = bench.settings
+    settings = runner.settings
     images = training_images(settings.scale, settings.data_root, NAME)
     if not part.partial:
         images = replace(images, specs=tuple(spec.removeprefix("partial+") for spec in images.specs))
     minutes = 0.0 if settings.iterations is not None else settings.minutes or MINUTES
-    folder, result = bench.train(f"{NAME}-{part.slug}-seed{seed}", bench.as_asked(part.recipe, seed), images, minutes)
+    folder, result = runner.train(f"{NAME}-{part.slug}-seed{seed}", runner.as_asked(part.recipe, seed), images, minutes)
     recall_file, seconds_file = folder / "recall.npz", folder / "seconds.json"
     if not (recall_file.exists() and seconds_file.exists()):
-        source = bench.open_test(test_images(settings.scale, settings.data_root, NAME)[TEST])
+        source = runner.open_test(test_images(settings.scale, settings.data_root, NAME)[TEST])
         propose, seconds = proposals_of(folder / "best.safetensors", settings.device), []
 
         def timed(image: UInt8[np.ndarray, "h w 3"], image_id: int) -> list[dict[str, Any]]:
@@ -175,7 +175,7 @@ def _of_seed(part: Part, seed: int, bench: Bench) -> tuple[ImageRecall, int, flo
 
 
 def _to_markdown(
-    rows: Sequence[Measured],
+    rows: Sequence[AblationRow],
     differences: Sequence[dict[str, Difference]],
     settings: Settings,
     missing: Sequence[str],
@@ -212,7 +212,7 @@ def _to_markdown(
     return "\n".join(lines) + "\n"
 
 
-def _to_table(row: Measured, difference: dict[str, Difference]) -> dict[str, object]:
+def _to_table(row: AblationRow, difference: dict[str, Difference]) -> dict[str, object]:
     gap, own = difference["coco/AR@100"], row.recall.metrics()["coco"]
     return {
         "row": row.part.slug,

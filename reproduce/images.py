@@ -13,7 +13,7 @@ from instancefcn.data.source import FileSource
 
 
 @dataclass(frozen=True)
-class Images:
+class ImageSelection:
     """Labelled images. Each restriction is applied to what the one before it leaves; 0 and "" for none."""
 
     specs: tuple[str, ...]  # as `--data` has them
@@ -23,7 +23,7 @@ class Images:
     seed: int = 0
 
 
-def open_images(images: Images) -> list[FileSource]:
+def open_images(images: ImageSelection) -> list[FileSource]:
     """One source for each spec, with the images that are meant; one without any is left out.
 
     Raises:

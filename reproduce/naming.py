@@ -27,13 +27,13 @@ from instancefcn.files import write_whole
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.export import to_coco_results
 from instancefcn.inference.proposer import SHIPPED_CHECKPOINT, Proposer
-from reproduce.bench import DRY_SIDES, Bench, usable
 from reproduce.image_precision import ImagePrecision
-from reproduce.images import Images, open_images
+from reproduce.images import ImageSelection, open_images
 from reproduce.kept import KeptProposals, ProposalsOf, masks_of
 from reproduce.networks import load_proposer
 from reproduce.plan import Method, Naming, Scale, named_images
 from reproduce.run import RESULT_FILE, reserve
+from reproduce.runner import DRY_SIDES, Runner, usable
 
 TABLE_4_NAME = "table4"
 NETWORK_SEED = 0  # of the networks that propose: `--seeds` are the classifiers'
@@ -41,11 +41,11 @@ MAX_SEGMENTS, MIN_SCORE = 100, 0.01  # of an image: what `instancefcn segment` w
 
 
 @dataclass(frozen=True)
-class ClassifierRun:
+class ClassifierPlan:
     """All that a classifier is made of."""
 
     recipe: ClassifierRecipe
-    images: Images
+    images: ImageSelection
     proposals: ProposalNetwork
     inference: InferenceConfig  # how the network proposes
 
@@ -64,7 +64,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Measured:
+class NamingResult:
     """What became of one row, data set and seed."""
 
     precision: ImagePrecision
@@ -72,16 +72,16 @@ class Measured:
     seconds: float  # that the classifier learnt, its proposals aside
 
 
-class NamingBench:
-    """Makes classifiers and measurements that are not in the folder yet, with the networks of a ``Bench``."""
+class NamingRunner:
+    """Makes classifiers and measurements that are not in the folder yet, with the networks of a ``Runner``."""
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
-        self.settings = bench.settings
-        self.device = usable(bench.settings.device)
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+        self.settings = runner.settings
+        self.device = usable(runner.settings.device)
         self.proposing = cache(self._proposing)
 
-    def measure(self, naming: Naming, data: str, seed: int) -> Measured:
+    def measure(self, naming: Naming, data: str, seed: int) -> NamingResult:
         """How well one row names the objects of a data set."""
         network = self.proposing(naming.method)
         name = f"names-{slug_of(data)}-{naming.method.slug}-{network.identity.fingerprint}-{network.way}"
@@ -95,20 +95,20 @@ class NamingBench:
             segmenter = Segmenter(network.proposer, named.build(), naming_config(named.naming, naming))
             proposals_of = masks_of if naming.ground_truth else kept
             shown = f"{name}, seed {seed}, {naming.slug}"
-            save_precision(*measure(segmenter, proposals_of, self.bench.open_test(test), shown), path)
-        return Measured(*load_precision(path), seconds)
+            save_precision(*measure(segmenter, proposals_of, self.runner.open_test(test), shown), path)
+        return NamingResult(*load_precision(path), seconds)
 
     def _proposing(self, method: Method) -> Network:
         """The network of a method: shipped, or trained by the same run as for the other tables."""
         path = SHIPPED_CHECKPOINT
         if method.recipe is not None:
-            path = self.bench.run(method, TABLE_4_NAME, NETWORK_SEED)[0] / "best.safetensors"
+            path = self.runner.run(method, TABLE_4_NAME, NETWORK_SEED)[0] / "best.safetensors"
         return Network(*load_proposer(path, self.device))
 
-    def _classifier(self, network: Network, images: Images, folder: Path, seed: int) -> tuple[Path, float]:
+    def _classifier(self, network: Network, images: ImageSelection, folder: Path, seed: int) -> tuple[Path, float]:
         """A trained classifier's file, and the seconds that it learnt. Proposals are kept for the next seed."""
         dry, own = self.settings.dry, folder / f"seed{seed}"
-        run = ClassifierRun(
+        run = ClassifierPlan(
             classifier_recipe(self.settings.scale, seed, dry),
             replace(images, first=2) if dry else images,
             network.identity,
@@ -117,7 +117,7 @@ class NamingBench:
         reserve(own, run)
         result, shown = own / RESULT_FILE, f"{folder.name}, seed {seed}"
         if not result.exists():
-            self.bench.say(f"{shown}: {own}")
+            self.runner.report(f"{shown}: {own}")
             watch = Stopwatch()
             train_classifier(
                 run.recipe,
@@ -127,7 +127,7 @@ class NamingBench:
                 own,
                 cache=folder / "cache",
                 imagenet=not dry,
-                say=self.bench.say,
+                report=self.runner.report,
                 track_images=partial(track, description=f"{shown}: proposing", transient=True),
                 track_steps=lambda steps: watch(track(steps, description=f"{shown}: training", transient=True)),
             )

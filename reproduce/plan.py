@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from instancefcn.evaluation.published import TABLE_1, TABLE_2, TABLE_3, TABLE_5, PublishedTable
-from reproduce.images import Images
+from reproduce.images import ImageSelection
 
 Scale = Literal["paper", "mini"]
 SIZES = (50, 100, 200, 400, 0)  # images to train on; 0 for all
@@ -152,47 +152,47 @@ def naming_claims(scale: Scale) -> tuple[Claim, ...]:
     )
 
 
-def named_images(scale: Scale, root: Path) -> dict[str, tuple[Images, Images]]:
+def named_images(scale: Scale, root: Path) -> dict[str, tuple[ImageSelection, ImageSelection]]:
     """What the classifiers of Table 4 are trained on and measured on, by name."""
     if scale == "mini":
 
-        def split(name: str, part: str) -> Images:
-            return Images((f"coco:{root}/{name}/annotations/instances_{part}.json,{root}/{name}/{part}",))
+        def split(name: str, part: str) -> ImageSelection:
+            return ImageSelection((f"coco:{root}/{name}/annotations/instances_{part}.json,{root}/{name}/{part}",))
 
         return {name: (split(name, "train"), split(name, "val")) for name in ("animals", "coco-mini")}
     return {"VOC 2012, SBD": (_sbd(root, "train"), _sbd(root, "val"))}
 
 
-def training_images(scale: Scale, root: Path, experiment: str) -> Images:
+def training_images(scale: Scale, root: Path, experiment: str) -> ImageSelection:
     """What the rows of an experiment are trained on."""
     if scale == "mini":
         coco, animals = root / "coco-mini", root / "animals"
-        return Images(
+        return ImageSelection(
             (
                 f"coco:{coco}/annotations/instances_train.json,{coco}/train",
                 f"partial+coco:{animals}/annotations/instances_train.json,{animals}/train",
             )
         )
     if experiment == "table5":
-        return Images((f"coco:{root}/coco/annotations/instances_train2014.json,{root}/coco/train2014",))
+        return ImageSelection((f"coco:{root}/coco/annotations/instances_train2014.json,{root}/coco/train2014",))
     return _sbd(root, "train")
 
 
-def test_images(scale: Scale, root: Path, experiment: str) -> dict[str, Images]:
+def test_images(scale: Scale, root: Path, experiment: str) -> dict[str, ImageSelection]:
     """What the rows of an experiment are measured on, by name."""
     if scale == "mini":
         coco = root / "coco-mini"
         return {
-            "coco-mini val": Images((f"coco:{coco}/annotations/instances_val.json,{coco}/val",)),
-            "voc2007": Images((f"voc:{root}/voc2007/VOCdevkit/VOC2007,val",)),
+            "coco-mini val": ImageSelection((f"coco:{coco}/annotations/instances_val.json,{coco}/val",)),
+            "voc2007": ImageSelection((f"voc:{root}/voc2007/VOCdevkit/VOC2007,val",)),
         }
     if experiment == "table5":
         spec = f"coco:{root}/coco/annotations/instances_val2014.json,{root}/coco/val2014"
-        return {"COCO val2014, first 5,000": Images((spec,), first=5000)}
+        return {"COCO val2014, first 5,000": ImageSelection((spec,), first=5000)}
     return {"VOC 2012 val, SBD": _sbd(root, "val")}
 
 
-def _sbd(root: Path, split: str) -> Images:
+def _sbd(root: Path, split: str) -> ImageSelection:
     """SBD's annotations of the images of a split of VOC 2012: SDS has 5,623 and 5,732 (SBD splits them otherwise)."""
     specs = tuple(f"sbd:{root}/benchmark_RELEASE/dataset,{part}" for part in ("train", "val"))
-    return Images(specs, listed_in=f"{root}/VOCdevkit/VOC2012/ImageSets/Main/{split}.txt")
+    return ImageSelection(specs, listed_in=f"{root}/VOCdevkit/VOC2012/ImageSets/Main/{split}.txt")

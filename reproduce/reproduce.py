@@ -10,7 +10,6 @@ from instancefcn.evaluation.regions import IouType
 from instancefcn.files import write_whole
 from reproduce.ablation import NAME as ABLATION_NAME
 from reproduce.ablation import reproduce_ablation
-from reproduce.bench import MEASURED_TRAINING_IMAGES, Bench, Settings, mask_parameters
 from reproduce.images import open_images
 from reproduce.plan import (
     EXPERIMENTS,
@@ -24,51 +23,52 @@ from reproduce.plan import (
     training_images,
 )
 from reproduce.recall import pool
-from reproduce.run import Result
+from reproduce.run import RunResult
+from reproduce.runner import MEASURED_TRAINING_IMAGES, Runner, Settings, mask_parameters
 from reproduce.sizes import draw_sizes
-from reproduce.table import Row, to_json, to_markdown
+from reproduce.table import RecallRow, to_json, to_markdown
 from reproduce.table4 import TABLE_4_NAME, reproduce_table_4
-from reproduce.verdict import Finding, judge, judge_change
+from reproduce.verdict import Finding, judge_change, judge_recall
 
 REGIONS: dict[IouType, str] = {"segm": "masks", "bbox": "boxes"}
 SIZES_NAME = "sizes"
 TABLES = sorted([*(experiment.name for experiment in EXPERIMENTS), TABLE_4_NAME])
 NAMES = (*TABLES, SIZES_NAME)  # of the paper; the ablation is of `lite`
 
-OfSeeds = dict[tuple[str, IouType], list[ImageRecall]]
+SeedRecalls = dict[tuple[str, IouType], list[ImageRecall]]
 
 
-def reproduce(name: str, bench: Bench) -> Path:
+def reproduce(name: str, runner: Runner) -> Path:
     """Make what is missing of an experiment and write its table; the path of the page."""
     if name == SIZES_NAME:
-        return reproduce_sizes(bench)
+        return reproduce_sizes(runner)
     if name == ABLATION_NAME:
-        return reproduce_ablation(bench)
+        return reproduce_ablation(runner)
     if name == TABLE_4_NAME:
-        return reproduce_table_4(bench)
-    return reproduce_table(next(experiment for experiment in EXPERIMENTS if experiment.name == name), bench)
+        return reproduce_table_4(runner)
+    return reproduce_table(next(experiment for experiment in EXPERIMENTS if experiment.name == name), runner)
 
 
-def reproduce_table(experiment: Experiment, bench: Bench) -> Path:
+def reproduce_table(experiment: Experiment, runner: Runner) -> Path:
     """One of the paper's tables: ``NAME.md`` and ``NAME.json``."""
-    found: dict[str, OfSeeds] = {}
-    results: dict[str, list[Result]] = {}
-    about = [f"- `{bench.settings.command(experiment.name)}`", *_data(bench.settings, experiment.name)]
+    found: dict[str, SeedRecalls] = {}
+    results: dict[str, list[RunResult]] = {}
+    about = [f"- `{runner.settings.command(experiment.name)}`", *_data(runner.settings, experiment.name)]
     for method in experiment.methods:
         try:
-            found[method.slug], results[method.slug] = _of_seeds(method, experiment.name, bench)
+            found[method.slug], results[method.slug] = _measure_seeds(method, experiment.name, runner)
         except ModuleNotFoundError as error:  # a peer's package; its row is left out, and this said
             about.append(f"- Left out: {method.label} ({error}; `pip install 'instancefcn[bench]'`).")
     published = dict(experiment.published.rows)
     with_boxes = any(method.only_boxes for method in experiment.methods)
-    tests = test_images(bench.settings.scale, bench.settings.data_root, experiment.name)
+    tests = test_images(runner.settings.scale, runner.settings.data_root, experiment.name)
     rows = [
-        Row(
+        RecallRow(
             test=test,
             regions=REGIONS[iou],
             method=method.label,
             recalls=tuple(found[method.slug][test, iou]),
-            mask_parameters=None if method.recipe is None else mask_parameters(bench.recipe(method, 0)),
+            mask_parameters=None if method.recipe is None else mask_parameters(runner.recipe(method, 0)),
             iterations=tuple(result.iterations for result in results[method.slug]),
             minutes=tuple(result.seconds / 60 for result in results[method.slug]),
             published=published.get(method.published),
@@ -85,50 +85,50 @@ def reproduce_table(experiment: Experiment, bench: Bench) -> Path:
         for test in tests
         for finding in _judge(claim, found, test)
     ]
-    title = f"Table {experiment.published.number}: {experiment.published.title} ({bench.settings.scale} scale)"
-    return _write(bench.settings, experiment.name, title, about, rows, findings, experiment.published.data)
+    title = f"Table {experiment.published.number}: {experiment.published.title} ({runner.settings.scale} scale)"
+    return _write(runner.settings, experiment.name, title, about, rows, findings, experiment.published.data)
 
 
-def reproduce_sizes(bench: Bench) -> Path:
+def reproduce_sizes(runner: Runner) -> Path:
     """AR against the number of training images: ``sizes.md``, ``sizes.json``, and a curve of each test set.
 
     All are written anew after every size, fewest and most first: their difference is what the claim is about.
     """
-    settings = bench.settings
+    settings = runner.settings
     total = sum(len(source) for source in open_images(training_images(settings.scale, settings.data_root, SIZES_NAME)))
     sizes = sorted({size or total for size in SIZES if size <= total})
     if settings.dry:
         sizes = [2, total]
-    found: dict[tuple[str, int], OfSeeds] = {}
-    results: dict[tuple[str, int], list[Result]] = {}
+    found: dict[tuple[str, int], SeedRecalls] = {}
+    results: dict[tuple[str, int], list[RunResult]] = {}
     order = list(dict.fromkeys([sizes[0], sizes[-1], *sizes]))
     page = settings.folder / f"{SIZES_NAME}.md"
     for done, size in enumerate(order, start=1):
         for method in SIZE_METHODS:
             key = method.slug, size
-            found[key], results[key] = _of_seeds(method, SIZES_NAME, bench, size % total, True)
-        page = _write_sizes(bench, found, results, total, order[done:])
+            found[key], results[key] = _measure_seeds(method, SIZES_NAME, runner, size % total, True)
+        page = _write_sizes(runner, found, results, total, order[done:])
     return page
 
 
 def _write_sizes(
-    bench: Bench,
-    found: Mapping[tuple[str, int], OfSeeds],
-    results: Mapping[tuple[str, int], Sequence[Result]],
+    runner: Runner,
+    found: Mapping[tuple[str, int], SeedRecalls],
+    results: Mapping[tuple[str, int], Sequence[RunResult]],
     total: int,
     missing: Sequence[int],
 ) -> Path:
     """The page, its twin for programs and the curves, of the sizes that were found."""
-    settings = bench.settings
+    settings = runner.settings
     sizes = sorted({size for _, size in found})
     tests = [*test_images(settings.scale, settings.data_root, SIZES_NAME), TRAINING_SET]
     rows = [
-        Row(
+        RecallRow(
             test=test,
             regions=REGIONS["segm"],
             method=f"{method.label}, {size} images",
             recalls=tuple(found[method.slug, size][test, "segm"]),
-            mask_parameters=mask_parameters(bench.recipe(method, 0)),
+            mask_parameters=mask_parameters(runner.recipe(method, 0)),
             iterations=tuple(result.iterations for result in results[method.slug, size]),
             minutes=tuple(result.seconds / 60 for result in results[method.slug, size]),
         )
@@ -141,7 +141,7 @@ def _write_sizes(
         finding
         for test in tests[:-1]
         for size in sizes
-        for finding in judge(
+        for finding in judge_recall(
             Claim(f"from {size} images, ours finds more than ~DeepMask", ours.slug, peer.slug),
             found[ours.slug, size][test, "segm"],
             found[peer.slug, size][test, "segm"],
@@ -173,23 +173,23 @@ def _write_sizes(
     return _write(settings, SIZES_NAME, title, about, rows, findings, "does not measure this")
 
 
-def _of_seeds(
-    method: Method, experiment: str, bench: Bench, drawn: int = 0, on_training: bool = False
-) -> tuple[OfSeeds, list[Result]]:
+def _measure_seeds(
+    method: Method, experiment: str, runner: Runner, drawn: int = 0, on_training: bool = False
+) -> tuple[SeedRecalls, list[RunResult]]:
     """What a row finds, seed by seed; once, where it has no seed."""
-    found: OfSeeds = {}
-    results: list[Result] = []
-    for seed in range(bench.settings.seeds if method.recipe is not None else 1):
-        recalls, result = bench.recalls(method, experiment, seed, drawn, on_training)
+    found: SeedRecalls = {}
+    results: list[RunResult] = []
+    for seed in range(runner.settings.seeds if method.recipe is not None else 1):
+        recalls, result = runner.recalls(method, experiment, seed, drawn, on_training)
         for key, recall in recalls.items():
             found.setdefault(key, []).append(recall)
         results += [result] if result is not None else []
     return found, results
 
 
-def _judge(claim: Claim, found: dict[str, OfSeeds], test: str) -> list[Finding]:
+def _judge(claim: Claim, found: dict[str, SeedRecalls], test: str) -> list[Finding]:
     iou: IouType = "bbox" if claim.boxes else "segm"
-    return judge(claim, found[claim.first][test, iou], found[claim.second][test, iou], test)
+    return judge_recall(claim, found[claim.first][test, iou], found[claim.second][test, iou], test)
 
 
 def _data(settings: Settings, experiment: str) -> list[str]:
@@ -202,7 +202,7 @@ def _write(
     name: str,
     title: str,
     about: Sequence[str],
-    rows: Sequence[Row],
+    rows: Sequence[RecallRow],
     findings: Sequence[Finding],
     published_on: str,
 ) -> Path:

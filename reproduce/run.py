@@ -19,7 +19,7 @@ from instancefcn.files import write_whole
 from instancefcn.model.checkpoint import load_checkpoint
 from instancefcn.training.loop import STATE_FILE, train
 from reproduce.crops import CropStream
-from reproduce.images import Images, open_images
+from reproduce.images import ImageSelection, open_images
 from reproduce.networks import ExperimentNetwork, build_network
 from reproduce.recipe import ExperimentRecipe
 
@@ -27,11 +27,11 @@ PLAN_FILE, RESULT_FILE = "run.json", "result.json"
 
 
 @dataclass(frozen=True)
-class Run:
+class RunPlan:
     """All that a training is made of."""
 
     recipe: ExperimentRecipe = field(default_factory=ExperimentRecipe)
-    images: Images = field(default_factory=lambda: Images(()))
+    images: ImageSelection = field(default_factory=lambda: ImageSelection(()))
     minutes: float = 0.0  # instead of the recipe's iterations; 0 for those
     imagenet: bool = True  # the trunk starts from its weights; else it knows nothing
     device: str = "auto"
@@ -39,14 +39,14 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Result:
+class RunResult:
     """What became of a run."""
 
     iterations: int
     seconds: float
 
 
-def carry_out(run: Run, folder: Path, processes: int = 1) -> Result:
+def carry_out(run: RunPlan, folder: Path, processes: int = 1) -> RunResult:
     """Train, or go on, unless that was done before; ``best.safetensors`` is then in the folder.
 
     Raises:
@@ -65,7 +65,7 @@ def carry_out(run: Run, folder: Path, processes: int = 1) -> Result:
         for name in ("last.safetensors", STATE_FILE):  # a run that is done needs neither, and many runs fill a disk
             (folder / name).unlink(missing_ok=True)
     done = json.loads(result.read_text(encoding="utf-8"))
-    return Result(done["iteration"], done["seconds"])
+    return RunResult(done["iteration"], done["seconds"])
 
 
 def reserve(folder: Path, run: Any) -> None:
@@ -83,7 +83,7 @@ def reserve(folder: Path, run: Any) -> None:
         write_whole(plan, json.dumps(to_table(run), indent=1).encode())
 
 
-def _train(run: Run, folder: Path) -> None:
+def _train(run: RunPlan, folder: Path) -> None:
     sources = open_images(run.images)
     torch.manual_seed(run.recipe.seed)
     network = build_network(run.recipe.network, imagenet=run.imagenet)
@@ -103,4 +103,4 @@ def _train(run: Run, folder: Path) -> None:
 if __name__ == "__main__":
     started_in = Path(sys.argv[1])
     table = json.loads((started_in / PLAN_FILE).read_text(encoding="utf-8"))
-    _train(from_table(Run, table, str(started_in / PLAN_FILE)), started_in)
+    _train(from_table(RunPlan, table, str(started_in / PLAN_FILE)), started_in)

@@ -19,7 +19,7 @@ COLUMNS = (*(f"AR@{n}" for n in MAX_PROPOSALS), *(f"Hosang AR@{n}" for n in MAX_
 
 
 @dataclass(frozen=True)
-class Row:
+class RecallRow:
     """A method on a test set."""
 
     test: str
@@ -38,7 +38,12 @@ class Row:
 
 
 def to_markdown(
-    title: str, about: Sequence[str], rows: Sequence[Row], findings: Sequence[Finding], published_on: str, dry: bool
+    title: str,
+    about: Sequence[str],
+    rows: Sequence[RecallRow],
+    findings: Sequence[Finding],
+    published_on: str,
+    dry: bool,
 ) -> str:
     """The whole page."""
     lines = [f"# {title}", "", *([DRY, ""] if dry else []), *about, ""]
@@ -82,7 +87,7 @@ def findings_lines(findings: Sequence[Finding], unit: str, measure: str, draws: 
     ]
 
 
-def to_json(title: str, about: Sequence[str], rows: Sequence[Row], findings: Sequence[Finding], dry: bool) -> str:
+def to_json(title: str, about: Sequence[str], rows: Sequence[RecallRow], findings: Sequence[Finding], dry: bool) -> str:
     """The same for programs; None for what is not a number."""
     table = {
         "title": title,
@@ -106,7 +111,7 @@ def to_json(title: str, about: Sequence[str], rows: Sequence[Row], findings: Seq
     return json_text(table)
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: RecallRow) -> list[str]:
     several = len(row.recalls) > 1
     return [
         row.method,

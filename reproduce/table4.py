@@ -10,10 +10,10 @@ import numpy as np
 
 from instancefcn.evaluation.published import TABLE_4
 from instancefcn.files import write_whole
-from reproduce.bench import Bench, Settings
 from reproduce.image_precision import PRECISION_DRAWS, PRECISION_MEASURES
-from reproduce.naming import MAX_SEGMENTS, MIN_SCORE, NETWORK_SEED, TABLE_4_NAME, Measured, NamingBench
+from reproduce.naming import MAX_SEGMENTS, MIN_SCORE, NETWORK_SEED, TABLE_4_NAME, NamingResult, NamingRunner
 from reproduce.plan import Claim, Naming, named_images, naming_claims, namings
+from reproduce.runner import Runner, Settings
 from reproduce.table import DRY, findings_lines, json_text, markdown_table, mean_and_spread
 from reproduce.verdict import Finding, judge_precision
 
@@ -23,12 +23,12 @@ COLUMNS = (*PRECISION_MEASURES, COCO_AP)
 
 
 @dataclass(frozen=True)
-class Row:
+class PrecisionRow:
     """A way of naming, on a data set."""
 
     data: str
     naming: Naming
-    seeds: tuple[Measured, ...]
+    seeds: tuple[NamingResult, ...]
 
     def numbers(self) -> list[list[float]]:
         """Of each seed, by ``COLUMNS``."""
@@ -42,30 +42,30 @@ class Row:
 
 
 def reproduce_table_4(
-    bench: Bench, rows: Sequence[Naming] | None = None, claims: Sequence[Claim] | None = None
+    runner: Runner, rows: Sequence[Naming] | None = None, claims: Sequence[Claim] | None = None
 ) -> Path:
     """Make what is missing and write ``table4.md`` and ``table4.json``, anew after every row; the path of the page.
 
     Args:
         rows, claims: instead of those of the scale.
     """
-    settings, naming_bench = bench.settings, NamingBench(bench)
+    settings, naming_runner = runner.settings, NamingRunner(runner)
     rows = namings(settings.scale) if rows is None else rows
     claims = naming_claims(settings.scale) if claims is None else claims
     settings.folder.mkdir(parents=True, exist_ok=True)
     page = settings.folder / f"{TABLE_4_NAME}.md"
-    made: list[Row] = []
+    made: list[PrecisionRow] = []
     for done, naming in enumerate(rows, start=1):
         for data in named_images(settings.scale, settings.data_root):
-            seeds = tuple(naming_bench.measure(naming, data, seed) for seed in range(settings.seeds))
-            made.append(Row(data, naming, seeds))
+            seeds = tuple(naming_runner.measure(naming, data, seed) for seed in range(settings.seeds))
+            made.append(PrecisionRow(data, naming, seeds))
         findings, missing = judge_rows(made, claims), [naming.label for naming in rows[done:]]
         write_whole(page, to_markdown(settings, made, findings, missing).encode())
         write_whole(page.with_suffix(".json"), to_json(settings, made, findings, missing).encode())
     return page
 
 
-def judge_rows(rows: Sequence[Row], claims: Sequence[Claim]) -> list[Finding]:
+def judge_rows(rows: Sequence[PrecisionRow], claims: Sequence[Claim]) -> list[Finding]:
     """The claims on each data set, of rows that are there."""
     by_row = {(row.data, row.naming.slug): [measured.precision for measured in row.seeds] for row in rows}
     return [
@@ -102,7 +102,9 @@ def about(settings: Settings) -> list[str]:
     ]
 
 
-def to_markdown(settings: Settings, rows: Sequence[Row], findings: Sequence[Finding], missing: Sequence[str]) -> str:
+def to_markdown(
+    settings: Settings, rows: Sequence[PrecisionRow], findings: Sequence[Finding], missing: Sequence[str]
+) -> str:
     """The whole page.
 
     Args:
@@ -128,7 +130,9 @@ def to_markdown(settings: Settings, rows: Sequence[Row], findings: Sequence[Find
     return "\n".join(lines)
 
 
-def to_json(settings: Settings, rows: Sequence[Row], findings: Sequence[Finding], missing: Sequence[str]) -> str:
+def to_json(
+    settings: Settings, rows: Sequence[PrecisionRow], findings: Sequence[Finding], missing: Sequence[str]
+) -> str:
     """The same for programs; None for what is not a number."""
     table = {
         "title": title(settings),

@@ -31,7 +31,7 @@ class Finding:
     verdict: Verdict
 
 
-def judge(claim: Claim, first: Sequence[ImageRecall], second: Sequence[ImageRecall], test: str) -> list[Finding]:
+def judge_recall(claim: Claim, first: Sequence[ImageRecall], second: Sequence[ImageRecall], test: str) -> list[Finding]:
     """A claim about two rows, by COCO's AR at each number of proposals.
 
     Args:

@@ -15,7 +15,7 @@ from instancefcn.geometry.rle import decode
 
 
 def write_scenes(folder: Path, count: int, seed: int) -> list[np.ndarray]:
-    """Images as JPEG, by COCO's names; their label maps."""
+    """ImageSelection as JPEG, by COCO's names; their label maps."""
     folder.mkdir(parents=True)
     maps = []
     for labels, sample in zip((source := SyntheticScenes(count, height=96, width=128, seed=seed)), source, strict=True):

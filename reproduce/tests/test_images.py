@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from data.trees import coco_annotation, write_coco, write_image
-from reproduce.images import Images, merge, open_images
+from reproduce.images import ImageSelection, merge, open_images
 
 
 @pytest.fixture
-def images(tmp_path: Path) -> Images:
+def images(tmp_path: Path) -> ImageSelection:
     """Two sources, of six and of two images, whose ids are not in the order of their files."""
     specs = []
     for name, count in (("a", 6), ("b", 2)):
@@ -21,20 +21,20 @@ def images(tmp_path: Path) -> Images:
             entries.append({"id": 100 - index, "file_name": path.name, "height": 24, "width": 32})
         annotations = [coco_annotation(index + 1, 100 - index) for index in range(count)]
         specs.append(write_coco(tmp_path / name, annotations, entries))
-    return Images((specs[0], f"partial+{specs[1]}"))
+    return ImageSelection((specs[0], f"partial+{specs[1]}"))
 
 
-def names(images: Images) -> list[list[str]]:
+def names(images: ImageSelection) -> list[list[str]]:
     sources = open_images(images)
     return [[source.labels(index).file_name for index in range(len(source))] for source in sources]
 
 
-def test_everything_is_opened(images: Images) -> None:
+def test_everything_is_opened(images: ImageSelection) -> None:
     assert [source.partial for source in open_images(images)] == [False, True]
     assert [sorted(source) for source in names(images)] == [[f"a{i}.png" for i in range(6)], ["b0.png", "b1.png"]]
 
 
-def test_smaller_draws_are_part_of_larger_ones(images: Images) -> None:
+def test_smaller_draws_are_part_of_larger_ones(images: ImageSelection) -> None:
     drawn = [{name for source in names(replace(images, drawn=count)) for name in source} for count in range(1, 9)]
     assert [len(chosen) for chosen in drawn] == list(range(1, 9))
     assert all(smaller < larger for smaller, larger in pairwise(drawn))
@@ -42,20 +42,20 @@ def test_smaller_draws_are_part_of_larger_ones(images: Images) -> None:
     assert others != drawn[3]
 
 
-def test_a_list_and_the_lowest_ids(images: Images, tmp_path: Path) -> None:
+def test_a_list_and_the_lowest_ids(images: ImageSelection, tmp_path: Path) -> None:
     listed = tmp_path / "train.txt"
     listed.write_text("a1  1\nb0 -1\n\na4\nnowhere\n")
     only_listed = replace(images, listed_in=str(listed))
     assert [sorted(source) for source in names(only_listed)] == [["a1.png", "a4.png"], ["b0.png"]]
-    assert [sorted(source) for source in names(Images(images.specs[:1], first=2))] == [["a4.png", "a5.png"]]
+    assert [sorted(source) for source in names(ImageSelection(images.specs[:1], first=2))] == [["a4.png", "a5.png"]]
     listed.write_text("nowhere\n")
     with pytest.raises(ValueError, match=r"train.txt names no image of coco:"):
         open_images(only_listed)
 
 
-def test_merged_images_have_ids_of_their_own(images: Images) -> None:
+def test_merged_images_have_ids_of_their_own(images: ImageSelection) -> None:
     merged = merge(open_images(images))
     assert [merged.labels(index).image_id for index in range(len(merged))] == list(range(1, 9))
     assert merged.image(7).shape == (24, 32, 3)
-    alone = open_images(Images(images.specs[:1]))
+    alone = open_images(ImageSelection(images.specs[:1]))
     assert merge(alone) is alone[0]

@@ -13,7 +13,7 @@ from instancefcn.geometry.rle import decode, encode, to_json
 from reproduce import recall as module
 from reproduce.plan import Claim
 from reproduce.recall import load_recall, measure, pool, save_recall
-from reproduce.verdict import MEASURES, decide, judge, judge_change
+from reproduce.verdict import MEASURES, decide, judge_change, judge_recall
 
 SCENES = SyntheticScenes(5, height=48, width=64, seed=1)
 
@@ -60,16 +60,16 @@ def test_a_pool_has_the_mean_of_every_number() -> None:
 
 def test_what_is_found_everywhere_is_held() -> None:
     claim = Claim("unmoved masks find more", "a", "b")
-    findings = judge(claim, [found_by(0), found_by(1)], [found_by(6)], "scenes")
+    findings = judge_recall(claim, [found_by(0), found_by(1)], [found_by(6)], "scenes")
     assert [found.measure for found in findings] == list(MEASURES)
     for found in findings:
         assert found.verdict == "held"
         assert found.difference.first < found.difference.second
         assert found.difference.low <= found.difference.difference <= found.difference.high
         assert np.mean(found.of_seeds) == pytest.approx(found.difference.difference)
-    (backwards, *_) = judge(claim, [found_by(6)], [found_by(0)], "scenes")
+    (backwards, *_) = judge_recall(claim, [found_by(6)], [found_by(0)], "scenes")
     assert backwards.verdict == "not held"
-    (same, *_) = judge(Claim("as much", "a", "b", margin=1.0), [found_by(2)], [found_by(2)], "scenes")
+    (same, *_) = judge_recall(Claim("as much", "a", "b", margin=1.0), [found_by(2)], [found_by(2)], "scenes")
     assert same.verdict == "held"
 
 

@@ -16,12 +16,12 @@ from instancefcn.data import SyntheticScenes
 from instancefcn.evaluation.published import TABLE_1
 from reproduce import peers
 from reproduce.ablation import parts, reproduce_ablation
-from reproduce.bench import Bench, Settings, mask_parameters
-from reproduce.images import Images, open_images
+from reproduce.images import ImageSelection, open_images
 from reproduce.networks import build_network
 from reproduce.plan import EXPERIMENTS, Method
 from reproduce.recipe import load_recipe
 from reproduce.reproduce import reproduce, reproduce_table
+from reproduce.runner import Runner, Settings, mask_parameters
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -37,7 +37,7 @@ def test_the_papers_recipes_on_two_processes(paper_tree: Path, tmp_path: Path, m
     # Without ~DeepMask, whose 81 million parameters would take a minute; `mini` trains one below.
     table3 = next(experiment for experiment in EXPERIMENTS if experiment.name == "table3")
     methods = tuple(method for method in table3.methods if method.slug != "deepmask")
-    page = reproduce_table(replace(table3, methods=methods), Bench(settings))
+    page = reproduce_table(replace(table3, methods=methods), Runner(settings))
     text = page.read_text()
     assert "DRY RUN" in text
     assert "Left out: Selective Search" in text
@@ -50,18 +50,18 @@ def test_the_papers_recipes_on_two_processes(paper_tree: Path, tmp_path: Path, m
     run = json.loads((page.parent / "runs/ours-k5-seed0/run.json").read_text())
     assert run["recipe"]["network"] == json.loads(json.dumps(to_table(load_recipe("paper").network)))
     assert run["recipe"]["optimization"]["batch_size"] == 2
-    images = [len(source) for source in open_images(from_table(Images, run["images"], "run.json"))]
+    images = [len(source) for source in open_images(from_table(ImageSelection, run["images"], "run.json"))]
     assert images == [1, 1]  # of VOC's list, from both of SBD's splits
 
 
 def test_a_table_of_mini_goes_on_where_it_was_stopped(
     mini_tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from reproduce import bench as module
+    from reproduce import runner as module
 
     monkeypatch.setattr(module, "selective_search", fake_search)
     settings = Settings("mini", mini_tree, tmp_path / "out", seeds=2, device="cpu", workers=0, dry=True)
-    page = reproduce("table3", Bench(settings))
+    page = reproduce("table3", Runner(settings))
     first = json.loads(page.with_suffix(".json").read_text())
     by_row = {(row["test"], row["regions"], row["method"]): row for row in first["rows"]}
     assert {regions for _, regions, method in by_row if method.startswith("Selective")} == {"boxes"}
@@ -76,17 +76,17 @@ def test_a_table_of_mini_goes_on_where_it_was_stopped(
     table = json.loads(plan.read_text())
     del table["recipe"]["inference"]["stability_power"]  # as if the run were older than the key
     plan.write_text(json.dumps(table))
-    reproduce("table3", Bench(settings))
+    reproduce("table3", Runner(settings))
     assert json.loads(page.with_suffix(".json").read_text()) == first
     assert {path: path.stat().st_mtime_ns for path in (page.parent / "runs").rglob("*.safetensors")} == written
     other = Settings("mini", mini_tree, tmp_path / "out", processes=3, device="cpu", workers=0, dry=True)
     with pytest.raises(ValueError, match=r"run\.json is of another run .* give another --out"):
-        reproduce("table3", Bench(other))
+        reproduce("table3", Runner(other))
 
 
 def test_a_curve_over_sizes(mini_tree: Path, tmp_path: Path) -> None:
     settings = Settings("mini", mini_tree, tmp_path / "out", device="cpu", workers=0, dry=True)
-    page = reproduce("sizes", Bench(settings))
+    page = reproduce("sizes", Runner(settings))
     table = json.loads(page.with_suffix(".json").read_text())
     rows = {(row["test"], row["method"]) for row in table["rows"]}
     assert ("training images", "ours, full images, 2 images") in rows
@@ -100,7 +100,7 @@ def test_a_curve_over_sizes(mini_tree: Path, tmp_path: Path) -> None:
 def test_an_ablation_takes_off_one_part_at_a_time(mini_tree: Path, tmp_path: Path) -> None:
     settings = Settings("mini", mini_tree, tmp_path / "out", device="cpu", workers=0, dry=True)
     of_slug = {part.slug: part for part in parts()}
-    page = reproduce_ablation(Bench(settings), [of_slug["lite"], of_slug["complete-labels"]])
+    page = reproduce_ablation(Runner(settings), [of_slug["lite"], of_slug["complete-labels"]])
     table = json.loads(page.with_suffix(".json").read_text())
     assert (table["dry_run"], table["not_made_yet"]) == (True, [])
     rows = table["rows"]
@@ -113,7 +113,7 @@ def test_an_ablation_takes_off_one_part_at_a_time(mini_tree: Path, tmp_path: Pat
     ]
     assert specs == [["coco", "partial+coco"], ["coco", "coco"]]
     with pytest.raises(ValueError, match="leave --scale at mini"):
-        reproduce_ablation(Bench(replace(settings, scale="paper")))
+        reproduce_ablation(Runner(replace(settings, scale="paper")))
 
 
 def test_every_part_of_the_ablation_makes_a_network_whose_windows_leave_no_gap() -> None:
@@ -129,9 +129,9 @@ def test_every_part_of_the_ablation_makes_a_network_whose_windows_leave_no_gap()
 
 @pytest.mark.parametrize("scale", ["paper", "mini"])
 def test_rows_of_a_table_differ_in_nothing_else(scale: Any) -> None:
-    bench = Bench(Settings(scale, Path("data"), Path("out"), iterations=7))
+    runner = Runner(Settings(scale, Path("data"), Path("out"), iterations=7))
     recipes = {
-        method.slug: bench.recipe(method, seed=4)
+        method.slug: runner.recipe(method, seed=4)
         for experiment in EXPERIMENTS
         for method in experiment.methods
         if method.recipe is not None

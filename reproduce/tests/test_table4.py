@@ -18,13 +18,13 @@ from instancefcn.geometry.rle import decode
 from instancefcn.inference.proposer import Proposer
 from instancefcn.structures import Proposals
 from reproduce import naming as module
-from reproduce.bench import Bench, Settings
 from reproduce.image_precision import PRECISION_MEASURES, ImagePrecision
 from reproduce.kept import KeptProposals, from_text, labelled_masks, to_text
-from reproduce.naming import Measured, naming_config
+from reproduce.naming import NamingResult, naming_config
 from reproduce.plan import Claim, naming_claims, namings
 from reproduce.reproduce import NAMES, reproduce
-from reproduce.table4 import COLUMNS, Row, judge_rows, reproduce_table_4, to_markdown
+from reproduce.runner import Runner, Settings
+from reproduce.table4 import COLUMNS, PrecisionRow, judge_rows, reproduce_table_4, to_markdown
 from reproduce.verdict import judge_precision
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -44,7 +44,7 @@ def same(first: Proposals, second: Proposals) -> bool:
 def test_mini_is_made_once_and_goes_on(mini_tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SHIPPED_CHECKPOINT", proposal_network(tmp_path / "lite.safetensors"))
     settings = Settings("mini", mini_tree, tmp_path / "out", device="cpu", workers=0, dry=True)
-    page = reproduce("table4", Bench(settings))
+    page = reproduce("table4", Runner(settings))
     text, first = page.read_text(), json.loads(page.with_suffix(".json").read_text())
     assert "DRY RUN" in text
     assert "| MNC + InstanceFCN, N = 300 | 61.5 | 43.0 |" in text
@@ -69,7 +69,7 @@ def test_mini_is_made_once_and_goes_on(mini_tree: Path, tmp_path: Path, monkeypa
 
     monkeypatch.setattr(module, "train_classifier", again)
     monkeypatch.setattr(Proposer, "__call__", again)
-    reproduce("table4", Bench(settings))
+    reproduce("table4", Runner(settings))
     assert json.loads(page.with_suffix(".json").read_text()) == first
     assert lost.exists()
     kept = {path: path.stat().st_mtime_ns for path in written if path.suffix == ".safetensors"}
@@ -78,7 +78,7 @@ def test_mini_is_made_once_and_goes_on(mini_tree: Path, tmp_path: Path, monkeypa
     (plan,) = runs.glob("names-coco-mini-deepmask-*/seed0/run.json")
     plan.write_text(plan.read_text().replace('"epochs": 1', '"epochs": 2'))
     with pytest.raises(ValueError, match=r"run\.json is of another run .* give another --out"):
-        reproduce("table4", Bench(settings))
+        reproduce("table4", Runner(settings))
 
 
 def test_the_papers_classifier_on_voc(paper_tree: Path, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_the_papers_classifier_on_voc(paper_tree: Path, tmp_path: Path) -> None:
     # Without ~DeepMask, whose 81 million parameters would take a minute; `mini` names its proposals above.
     rows = [naming for naming in namings("paper") if naming.method.slug != "deepmask"]
     claims = [Claim("voting", rows[0].slug, "ours-k5-n300-unvoted")]
-    page = reproduce_table_4(Bench(settings), rows, claims)
+    page = reproduce_table_4(Runner(settings), rows, claims)
     table = json.loads(page.with_suffix(".json").read_text())
     assert table["dry_run"] is True
     assert table["published"]["MNC + InstanceFCN, N = 300"] == {"mAP^r@0.5": 61.5, "mAP^r@0.7": 43.0}
@@ -162,7 +162,7 @@ def test_a_claim_holds_where_the_interval_and_every_seed_say_so() -> None:
 
 def test_a_page_that_is_not_whole_says_so_and_judges_what_is_there() -> None:
     rows = [
-        Row("scenes", naming, tuple(Measured(found_in(share + seed), 40.0, 60.0) for seed in (0.0, 0.1)))
+        PrecisionRow("scenes", naming, tuple(NamingResult(found_in(share + seed), 40.0, 60.0) for seed in (0.0, 0.1)))
         for naming, share in zip(namings("mini"), (0.5, 0.3), strict=False)
     ]
     findings = judge_rows(rows, naming_claims("mini"))

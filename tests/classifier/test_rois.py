@@ -6,7 +6,7 @@ import torch
 
 import oracles
 from instancefcn.classifier.heads import GRID
-from instancefcn.classifier.rois import BACKGROUND, Rois, match, sample
+from instancefcn.classifier.rois import BACKGROUND, Rois, match_proposals, sample
 from instancefcn.geometry.rle import encode, tight_boxes
 from instancefcn.structures import Instances, Proposals
 
@@ -35,7 +35,7 @@ def instances(
 def test_a_proposal_gets_the_class_of_the_instance_it_overlaps_best() -> None:
     gt = [box_mask(0, 10), box_mask(10, 30)]
     proposed = [box_mask(0, 12), box_mask(8, 26), box_mask(0, 2), box_mask(9, 11, 5, 15)]
-    rois = match(proposals(*proposed), instances(gt, [90, 7]), {7: 1, 90: 2})
+    rois = match_proposals(proposals(*proposed), instances(gt, [90, 7]), {7: 1, 90: 2})
     for index, mask in enumerate(proposed):
         ious = [oracles.mask_iou(torch.from_numpy(mask), torch.from_numpy(other)) for other in gt]
         assert rois.overlaps[index] == pytest.approx(max(ious))
@@ -47,30 +47,30 @@ def test_a_proposal_gets_the_class_of_the_instance_it_overlaps_best() -> None:
 
 def test_what_a_crowd_covers_is_neither_foreground_nor_background() -> None:
     gt = instances([box_mask(0, 10), box_mask(10, 30), box_mask(0, 3)], [1, 1, 1], crowd=(1,), ignore=(2,))
-    rois = match(proposals(box_mask(12, 20), box_mask(5, 12), box_mask(0, 12), box_mask(0, 2)), gt, {1: 1})
+    rois = match_proposals(proposals(box_mask(12, 20), box_mask(5, 12), box_mask(0, 12), box_mask(0, 2)), gt, {1: 1})
     assert rois.ignored.tolist() == [True, False, False, True, False]
 
 
 def test_partial_labels_leave_what_touches_nothing_open() -> None:
     gt, proposed = instances([box_mask(0, 10)], [1]), proposals(box_mask(12, 20), box_mask(9, 20))
-    assert match(proposed, gt, {1: 1}, partial=True).ignored.tolist() == [True, False, False]
-    assert not match(proposed, gt, {1: 1}).ignored.any()
+    assert match_proposals(proposed, gt, {1: 1}, partial=True).ignored.tolist() == [True, False, False]
+    assert not match_proposals(proposed, gt, {1: 1}).ignored.any()
 
 
 def test_without_proposals_and_without_instances() -> None:
     none = instances([], [])
-    assert len(match(proposals(), none, {})) == 0
-    rois = match(proposals(box_mask(0, 5)), none, {})
+    assert len(match_proposals(proposals(), none, {})) == 0
+    rois = match_proposals(proposals(box_mask(0, 5)), none, {})
     assert (rois.labels.tolist(), rois.overlaps.tolist()) == ([BACKGROUND], [0])
-    assert len(match(proposals(), instances([box_mask(0, 5)], [3]), {3: 1})) == 1
+    assert len(match_proposals(proposals(), instances([box_mask(0, 5)], [3]), {3: 1})) == 1
 
 
 def test_a_mirrored_image_has_mirrored_proposals() -> None:
     mask = box_mask(3, 11)
     mask[:10, 3:7] = False
     gt = instances([], [])
-    flipped = match(proposals(mask), gt, {}).flipped(WIDTH)
-    expected = match(proposals(mask[:, ::-1]), gt, {})
+    flipped = match_proposals(proposals(mask), gt, {}).flipped(WIDTH)
+    expected = match_proposals(proposals(mask[:, ::-1]), gt, {})
     torch.testing.assert_close(flipped.boxes_xyxy, expected.boxes_xyxy)
     torch.testing.assert_close(flipped.masks, expected.masks)
 

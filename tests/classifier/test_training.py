@@ -93,7 +93,7 @@ def test_the_trunk_is_trained_where_the_recipe_says_so(tmp_path: Path, proposals
 def test_a_class_that_nobody_labelled_is_named_and_left_out(tmp_path: Path, proposals: Path) -> None:
     said: list[str] = []
     scenes = Scenes(3, {1: 7, 2: 90}, NAMES)
-    path = train(RECIPE, [scenes], proposals, tmp_path, say=said.append)
+    path = train(RECIPE, [scenes], proposals, tmp_path, report=said.append)
     assert said == ["category 'star' (4) has no instance to learn from: nothing will be named so"]
     assert load_classifier(path).categories == {7: "ellipse", 90: "rectangle"}
 

@@ -69,7 +69,7 @@ def train_classifier(
             *load_proposer(proposals_from or SHIPPED_CHECKPOINT, device=usable_device(device)),
             out,
             cache=cache,
-            say=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True),
+            report=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True),
             track_images=track("proposing"),
             track_steps=track("training"),
         )

@@ -20,7 +20,7 @@ from torch import Tensor
 from instancefcn.classifier.checkpoint import ProposalNetwork
 from instancefcn.classifier.config import ClassifierRecipe
 from instancefcn.classifier.network import Trunk, TrunkMaps
-from instancefcn.classifier.rois import Rois, match
+from instancefcn.classifier.rois import Rois, match_proposals
 from instancefcn.data.source import Source
 from instancefcn.files import write_whole
 from instancefcn.inference.config import InferenceConfig
@@ -96,7 +96,7 @@ def cache_examples(
             if not recipe.learning.trunk_learning_rate:
                 _write_maps(example, trunk)
             proposals = proposer(image, max_proposals=recipe.naming.proposals)
-            write_whole(path, save(vars(match(proposals, labels.instances, classes, partial=source.partial))))
+            write_whole(path, save(vars(match_proposals(proposals, labels.instances, classes, partial=source.partial))))
         if len(example.rois(flip=False)):
             examples.append(example)
         else:

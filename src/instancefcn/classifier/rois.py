@@ -48,7 +48,9 @@ class Rois:
         return replace(self, boxes_xyxy=boxes, masks=self.masks.flip(-1))
 
 
-def match(proposals: Proposals, instances: Instances, classes: Mapping[int, int], *, partial: bool = False) -> Rois:
+def match_proposals(
+    proposals: Proposals, instances: Instances, classes: Mapping[int, int], *, partial: bool = False
+) -> Rois:
     """Match proposals with instances by mask IoU; the masks of the instances become proposals too.
 
     Args:

@@ -36,7 +36,7 @@ def train_classifier(
     *,
     cache: Path | None = None,
     imagenet: bool = True,
-    say: Callable[[str], None] = print,
+    report: Callable[[str], None] = print,
     track_images: Track = iter,
     track_steps: Steps = iter,
 ) -> Path:
@@ -48,7 +48,7 @@ def train_classifier(
     Args:
         proposer, network: from ``load_proposer``; the classifier learns on the proposer's device.
         imagenet: start the trunk from ImageNet weights, else from random ones.
-        say: is told what was left out.
+        report: is told what was left out.
         track_images, track_steps: show progress over what they are given.
 
     Raises:
@@ -57,7 +57,7 @@ def train_classifier(
     names, counts = count_instances(sources)
     for category_id, name in names.items():
         if category_id not in counts:
-            say(f"category {name!r} ({category_id}) has no instance to learn from: nothing will be named so")
+            report(f"category {name!r} ({category_id}) has no instance to learn from: nothing will be named so")
     classes = {category_id: number for number, category_id in enumerate(counts, start=1)}
     torch.manual_seed(recipe.seed)
     categories = {category_id: names[category_id] for category_id in classes}
@@ -66,7 +66,7 @@ def train_classifier(
         sources, classes, proposer, network, classifier.trunk, recipe, cache or out / "cache", track_images
     )
     for problem in problems:
-        say(f"left out: {problem}")
+        report(f"left out: {problem}")
     if not examples:
         raise ValueError("no image to learn from: `instancefcn validate` with the same --data says why")
     out.mkdir(parents=True, exist_ok=True)

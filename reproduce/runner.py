@@ -15,13 +15,13 @@ from instancefcn.evaluation.regions import IouType
 from instancefcn.inference.export import to_coco_results
 from instancefcn.model.network import InstanceFCN
 from reproduce.deepmask import DeepMask
-from reproduce.images import Images, merge, open_images
+from reproduce.images import ImageSelection, merge, open_images
 from reproduce.networks import build_network, load_proposer
 from reproduce.peers import selective_search
 from reproduce.plan import TRAINING_SET, Method, Scale, test_images, training_images
 from reproduce.recall import MAX_PROPOSALS, Propose, load_recall, measure, save_recall
 from reproduce.recipe import CropConfig, ExperimentRecipe, load_recipe
-from reproduce.run import Result, Run, carry_out
+from reproduce.run import RunPlan, RunResult, carry_out
 
 DRY_SIDES = (96.0,)
 MEASURED_TRAINING_IMAGES = 25  # of those that a run was trained on
@@ -58,16 +58,16 @@ class Settings:
         return f"{command} --out {self.out} --seeds {self.seeds}{budget}"
 
 
-class Bench:
+class Runner:
     """Makes runs and measurements that are not in the folder yet.
 
     Args:
-        say: told what begins.
+        report: told what begins.
     """
 
-    def __init__(self, settings: Settings, say: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(self, settings: Settings, report: Callable[[str], None] = lambda text: None) -> None:
         self.settings = settings
-        self.say = say
+        self.report = report
         self.open_test = cache(self._open_test)
 
     def recipe(self, method: Method, seed: int) -> ExperimentRecipe:
@@ -84,7 +84,7 @@ class Bench:
             recipe = replace(recipe, optimization=optimization)
         return dry(recipe, settings.processes) if settings.dry else recipe
 
-    def run(self, method: Method, experiment: str, seed: int, drawn: int = 0) -> tuple[Path, Result, Images]:
+    def run(self, method: Method, experiment: str, seed: int, drawn: int = 0) -> tuple[Path, RunResult, ImageSelection]:
         """The folder of a trained row, what became of the run, and the images it was trained on.
 
         Args:
@@ -95,7 +95,9 @@ class Bench:
         name = f"{method.slug}{self._trained_on(experiment)}{f'-n{drawn}' if drawn else ''}-seed{seed}"
         return *self.train(name, self.recipe(method, seed), images, settings.minutes or 0.0), images
 
-    def train(self, name: str, recipe: ExperimentRecipe, images: Images, minutes: float) -> tuple[Path, Result]:
+    def train(
+        self, name: str, recipe: ExperimentRecipe, images: ImageSelection, minutes: float
+    ) -> tuple[Path, RunResult]:
         """The folder of a run, and what became of it.
 
         Args:
@@ -103,7 +105,7 @@ class Bench:
             minutes: instead of the recipe's iterations; 0 for those, as in a dry run.
         """
         settings = self.settings
-        run = Run(
+        run = RunPlan(
             recipe=recipe,
             images=images,
             minutes=minutes * (not settings.dry),
@@ -112,12 +114,12 @@ class Bench:
             workers=settings.workers,
         )
         folder = settings.folder / "runs" / name
-        self.say(f"{name}: {folder}")
+        self.report(f"{name}: {folder}")
         return folder, carry_out(run, folder, settings.processes)
 
     def recalls(
         self, method: Method, experiment: str, seed: int = 0, drawn: int = 0, on_training: bool = False
-    ) -> tuple[Recalls, Result | None]:
+    ) -> tuple[Recalls, RunResult | None]:
         """What a row finds of every test set, and the run it comes from, if it was trained.
 
         Args:
@@ -148,7 +150,7 @@ class Bench:
             found |= {(test, iou): load_recall(path) for iou, path in paths.items()}
         return found, result
 
-    def _open_test(self, images: Images) -> FileSource:
+    def _open_test(self, images: ImageSelection) -> FileSource:
         return merge(open_images(replace(images, first=2) if self.settings.dry else images))
 
     def _trained_on(self, experiment: str) -> str:
