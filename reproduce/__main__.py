@@ -67,8 +67,8 @@ def reproduce(
 
     from rich.console import Console
 
-    from reproduce.reproduce import NAMES
-    from reproduce.reproduce import reproduce as reproduce_experiment
+    from reproduce.experiments import NAMES
+    from reproduce.experiments import reproduce as reproduce_experiment
     from reproduce.runner import Runner, Settings
 
     console = Console(stderr=True)

@@ -16,11 +16,11 @@ from instancefcn.evaluation.average_recall import ImageRecall
 from instancefcn.evaluation.compare import Difference, compare
 from instancefcn.evaluation.matching import MAX_PROPOSALS
 from instancefcn.files import write_whole
-from reproduce.plan import test_images, training_images
+from reproduce.datasets import test_images, training_images
 from reproduce.recall import load_recall, measure, pool, save_recall
 from reproduce.recipe import ExperimentRecipe, load_recipe
+from reproduce.report import DRY, json_text, markdown_table
 from reproduce.runner import Runner, Settings, proposals_of
-from reproduce.table import DRY, json_text, markdown_table
 
 NAME = "ablation"
 TEST = "coco-mini val"

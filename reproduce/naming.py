@@ -27,17 +27,46 @@ from instancefcn.files import write_whole
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.export import to_coco_results
 from instancefcn.inference.proposer import SHIPPED_CHECKPOINT, Proposer
+from reproduce.datasets import ImageSelection, Scale, named_images, open_images
 from reproduce.image_precision import ImagePrecision
-from reproduce.images import ImageSelection, open_images
 from reproduce.kept import KeptProposals, ProposalsOf, masks_of
+from reproduce.methods import Method
 from reproduce.networks import load_proposer
-from reproduce.plan import Method, Naming, Scale, named_images
 from reproduce.run import RESULT_FILE, reserve
 from reproduce.runner import DRY_SIDES, Runner, usable
 
 TABLE_4_NAME = "table4"
 NETWORK_SEED = 0  # of the networks that propose: `--seeds` are the classifiers'
 MAX_SEGMENTS, MIN_SCORE = 100, 0.01  # of an image: what `instancefcn segment` writes
+
+
+@dataclass(frozen=True)
+class Naming:
+    """One row of Table 4: whose proposals are named, and how.
+
+    The classifier is one trained on proposals of the same method, also where it names the labelled masks themselves.
+    """
+
+    method: Method
+    n: int = 300  # best proposals of an image that are named
+    voted: bool = True
+    suppressed: bool = True
+    ground_truth: bool = False  # labelled masks instead of proposals: what is lost then is the classifier's alone
+
+    @property
+    def slug(self) -> str:
+        """Names its measurements."""
+        masks = "labelled-masks" if self.ground_truth else f"n{self.n}"
+        return (
+            f"{self.method.slug}-{masks}{'' if self.voted else '-unvoted'}{'' if self.suppressed else '-unsuppressed'}"
+        )
+
+    @property
+    def label(self) -> str:
+        """How its row begins."""
+        without = [name for name, done in (("suppression", self.suppressed), ("voting", self.voted)) if not done]
+        masks = "labelled masks in place of proposals" if self.ground_truth else f"{self.method.label}; N = {self.n}"
+        return masks + (f", no {' and no '.join(without)}" if without else "")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from instancefcn.files import write_whole
 from instancefcn.model.checkpoint import load_checkpoint
 from instancefcn.training.loop import STATE_FILE, train
 from reproduce.crops import CropStream
-from reproduce.images import ImageSelection, open_images
+from reproduce.datasets import ImageSelection, open_images
 from reproduce.networks import ExperimentNetwork, build_network
 from reproduce.recipe import ExperimentRecipe
 

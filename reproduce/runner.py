@@ -14,11 +14,19 @@ from instancefcn.evaluation.average_recall import ImageRecall
 from instancefcn.evaluation.regions import IouType
 from instancefcn.inference.export import to_coco_results
 from instancefcn.model.network import InstanceFCN
+from reproduce.datasets import (
+    TRAINING_SET,
+    ImageSelection,
+    Scale,
+    merge,
+    open_images,
+    test_images,
+    training_images,
+)
 from reproduce.deepmask import DeepMask
-from reproduce.images import ImageSelection, merge, open_images
+from reproduce.methods import Method
 from reproduce.networks import build_network, load_proposer
 from reproduce.peers import selective_search
-from reproduce.plan import TRAINING_SET, Method, Scale, test_images, training_images
 from reproduce.recall import MAX_PROPOSALS, Propose, load_recall, measure, save_recall
 from reproduce.recipe import CropConfig, ExperimentRecipe, load_recipe
 from reproduce.run import RunPlan, RunResult, carry_out

@@ -3,14 +3,111 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from instancefcn.evaluation.average_recall import ImageRecall
 from instancefcn.evaluation.curves import FILE_COLORS, render
+from instancefcn.files import write_whole
+from reproduce.datasets import TRAINING_SET, open_images, test_images, training_images
+from reproduce.methods import DEEPMASK, OURS, Claim
+from reproduce.recall import pool
+from reproduce.recall_tables import REGIONS, RecallRow, SeedRecalls, measure_seeds, trained_on, write_page
+from reproduce.run import RunResult
+from reproduce.runner import MEASURED_TRAINING_IMAGES, Runner, mask_parameters
+from reproduce.verdict import judge_change, judge_recall
+
+SIZES_NAME = "sizes"
+SIZES = (50, 100, 200, 400, 0)  # images to train on; 0 for all
+SIZE_METHODS = (DEEPMASK, OURS)
 
 # Method, number of training images and seed to what was found.
 BySize = Mapping[str, Mapping[int, Sequence[ImageRecall]]]
+
+
+def reproduce_sizes(runner: Runner) -> Path:
+    """AR against the number of training images: ``sizes.md``, ``sizes.json``, and a curve of each test set.
+
+    All are written anew after every size, fewest and most first: their difference is what the claim is about.
+    """
+    settings = runner.settings
+    total = sum(len(source) for source in open_images(training_images(settings.scale, settings.data_root, SIZES_NAME)))
+    sizes = sorted({size or total for size in SIZES if size <= total})
+    if settings.dry:
+        sizes = [2, total]
+    found: dict[tuple[str, int], SeedRecalls] = {}
+    results: dict[tuple[str, int], list[RunResult]] = {}
+    order = list(dict.fromkeys([sizes[0], sizes[-1], *sizes]))
+    page = settings.folder / f"{SIZES_NAME}.md"
+    for done, size in enumerate(order, start=1):
+        for method in SIZE_METHODS:
+            key = method.slug, size
+            found[key], results[key] = measure_seeds(method, SIZES_NAME, runner, size % total, True)
+        page = _write_sizes(runner, found, results, total, order[done:])
+    return page
+
+
+def _write_sizes(
+    runner: Runner,
+    found: Mapping[tuple[str, int], SeedRecalls],
+    results: Mapping[tuple[str, int], Sequence[RunResult]],
+    total: int,
+    missing: Sequence[int],
+) -> Path:
+    """The page, its twin for programs and the curves, of the sizes that were found."""
+    settings = runner.settings
+    sizes = sorted({size for _, size in found})
+    tests = [*test_images(settings.scale, settings.data_root, SIZES_NAME), TRAINING_SET]
+    rows = [
+        RecallRow(
+            test=test,
+            regions=REGIONS["segm"],
+            method=f"{method.label}, {size} images",
+            recalls=tuple(found[method.slug, size][test, "segm"]),
+            mask_parameters=mask_parameters(runner.recipe(method, 0)),
+            iterations=tuple(result.iterations for result in results[method.slug, size]),
+            minutes=tuple(result.seconds / 60 for result in results[method.slug, size]),
+        )
+        for method in SIZE_METHODS
+        for size in sizes
+        for test in tests
+    ]
+    peer, ours = SIZE_METHODS
+    findings = [
+        finding
+        for test in tests[:-1]
+        for size in sizes
+        for finding in judge_recall(
+            Claim(f"from {size} images, ours finds more than ~DeepMask", ours.slug, peer.slug),
+            found[ours.slug, size][test, "segm"],
+            found[peer.slug, size][test, "segm"],
+            test,
+        )
+    ]
+    for test in tests[:-1]:
+        gaps = [
+            (pool(found[ours.slug, size][test, "segm"]), pool(found[peer.slug, size][test, "segm"]))
+            for size in (sizes[0], sizes[-1])
+        ]
+        if len(sizes) > 1:
+            findings += judge_change(f"the gap is larger from {sizes[0]} images than from {sizes[-1]}", gaps, test)
+        on_test, on_training = (
+            {method.label: {size: found[method.slug, size][name, "segm"] for size in sizes} for method in SIZE_METHODS}
+            for name in (test, TRAINING_SET)
+        )
+        picture = draw_sizes(on_test, on_training, "coco/AR@100", f"Masks of {test}" + " (DRY RUN)" * settings.dry)
+        settings.folder.mkdir(parents=True, exist_ok=True)
+        write_whole(settings.folder / f"sizes-{test.split(',')[0].replace(' ', '-')}.png", picture)
+    title = f"AR against the number of training images ({settings.scale} scale)"
+    about = [
+        f"- `{settings.command(SIZES_NAME)}`",
+        *trained_on(settings, SIZES_NAME),
+        f"- Training images: up to {MEASURED_TRAINING_IMAGES} of those that the run was trained on. A smaller set is "
+        f"part of the larger ones of its seed; all are {total}.",
+        *([f"- **Not made yet: {', '.join(map(str, missing))} images.**"] if missing else []),
+    ]
+    return write_page(settings, SIZES_NAME, title, about, rows, findings, "does not measure this")
 
 
 def draw_sizes(on_test: BySize, on_training: BySize, measure: str, title: str) -> bytes:

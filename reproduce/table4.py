@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from instancefcn.evaluation.published import TABLE_4
 from instancefcn.files import write_whole
+from reproduce.datasets import Scale, named_images
 from reproduce.image_precision import PRECISION_DRAWS, PRECISION_MEASURES
-from reproduce.naming import MAX_SEGMENTS, MIN_SCORE, NETWORK_SEED, TABLE_4_NAME, NamingResult, NamingRunner
-from reproduce.plan import Claim, Naming, named_images, naming_claims, namings
+from reproduce.methods import DEEPMASK, OURS, SHIPPED, Claim
+from reproduce.naming import MAX_SEGMENTS, MIN_SCORE, NETWORK_SEED, TABLE_4_NAME, Naming, NamingResult, NamingRunner
+from reproduce.report import DRY, findings_lines, json_text, markdown_table, mean_and_spread
 from reproduce.runner import Runner, Settings
-from reproduce.table import DRY, findings_lines, json_text, markdown_table, mean_and_spread
 from reproduce.verdict import Finding, judge_precision
 
 COCO_AP = "COCO AP"
@@ -39,6 +40,37 @@ class PrecisionRow:
         minutes = f"{np.mean([measured.seconds for measured in self.seeds]) / 60:.1f}"
         spreads = [mean_and_spread(of_seeds) for of_seeds in zip(*self.numbers(), strict=True)]
         return [self.naming.label, str(len(self.seeds)), minutes, *spreads]
+
+
+def namings(scale: Scale) -> tuple[Naming, ...]:
+    """Rows of Table 4: one, and what varies it; then other proposals, the slowest last."""
+    main = Naming(OURS if scale == "paper" else SHIPPED)
+    return (
+        main,
+        replace(main, n=100),
+        replace(main, n=1000),
+        replace(main, voted=False),
+        replace(main, ground_truth=True),
+        replace(main, ground_truth=True, voted=False, suppressed=False),
+        *(() if main.method == OURS else (Naming(OURS),)),
+        Naming(DEEPMASK),
+    )
+
+
+def naming_claims(scale: Scale) -> tuple[Claim, ...]:
+    """What is said of the rows of Table 4; the first is the paper's."""
+    main, fewer, more, unvoted, *_ = (naming.slug for naming in namings(scale))
+    ours, peer = Naming(OURS).slug, Naming(DEEPMASK).slug
+    shipped = Claim(
+        "the shipped checkpoint's proposals (trained longer) get better segments than ~DeepMask's", main, peer
+    )
+    return (
+        Claim("our proposals get better segments than ~DeepMask's, trained alike", ours, peer),
+        *(() if main == ours else (shipped,)),
+        Claim("N = 300 is better than N = 100", main, fewer),
+        Claim("N = 1000 is as good as N = 300, within 1 point", more, main, margin=1.0),
+        Claim("mask voting is better than none", main, unvoted),
+    )
 
 
 def reproduce_table_4(

@@ -12,7 +12,7 @@ from instancefcn.evaluation.average_recall import ImageRecall
 from instancefcn.evaluation.compare import Difference, compare
 from instancefcn.evaluation.matching import MAX_PROPOSALS
 from reproduce.image_precision import ImagePrecision, compare_precision
-from reproduce.plan import Claim
+from reproduce.methods import Claim
 from reproduce.recall import pool
 
 Verdict = Literal["held", "not held", "not decidable"]

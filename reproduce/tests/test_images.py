@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from data.trees import coco_annotation, write_coco, write_image
-from reproduce.images import ImageSelection, merge, open_images
+from reproduce.datasets import ImageSelection, merge, open_images
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from instancefcn.evaluation.average_recall import ImageRecall, average_recall
 from instancefcn.evaluation.compare import Difference
 from instancefcn.geometry.rle import decode, encode, to_json
 from reproduce import recall as module
-from reproduce.plan import Claim
+from reproduce.methods import Claim
 from reproduce.recall import load_recall, measure, pool, save_recall
 from reproduce.verdict import MEASURES, decide, judge_change, judge_recall
 

@@ -16,11 +16,12 @@ from instancefcn.data import SyntheticScenes
 from instancefcn.evaluation.published import TABLE_1
 from reproduce import peers
 from reproduce.ablation import parts, reproduce_ablation
-from reproduce.images import ImageSelection, open_images
+from reproduce.datasets import ImageSelection, open_images
+from reproduce.experiments import reproduce
+from reproduce.methods import EXPERIMENTS, Method
 from reproduce.networks import build_network
-from reproduce.plan import EXPERIMENTS, Method
+from reproduce.recall_tables import reproduce_table
 from reproduce.recipe import load_recipe
-from reproduce.reproduce import reproduce, reproduce_table
 from reproduce.runner import Runner, Settings, mask_parameters
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -18,13 +18,13 @@ from instancefcn.geometry.rle import decode
 from instancefcn.inference.proposer import Proposer
 from instancefcn.structures import Proposals
 from reproduce import naming as module
+from reproduce.experiments import NAMES, reproduce
 from reproduce.image_precision import PRECISION_MEASURES, ImagePrecision
 from reproduce.kept import KeptProposals, from_text, labelled_masks, to_text
+from reproduce.methods import Claim
 from reproduce.naming import NamingResult, naming_config
-from reproduce.plan import Claim, naming_claims, namings
-from reproduce.reproduce import NAMES, reproduce
 from reproduce.runner import Runner, Settings
-from reproduce.table4 import COLUMNS, PrecisionRow, judge_rows, reproduce_table_4, to_markdown
+from reproduce.table4 import COLUMNS, PrecisionRow, judge_rows, naming_claims, namings, reproduce_table_4, to_markdown
 from reproduce.verdict import judge_precision
 
 pytestmark = pytest.mark.usefixtures("one_thread")

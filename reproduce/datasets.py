@@ -1,15 +1,19 @@
-"""Which labelled images an experiment reads: as text, so that another process can open the same, and opened."""
+"""The labelled images of each experiment: as text, so that another process can open the same, and opened."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from instancefcn.data import open_source
 from instancefcn.data.source import FileSource
+
+Scale = Literal["paper", "mini"]
+TRAINING_SET = "training images"  # as a test set: some of the images that a run was trained on
 
 
 @dataclass(frozen=True)
@@ -65,3 +69,49 @@ def merge(sources: Sequence[FileSource]) -> FileSource:
 
 def _labels(sources: Sequence[FileSource], place: tuple[int, int]):
     return sources[place[0]].labels(place[1])
+
+
+def named_images(scale: Scale, root: Path) -> dict[str, tuple[ImageSelection, ImageSelection]]:
+    """What the classifiers of Table 4 are trained on and measured on, by name."""
+    if scale == "mini":
+
+        def split(name: str, part: str) -> ImageSelection:
+            return ImageSelection((f"coco:{root}/{name}/annotations/instances_{part}.json,{root}/{name}/{part}",))
+
+        return {name: (split(name, "train"), split(name, "val")) for name in ("animals", "coco-mini")}
+    return {"VOC 2012, SBD": (_sbd(root, "train"), _sbd(root, "val"))}
+
+
+def training_images(scale: Scale, root: Path, experiment: str) -> ImageSelection:
+    """What the rows of an experiment are trained on."""
+    if scale == "mini":
+        coco, animals = root / "coco-mini", root / "animals"
+        return ImageSelection(
+            (
+                f"coco:{coco}/annotations/instances_train.json,{coco}/train",
+                f"partial+coco:{animals}/annotations/instances_train.json,{animals}/train",
+            )
+        )
+    if experiment == "table5":
+        return ImageSelection((f"coco:{root}/coco/annotations/instances_train2014.json,{root}/coco/train2014",))
+    return _sbd(root, "train")
+
+
+def test_images(scale: Scale, root: Path, experiment: str) -> dict[str, ImageSelection]:
+    """What the rows of an experiment are measured on, by name."""
+    if scale == "mini":
+        coco = root / "coco-mini"
+        return {
+            "coco-mini val": ImageSelection((f"coco:{coco}/annotations/instances_val.json,{coco}/val",)),
+            "voc2007": ImageSelection((f"voc:{root}/voc2007/VOCdevkit/VOC2007,val",)),
+        }
+    if experiment == "table5":
+        spec = f"coco:{root}/coco/annotations/instances_val2014.json,{root}/coco/val2014"
+        return {"COCO val2014, first 5,000": ImageSelection((spec,), first=5000)}
+    return {"VOC 2012 val, SBD": _sbd(root, "val")}
+
+
+def _sbd(root: Path, split: str) -> ImageSelection:
+    """SBD's annotations of the images of a split of VOC 2012: SDS has 5,623 and 5,732 (SBD splits them otherwise)."""
+    specs = tuple(f"sbd:{root}/benchmark_RELEASE/dataset,{part}" for part in ("train", "val"))
+    return ImageSelection(specs, listed_in=f"{root}/VOCdevkit/VOC2012/ImageSets/Main/{split}.txt")

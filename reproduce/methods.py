@@ -1,0 +1,82 @@
+"""What the paper's tables compare and claim, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from instancefcn.evaluation.published import TABLE_1, TABLE_2, TABLE_3, TABLE_5, PublishedTable
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row: something that proposes."""
+
+    slug: str  # names its runs
+    label: str
+    published: str = ""  # its row in the published table
+    recipe: str | None = None  # suffix of the scale's recipe, where it is to be trained
+    k: int = 5
+    only_boxes: bool = False
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is said of two rows: that the first does better, or, with a margin, that they do as well."""
+
+    text: str
+    first: str  # slugs
+    second: str
+    margin: float = 0.0  # percentage points
+    boxes: bool = False  # where one of the two has no masks
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One table."""
+
+    name: str
+    published: PublishedTable
+    methods: tuple[Method, ...]
+    claims: tuple[Claim, ...]
+
+    def method(self, slug: str) -> Method:
+        """The row of a name."""
+        return next(method for method in self.methods if method.slug == slug)
+
+
+OURS = Method("ours-k5", "ours, full images", "InstanceFCN", "")
+DEEPMASK = Method("deepmask", "~DeepMask, crops", "~DeepMask", "-deepmask")
+_SELECTIVE_SEARCH = Method("selective-search", "Selective Search, boxes", "Selective Search", only_boxes=True)
+SHIPPED = Method("lite", "`lite`, the shipped checkpoint (longer training, more data)")
+_PEERS = (
+    Claim("finds more than Selective Search (boxes)", "ours-k5", "selective-search", boxes=True),
+    Claim("finds more than ~DeepMask", "ours-k5", "deepmask"),
+)
+
+EXPERIMENTS = (
+    Experiment(
+        "table1",
+        TABLE_1,
+        tuple(replace(OURS, slug=f"ours-k{k}", label=f"k = {k}", published=f"k = {k}", k=k) for k in (3, 5, 7)),
+        (
+            Claim("k = 5 finds more than k = 3", "ours-k5", "ours-k3"),
+            Claim("k = 7 finds as much as k = 5, within 1 point", "ours-k7", "ours-k5", margin=1.0),
+        ),
+    ),
+    Experiment(
+        "table2",
+        TABLE_2,
+        (
+            replace(DEEPMASK, published="~DeepMask, crops"),
+            Method("ours-k5-crops", "ours, crops", "InstanceFCN, crops", "-crops"),
+            replace(OURS, published="InstanceFCN, full images"),
+        ),
+        (
+            Claim("on crops, ours finds more than ~DeepMask", "ours-k5-crops", "deepmask"),
+            Claim("full images teach more than crops", "ours-k5", "ours-k5-crops"),
+            Claim("ours, as the paper trains it, finds more than ~DeepMask", "ours-k5", "deepmask"),
+        ),
+    ),
+    Experiment("table3", TABLE_3, (_SELECTIVE_SEARCH, DEEPMASK, OURS, SHIPPED), _PEERS),
+    Experiment("table5", TABLE_5, (_SELECTIVE_SEARCH, replace(DEEPMASK, published="DeepMask"), OURS, SHIPPED), _PEERS),
+)

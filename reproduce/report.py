@@ -1,0 +1,67 @@
+"""Parts of a page on an experiment, as markdown and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from instancefcn.evaluation.compare import CONFIDENCE
+from reproduce.verdict import Finding
+
+DRY = "**DRY RUN: a few steps on a few images, to see that everything is there. The numbers mean nothing.**"
+
+
+def findings_lines(findings: Sequence[Finding], unit: str, measure: str, draws: int) -> list[str]:
+    """Differences, and what follows from them.
+
+    Args:
+        unit: what differences are in.
+        measure: heads the column of the number that is compared.
+    """
+    return [
+        f"Differences in {unit}, with the {CONFIDENCE:.0%} interval of a paired bootstrap over images "
+        f"({draws:,} draws), of the means over seeds. Held or not held: the interval, and no seed against it.",
+        "",
+        *markdown_table(
+            ["claim", "on", measure, "difference", "interval", "of each seed", "verdict"],
+            [
+                [
+                    found.claim,
+                    found.test,
+                    found.measure.rpartition("/")[2],
+                    f"{found.difference.difference:+.1f}",
+                    f"{found.difference.low:+.1f} to {found.difference.high:+.1f}",
+                    " ".join(f"{value:+.1f}" for value in found.of_seeds),
+                    found.verdict,
+                ]
+                for found in findings
+            ],
+        ),
+        "",
+    ]
+
+
+def mean_and_spread(values: Sequence[float]) -> str:
+    """Of all seeds."""
+    return f"{np.mean(values):.1f}" + (f" ± {np.std(values):.1f}" if len(values) > 1 else "")
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table."""
+    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
+
+
+def json_text(table: Mapping[str, Any]) -> str:
+    """JSON, which has no NaN: None in its place."""
+    return json.dumps(_without_nan(table), indent=1, allow_nan=False) + "\n"
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and np.isnan(value) else value
