@@ -27,7 +27,6 @@ KNOBS: dict[str, list[Any]] = {
     "quality_power": [0.0, 0.5, 2.0],
     "blend_tiles": [False, True],
     "mask_threshold": [0.3, 0.4, 0.6],
-    "nms_overlap": ["mask"],
     "nms_threshold": [0.6, 0.7, 0.9],
     "soft_nms_threshold": [0.3, 0.4, 0.6],
     "candidates": [300, 3000],

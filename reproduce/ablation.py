@@ -73,16 +73,6 @@ def parts() -> tuple[Part, ...]:
             replace(lite, network=replace(network, window_sizes=(11,)), assignment=wide),
         ),
         Part(
-            "sub-pixel",
-            "density 2 from the level alone, no finer map of the trunk",
-            replace(lite, network=replace(network, detail=False, fine_from_stride=0)),
-        ),
-        Part(
-            "density-1",
-            "density 1, no finer map of the trunk",
-            replace(lite, network=replace(network, detail=False, fine_from_stride=0, density=1)),
-        ),
-        Part(
             "no-quality",
             "no quality branch in the score",
             replace(
@@ -96,17 +86,7 @@ def parts() -> tuple[Part, ...]:
         Part(
             "no-blocks",
             "no residual blocks in the pyramid",
-            replace(lite, network=replace(network, blocks=0, finest_blocks=0)),
-        ),
-        Part(
-            "no-coarse-logits",
-            "score maps from the refined features alone",
-            replace(lite, network=replace(network, coarse_logits=False)),
-        ),
-        Part(
-            "half-maps",
-            "density 2 on every level, outlines from the map of half its stride alone",
-            replace(lite, network=replace(network, fine_from_stride=0)),
+            replace(lite, network=replace(network, blocks=0)),
         ),
         Part("hard-targets", "hard mask targets", replace(lite, sampling=replace(lite.sampling, soft_targets=False))),
     )

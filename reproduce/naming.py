@@ -24,9 +24,10 @@ from instancefcn.data import Source, to_coco
 from instancefcn.evaluation.average_precision import coco_precision
 from instancefcn.evaluation.categories import split_by_category
 from instancefcn.files import write_whole
+from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.export import to_coco_results
-from instancefcn.inference.proposer import SHIPPED_CHECKPOINT, Proposer
+from instancefcn.inference.proposer import Proposer
 from reproduce.datasets import ImageSelection, Scale, named_images, open_images
 from reproduce.image_precision import ImagePrecision
 from reproduce.kept import KeptProposals, ProposalsOf, masks_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,15 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from instancefcn.classifier.checkpoint import ProposalNetwork, identify
-from instancefcn.config import from_table
-from instancefcn.inference.config import InferenceConfig
-from instancefcn.inference.proposer import SHIPPED_CHECKPOINT, Proposer
+from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, load_checkpoint
+from instancefcn.inference.proposer import Proposer
 from instancefcn.model import build
-from instancefcn.model.backbones import VGG16, Backbone, TimmBackbone, fold_batch_norms
-from instancefcn.model.build import NetworkConfig
-from instancefcn.model.checkpoint import load_checkpoint
-from instancefcn.model.network import InstanceFCN, Network
-from instancefcn.model.pretrained import load_imagenet
+from instancefcn.model.backbones import VGG16, Backbone, TimmBackbone
+from instancefcn.model.config import NetworkConfig
+from instancefcn.model.network import Network
 from instancefcn.model.pyramid import Pyramid
 from reproduce.deepmask import DeepMask
 
@@ -55,14 +52,11 @@ def build_network(config: NetworkConfig, imagenet: bool = False) -> Network:
     """
     if config.kind in ("single", "pyramid"):
         return build.build_network(config, imagenet)
-    backbone: Backbone
-    backbone = VGG16() if config.backbone == "vgg16" else MergedBackbone(config.backbone, config.channels)
-    if imagenet:
-        load_imagenet(backbone)
-    fold_batch_norms(backbone)
+    vgg = config.backbone == "vgg16"
+    backbone: Backbone = VGG16() if vgg else MergedBackbone(config.backbone, config.channels)
     if config.kind == "deepmask":
-        return DeepMask(backbone, channels=config.channels)
-    return InstanceFCN(backbone, k=config.k, m=config.m, channels=config.channels)
+        return DeepMask(build.prepare(backbone, config, imagenet), channels=config.channels)
+    return build.build_network(replace(config, kind="single"), imagenet, backbone)
 
 
 def load_proposer(path: Path | None, device: str) -> tuple[Proposer, ProposalNetwork]:
@@ -73,6 +67,5 @@ def load_proposer(path: Path | None, device: str) -> tuple[Proposer, ProposalNet
     """
     path = path or SHIPPED_CHECKPOINT
     checkpoint = load_checkpoint(path, ExperimentNetwork)
-    config = from_table(InferenceConfig, checkpoint.inference, f"{path}: inference")
     network = checkpoint.build(build_network(checkpoint.network))
-    return Proposer(network, config, device=device), identify(checkpoint, path)
+    return Proposer(network, checkpoint.inference, device=device), identify(checkpoint, path)

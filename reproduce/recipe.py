@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from instancefcn.config import from_table
+from instancefcn.config import from_table, load_table
 from instancefcn.training.recipe import RECIPES, Recipe
 from reproduce.networks import ExperimentNetwork
 
@@ -33,9 +32,5 @@ class ExperimentRecipe(Recipe):
 
 
 def load_recipe(name: str) -> ExperimentRecipe:
-    """A recipe of this folder, or one that is installed with the package."""
-    file = OWN_RECIPES / f"{name}.toml"
-    text = (
-        file.read_text(encoding="utf-8") if file.is_file() else (RECIPES / f"{name}.toml").read_text(encoding="utf-8")
-    )
-    return from_table(ExperimentRecipe, tomllib.loads(text), name)
+    """Read a recipe of this folder, or one that is installed with the package."""
+    return from_table(ExperimentRecipe, load_table(name, OWN_RECIPES, RECIPES), name)

@@ -16,7 +16,7 @@ import torch
 
 from instancefcn.config import from_table, to_table
 from instancefcn.files import write_whole
-from instancefcn.model.checkpoint import load_checkpoint
+from instancefcn.inference.checkpoint import load_checkpoint
 from instancefcn.training.loop import STATE_FILE, train
 from reproduce.crops import CropStream
 from reproduce.datasets import ImageSelection, open_images
@@ -75,7 +75,7 @@ def reserve(folder: Path, run: Any) -> None:
         ValueError: it is of another one.
     """
     plan = folder / PLAN_FILE
-    # As values, not as text: a key that did not exist yet when the run began has its default.
+    # Compared as values: numbers may be written otherwise.
     if plan.exists() and from_table(type(run), json.loads(plan.read_text(encoding="utf-8")), str(plan)) != run:
         raise ValueError(f"{plan} is of another run (recipe, images or budget): give another --out, or remove {folder}")
     if not (folder / RESULT_FILE).exists():

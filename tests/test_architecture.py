@@ -21,6 +21,7 @@ LEVELS = {
     "allocator": 0,
     "compiled": 0,
     "config": 0,
+    "container": 0,
     "files": 0,
     "geometry": 0,
     "structures": 0,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -30,6 +31,34 @@ class Outer:
     rate: float = 0.5
     on: bool = False
     inner: Inner = field(default_factory=Inner)
+
+
+def test_the_empty_recipe_is_lite(tmp_path: Path) -> None:
+    (tmp_path / "empty.toml").write_text("")
+    assert load_recipe(str(tmp_path / "empty.toml")) == load_recipe("lite") == Recipe()
+
+
+def test_a_recipe_starts_from_its_base(tmp_path: Path) -> None:
+    (tmp_path / "wide.toml").write_text('base = "paper"\n[network]\nk = 7\n')
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "few.toml").write_text('base = "../wide.toml"\nseed = 3\n[optimization]\niterations = 9\n')
+    paper = load_recipe("paper")
+    assert load_recipe(str(tmp_path / "sub" / "few.toml")) == replace(
+        paper,
+        seed=3,
+        network=replace(paper.network, k=7),
+        optimization=replace(paper.optimization, iterations=9),
+    )
+
+
+def test_bases_that_lead_nowhere_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('base = "b.toml"\n')
+    (tmp_path / "b.toml").write_text('base = "a.toml"\n')
+    with pytest.raises(ValueError, match=r"b\.toml: base leads back to 'a\.toml'"):
+        load_recipe(str(tmp_path / "a.toml"))
+    (tmp_path / "c.toml").write_text('base = "pape"\n')
+    with pytest.raises(ValueError, match=r"c\.toml: base 'pape' is neither a file nor one of lite, paper"):
+        load_recipe(str(tmp_path / "c.toml"))
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -12,8 +12,8 @@ from safetensors import safe_open
 from instancefcn.classifier.checkpoint import SHIPPED, load_classifier, shipped_classifiers
 from instancefcn.classifier.segmenter import Segmenter
 from instancefcn.data import open_source
-from instancefcn.inference.proposer import SHIPPED_CHECKPOINT, Proposer
-from instancefcn.model.checkpoint import load_checkpoint
+from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, load_checkpoint
+from instancefcn.inference.proposer import Proposer
 from instancefcn.training.loop import initial_network
 from instancefcn.training.recipe import load_recipe
 from instancefcn.training.validation import validation_recall

@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 from instancefcn.config import to_table
-from instancefcn.inference.proposer import SHIPPED_CHECKPOINT
-from instancefcn.model.checkpoint import load_checkpoint, save_checkpoint
+from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, load_checkpoint, save_checkpoint
 from instancefcn.training.recipe import load_recipe
 
 MAX_BYTES = 20_000_000

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from instancefcn.classifier.checkpoint import SHIPPED, check_proposals, load_classifier, load_proposer, save_classifier
-from instancefcn.inference.proposer import SHIPPED_CHECKPOINT
+from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT
 
 MAX_BYTES = 15_000_000
 

@@ -10,7 +10,7 @@ import torch
 
 from instancefcn.data import SyntheticScenes
 from instancefcn.data.transforms import Augmentation, TrainingImage
-from instancefcn.model.checkpoint import load_checkpoint
+from instancefcn.inference.checkpoint import load_checkpoint
 from instancefcn.structures import WindowSize
 from instancefcn.training.assignment import NEGATIVE, POSITIVE, AssignmentConfig
 from instancefcn.training.batch import BatchMaker, assign_image
@@ -24,7 +24,7 @@ from reproduce.networks import ExperimentNetwork, build_network
 from reproduce.recipe import CropConfig, ExperimentRecipe
 
 CROPS = ExperimentRecipe(
-    network=ExperimentNetwork(kind="merged", channels=16),
+    network=ExperimentNetwork(kind="merged", channels=16, window_sizes=(21,), finest_window_sizes=()),
     augmentation=Augmentation(shorter_sides=(160.0, 240.0), draw="one_of", crop=0, copy_paste=0.0),
     crops=CropConfig(per_image=6),
     assignment=AssignmentConfig(object_to_window=128 / 224, scale_tolerance=1.5**0.5),
@@ -119,5 +119,5 @@ def test_both_networks_learn_from_crops(kind: Any, tmp_path: Path) -> None:
     assert all(tensor.isfinite().all() for tensor in weights.values())
     assert weights.keys() == before.keys()
     assert any(not torch.equal(weights[name], before[name]) for name in weights)
-    with pytest.raises(ValueError, match=r"network: kind is .*from a checkout alone: `python -m reproduce`"):
+    with pytest.raises(ValueError, match=r"network: kind is .*from a checkout, as `python -m reproduce`"):
         load_checkpoint(tmp_path / "last.safetensors")

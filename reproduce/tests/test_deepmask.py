@@ -100,7 +100,9 @@ def test_in_training_it_takes_crops_alone() -> None:
 
 @pytest.mark.parametrize("kind", ["merged", "deepmask"])
 def test_a_trunk_merged_at_stride_8(kind: Any) -> None:
-    network = build_network(ExperimentNetwork(kind=kind, channels=16)).eval()
+    network = build_network(
+        ExperimentNetwork(kind=kind, channels=16, window_sizes=(21,), finest_window_sizes=())
+    ).eval()
     assert isinstance(network.backbone, MergedBackbone)
     (maps,) = network(torch.zeros(1, 3, 64, 96))
     assert maps.objectness.shape == (1, 8, 12)

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from instancefcn.data import Source, open_source, to_coco
     from instancefcn.evaluation.evaluate import evaluate
     from instancefcn.geometry.rle import Rle
+    from instancefcn.inference.config import InferenceConfig
     from instancefcn.inference.export import to_coco_results, to_label_map
-    from instancefcn.inference.proposer import InferenceConfig, Proposer
+    from instancefcn.inference.proposer import Proposer
     from instancefcn.structures import Instances, Proposals, Sample, ScoreMaps, Segments
     from instancefcn.training.loop import train
     from instancefcn.training.recipe import Recipe, load_recipe
@@ -58,7 +59,8 @@ _HOMES = {
     "instancefcn.evaluation.evaluate": ("evaluate",),
     "instancefcn.geometry.rle": ("Rle",),
     "instancefcn.inference.export": ("to_coco_results", "to_label_map"),
-    "instancefcn.inference.proposer": ("InferenceConfig", "Proposer"),
+    "instancefcn.inference.config": ("InferenceConfig",),
+    "instancefcn.inference.proposer": ("Proposer",),
     "instancefcn.structures": ("Instances", "Proposals", "Sample", "ScoreMaps", "Segments"),
     "instancefcn.training.loop": ("train",),
     "instancefcn.training.recipe": ("Recipe", "load_recipe"),

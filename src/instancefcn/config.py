@@ -1,31 +1,94 @@
-"""TOML and JSON tables to frozen dataclasses and back; an unknown key is an error."""
+"""Recipes: TOML tables, each built on a base, to frozen dataclasses and back; an unknown key is an error."""
 
 from __future__ import annotations
 
 import dataclasses
+import tomllib
+from collections.abc import Iterator
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 Table = dict[str, Any]
-
-
 T = TypeVar("T")
 
 
-def from_table(cls: type[T], table: Table, where: str) -> T:
+def load_table(name_or_path: str, *folders: Traversable) -> Table:
+    """Read a recipe's table, on top of the recipe that its key ``base`` names, and so on.
+
+    Args:
+        name_or_path: a recipe in one of the folders, without ``.toml``, or the path of a TOML file. In ``base``, a path
+            starts from the folder of the file that names it.
+
+    Raises:
+        ValueError: no such recipe, no TOML, or bases that lead in a circle; names the file.
+    """
+    table: Table = {}
+    for layer in reversed(list(_layers(name_or_path, folders))):
+        table = _merged(table, layer)
+    return table
+
+
+def _layers(name_or_path: str, folders: tuple[Traversable, ...]) -> Iterator[Table]:
+    """Tables of a recipe, of its base, and so on."""
+    shipped = {
+        file.name.removesuffix(".toml"): file
+        for folder in folders
+        for file in folder.iterdir()
+        if file.name.endswith(".toml")
+    }
+    seen: list[str] = []
+    here = Path()
+    base: Any = name_or_path
+    while base is not None:
+        by = f"{seen[-1]}: base" if seen else "recipe"
+        path = here / str(base)
+        file = shipped.get(base) if isinstance(base, str) else None
+        file = file or (path if path.is_file() else None)
+        if file is None:
+            raise ValueError(f"{by} {base!r} is neither a file nor one of {', '.join(sorted(shipped))}")
+        if str(file) in seen:
+            raise ValueError(f"{by} leads back to {base!r}: bases must end somewhere")
+        seen.append(str(file))
+        here = path.parent if file is path else here
+        try:
+            table = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{base}: not TOML: {error}") from error
+        base = table.pop("base", None)
+        yield table
+
+
+def _merged(below: Table, above: Table) -> Table:
+    """One table over another, key by key; tables in them likewise."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def from_table(cls: type[T], table: Any, where: str, complete: bool = False) -> T:
     """Build a dataclass from a table; nested tables become nested dataclasses, arrays become tuples.
 
     Args:
         where: what the table is part of, for messages, such as ``recipes/lite.toml``.
+        complete: every key must be there, so that no default is read.
 
     Raises:
-        ValueError: an unknown key, or a value of the wrong type; names the key and what it may be.
+        ValueError: an unknown or a missing key, or a value of the wrong type; names the key and what it may be.
     """
+    if not isinstance(table, dict):
+        raise ValueError(f"{where} must be a table, not {table!r}")
     hints = get_type_hints(cls)
-    unknown = sorted(set(table) - set(hints))
+    unknown, missing = sorted(set(table) - set(hints)), sorted(set(hints) - set(table))
     if unknown:
         raise ValueError(f"{where}: unknown key {unknown[0]!r}; known here: {', '.join(sorted(hints))}")
+    values = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in table.items()}
+    if complete and missing:
+        raise ValueError(f"{where}: key {missing[0]!r} is missing")
     try:
-        return cls(**{key: _convert(hints[key], value, f"{where}: {key}") for key, value in table.items()})
+        return cls(**values)
     except TypeError as error:  # a key without a default is missing
         raise ValueError(f"{where}: {error}") from error
 
@@ -37,8 +100,6 @@ def to_table(config: Any) -> Table:
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
-        if not isinstance(value, dict):
-            raise ValueError(f"{where} must be a table, not {value!r}")
         return from_table(hint, value, where)  # pyright: ignore[reportArgumentType]
     if get_origin(hint) is tuple:
         if not isinstance(value, list | tuple):

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 
+from inference.scenes import plain
 from instancefcn.classifier.checkpoint import load_proposer
 from instancefcn.classifier.config import ClassifierConfig, ClassifierRecipe, LearningConfig, NamingConfig
 from instancefcn.classifier.training import train_classifier
-from instancefcn.config import to_table
 from instancefcn.data import SyntheticScenes
 from instancefcn.data.source import Labels, Source
-from instancefcn.inference.config import InferenceConfig
-from instancefcn.model.build import NetworkConfig, build_network
-from instancefcn.model.checkpoint import Checkpoint, save_checkpoint
+from instancefcn.inference.checkpoint import Checkpoint, save_checkpoint
+from instancefcn.model.build import build_network
+from instancefcn.model.config import NetworkConfig
 
-NETWORK = NetworkConfig(channels=16, k=3, density=1, window_sizes=(7,), finest_window_sizes=(5,))
-INFERENCE = InferenceConfig(shorter_sides=(64.0,), candidates=20)
+NETWORK = NetworkConfig(channels=16, k=3, window_sizes=(7,), finest_window_sizes=(5,))
+INFERENCE = plain(shorter_sides=(64.0,), candidates=20)
 RECIPE = ClassifierRecipe(
     classifier=ClassifierConfig(trunk="test_efficientnet", width=8, shorter_side=64.0),
     learning=LearningConfig(epochs=2),
@@ -33,7 +33,7 @@ def proposal_network(path: Path, seed: int = 0) -> Path:
     """A checkpoint of random weights."""
     torch.manual_seed(seed)
     weights = build_network(NETWORK).state_dict()
-    save_checkpoint(Checkpoint(NETWORK, to_table(INFERENCE), weights, {"iteration": 0}), path)
+    save_checkpoint(Checkpoint(NETWORK, INFERENCE, weights, {"iteration": 0}), path)
     return path
 
 

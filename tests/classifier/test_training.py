@@ -15,8 +15,8 @@ from instancefcn.classifier.checkpoint import load_classifier, save_classifier
 from instancefcn.classifier.config import ClassifierConfig, LearningConfig
 from instancefcn.classifier.segmenter import Segmenter
 from instancefcn.classifier.training import class_weights, count_instances
+from instancefcn.inference.checkpoint import load_checkpoint, save_checkpoint
 from instancefcn.inference.proposer import Proposer
-from instancefcn.model.checkpoint import load_checkpoint, save_checkpoint
 from instancefcn.structures import Proposals
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -67,7 +67,7 @@ def test_the_second_run_finds_the_proposals_on_disk(
     train(RECIPE, [Scenes(3, IDS, NAMES)], others, tmp_path / "c", cache=tmp_path / "cache")
     checkpoint = load_checkpoint(proposals)
     looser = tmp_path / "looser.safetensors"  # the same weights, which propose otherwise
-    save_checkpoint(replace(checkpoint, inference=checkpoint.inference | {"nms_threshold": 0.9}), looser)
+    save_checkpoint(replace(checkpoint, inference=replace(checkpoint.inference, nms_threshold=0.9)), looser)
     train(RECIPE, [Scenes(3, IDS, NAMES)], looser, tmp_path / "d", cache=tmp_path / "cache")
     assert len(list((tmp_path / "cache").iterdir())) == 3
 

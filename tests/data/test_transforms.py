@@ -251,7 +251,7 @@ def test_a_shorter_side_that_suits_an_instance() -> None:
     label_map = np.zeros((100, 200), dtype=int)
     label_map[10:30, 10:50], label_map[60:70, 100:180], label_map[80:100, 0:5] = 1, 2, 3  # 40, 80 and 20 pixels long
     sides = (100.0, 150.0, 200.0, 300.0)
-    config = replace(same_size(painted(label_map)), shorter_sides=sides, draw="for_object", object_side=90.0)
+    config = replace(same_size(painted(label_map)), shorter_sides=sides, draw="one_of", object_side=90.0)
     sample = painted(label_map, crowd=[False, False, True])
     # 40 pixels become 90 at 225 and 80 at 112: nearest, as ratios, are 200 and 100.
     assert {view_of(sample, config, seed).shorter_side for seed in range(20)} == {100.0, 200.0}
@@ -262,7 +262,7 @@ def test_a_shorter_side_that_suits_an_instance() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"draw": "for_object"}, "needs augmentation.object_side"),
+        ({"object_side": 90.0}, "set augmentation.draw"),
         ({"crop": 0}, "copy_paste needs crops"),
         ({"shorter_sides": (300.0,)}, "needs two shorter_sides, not 1"),
         ({"shorter_sides": (300.0, 400.0, 500.0)}, "needs two shorter_sides, not 3"),

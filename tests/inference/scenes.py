@@ -1,9 +1,12 @@
-"""Masks of windows that several tests share."""
+"""Masks of windows and a way to propose that several tests share."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.window_masks import WindowMasks
 
 
@@ -14,3 +17,17 @@ def squares(*columns_and_scores: tuple[int, float]) -> WindowMasks:
     logits[:, :, 3] = -20
     windows = np.stack([columns, 10 + 0 * columns, columns + 40, 50 + 0 * columns], axis=1)
     return WindowMasks.of(scores, logits.ravel(), np.full(len(columns), 4), windows, 0.0)
+
+
+def plain(**keys: Any) -> InferenceConfig:
+    """Proposing as in the paper, at a shorter side of 512, with some keys changed."""
+    paper: dict[str, Any] = {
+        "shorter_sides": (512.0,),
+        "quality_power": 0.0,
+        "stability_power": 0.0,
+        "blend_tiles": False,
+        "mask_threshold": 0.5,
+        "soft_nms_threshold": 0.0,
+        "vote_threshold": 0.0,
+    }
+    return InferenceConfig(**(paper | keys))

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import oracles
+from inference.scenes import plain
 from instancefcn.geometry.rle import Rle, decode, from_counts
 from instancefcn.inference.pasting import paste
 from instancefcn.inference.proposer import (
-    InferenceConfig,
     Proposer,
     Windows,
     best_windows,
@@ -20,7 +20,8 @@ from instancefcn.inference.proposer import (
     resized_sizes,
 )
 from instancefcn.inference.window_masks import WindowMasks
-from instancefcn.model.build import NetworkConfig, build_network
+from instancefcn.model.build import build_network
+from instancefcn.model.config import NetworkConfig
 from instancefcn.structures import Proposals, ScoreMaps
 
 
@@ -54,7 +55,7 @@ def flat_maps(objectness: torch.Tensor, quality: torch.Tensor | None = None) -> 
 def test_windows_are_ranked_by_score_and_padding_has_none() -> None:
     objectness = torch.randn(6, 7, generator=torch.Generator().manual_seed(0))
     objectness[:, 5:] = 100.0  # beyond the image
-    windows = best_windows(flat_maps(objectness), (48, 40), (1.0, 1.0), InferenceConfig(candidates=10))
+    windows = best_windows(flat_maps(objectness), (48, 40), (1.0, 1.0), plain(candidates=10))
     expected = objectness[:, :5].flatten().sigmoid().sort(descending=True).values[:10]
     assert torch.equal(windows.scores, expected)
     y, x = windows.positions_yx.unbind(1)
@@ -64,22 +65,20 @@ def test_windows_are_ranked_by_score_and_padding_has_none() -> None:
 def test_quality_changes_the_rank() -> None:
     objectness, quality = torch.tensor([[2.0, 1.0]]), torch.tensor([[-3.0, 3.0]])
     for power, first in ((0.0, 0), (1.0, 1)):
-        windows = best_windows(
-            flat_maps(objectness, quality), (8, 16), (1.0, 1.0), InferenceConfig(quality_power=power)
-        )
+        windows = best_windows(flat_maps(objectness, quality), (8, 16), (1.0, 1.0), plain(quality_power=power))
         assert windows.positions_yx[0].tolist() == [0, first]
 
 
 def test_stability_acts_by_its_power() -> None:
     generator = torch.Generator().manual_seed(0)
     maps = ScoreMaps(torch.randn(1, 4, 8, 8, generator=generator), torch.zeros(1, 8, 8), None, 8, 5)
-    plain, *powers = (
+    unweighted, *powers = (
         ranked_masks([best_windows(maps, (64, 64), (1.0, 1.0), config)], config)
-        for config in (InferenceConfig(stability_power=power) for power in (0.0, 1.0, 2.0))
+        for config in (plain(stability_power=power) for power in (0.0, 1.0, 2.0))
     )
-    assert 0 <= plain.stability.min() < plain.stability.max() < 1
+    assert 0 <= unweighted.stability.min() < unweighted.stability.max() < 1
     for power, masks in enumerate(powers, start=1):
-        np.testing.assert_allclose(masks.scores, plain.scores * plain.stability**power)
+        np.testing.assert_allclose(masks.scores, unweighted.scores * unweighted.stability**power)
 
 
 def test_many_masks_are_pasted_in_order() -> None:
@@ -118,7 +117,7 @@ def test_masks_lie_where_their_windows_say() -> None:
     instance[0, 0, 4, 3] = 5.0
     maps = ScoreMaps(instance, torch.zeros(1, 9, 9), None, stride=8, m=5)
     windows = Windows(maps, (2.0, 2.0), torch.tensor([[4, 3], [0, 8]]), torch.tensor([0.9, 0.8]))
-    masks = ranked_masks([windows], InferenceConfig())
+    masks = ranked_masks([windows], plain())
     assert masks.scores.tolist() == pytest.approx([0.9])  # the other is empty
     assert masks.window_boxes.tolist() == [[4, 8, 24, 28]]  # columns 1 to 5 and rows 2 to 6, times 8, over 2
     assert masks.tight_boxes.tolist() == [[12, 16, 16, 20]]
@@ -131,7 +130,7 @@ def proposer() -> Proposer:
     for layer in network.mask_head.modules():
         if isinstance(layer, torch.nn.ConvTranspose2d):
             torch.nn.init.normal_(layer.weight, std=1.0)  # masks with some shape
-    return Proposer(network, InferenceConfig(shorter_sides=(96.0,), candidates=50))
+    return Proposer(network, plain(shorter_sides=(96.0,), candidates=50))
 
 
 def photograph(height: int, width: int) -> np.ndarray:
@@ -203,6 +202,6 @@ def test_an_array_that_is_no_rgb_image_is_refused(proposer: Proposer, image: np.
 
 
 def test_sizes() -> None:
-    config = InferenceConfig(shorter_sides=(100.0, 400.0, 500.0), longest_side=600.0)
+    config = plain(shorter_sides=(100.0, 400.0, 500.0), longest_side=600.0)
     assert resized_sizes(50, 100, config) == [(100, 200), (300, 600)]
     assert resized_sizes(1, 5000, config) == [(1, 600)]

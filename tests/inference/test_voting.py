@@ -5,8 +5,7 @@ import pytest
 import torch
 
 import oracles
-from inference.scenes import squares
-from instancefcn.inference.config import InferenceConfig
+from inference.scenes import plain, squares
 from instancefcn.inference.pasting import paste
 from instancefcn.inference.voting import vote
 from instancefcn.inference.window_masks import WindowMasks
@@ -27,7 +26,7 @@ def test_the_average_equals_the_loop(seed: int) -> None:
     logits = rng.normal(1, 2, (sides**2).sum()).astype(np.float32)
     masks = WindowMasks.of(rng.random(20), logits, sides, windows, 0.0)
     survivors = np.array([7, 3, 12])
-    voted = vote(masks, survivors, InferenceConfig(vote_threshold=0.6))
+    voted = vote(masks, survivors, plain(vote_threshold=0.6))
     boxes = masks.tight_boxes.tolist()
     for index, survivor in enumerate(survivors):
         left, top, right, _ = windows[survivor]
@@ -49,7 +48,7 @@ def test_the_average_equals_the_loop(seed: int) -> None:
 
 def test_by_default_nobody_votes() -> None:
     masks = squares((10, 0.9), (10, 0.4), (12, 0.3))
-    voted = vote(masks, np.array([2, 0]), InferenceConfig())
+    voted = vote(masks, np.array([2, 0]), plain())
     assert voted.scores.tolist() == [0.3, 0.9]
     np.testing.assert_array_equal(voted.logits(0), masks.logits(2))
 
@@ -57,7 +56,7 @@ def test_by_default_nobody_votes() -> None:
 @pytest.mark.parametrize("column", [10, -20])
 def test_identical_masks_vote_for_themselves(column: int) -> None:
     masks = squares((column, 0.9), (column, 0.4))
-    voted = vote(masks, FIRST, InferenceConfig(vote_threshold=0.5))
+    voted = vote(masks, FIRST, plain(vote_threshold=0.5))
     assert paste(voted, 0.0, 60, 60) == paste(masks[FIRST], 0.0, 60, 60) != [None]
     # Cells that lie outside the image have no say.
     np.testing.assert_allclose(probabilities(voted, 0)[:, 2:], probabilities(masks, 0)[:, 2:], atol=1e-5)
@@ -67,19 +66,19 @@ def test_identical_masks_vote_for_themselves(column: int) -> None:
 def test_two_shifted_squares_by_hand(own: float, other: float, tight: list[float]) -> None:
     # x 10 to 40 and x 20 to 50: IoU 0.5. The other's window has no say left of 20.
     masks = squares((10, own), (20, other))
-    voted = vote(masks, FIRST, InferenceConfig(vote_threshold=0.5))
+    voted = vote(masks, FIRST, plain(vote_threshold=0.5))
     for row in probabilities(voted, 0):
         assert row.tolist() == pytest.approx([own, 1.0, 1.0, other], abs=1e-5)
     assert voted.tight_boxes.tolist() == [tight]
-    alone = vote(masks, FIRST, InferenceConfig(vote_threshold=0.51))
+    alone = vote(masks, FIRST, plain(vote_threshold=0.51))
     assert alone.tight_boxes.tolist() == [[10, 10, 40, 50]]
 
 
 def test_a_window_without_score_keeps_its_mask() -> None:
     masks = squares((10, 0.0), (10, 0.0))
-    voted = vote(masks, FIRST, InferenceConfig(vote_threshold=0.5))
+    voted = vote(masks, FIRST, plain(vote_threshold=0.5))
     np.testing.assert_allclose(probabilities(voted, 0), probabilities(masks, 0), atol=1e-5)
 
 
 def test_nobody_survives() -> None:
-    assert len(vote(squares((10, 0.5)), FIRST[:0], InferenceConfig(vote_threshold=0.5))) == 0
+    assert len(vote(squares((10, 0.5)), FIRST[:0], plain(vote_threshold=0.5))) == 0

@@ -7,9 +7,12 @@ import torch
 from timm.layers.conv2d_same import Conv2dSame
 from torch import nn
 
-from instancefcn.model.backbones import VGG16, ShiftedConv2d, TimmBackbone, fold_batch_norms, shift_same_padding
-from instancefcn.model.build import NetworkConfig, build_network
-from instancefcn.model.heads import PaperMaskHead, side_by_side
+from instancefcn.model.backbones import VGG16, TimmBackbone
+from instancefcn.model.batch_norms import fold_batch_norms
+from instancefcn.model.build import build_network
+from instancefcn.model.config import NetworkConfig
+from instancefcn.model.convolutions import ShiftedConv2d, shift_same_padding
+from instancefcn.model.heads import PaperMaskHead, PaperScoreHead, side_by_side
 from instancefcn.model.network import InstanceFCN
 from instancefcn.model.pyramid import add_enlarged
 from instancefcn.training.recipe import load_recipe
@@ -40,7 +43,7 @@ def test_mask_layer_has_a_tenth_of_a_million_parameters() -> None:
 
 @pytest.mark.parametrize(("k", "m"), [(1, 5), (3, 21), (7, 30)])
 def test_any_k_and_m(k: int, m: int) -> None:
-    network = InstanceFCN(VGG16(width=2), k=k, m=m, channels=8)
+    network = InstanceFCN(VGG16(width=2), PaperMaskHead(16, k, channels=8), PaperScoreHead(16, channels=8), m)
     (maps,) = network(torch.zeros(2, 3, 40, 48))
     assert maps.instance.shape == (2, k * k, 5, 6)
     assert maps.objectness.shape == (2, 5, 6)
@@ -68,15 +71,10 @@ def test_a_map_is_added_enlarged(size: tuple[int, int]) -> None:
     assert torch.equal(add_enlarged(fine.contiguous(memory_format=torch.channels_last), coarse), expected)
 
 
-@pytest.mark.parametrize("layer", ["biased", "unbiased", "transposed"])
-def test_predictions_side_by_side_are_those_of_each_layer(layer: str) -> None:
+@pytest.mark.parametrize("biased", [True, False])
+def test_predictions_side_by_side_are_those_of_each_layer(biased: bool) -> None:
     torch.manual_seed(0)
-    layers = [
-        torch.nn.ConvTranspose2d(8, 3, 2, stride=2)
-        if layer == "transposed"
-        else torch.nn.Conv2d(8, 3, 1, bias=layer == "biased")
-        for _ in range(2)
-    ]
+    layers = [torch.nn.Conv2d(8, 3, 1, bias=biased) for _ in range(2)]
     x = torch.randn(2, 8, 5, 6)
     expected = torch.cat([of_one(x) for of_one in layers], dim=1)
     torch.testing.assert_close(side_by_side(layers, x), expected)
@@ -84,47 +82,36 @@ def test_predictions_side_by_side_are_those_of_each_layer(layer: str) -> None:
 
 def test_pyramid_gives_what_window_sizes_announce() -> None:
     network = build_network(NetworkConfig(channels=16))
-    maps = network(torch.zeros(2, 3, 64, 96))
+    maps = network(torch.zeros(2, 3, 64, 128))
     assert [(m.stride, m.m, m.density) for m in maps] == network.window_sizes
     for m in maps:
-        height, width = 64 // m.stride, 96 // m.stride
-        assert m.instance.shape == (2, 25, 2 * height, 2 * width)
+        height, width = 64 // m.stride, 128 // m.stride
+        assert m.instance.shape == (2, 25, m.density * height, m.density * width)
         assert m.objectness.shape == (2, height, width)
         assert m.quality is not None
         assert m.quality.shape == (2, height, width)
 
 
 def test_coarse_levels_have_outlines_from_two_finer_maps() -> None:
-    network = build_network(NetworkConfig(channels=24, detail=True, fine_from_stride=16, extra_levels=1)).eval()
+    network = build_network(NetworkConfig(channels=24)).eval()
     with torch.no_grad():
         maps = network(torch.zeros(1, 3, 128, 192))
     assert {m.stride: m.density for m in maps} == {4: 2, 8: 2, 16: 4, 32: 4, 64: 4}
-    for m in maps:
-        assert m.instance.shape == (1, 25, m.density * 128 // m.stride, m.density * 192 // m.stride)
 
 
-def test_a_second_refinement_starts_as_an_enlargement() -> None:
-    config = NetworkConfig(channels=24, detail=True)
-    coarse, fine = (build_network(replace(config, fine_from_stride=stride)).eval() for stride in (0, 16))
-    fine.load_state_dict(coarse.state_dict(), strict=False)
-    for layer in fine.mask_head.refine_again.detail:  # what the finer map adds is small, not nothing
-        nn.init.zeros_(layer.weight)
-    images = torch.rand(1, 3, 64, 96) * 255
+def test_the_second_refinement_starts_as_an_enlargement() -> None:
+    refine = build_network(NetworkConfig(channels=24)).mask_head.refine_again
+    nn.init.zeros_(refine.detail[0].weight)  # what the trunk's map adds is small, not nothing
+    x, detail = torch.rand(1, 8, 3, 4), torch.rand(1, refine.detail[0].in_channels, 6, 8)
     with torch.no_grad():
-        for before, after in zip(coarse(images), fine(images), strict=True):
-            times = after.density // before.density
-            assert times == (2 if before.stride >= 16 else 1)
-            enlarged = before.instance.repeat_interleave(times, 2).repeat_interleave(times, 3)
-            assert torch.allclose(after.instance, enlarged, atol=1e-5)
+        assert torch.allclose(refine(x, detail, 0), x.repeat_interleave(2, 2).repeat_interleave(2, 3), atol=1e-6)
 
 
-@pytest.mark.parametrize("detail", [False, True])
-def test_blocks_and_coarse_logits_start_as_nothing_and_learn(detail: bool) -> None:
-    config = NetworkConfig(channels=24, detail=detail)
-    plain = build_network(config).eval()
-    deep = build_network(replace(config, blocks=2, finest_blocks=1, coarse_logits=True)).eval()
+def test_blocks_and_coarse_score_maps_start_as_no_ops_and_learn() -> None:
+    config = NetworkConfig(channels=24)
+    plain, deep = (build_network(replace(config, blocks=blocks)).eval() for blocks in (0, 2))
     missing = deep.load_state_dict(plain.state_dict(), strict=False).missing_keys
-    assert {name.split(".")[1] for name in missing} == {"blocks", "predict_coarse", "predict_coarse_finest"}
+    assert {name.split(".")[1] for name in missing} == {"blocks"}
     images = torch.rand(1, 3, 64, 96) * 255
     after = deep(images)
     with torch.no_grad():
@@ -135,15 +122,11 @@ def test_blocks_and_coarse_logits_start_as_nothing_and_learn(detail: bool) -> No
     last_of_each_block = [
         p for name, p in deep.named_parameters() if name.endswith("reduce.weight") and "blocks" in name
     ]
-    assert len(last_of_each_block) == 2 * 5 + 1  # four levels, two of context above them
-    new = [*last_of_each_block, *(p for name, p in deep.named_parameters() if "coarse" in name)]
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in new)
-
-
-@pytest.mark.parametrize(("detail", "stride"), [(False, 16), (True, 4)])
-def test_quarter_maps_go_with_detail_and_stride_8(detail: bool, stride: int) -> None:
-    with pytest.raises(ValueError, match=f"fine_from_stride is {stride}: .* 8 or more"):
-        build_network(NetworkConfig(detail=detail, fine_from_stride=stride))
+    assert len(last_of_each_block) == 2 * 5 + 1  # three coarser levels and two of context; one on the finest
+    coarse = [p for name, p in deep.named_parameters() if "predict_coarse" in name]
+    assert len(coarse) == 3
+    assert not any(p.any() for p in coarse)
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in (*last_of_each_block, *coarse))
 
 
 @pytest.mark.parametrize("name", ["tf_efficientnet_lite1", "resnet18"])
@@ -189,7 +172,7 @@ def test_an_unknown_backbone_is_named() -> None:
 
 @pytest.mark.parametrize("channels", [8, 20])
 def test_channels_go_into_groups(channels: int) -> None:
-    with pytest.raises(ValueError, match=f"channels is {channels}; .* multiple of 8 above 8"):
+    with pytest.raises(ValueError, match=f"channels is {channels}: .* multiple of 8 above 8"):
         build_network(NetworkConfig(channels=channels))
 
 

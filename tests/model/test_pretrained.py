@@ -18,7 +18,8 @@ from torchvision.transforms.v2 import functional as TF
 
 from instancefcn.model import pretrained
 from instancefcn.model.backbones import VGG16, TimmBackbone
-from instancefcn.model.build import NetworkConfig, build_network
+from instancefcn.model.build import build_network
+from instancefcn.model.config import NetworkConfig
 from instancefcn.model.pretrained import HED_PACKAGE, LITE_PACKAGES, load_imagenet, load_in_order
 
 LITE = "tf_efficientnet_lite0"

@@ -11,6 +11,7 @@ from instancefcn.training.assignment import (
     IGNORED,
     NEGATIVE,
     POSITIVE,
+    SCALE_NEGATIVE,
     AssignmentConfig,
     assign,
     is_covered,
@@ -23,7 +24,8 @@ NONE = torch.zeros(0, dtype=torch.bool)
 
 def config_of(rule: str, **keys: float) -> AssignmentConfig:
     """A rule with DeepMask's ratio of object to window: 96 px in 168."""
-    return AssignmentConfig(rule=rule, object_to_window=128 / 224, **keys)  # pyright: ignore[reportArgumentType]
+    deepmask = {"center_tolerance": 16 / 224, "center_negative": 32 / 224, "scale_tolerance": 2**0.25}
+    return AssignmentConfig(rule=rule, object_to_window=128 / 224, **(deepmask | keys))  # pyright: ignore[reportArgumentType]
 
 
 def boxes(*rows: list[float]) -> torch.Tensor:
@@ -47,7 +49,7 @@ def test_deepmask_rule_equals_the_loop(seed: int) -> None:
                     window,
                     config.object_to_window,
                     (config.center_tolerance, config.scale_tolerance),
-                    (config.center_negative, config.scale_negative),
+                    (config.center_negative, SCALE_NEGATIVE),
                 )
                 for box in gt.tolist()
             ]
@@ -124,4 +126,4 @@ def test_no_instances() -> None:
 def test_tiny_instances() -> None:
     areas = torch.tensor([99.0, 400.0, 400.0])
     gt = boxes([0, 0, 20, 20], [0, 0, 100, 4], [0, 0, 20, 20])
-    assert is_tiny(areas, gt, config_of("gapless")).tolist() == [True, True, False]
+    assert is_tiny(areas, gt).tolist() == [True, True, False]

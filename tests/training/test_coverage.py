@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from inference.scenes import plain
 from instancefcn.data import Labels, Problem, Source
 from instancefcn.data.segmentations import to_instances
 from instancefcn.geometry.rle import encode_in_box
-from instancefcn.inference.proposer import InferenceConfig
-from instancefcn.model.build import NetworkConfig
+from instancefcn.model.config import NetworkConfig
 from instancefcn.training.assignment import AssignmentConfig
 from instancefcn.training.coverage import Coverage, coverage
 from instancefcn.training.recipe import Recipe
@@ -58,9 +58,9 @@ def squares(*sides: int) -> Boxes:
 def recipe(*shorter_sides: float, longest_side: float = 10_000.0, **assignment: Any) -> Recipe:
     """A window of 21 positions at stride 8, made for objects of 168 * 128 / 224 = 96 network pixels."""
     return Recipe(
-        network=NetworkConfig(kind="single", m=21, channels=8),
-        assignment=AssignmentConfig(object_to_window=128 / 224, **assignment),
-        inference=InferenceConfig(shorter_sides=tuple(map(float, shorter_sides)), longest_side=float(longest_side)),
+        network=NetworkConfig(kind="single", window_sizes=(21,), finest_window_sizes=(), channels=8),
+        assignment=AssignmentConfig(object_to_window=128 / 224, **({"scale_tolerance": 2**0.25} | assignment)),
+        inference=plain(shorter_sides=tuple(map(float, shorter_sides)), longest_side=float(longest_side)),
     )
 
 
@@ -98,10 +98,10 @@ def test_the_longest_side_bounds_the_scale() -> None:
 
 
 def test_every_window_of_a_pyramid_counts() -> None:
-    # At strides 4, 8, 16, 32 windows of 10 span 40 to 320 pixels, at stride 4 one of 5 spans 20; objects are half.
+    # At strides 4, 8, 16, 32, 64 windows of 10 span 40 to 640 pixels, at stride 4 one of 5 spans 20; objects are half.
     network = NetworkConfig(channels=16, window_sizes=(10,), finest_window_sizes=(5,))
-    assignment = AssignmentConfig(rule="deepmask", object_to_window=0.5)
-    pyramid = Recipe(network=network, assignment=assignment, inference=InferenceConfig(shorter_sides=(600.0,)))
+    assignment = AssignmentConfig(rule="deepmask", object_to_window=0.5, scale_tolerance=2**0.25)
+    pyramid = Recipe(network=network, assignment=assignment, inference=plain(shorter_sides=(600.0,)))
     source = squares(10, 14, 20, 28, 40, 57, 80, 113, 160, 200)  # made for, between, ..., made for, larger than all
     assert coverage(source, pyramid) == Coverage(instances=10, tiny=0, covered=5)
 

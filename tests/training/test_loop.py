@@ -11,12 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
+from inference.scenes import plain
 from instancefcn.config import to_table
 from instancefcn.data import SyntheticScenes
 from instancefcn.data.transforms import Augmentation
-from instancefcn.inference.proposer import InferenceConfig, Proposer
-from instancefcn.model.build import NetworkConfig
-from instancefcn.model.checkpoint import load_checkpoint
+from instancefcn.inference.checkpoint import load_checkpoint
+from instancefcn.inference.proposer import Proposer
+from instancefcn.model.config import NetworkConfig
 from instancefcn.structures import Sample
 from instancefcn.training import loop
 from instancefcn.training.coverage import coverage
@@ -28,10 +29,10 @@ from instancefcn.training.recipe import Recipe, load_recipe
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = Recipe(
-    network=NetworkConfig(channels=16, k=3, density=1, window_sizes=(7,), finest_window_sizes=(5,)),
+    network=NetworkConfig(channels=16, k=3, window_sizes=(7,), finest_window_sizes=(5,)),
     augmentation=Augmentation(shorter_sides=(64.0, 96.0), crop=64),
-    optimization=OptimizationConfig(batch_size=2, iterations=4, warmup_iterations=2, validate_every=0.25),
-    inference=InferenceConfig(shorter_sides=(64.0,), candidates=20),
+    optimization=OptimizationConfig(batch_size=2, iterations=4, warmup_iterations=2),
+    inference=plain(shorter_sides=(64.0,), candidates=20),
 )
 
 
@@ -39,7 +40,8 @@ def scenes() -> SyntheticScenes:
     return SyntheticScenes(4, height=64, width=80, seed=0)
 
 
-def test_a_run_leaves_a_checkpoint_that_proposes(tmp_path: Path) -> None:
+def test_a_run_leaves_a_checkpoint_that_proposes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "VALIDATE_EVERY", 0.25)
     best = train(SMALL, [scenes()], tmp_path, validation=[scenes()], init="random", device="cpu", workers=0)
     proposals = Proposer.from_checkpoint(best)(scenes()[0].image)
     assert proposals.height == 64
@@ -112,11 +114,13 @@ def test_no_images_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("preset", ["single", "frozen", "running"])
 def test_other_networks_train(preset: str, tmp_path: Path) -> None:
     network = (
-        replace(SMALL.network, batch_norm=preset) if preset != "single" else replace(SMALL.network, kind="single", m=7)
+        replace(SMALL.network, batch_norm=preset)
+        if preset != "single"
+        else replace(SMALL.network, kind="single", finest_window_sizes=())
     )
     paper = load_recipe("paper")
     recipe = replace(SMALL, network=network, loss=paper.loss, sampling=paper.sampling, assignment=paper.assignment)
-    sgd = replace(SMALL.optimization, optimizer="sgd", schedule="step", ema_decay=0.0, clip_norm=0.0, precision="bf16")
+    sgd = replace(SMALL.optimization, optimizer="sgd", ema_decay=0.0, clip_norm=0.0, precision="bf16")
     whole_images = Augmentation(shorter_sides=(48.0, 64.0), draw="one_of", crop=0, copy_paste=0.0)
     recipe = replace(recipe, optimization=sgd, augmentation=whole_images)
     train(recipe, [scenes()], tmp_path, init="random", iterations=2, device="cpu", workers=0)
@@ -137,7 +141,8 @@ def test_two_processes(tmp_path: Path) -> None:
             Image.fromarray(array).save(tmp_path / folder / f"{index}.png")
     recipe = tmp_path / "small.toml"
     recipe.write_text(
-        '[network]\nkind = "single"\nchannels = 8\nm = 7\n[augmentation]\ncrop = 64\n[optimization]\nbatch_size = 2\n'
+        '[network]\nkind = "single"\nchannels = 8\nwindow_sizes = [7]\nfinest_window_sizes = []\n'
+        "[augmentation]\ncrop = 64\n"
     )
     command = [
         sys.executable,
@@ -190,10 +195,10 @@ def test_schedules() -> None:
     cosine = OptimizationConfig(learning_rate=1.0, warmup_iterations=4)
     assert learning_rate(0.0, 0, cosine) == pytest.approx(0.25)
     assert learning_rate(0.5, 99, cosine) == pytest.approx(0.5)
-    long_warmup = OptimizationConfig(learning_rate=1.0, schedule="step", warmup_iterations=1000)
+    long_warmup = OptimizationConfig(optimizer="sgd", learning_rate=1.0, warmup_iterations=1000)
     assert [learning_rate(progress, 9, long_warmup) for progress in (0.0, 0.05, 0.1)] == pytest.approx([0.01, 0.5, 1.0])
     assert learning_rate(1.0, 99, cosine) == pytest.approx(0.0)
-    step = OptimizationConfig(learning_rate=1.0, schedule="step", step_at=(0.8,), warmup_iterations=0)
+    step = OptimizationConfig(optimizer="sgd", learning_rate=1.0, warmup_iterations=0)
     assert [learning_rate(progress, 9, step) for progress in (0.0, 0.79, 0.8)] == pytest.approx([1, 1, 0.1])
     assert Budget(iterations=10, minutes=2.0).progress(5, seconds=30.0) == 0.25
     assert Budget(iterations=10).progress(5, seconds=30.0) == 0.5

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import oracles
+from inference.scenes import plain
 from instancefcn.geometry.rle import decode
-from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.proposer import Proposer, Windows, as_tensor, best_windows
-from instancefcn.model.build import NetworkConfig, build_network
+from instancefcn.model.build import build_network
+from instancefcn.model.config import NetworkConfig
 from instancefcn.structures import ScoreMaps
 from instancefcn.viz.best_windows import choose_size, choose_windows, window_side
 from instancefcn.viz.overlays import PALETTE
@@ -27,7 +30,7 @@ def photograph() -> np.ndarray:
 def windows_of(instance: torch.Tensor, objectness: torch.Tensor, m: int = 6, density: int = 1) -> Windows:
     """Windows of maps at stride 10, of an image that was not resized."""
     maps = ScoreMaps(instance[None], objectness[None], None, 10, m, density)
-    return best_windows(maps, (HEIGHT, WIDTH), (1.0, 1.0), InferenceConfig())
+    return best_windows(maps, (HEIGHT, WIDTH), (1.0, 1.0), plain())
 
 
 def two_squares() -> Windows:
@@ -81,18 +84,18 @@ def test_tiles_of_a_window() -> None:
 
 def test_the_best_windows_that_show_different_objects_are_chosen() -> None:
     windows = two_squares()
-    shown = choose_windows(windows, HEIGHT, WIDTH, InferenceConfig(), 5)
+    shown = choose_windows(windows, HEIGHT, WIDTH, plain(), 5)
     assert [window.corner_yx for window in shown] == [(0, 0), (0, 4)]  # not the one beside, not the empty one
     assert [window.window_box.tolist() for window in shown] == [[0, 0, 40, 40], [40, 0, 80, 40]]
     assert decode(shown[0].rle)[15, 15]
     assert not decode(shown[0].rle)[15, 55]
-    assert len(choose_windows(windows, HEIGHT, WIDTH, InferenceConfig(), 1)) == 1
+    assert len(choose_windows(windows, HEIGHT, WIDTH, plain(), 1)) == 1
 
 
 def test_masks_are_what_assembling_says() -> None:
     generator = torch.Generator().manual_seed(3)
     windows = windows_of(torch.randn(9, 14, 20, generator=generator), torch.randn(7, 10, generator=generator), 5, 2)
-    shown = choose_windows(windows, HEIGHT, WIDTH, InferenceConfig(), 4, max_iou=1.0)
+    shown = choose_windows(windows, HEIGHT, WIDTH, plain(), 4, max_iou=1.0)
     corners = torch.tensor([window.corner_yx for window in shown])
     expected = oracles.assemble(
         windows.score_maps.instance, torch.zeros(len(shown), dtype=torch.long), corners, windows.score_maps.m * 2
@@ -104,7 +107,7 @@ def test_masks_are_what_assembling_says() -> None:
 
 def test_a_sheet_shows_every_window_in_its_colour() -> None:
     windows, image = two_squares(), photograph() // 8  # dark, so that no pixel of it has a window's colour
-    both = choose_windows(windows, HEIGHT, WIDTH, InferenceConfig(), 2)
+    both = choose_windows(windows, HEIGHT, WIDTH, plain(), 2)
     sheets = [draw_sheet(image, windows, both[:count]) for count in range(3)]
     for count, sheet in enumerate(sheets):
         for index in range(2):
@@ -115,18 +118,20 @@ def test_a_sheet_shows_every_window_in_its_colour() -> None:
 
 def test_tiles_lie_where_the_mask_was_read() -> None:
     windows = two_squares()
-    (window,) = choose_windows(windows, HEIGHT, WIDTH, InferenceConfig(), 1)
-    plain, drawn = draw_sheet(photograph(), windows, []), draw_sheet(photograph(), windows, [window])
-    grid = np.s_[: plain.shape[0], plain.shape[1] // 2 :]
-    y, x = np.nonzero((drawn[grid] == PALETTE[0]).all(-1) & (plain[grid] != PALETTE[0]).any(-1))
-    panel = plain.shape[1] // 4  # about; the four tiles lie at the upper left of their maps, the window being there
+    (window,) = choose_windows(windows, HEIGHT, WIDTH, plain(), 1)
+    empty, drawn = draw_sheet(photograph(), windows, []), draw_sheet(photograph(), windows, [window])
+    grid = np.s_[: empty.shape[0], empty.shape[1] // 2 :]
+    y, x = np.nonzero((drawn[grid] == PALETTE[0]).all(-1) & (empty[grid] != PALETTE[0]).any(-1))
+    panel = empty.shape[1] // 4  # about; the four tiles lie at the upper left of their maps, the window being there
     assert len(np.unique(np.stack([y // panel, x // panel]), axis=1).T) == 4
 
 
 def test_sizes_of_the_papers_network_come_from_its_scales() -> None:
     torch.manual_seed(0)
-    network = build_network(NetworkConfig(kind="single", channels=16, m=21)).eval()
-    proposer = Proposer(network, InferenceConfig(shorter_sides=(60.0, 120.0), candidates=3))
+    network = build_network(
+        NetworkConfig(kind="single", channels=16, window_sizes=(21,), finest_window_sizes=())
+    ).eval()
+    proposer = Proposer(network, plain(shorter_sides=(60.0, 120.0), candidates=3))
     groups = proposer.windows(as_tensor(photograph()))
     assert [window_side(group) for group in groups] == pytest.approx([168, 84])  # 8 * 21, of the image or twice it
     assert choose_size(groups, 100.0) is groups[1]
@@ -136,8 +141,11 @@ def test_sizes_of_the_papers_network_come_from_its_scales() -> None:
 @pytest.mark.parametrize("kind", ["single", "pyramid"])
 def test_any_network_has_its_sheet(kind: str) -> None:
     torch.manual_seed(0)
-    network = build_network(NetworkConfig(kind=kind, channels=16)).eval()  # pyright: ignore[reportArgumentType]
-    proposer = Proposer(network, InferenceConfig(shorter_sides=(64.0,), candidates=20))
+    config = NetworkConfig(channels=16)
+    if kind == "single":
+        config = replace(config, kind="single", window_sizes=(21,), finest_window_sizes=())
+    network = build_network(config).eval()
+    proposer = Proposer(network, plain(shorter_sides=(64.0,), candidates=20))
     groups = proposer.windows(as_tensor(photograph()))
     assert len(groups) == len(network.window_sizes)
     best = choose_size(groups)

@@ -18,9 +18,8 @@ from instancefcn.classifier.config import ClassifierConfig, NamingConfig
 from instancefcn.classifier.network import Classifier
 from instancefcn.config import Table, from_table, to_table
 from instancefcn.files import write_whole
-from instancefcn.inference.config import InferenceConfig
+from instancefcn.inference.checkpoint import Checkpoint, load_checkpoint
 from instancefcn.inference.proposer import Proposer
-from instancefcn.model.checkpoint import Checkpoint, load_checkpoint
 
 FORMAT = "instancefcn-classifier/1"
 SHIPPED = Path(__file__).parent.parent / "weights"
@@ -179,6 +178,5 @@ def load_proposer(
         ValueError: the file is not a checkpoint.
     """
     checkpoint = load_checkpoint(path)
-    config = from_table(InferenceConfig, checkpoint.inference, f"{path}: inference")
-    proposer = Proposer(checkpoint.build(), config, device=device, precision=precision)
+    proposer = Proposer(checkpoint.build(), checkpoint.inference, device=device, precision=precision)
     return proposer, identify(checkpoint, path)

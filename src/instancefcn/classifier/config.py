@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field
 from importlib.resources import files
-from pathlib import Path
 from typing import Literal
 
-from instancefcn.config import from_table
+from instancefcn.config import from_table, load_table
 
 RECIPES = files("instancefcn") / "recipes" / "classifier"
 
@@ -52,7 +50,7 @@ class NamingConfig:
 
 @dataclass(frozen=True)
 class ClassifierRecipe:
-    """One TOML file; what it leaves out has the value of ``lite``."""
+    """One TOML file; a key that is left out has the value of ``base``, else ``lite``'s."""
 
     seed: int = 0
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
@@ -61,20 +59,9 @@ class ClassifierRecipe:
 
 
 def load_classifier_recipe(name_or_path: str) -> ClassifierRecipe:
-    """A shipped recipe by name (``lite``, ``paper``) or a TOML file by path.
+    """Read an installed recipe by name (``lite``, ``paper``), or a TOML file by path; ``base`` works as in ``Recipe``.
 
     Raises:
-        ValueError: no such recipe, no TOML, an unknown key or a value of the wrong type.
+        ValueError: no such recipe, no TOML, an unknown key, or a value of the wrong type.
     """
-    shipped = {entry.name.removesuffix(".toml"): entry for entry in RECIPES.iterdir() if entry.name.endswith(".toml")}
-    if name_or_path in shipped:
-        text = shipped[name_or_path].read_text(encoding="utf-8")
-    elif Path(name_or_path).is_file():
-        text = Path(name_or_path).read_text(encoding="utf-8")
-    else:
-        raise ValueError(f"recipe {name_or_path!r} is neither a file nor one of {', '.join(sorted(shipped))}")
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{name_or_path}: not TOML: {error}") from error
-    return from_table(ClassifierRecipe, table, name_or_path)
+    return from_table(ClassifierRecipe, load_table(name_or_path, RECIPES), name_or_path)

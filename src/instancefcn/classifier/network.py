@@ -16,7 +16,8 @@ from instancefcn.classifier.heads import LiteHead, PaperHead
 from instancefcn.data.transforms import PADDING_VALUE
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.proposer import resized_sizes
-from instancefcn.model.backbones import VGG16, Backbone, TimmBackbone, fold_batch_norms
+from instancefcn.model.backbones import VGG16, Backbone, TimmBackbone
+from instancefcn.model.batch_norms import fold_batch_norms
 from instancefcn.model.pretrained import load_imagenet
 
 STRIDES = (16, 32)  # of the maps of a timm trunk; VGG-16 has one, at stride 8

@@ -16,7 +16,8 @@ from instancefcn.classifier.heads import mask_grids
 from instancefcn.classifier.network import Classifier
 from instancefcn.classifier.voting import name_proposals
 from instancefcn.geometry.runs import Edges
-from instancefcn.inference.proposer import SHIPPED_CHECKPOINT, Proposer, as_tensor
+from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT
+from instancefcn.inference.proposer import Proposer, as_tensor
 from instancefcn.structures import Proposals, Segments
 
 

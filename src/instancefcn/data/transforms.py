@@ -26,12 +26,12 @@ class Augmentation:
     """Keys of ``[augmentation]``. The defaults are the ``lite`` preset's."""
 
     shorter_sides: tuple[float, ...] = (320.0, 800.0)  # pixels; around the one that proposing resizes to
-    # One of the shorter sides; or between the two, log-uniformly; or the one of them that brings the longer side of a
-    # random instance closest to ``object_side`` pixels, so that few images are without a positive window.
-    draw: Literal["one_of", "between", "for_object"] = "between"
+    draw: Literal["one_of", "between"] = "between"  # one of the shorter sides, or log-uniformly between the two
+    # one_of: the side that brings the longer side of a random instance closest to this many pixels, so that few images
+    # lack a positive window; 0 for any of them
     object_side: float = 0.0
-    crop: int = 512  # side of a square crop; 0 trains on whole images
-    flip: bool = True
+    crop: int = 512  # side of a square crop, in pixels; 0 trains on whole images
+    flip: bool = True  # mirror every second view
     colour_jitter: float = 0.3  # strength of brightness, contrast and saturation changes; 0 for none
     copy_paste: float = 0.5  # share of the crops that get instances of another image pasted in
 
@@ -40,8 +40,10 @@ class Augmentation:
             raise ValueError("augmentation.copy_paste needs crops, which all have one size: set augmentation.crop")
         if not self.shorter_sides or min(self.shorter_sides) < 1:
             raise ValueError(f"augmentation.shorter_sides must be pixels, 1 at least, not {self.shorter_sides}")
-        if self.draw == "for_object" and self.object_side <= 0:
-            raise ValueError("augmentation.draw = 'for_object' needs augmentation.object_side, in pixels")
+        if self.object_side and self.draw == "between":
+            raise ValueError(
+                "augmentation.object_side takes one of the shorter_sides: set augmentation.draw = 'one_of'"
+            )
         if self.draw == "between" and len(self.shorter_sides) != 2:
             raise ValueError(
                 f"augmentation.draw = 'between' needs two shorter_sides, not {len(self.shorter_sides)}: give the least "
@@ -119,7 +121,7 @@ def draw_shorter_side(config: Augmentation, rng: np.random.Generator) -> float:
 def side_for_object(sample: Sample, config: Augmentation, rng: np.random.Generator) -> float | None:
     """Shorter side that suits a random instance; None where that is not asked for, or there is no instance."""
     boxes = sample.instances.boxes_xyxy[~(sample.instances.crowd | sample.instances.ignore)]
-    if config.draw != "for_object" or not len(boxes):
+    if not config.object_side or not len(boxes):
         return None
     longer = (boxes[:, 2:] - boxes[:, :2]).max(1)[rng.integers(len(boxes))]
     wanted = config.object_side / longer * min(sample.image.shape[:2])

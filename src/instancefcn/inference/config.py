@@ -1,28 +1,30 @@
-"""The keys of ``[inference]``."""
+"""Keys of a recipe's ``[inference]`` table."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """Keys of ``[inference]``. A checkpoint carries them."""
+    """How to propose. The defaults are the ``lite`` preset's; a checkpoint carries every key.
 
-    shorter_sides: tuple[float, ...] = (512.0,)  # pixels that the image is resized to, one pass each
+    Raises:
+        ValueError: a value out of range; names the key.
+    """
+
+    shorter_sides: tuple[float, ...] = (480.0,)  # pixels that the image is resized to, one pass each
     longest_side: float = 1333.0  # pixels; a longer image is resized to less
     candidates: int = 1000  # windows kept by score, before assembling, of each ScoreMaps of each scale
-    quality_power: float = 1.0  # rank by objectness times quality to this power; 0 for objectness alone
-    stability_power: float = 0.0  # and times the mask's stability to this power (WindowMasks.stability)
-    blend_tiles: bool = False  # interpolate between the score maps of neighbouring cells; the paper copies tiles
-    mask_threshold: float = 0.5  # on the logistic of the mask logits
-    nms_overlap: Literal["box", "mask"] = "box"  # what suppression takes the IoU of: tight boxes, or masks
-    nms_threshold: float = 0.8  # IoU above which the worse of two is suppressed
-    soft_nms_threshold: float = 0.0  # IoU of tight boxes above which the worse survivor falls in rank; 0 for never
-    nms_candidates: int = 3000  # best windows of all that suppression looks at
-    vote_threshold: float = 0.0  # IoU of tight boxes from which candidates are averaged into a survivor; 0 for never
+    quality_power: float = 0.5  # rank by objectness times quality to this power; 0 for objectness alone (paper)
+    stability_power: float = 1.0  # and times the mask's stability to this power (WindowMasks.stability); 0 in the paper
+    blend_tiles: bool = True  # interpolate between the score maps of neighbouring cells; the paper copies tiles
+    mask_threshold: float = 0.37  # on the logistic of the mask logits
+    nms_threshold: float = 0.8  # IoU of tight boxes above which the worse of two is suppressed
+    soft_nms_threshold: float = 0.5  # IoU of tight boxes above which the worse survivor falls in rank; 0 for never
+    nms_candidates: int = 3500  # best windows of all that suppression looks at
+    vote_threshold: float = 0.7  # IoU of tight boxes from which candidates are averaged into a survivor; 0 for never
 
     def __post_init__(self) -> None:
         if not 0 < self.mask_threshold < 1:

@@ -15,22 +15,19 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
-from instancefcn.config import from_table
 from instancefcn.data.transforms import PADDING_VALUE
 from instancefcn.geometry.rle import Rle
 from instancefcn.geometry.rle import tight_boxes as rle_boxes
 from instancefcn.geometry.windows import window_boxes
+from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, load_checkpoint
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
 from instancefcn.inference.suppression import suppress
 from instancefcn.inference.voting import vote
 from instancefcn.inference.window_masks import WindowMasks
 from instancefcn.model.assembling import write_masks
-from instancefcn.model.build import Network
-from instancefcn.model.checkpoint import load_checkpoint
+from instancefcn.model.network import Network
 from instancefcn.structures import Proposals, ScoreMaps
-
-SHIPPED_CHECKPOINT = Path(__file__).parent.parent / "weights" / "lite.safetensors"
 
 
 @dataclass(frozen=True)
@@ -78,8 +75,7 @@ class Proposer:
             ValueError: the file is not a checkpoint.
         """
         checkpoint = load_checkpoint(Path(path) if path is not None else SHIPPED_CHECKPOINT)
-        config = from_table(InferenceConfig, checkpoint.inference, f"{path}: inference")
-        return cls(checkpoint.build(), config, device=device, precision=precision)
+        return cls(checkpoint.build(), checkpoint.inference, device=device, precision=precision)
 
     @torch.inference_mode()
     def __call__(

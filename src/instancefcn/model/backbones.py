@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import timm
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
-from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from instancefcn.model.convolutions import shift_same_padding
 
 
 class Backbone(nn.Module):
-    """Feature maps of an image, finest first.
+    """Feature maps of an image, finest first; ``strides`` and ``channels`` describe them.
 
-    ``strides`` and ``channels`` describe the maps. Images come as RGB in 0..255; the input normalisation is the
-    trunk's own, because the weights decide it.
+    Images come as RGB in 0..255. The input normalisation belongs to the trunk, because its weights decide it.
     """
 
     strides: tuple[int, ...]
@@ -36,7 +33,7 @@ class Backbone(nn.Module):
         return (images - self.mean) / self.std
 
     def stages(self) -> list[nn.Module]:
-        """Parts in the order an image passes them, for freezing the first few."""
+        """Parts, in the order in which an image passes them, for freezing the first few."""
         raise NotImplementedError
 
 
@@ -92,7 +89,7 @@ class TimmBackbone(Backbone):
         self.net: Any = timm.create_model(name, features_only=True, pretrained=False, output_stride=output_stride)
         shift_same_padding(self.net)
         reductions: list[int] = self.net.feature_info.reduction()
-        # Below the usual stride several stages end at one resolution: the deepest of them speaks for it.
+        # With a smaller output stride several stages end at one resolution: the deepest one is taken.
         index_of = {reduction: index for index, reduction in enumerate(reductions)}
         missing = [stride for stride in strides if stride not in index_of]
         if missing:
@@ -113,58 +110,3 @@ class TimmBackbone(Backbone):
             return list(children.values())
         stem = nn.ModuleList(child for name, child in children.items() if name != "blocks")
         return [stem, *children["blocks"]]
-
-
-class ShiftedConv2d(nn.Conv2d):
-    """TensorFlow's "same" padding of odd kernels at stride 2: where a side is even, by one less in front than behind.
-
-    timm pads a copy of the map, which takes longer than the convolution. Padded by the convolution, and by two more in
-    front, the same outputs lie behind one more row and column.
-    """
-
-    def __init__(self, same: nn.Conv2d) -> None:
-        super().__init__(same.in_channels, same.out_channels, 1, stride=2, groups=same.groups, device="meta")
-        self.kernel_size, self.weight, self.bias = same.kernel_size, same.weight, same.bias
-
-    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b _ _ _"]:
-        top, left = (1 - side % 2 for side in input.shape[-2:])
-        padding = self.kernel_size[0] // 2 + top, self.kernel_size[1] // 2 + left
-        shifted = F.conv2d(input, self.weight, self.bias, self.stride, padding, groups=self.groups)
-        return shifted[..., top:, left:]
-
-
-def shift_same_padding(module: nn.Module) -> None:
-    """Replace, in place, the convolutions of stride 2 that pad copies of their maps (those of odd kernels above 1)."""
-    for parent in list(module.modules()):
-        for name, conv in list(parent.named_children()):
-            if isinstance(conv, Conv2dSame):
-                assert isinstance(conv, nn.Conv2d)
-                odd = all(side % 2 and side > 1 for side in conv.kernel_size)
-                if odd and conv.stride == (2, 2) and conv.dilation == (1, 1):
-                    setattr(parent, name, ShiftedConv2d(conv))
-
-
-def fold_batch_norms(module: nn.Module) -> None:
-    """Fold every batch norm that follows a convolution into it, in place: frozen statistics and affine, no layer left.
-
-    Uses that timm (and torchvision) declare a norm right after its convolution. The activation that timm keeps inside
-    its norm layers stays where the norm was.
-    """
-    for parent in list(module.modules()):
-        children = list(parent.named_children())
-        for (_, conv), (name, norm) in pairwise(children):
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                assert norm.running_mean is not None
-                assert norm.running_var is not None
-                conv.weight, conv.bias = fuse_conv_bn_weights(
-                    conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-                )
-                setattr(parent, name, getattr(norm, "act", nn.Identity()))
-
-
-def freeze_batch_norms(module: nn.Module) -> None:
-    """Make batch norms keep their running statistics, and their affine, also in training."""
-    for norm in module.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            norm.eval()
-            norm.requires_grad_(False)

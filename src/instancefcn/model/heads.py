@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from instancefcn.model.pyramid import SeparableConv, add_enlarged
 
 OBJECTNESS_PRIOR = 0.01  # a dense loss starts from "nearly every window is empty" (focal loss, Lin et al., ICCV 2017)
+FIRST_FINE_LEVEL = 2  # stride 16: outlines of this level and coarser ones also come from the map of a quarter stride
 
 
 class PaperMaskHead(nn.Sequential):
@@ -32,83 +33,70 @@ class PaperScoreHead(nn.Sequential):
 
 
 class MaskHead(nn.Module):
-    """k*k score maps for each window size, finer than the positions.
+    """k*k score maps for each window size, two or four times as dense as the level's positions.
 
-    A level knows what is an instance and where its parts lie, but not its outline. That comes from the trunk's own map
-    of half the level's stride (a skip, as in SharpMask, Pinheiro et al., ECCV 2016), then, on coarse levels, from the
-    one of a quarter of it; or from the level alone by sub-pixel convolution (Shi et al., CVPR 2016).
+    A pyramid level knows what is an instance and where its parts lie, but not its outline. The outline comes from the
+    trunk's map of half the level's stride (a skip, as in SharpMask, Pinheiro et al., ECCV 2016), then, on coarse
+    levels, from the map of a quarter. Score maps of the level alone, enlarged, are added: the refined features have a
+    third of the channels, which are few for the relative positions of several window sizes.
 
     Args:
         channels: of the levels.
-        half_channels: of the trunk's map of half the stride, for each level; empty for sub-pixel convolution.
-        quarter_channels: of the trunk's map of a quarter of the stride, for each of the coarsest levels.
-        density: score-map cells per position, under sub-pixel convolution.
-        window_sizes: how many every level has; ``finest_window_sizes`` are asked for at the finest level too.
-        coarse_logits: score maps of the level alone, enlarged, are added to the finer ones. With details those come
-            from a third of the channels, which are few for the relative positions of several window sizes.
-        layers: convolutions of the level before anything is predicted.
+        map_channels: of each map of the trunk; the i-th has half the stride of level i.
+        sizes: number of window sizes on every level.
+        finest_sizes: number of further window sizes on level 0.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        half_channels: Sequence[int],
-        quarter_channels: Sequence[int],
-        k: int,
-        density: int,
-        window_sizes: Sequence[int],
-        finest_window_sizes: Sequence[int],
-        coarse_logits: bool = False,
-        layers: int = 2,
-    ) -> None:
+    def __init__(self, channels: int, map_channels: Sequence[int], k: int, sizes: int, finest_sizes: int) -> None:
         super().__init__()
-        self.tower = nn.Sequential(*(SeparableConv(channels) for _ in range(layers)))
-        width, upsampling = (channels // 3, 1) if half_channels else (channels, density)
-        self.refine = Refine(channels, width, half_channels) if half_channels else None
-        self.refine_again = Refine(width, width, quarter_channels) if quarter_channels else None
+        width = channels // 3
+        self.tower = nn.Sequential(SeparableConv(channels))
+        self.refine = Refine(channels, width, map_channels)
+        self.refine_again = Refine(width, width, map_channels[FIRST_FINE_LEVEL - 1 : -1])
         self.predict, self.predict_finest = (
-            nn.ModuleList(_predict_score_maps(width, k, upsampling) for _ in sizes)
-            for sizes in (window_sizes, finest_window_sizes)
+            nn.ModuleList(nn.Conv2d(width, k * k, 1) for _ in range(count)) for count in (sizes, finest_sizes)
+        )
+        self.predict_coarse, self.predict_coarse_finest = (
+            nn.ModuleList(nn.Conv2d(channels, k * k, 1, bias=False) for _ in range(count))
+            for count in (sizes, finest_sizes)
         )
         self.predict.apply(init_gaussian)
         self.predict_finest.apply(init_gaussian)
-        self.predict_coarse, self.predict_coarse_finest = (
-            nn.ModuleList(nn.Conv2d(channels, k * k, 1, bias=False) for _ in sizes if coarse_logits)
-            for sizes in (window_sizes, finest_window_sizes)
-        )
-        # A checkpoint without them goes on as it was.
         for weight in (*self.predict_coarse.parameters(), *self.predict_coarse_finest.parameters()):
-            nn.init.zeros_(weight)
-        if self.refine_again is not None:
-            self.refine_again.init_identity()
+            nn.init.zeros_(weight)  # starts as a no-op
+        self.refine_again.init_identity()
 
     def forward(
-        self, x: Float[Tensor, "b c h w"], details: Sequence[Float[Tensor, "b _ _ _"]], level: int, finest: bool
+        self, features: Float[Tensor, "b c h w"], maps: Sequence[Float[Tensor, "b _ _ _"]], level: int
     ) -> list[Float[Tensor, "b k2 dh dw"]]:
-        """Score maps of one level.
+        """Score maps of one level, one for each of its window sizes.
 
         Args:
-            details: the trunk's maps of half the level's stride, and of a quarter of it; as many as it has.
-            level: counted from the coarsest, which is -1.
+            features: of the level.
+            maps: of the trunk, finest first.
+            level: counted from the finest, which is 0.
         """
-        x = self.tower(x)
-        predict_coarse = [*self.predict_coarse, *(self.predict_coarse_finest if finest else ())]
-        coarse = side_by_side(predict_coarse, x) if predict_coarse else None
-        for refine, detail in zip((self.refine, self.refine_again), details, strict=False):
-            assert refine is not None
-            x = refine(x, detail, level)
+        finest = level == 0
+        x = self.tower(features)
+        coarse = side_by_side([*self.predict_coarse, *(self.predict_coarse_finest if finest else ())], x)
+        x = self.refine(x, maps[level], level)
+        if level >= FIRST_FINE_LEVEL:
+            x = self.refine_again(x, maps[level - 1], level - FIRST_FINE_LEVEL)
         predict = [*self.predict, *(self.predict_finest if finest else ())]
-        maps = side_by_side(predict, x)
-        if coarse is not None:
-            maps = add_enlarged(maps, coarse)
-        return list(maps.split(maps.shape[1] // len(predict), dim=1))
+        score_maps = add_enlarged(side_by_side(predict, x), coarse)
+        return list(score_maps.split(score_maps.shape[1] // len(predict), dim=1))
+
+
+def density_of_level(level: int) -> int:
+    """Score-map cells per position, along an axis, that ``MaskHead`` gives on a level."""
+    return 4 if level >= FIRST_FINE_LEVEL else 2
 
 
 class Refine(nn.Module):
-    """A map at twice its density, added to the trunk's map of that density.
+    """Double a map's density: enlarge it, and add the trunk's map of that density.
 
     Args:
-        detail_channels: of the trunk's map for each of the coarsest levels, finest first.
+        detail_channels: of the trunk's map for each level that is refined, finest first.
     """
 
     def __init__(self, channels: int, width: int, detail_channels: Sequence[int]) -> None:
@@ -123,11 +111,12 @@ class Refine(nn.Module):
             nn.ReLU(inplace=True),
         )
 
-    def forward(self, x: Float[Tensor, "b c h w"], detail: Float[Tensor, "b _ _ _"], level: int) -> Tensor:
-        return self.mix(add_enlarged(self.detail[level](detail), self.reduce(x)))
+    def forward(self, x: Float[Tensor, "b c h w"], detail: Float[Tensor, "b _ _ _"], index: int) -> Tensor:
+        """Refine ``x``; ``index`` says which of the refined levels it is."""
+        return self.mix(add_enlarged(self.detail[index](detail), self.reduce(x)))
 
     def init_identity(self) -> None:
-        """Start as an enlargement of what comes in: a checkpoint without this step goes on as it was."""
+        """Start as a plain enlargement."""
         self.detail.apply(init_gaussian)
         for layer in (self.reduce, *self.mix):
             if isinstance(layer, nn.Conv2d):
@@ -136,47 +125,42 @@ class Refine(nn.Module):
                 nn.init.zeros_(layer.bias)
 
 
-def _predict_score_maps(channels: int, k: int, upsampling: int) -> nn.Module:
-    if upsampling == 1:
-        return nn.Conv2d(channels, k * k, 1)
-    # A transposed convolution whose kernel equals its stride: each position gives cells of its own.
-    return nn.ConvTranspose2d(channels, k * k, upsampling, stride=upsampling)
-
-
-def side_by_side(layers: Sequence[nn.Module], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b _ dh dw"]:
-    """The channels of several layers on one map: 1x1 convolutions as a single one, which reads the map once."""
-    convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
-    if len(convolutions) < len(layers):
-        return torch.cat([layer(x) for layer in layers], dim=1)
-    assert all(layer.kernel_size == (1, 1) for layer in convolutions)
+def side_by_side(layers: Sequence[nn.Module], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b _ h w"]:
+    """Outputs of several 1x1 convolutions, concatenated. They run as one, which reads the map once."""
+    convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1)]
     biases = [layer.bias for layer in convolutions if layer.bias is not None]
+    assert len(convolutions) == len(layers)
     assert len(biases) in (0, len(layers))
     return F.conv2d(x, torch.cat([layer.weight for layer in convolutions]), torch.cat(biases) if biases else None)
 
 
 class ScoreHead(nn.Module):
-    """Objectness and the expected IoU of the assembled mask, for each window size."""
+    """Objectness, and the IoU that the assembled mask is expected to have, for each window size.
 
-    def __init__(
-        self, channels: int, window_sizes: Sequence[int], finest_window_sizes: Sequence[int], layers: int = 2
-    ) -> None:
+    Args:
+        sizes: number of window sizes on every level.
+        finest_sizes: number of further window sizes on level 0.
+    """
+
+    def __init__(self, channels: int, sizes: int, finest_sizes: int) -> None:
         super().__init__()
-        self.tower = nn.Sequential(*(SeparableConv(channels) for _ in range(layers)))
-        self.predict = nn.Conv2d(channels, 2 * len(window_sizes), 1)
-        self.predict_finest = nn.Conv2d(channels, 2 * len(finest_window_sizes), 1)
+        self.tower = nn.Sequential(SeparableConv(channels))
+        self.predict = nn.Conv2d(channels, 2 * sizes, 1)
+        self.predict_finest = nn.Conv2d(channels, 2 * finest_sizes, 1)
         for layer in (self.predict, self.predict_finest):
             init_gaussian(layer)
             assert layer.bias is not None
             nn.init.constant_(layer.bias[::2], -math.log(1 / OBJECTNESS_PRIOR - 1))
 
-    def forward(self, x: Float[Tensor, "b c h w"], finest: bool) -> list[Float[Tensor, "b 2 h w"]]:
-        x = self.tower(x)
-        return list(side_by_side([self.predict, *([self.predict_finest] if finest else [])], x).split(2, dim=1))
+    def forward(self, features: Float[Tensor, "b c h w"], level: int) -> list[Float[Tensor, "b 2 h w"]]:
+        """Logits of one level, one pair of maps for each of its window sizes; level 0 is the finest."""
+        predict = [self.predict, *([self.predict_finest] if level == 0 else [])]
+        return list(side_by_side(predict, self.tower(features)).split(2, dim=1))
 
 
 def init_gaussian(layer: nn.Module) -> None:
     """New layers start from a Gaussian of standard deviation 0.01 (paper 3.3)."""
-    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+    if isinstance(layer, nn.Conv2d | nn.Linear):
         nn.init.normal_(layer.weight, std=0.01)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)

@@ -10,10 +10,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 NORM_GROUPS = 8
+CONTEXT_LEVELS = 2
 
 
 class SeparableConv(nn.Sequential):
-    """3x3 depthwise, 1x1 pointwise, group norm, ReLU: what a full 3x3 costs, divided by about nine."""
+    """3x3 depthwise, 1x1 pointwise, group norm, ReLU: about a ninth of the cost of a full 3x3."""
 
     def __init__(self, channels: int, out_channels: int | None = None, stride: int = 1) -> None:
         out_channels = out_channels or channels
@@ -26,10 +27,10 @@ class SeparableConv(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """What 5x5 pixels of all channels say together, added to the map (an inverted bottleneck, as in ConvNeXt, Liu et
-    al., CVPR 2022, with neither norm nor scale).
+    """Add to each pixel what the 5x5 pixels around it say (an inverted bottleneck without norm or scale, after
+    ConvNeXt, Liu et al., CVPR 2022).
 
-    Starts as the identity: a checkpoint without it goes on as it was.
+    Starts as a no-op, so older checkpoints keep their behaviour.
     """
 
     def __init__(self, channels: int, expansion: int = 2) -> None:
@@ -48,7 +49,7 @@ class ResidualBlock(nn.Module):
 def add_enlarged(fine: Float[Tensor, "b c fh fw"], coarse: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c fh fw"]:
     """Add a map to a finer one, in place, by nearest neighbour.
 
-    Where the finer one has a whole number of cells for each position of the other, the enlarged map is never made.
+    Where each position of the coarse map covers a whole number of fine cells, the enlarged map is never made.
     """
     fine = fine.to(torch.promote_types(fine.dtype, coarse.dtype))  # they differ under autocast: norms give fp32
     (b, c, h, w), (fh, fw) = coarse.shape, fine.shape[-2:]
@@ -60,33 +61,25 @@ def add_enlarged(fine: Float[Tensor, "b c fh fw"], coarse: Float[Tensor, "b c h 
 
 
 class Pyramid(nn.Module):
-    """One map of ``channels`` for each input map, each with what all coarser ones know.
+    """One map of ``channels`` for each input map, each with what all coarser maps know.
 
-    Two more maps are made above the coarsest input and flow down: an object as large as the image needs context that
-    wide, and there it costs next to nothing. The first ``extra_levels`` of them are given too.
+    Two context maps are made above the coarsest input and flow down: an object as large as the image needs context that
+    wide, and there it costs next to nothing. The first ``extra_levels`` of them are returned too.
 
     Args:
-        blocks: residual blocks that a map passes on its way down, on every level but the finest.
-        finest_blocks: on the finest, which costs more than all others together.
+        blocks: residual blocks of each level; the finest, which costs more than all others together, has one at most.
     """
 
-    def __init__(
-        self,
-        in_channels: Sequence[int],
-        channels: int,
-        extra_levels: int = 0,
-        context_levels: int = 2,
-        blocks: int = 0,
-        finest_blocks: int = 0,
-    ) -> None:
+    def __init__(self, in_channels: Sequence[int], channels: int, extra_levels: int = 0, blocks: int = 0) -> None:
         super().__init__()
+        self.levels = len(in_channels) + extra_levels
         self.lateral = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in in_channels)
-        self.context = nn.ModuleList(SeparableConv(channels, stride=2) for _ in range(context_levels))
+        self.context = nn.ModuleList(SeparableConv(channels, stride=2) for _ in range(CONTEXT_LEVELS))
         self.blocks = nn.ModuleList(
-            nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks if level else finest_blocks)))
-            for level in range(len(in_channels) + context_levels)
+            nn.Sequential(*(ResidualBlock(channels) for _ in range(blocks if level else min(blocks, 1))))
+            for level in range(len(in_channels) + CONTEXT_LEVELS)
         )
-        self.smooth = nn.ModuleList(SeparableConv(channels) for _ in range(len(in_channels) + extra_levels))
+        self.smooth = nn.ModuleList(SeparableConv(channels) for _ in range(self.levels))
 
     def forward(self, maps: list[Float[Tensor, "b _ _ _"]]) -> list[Float[Tensor, "b c _ _"]]:
         levels = [lateral(x) for lateral, x in zip(self.lateral, maps, strict=True)]
@@ -94,7 +87,7 @@ class Pyramid(nn.Module):
             levels.append(downsample(levels[-1]))
         for level in reversed(range(len(levels))):
             if level + 1 < len(levels):
-                # From some maps, small ones, a context level was made: its gradient needs what they were.
+                # Context levels were made from some of these maps: their gradients need the maps unchanged.
                 fine = levels[level].clone() if level >= len(self.lateral) - 1 else levels[level]
                 levels[level] = add_enlarged(fine, levels[level + 1])
             levels[level] = self.blocks[level](levels[level])

@@ -20,22 +20,21 @@ from instancefcn.geometry.windows import window_centers
 NEGATIVE, IGNORED, POSITIVE = 0, -1, 1
 
 
+SCALE_NEGATIVE = 2.0  # windows within this factor of the size that suits an instance are not negative (DeepMask)
+MIN_AREA, MIN_SIDE = 100.0, 5.0  # image pixels; instances of less area or a shorter side are not judged
+
+
 @dataclass(frozen=True)
 class AssignmentConfig:
-    """Keys of ``[assignment]``."""
+    """Keys of ``[assignment]``; lengths are fractions of the window's side. The defaults are the ``lite`` preset's."""
 
     rule: Literal["deepmask", "gapless", "nearest_scale"] = "gapless"
-    object_to_window: float = (
-        2 / 3
-    )  # longer side of the instance that a window is made for, over the window's side (DeepMask: 128 / 224)
-    center_tolerance: float = 16 / 224  # positive within this much of the window's side, along each axis
-    center_negative: float = 32 / 224  # not negative within this
-    scale_tolerance: float = (
-        2**0.25
-    )  # positive within this factor of the size (gapless takes sqrt(1.5) with the paper's scales)
-    scale_negative: float = 2.0  # not negative within this factor
-    min_area: float = 100.0  # image pixels; a smaller instance is neither positive nor negative
-    min_side: float = 5.0  # image pixels; the same for its box's shorter side
+    object_to_window: float = 2 / 3  # longer side of the instance that a window is made for (DeepMask: 128 / 224)
+    center_tolerance: float = 0.1  # positive within this much, along each axis (DeepMask: 16 / 224)
+    center_negative: float = 0.18  # not negative within this much (DeepMask: 32 / 224)
+    # Positive within this factor of the size that suits; more than half the largest step between two windows leaves no
+    # gaps (DeepMask: 2 ** (1 / 4)).
+    scale_tolerance: float = 1.22
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def _assign_grid(
 
     nearest = torch.full((height, width), torch.inf)
     boxes, indices = gt_boxes[kept], kept.nonzero()[:, 0]
-    for i in (scale_error < config.scale_negative).nonzero()[:, 0].tolist():
+    for i in (scale_error < SCALE_NEGATIVE).nonzero()[:, 0].tolist():
         x, y = ((boxes[i, :2] + boxes[i, 2:]) / 2).tolist()
         distance = torch.maximum((center_y - y).abs()[:, None], (center_x - x).abs()[None]) / (stride * m)
         near = distance < config.center_negative
@@ -134,12 +133,10 @@ def _within(center_y: Tensor, center_x: Tensor, box_xyxy: Tensor) -> Bool[Tensor
     return ((center_y >= top) & (center_y < bottom))[:, None] & ((center_x >= left) & (center_x < right))[None]
 
 
-def is_tiny(
-    gt_areas: Float[Tensor, "g"], gt_boxes: Float[Tensor, "g 4"], config: AssignmentConfig
-) -> Bool[Tensor, "g"]:
-    """Instances too small to be judged: areas of the masks and boxes, in image pixels."""
+def is_tiny(gt_areas: Float[Tensor, "g"], gt_boxes: Float[Tensor, "g 4"]) -> Bool[Tensor, "g"]:
+    """Whether each instance is too small to be judged, by the area of its mask and its box, in image pixels."""
     shorter = (gt_boxes[:, 2:] - gt_boxes[:, :2]).amin(1) if len(gt_boxes) else gt_areas
-    return (gt_areas < config.min_area) | (shorter < config.min_side)
+    return (gt_areas < MIN_AREA) | (shorter < MIN_SIDE)
 
 
 def is_covered(gt_boxes: Float[Tensor, "g 4"], sides: Sequence[float], config: AssignmentConfig) -> Bool[Tensor, "g"]:

@@ -116,9 +116,7 @@ def assign_image(image: TrainingImage, grids: Sequence[tuple[int, int, int, int]
     """
     if image.central_label is not None:
         return [_central_alone(height, width, image.central_label) for _, _, height, width in grids]
-    ignored = image.gt_ignored | is_tiny(
-        areas(image.gt_masks) / image.scale**2, image.gt_boxes / image.scale, recipe.assignment
-    )
+    ignored = image.gt_ignored | is_tiny(areas(image.gt_masks) / image.scale**2, image.gt_boxes / image.scale)
     other_sides: list[float] = []
     if recipe.augmentation.draw != "between":  # an image pyramid: the other scales have windows of their own
         ratios = [image.shorter_side / side for side in recipe.augmentation.shorter_sides if side != image.shorter_side]

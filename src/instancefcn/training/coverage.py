@@ -39,7 +39,7 @@ def coverage(source: Source, recipe: Recipe) -> Coverage:
         boxes = torch.from_numpy(instances.boxes_xyxy[judged]).float()
         areas = torch.tensor([area(rle) for rle, kept in zip(instances.rles, judged, strict=True) if kept])
         scales = [height / labels.height for height, _ in resized_sizes(labels.height, labels.width, recipe.inference)]
-        too_small = is_tiny(areas, boxes, recipe.assignment)
+        too_small = is_tiny(areas, boxes)
         fitting = is_covered(boxes, [side / scale for side in sides for scale in scales], recipe.assignment)
         total += len(boxes)
         tiny += int(too_small.sum())

@@ -20,10 +20,11 @@ from torch.utils.data import DataLoader, Dataset
 from instancefcn.config import to_table
 from instancefcn.data import Source
 from instancefcn.data.transforms import TrainingImage
-from instancefcn.inference.proposer import SHIPPED_CHECKPOINT, Proposer
-from instancefcn.model.backbones import freeze_batch_norms
-from instancefcn.model.build import Network, build_network
-from instancefcn.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, Checkpoint, load_checkpoint, save_checkpoint
+from instancefcn.inference.proposer import Proposer
+from instancefcn.model.batch_norms import freeze_batch_norms
+from instancefcn.model.build import build_network
+from instancefcn.model.network import Network
 from instancefcn.training.batch import Batch, BatchMaker
 from instancefcn.training.dataset import RankSampler, TrainingStream
 from instancefcn.training.log import Log
@@ -35,6 +36,7 @@ from instancefcn.training.validation import validation_recall
 
 LOG_EVERY = 20  # iterations
 SAVE_EVERY = 120  # seconds
+VALIDATE_EVERY = 0.5  # fraction of the run
 STATE_FILE = "last.state"
 
 
@@ -145,7 +147,7 @@ class Run:
         )
         log = Log(self.out, self.iteration) if fabric.is_global_zero else None
         progress = self.progress()
-        next_validation = config.validate_every * (1 + progress // config.validate_every)
+        next_validation = VALIDATE_EVERY * (1 + progress // VALIDATE_EVERY)
         saved = time.monotonic()
         with show_progress(fabric.is_global_zero) as bar:
             for batch in loader:
@@ -159,7 +161,7 @@ class Run:
                 if self.iteration % LOG_EVERY == 0:
                     bar(progress, log.losses(self.iteration, self.seconds, rate, losses, images_per_step, progress))
                 if self.validation and progress >= min(next_validation, 1):
-                    next_validation += config.validate_every
+                    next_validation += VALIDATE_EVERY
                     self.validate(log)
                     saved = time.monotonic()
                 elif time.monotonic() - saved > SAVE_EVERY:
@@ -213,7 +215,7 @@ class Run:
             "validation": recall or {},
         }
         weights = self.kept_network().state_dict()
-        checkpoint = Checkpoint(self.recipe.network, to_table(self.recipe.inference), weights, record)
+        checkpoint = Checkpoint(self.recipe.network, self.recipe.inference, weights, record)
         for name in names:
             save_checkpoint(checkpoint, self.out / f"{name}.safetensors")
         state = TrainingState(

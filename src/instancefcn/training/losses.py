@@ -21,10 +21,11 @@ NO_TARGET = -1.0
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Keys of ``[loss]``: which losses, and their weights."""
+    """Keys of ``[loss]``. The defaults are the ``lite`` preset's."""
 
-    objectness: Literal["logistic", "focal"] = "focal"  # logistic: on sampled windows (paper); focal: on all
-    objectness_target: Literal["one", "iou"] = "iou"  # of positives: 1, or the IoU of the mask predicted there
+    # logistic (paper): on sampled windows, positives have target 1. focal: on all windows, the target of a positive is
+    # the IoU of the mask that is predicted there.
+    objectness: Literal["logistic", "focal"] = "focal"
     objectness_weight: float = 1.0
     mask_weight: float = 1.0  # logistic, mean over the pixels of positive windows
     dice_weight: float = 1.0  # 0 in the paper
@@ -43,15 +44,15 @@ def compute_losses(
         labels: of the windows, for each ScoreMaps.
         sampled: the windows to assemble, for each ScoreMaps.
     """
-    # Under "iou" a positive whose mask is not assembled has no target, and stays out of the loss.
-    positive_target = 1.0 if config.objectness_target == "one" else NO_TARGET
+    # Without its mask a positive has no IoU: where the mask is not assembled, it stays out of the loss.
+    positive_target = 1.0 if config.objectness == "logistic" else NO_TARGET
     objectness_targets = [(grid == POSITIVE).float() * positive_target for grid in labels]
     masks, dices, qualities = [], [], []
     for maps, windows, objectness_target in zip(score_maps, sampled, objectness_targets, strict=True):
         logits = assemble_windows(maps, windows.image_index, windows.positions_yx)
         iou = mask_iou_with_instance(logits.detach(), windows)
         place = (windows.image_index, *windows.positions_yx.unbind(1))
-        if config.objectness_target == "iou":
+        if config.objectness == "focal":
             hits = tuple(index[windows.positive] for index in place)
             objectness_target[hits] = iou[windows.positive]
         kept = (~windows.void & windows.positive[:, None, None]).float()

@@ -10,30 +10,28 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from instancefcn.model.build import Network
+from instancefcn.model.network import Network
 
-MAX_WARMUP = 0.1  # share of a run
+MAX_WARMUP = 0.1  # fraction of a run
+MOMENTUM = 0.9  # of SGD (paper 3.3)
+STEP_AT = 0.8  # SGD: a tenth of the rate from this fraction of the run on (paper: 32,000 of 40,000 iterations)
 
 
 @dataclass(frozen=True)
 class OptimizationConfig:
-    """Keys of ``[optimization]``. Steps of the schedule are shares of the run, so that it fits any ``--minutes``."""
+    """Keys of ``[optimization]``. The defaults are the ``lite`` preset's."""
 
-    optimizer: Literal["sgd", "adamw"] = "adamw"
+    optimizer: Literal["sgd", "adamw"] = "adamw"  # sgd's rate falls in one step (paper), adamw's along a cosine
     learning_rate: float = 0.002
-    trunk_learning_rate: float = 0.3  # the trunk's, as a factor of the above
-    momentum: float = 0.9  # sgd
-    weight_decay: float = 0.02
-    batch_size: int = 4  # images a step, over all processes
+    trunk_learning_rate: float = 0.3  # factor on the rate for the trunk
+    weight_decay: float = 0.02  # of weights; biases and norms have none
+    batch_size: int = 2  # images a step, over all processes; many small steps matter where minutes are few
     iterations: int = 10_000
-    schedule: Literal["step", "cosine"] = "cosine"
-    step_at: tuple[float, ...] = (0.8,)  # step: a tenth of the rate from each of these shares of the run on
     warmup_iterations: int = 200  # the rate grows linearly; at most over the first MAX_WARMUP of the run
     clip_norm: float = 10.0  # of the gradient; 0 for no clipping
-    ema_decay: float = 0.998  # of the averaged weights, which are the ones that are validated and kept; 0 for none
+    ema_decay: float = 0.998  # of the averaged weights, which are validated and kept; 0 for no average
     frozen_stages: int = 3  # the stem and the stages after it that keep their ImageNet weights
     precision: Literal["fp32", "bf16"] = "fp32"
-    validate_every: float = 0.5  # share of the run
 
 
 def build_optimizer(network: Network, config: OptimizationConfig) -> torch.optim.Optimizer:
@@ -53,16 +51,16 @@ def build_optimizer(network: Network, config: OptimizationConfig) -> torch.optim
             decay = config.weight_decay if decayed else 0.0
             groups.append({"params": parameters, "weight_decay": decay, "factor": factor})
     if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=config.momentum)
+        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=MOMENTUM)
     return torch.optim.AdamW(groups, lr=config.learning_rate)
 
 
 def learning_rate(progress: float, iteration: int, config: OptimizationConfig) -> float:
-    """Rate at a share ``progress`` of the run."""
-    if config.schedule == "cosine":
+    """Learning rate when the fraction ``progress`` of the run is done."""
+    if config.optimizer == "adamw":
         rate = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
     else:
-        rate = 0.1 ** sum(progress >= step for step in config.step_at)
+        rate = 0.1 if progress >= STEP_AT else 1.0
     # A run of minutes cannot afford the warm-up of one of hours.
     warmth = max((iteration + 1) / max(config.warmup_iterations, 1), progress / MAX_WARMUP)
     return config.learning_rate * rate * min(1.0, warmth)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from instancefcn.model.build import Network
+from instancefcn.model.network import Network
 from instancefcn.training.batch import Batch
 from instancefcn.training.losses import LossConfig, compute_losses
 

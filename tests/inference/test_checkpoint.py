@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,19 +13,21 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from instancefcn.config import to_table
-from instancefcn.model.build import NetworkConfig, build_network
-from instancefcn.model.checkpoint import FORMAT, Checkpoint, load_checkpoint, save_checkpoint
+from instancefcn.container import read_container, write_container
+from instancefcn.inference.checkpoint import FORMAT, RETIRED_NETWORK, Checkpoint, load_checkpoint, save_checkpoint
+from instancefcn.inference.config import InferenceConfig
+from instancefcn.model.build import build_network
+from instancefcn.model.config import NetworkConfig
 
 CONFIG = NetworkConfig(
     backbone="test_efficientnet",
     channels=16,
     k=3,
-    density=1,
     window_sizes=(7,),
     finest_window_sizes=(5,),
     batch_norm="running",
 )
-INFERENCE = {"shorter_sides": [64.0, 96.0], "nms_threshold": 0.8}
+INFERENCE = InferenceConfig(shorter_sides=(64.0, 96.0), nms_threshold=0.7)
 TRAINING = {"iteration": 7, "validation": {"synthetic": {"AR@100": 12.5}}, "recipe": {"name": "Öl"}}
 
 
@@ -33,12 +36,14 @@ def checkpoint(config: NetworkConfig = CONFIG) -> Checkpoint:
 
 
 def metadata(**changed: str) -> dict[str, str]:
-    tables = {"network": to_table(CONFIG), "inference": INFERENCE, "training": TRAINING}
+    tables = {"network": to_table(CONFIG), "inference": to_table(INFERENCE), "training": TRAINING}
     return {"format": FORMAT} | {key: json.dumps(table) for key, table in tables.items()} | changed
 
 
 @pytest.mark.parametrize(
-    "config", [CONFIG, replace(CONFIG, batch_norm="folded"), replace(CONFIG, kind="single", m=7)], ids=lambda c: c.kind
+    "config",
+    [CONFIG, replace(CONFIG, batch_norm="folded"), replace(CONFIG, kind="single", finest_window_sizes=())],
+    ids=lambda c: c.kind,
 )
 def test_what_was_saved_comes_back(config: NetworkConfig, tmp_path: Path) -> None:
     saved = checkpoint(config)
@@ -58,10 +63,49 @@ def test_what_was_saved_comes_back(config: NetworkConfig, tmp_path: Path) -> Non
             assert torch.equal(ours.objectness, theirs.objectness)
 
 
-def test_a_checkpoint_with_a_key_of_former_days_still_proposes(tmp_path: Path) -> None:
-    path = tmp_path / "old.safetensors"
-    save_checkpoint(replace(checkpoint(), inference={"nms_threshold": 0.6, "refill_threshold": 0.8}), path)
-    assert load_checkpoint(path).inference == {"nms_threshold": 0.6}
+def rewritten(path: Path, table: str, **keys: Any) -> Path:
+    """The checkpoint again, with some keys of one of its tables changed, or left out where they are None."""
+    weights, tables = read_container(path, FORMAT, "")
+    changed = {key: value for key, value in (tables[table] | keys).items() if value is not None}
+    write_container(path, FORMAT, weights, tables | {table: changed})
+    return path
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    save_checkpoint(checkpoint(), tmp_path / "a.safetensors")
+    return tmp_path / "a.safetensors"
+
+
+def test_a_retired_key_is_accepted_at_its_one_value(saved: Path) -> None:
+    rewritten(saved, "inference", nms_overlap="box")
+    assert load_checkpoint(saved).inference == INFERENCE
+    with pytest.raises(ValueError, match=r"a\.safetensors: inference: nms_overlap is 'mask'.*only 'box'"):
+        load_checkpoint(rewritten(saved, "inference", nms_overlap="mask"))
+
+
+def test_networks_of_former_days_have_todays_keys(saved: Path) -> None:
+    rewritten(saved, "network", m=21, **RETIRED_NETWORK)
+    assert load_checkpoint(saved).network == CONFIG
+    with pytest.raises(ValueError, match="network: density is 1"):
+        load_checkpoint(rewritten(saved, "network", density=1))
+
+
+def test_the_one_window_size_of_a_former_single_network_is_m(saved: Path) -> None:
+    rewritten(saved, "network", kind="single", m=9, window_sizes=[21, 30], density=2, detail=False)
+    network = load_checkpoint(saved).network
+    assert (network.window_sizes, network.finest_window_sizes) == ((9,), ())
+
+
+def test_a_key_that_came_later_has_the_value_that_its_lack_stood_for(saved: Path) -> None:
+    assert INFERENCE.blend_tiles
+    assert not load_checkpoint(rewritten(saved, "inference", blend_tiles=None)).inference.blend_tiles
+
+
+@pytest.mark.parametrize(("table", "key"), [("inference", "vote_threshold"), ("network", "k")])
+def test_no_default_stands_for_a_missing_key(table: str, key: str, saved: Path) -> None:
+    with pytest.raises(ValueError, match=f"{table}: key '{key}' is missing"):
+        load_checkpoint(rewritten(saved, table, **{key: None}))
 
 
 def test_weights_in_any_memory_format_are_saved(tmp_path: Path) -> None:
@@ -89,7 +133,7 @@ def test_half_precision_halves_the_file_and_builds_a_single_precision_network(tm
 
 def test_no_such_file_is_named(tmp_path: Path) -> None:
     for path in (tmp_path / "gone.safetensors", tmp_path):
-        with pytest.raises(ValueError, match=f"{path.name}: no such checkpoint"):
+        with pytest.raises(ValueError, match=f"{path.name}: no such file.*instancefcn train"):
             load_checkpoint(path)
 
 
@@ -107,7 +151,7 @@ def test_what_is_no_safetensors_file_is_named(damage: str, tmp_path: Path) -> No
 def test_somebody_elses_safetensors_file_is_named(foreign: dict[str, str] | None, tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     save_file({"weight": torch.zeros(2)}, path, foreign)
-    with pytest.raises(ValueError, match=r"a\.safetensors: not a checkpoint of this package"):
+    with pytest.raises(ValueError, match=r"a\.safetensors: its format is"):
         load_checkpoint(path)
 
 

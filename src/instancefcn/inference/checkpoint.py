@@ -1,0 +1,131 @@
+"""A network's weights in a file, with everything that is needed to rebuild it and to propose with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import torch
+from torch import Tensor
+
+from instancefcn.config import Table, from_table, to_table
+from instancefcn.container import read_container, write_container
+from instancefcn.inference.config import InferenceConfig
+from instancefcn.model.build import build_network
+from instancefcn.model.config import NetworkConfig
+from instancefcn.model.network import Network
+
+FORMAT = "instancefcn/1"
+SHIPPED_CHECKPOINT = Path(__file__).parent.parent / "weights" / "lite.safetensors"
+
+# Keys that older checkpoints carry, with the one value that is still built.
+RETIRED_NETWORK: Table = {
+    "fc_channels": 512,
+    "stride_8": "holes",
+    "extra_levels": 1,
+    "density": 2,
+    "detail": True,
+    "fine_from_stride": 16,
+    "finest_blocks": 1,
+    "coarse_logits": True,
+    "head_layers": 1,
+}
+RETIRED_INFERENCE: Table = {"nms_overlap": "box"}
+# Keys that older checkpoints lack, with the value that they stood for.
+ADDED_INFERENCE: Table = {"stability_power": 0.0, "soft_nms_threshold": 0.0, "blend_tiles": False}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights, how to build their network, how to propose with it, and a record of the run that made them."""
+
+    network: NetworkConfig
+    inference: InferenceConfig
+    weights: Mapping[str, Tensor]
+    training: Table  # recipe, iteration, validation figures
+
+    def build(self, network: Network | None = None) -> Network:
+        """The network with these weights, in evaluation mode, single precision.
+
+        Args:
+            network: where the weights go; None builds the network that the file describes.
+
+        Raises:
+            ValueError: the weights belong to another network.
+        """
+        network = build_network(self.network) if network is None else network
+        try:
+            network.load_state_dict({name: tensor.float() for name, tensor in self.weights.items()})
+        except RuntimeError as error:
+            raise ValueError(f"weights do not fit the network that the checkpoint names: {error}") from error
+        return network.eval()
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write a checkpoint so that ``path`` is either the old file or the whole new one."""
+    tables = {
+        "network": to_table(checkpoint.network),
+        "inference": to_table(checkpoint.inference),
+        "training": checkpoint.training,
+    }
+    write_container(path, FORMAT, checkpoint.weights, tables, dtype)
+
+
+def load_checkpoint(path: Path, network_type: type[NetworkConfig] = NetworkConfig) -> Checkpoint:
+    """Read a checkpoint.
+
+    Args:
+        network_type: the dataclass of its network's keys.
+
+    Raises:
+        ValueError: no such file, not safetensors, or not a checkpoint of this package; names the file.
+    """
+    weights, tables = read_container(path, FORMAT, "instancefcn train")
+    missing = {"network", "inference", "training"} - set(tables)
+    if missing:
+        raise ValueError(f"{path}: its metadata is damaged: it has no {', '.join(sorted(missing))}")
+    inference = without_retired(ADDED_INFERENCE | tables["inference"], RETIRED_INFERENCE, f"{path}: inference")
+    network = current_network(tables["network"], f"{path}: network")
+    kind = network.get("kind", NetworkConfig.kind)
+    if kind not in get_args(get_type_hints(network_type)["kind"]):
+        raise ValueError(
+            f"{path}: network: kind is {kind!r}, a network of the paper's experiments: load it from a "
+            "checkout, as `python -m reproduce` does"
+        )
+    return Checkpoint(
+        from_table(network_type, network, f"{path}: network", complete=True),
+        from_table(InferenceConfig, inference, f"{path}: inference", complete=True),
+        weights,
+        tables["training"],
+    )
+
+
+def current_network(table: Table, where: str) -> Table:
+    """An older checkpoint's ``[network]`` table in today's keys.
+
+    Raises:
+        ValueError: a network that is not built any more; names the key.
+    """
+    if "m" not in table:  # of today
+        return table
+    m = table["m"]
+    table = {key: value for key, value in table.items() if key != "m"}
+    if table.get("kind") == "pyramid":
+        return without_retired(table, RETIRED_NETWORK, where)
+    # The pyramid's keys stood in every table and meant nothing here.
+    kept = {key: value for key, value in table.items() if key not in RETIRED_NETWORK}
+    return kept | {"window_sizes": [m], "finest_window_sizes": []}
+
+
+def without_retired(table: Table, retired: Table, where: str) -> Table:
+    """A table without its retired keys.
+
+    Raises:
+        ValueError: a retired key has a value that is not supported any more.
+    """
+    for key, value in retired.items():
+        if table.get(key, value) != value:
+            raise ValueError(f"{where}: {key} is {table[key]!r}; since this key retired, only {value!r} is supported")
+    return {key: value for key, value in table.items() if key not in retired}

@@ -1,0 +1,34 @@
+"""Batch norms of a pretrained trunk: folded into its convolutions, or frozen."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+
+def fold_batch_norms(module: nn.Module) -> None:
+    """Fold every batch norm that follows a convolution into it, in place: frozen statistics and affine, no layer left.
+
+    Uses that timm (and torchvision) declare a norm right after its convolution. The activation that timm keeps inside
+    its norm layers stays where the norm was.
+    """
+    for parent in list(module.modules()):
+        children = list(parent.named_children())
+        for (_, conv), (name, norm) in pairwise(children):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                assert norm.running_mean is not None
+                assert norm.running_var is not None
+                conv.weight, conv.bias = fuse_conv_bn_weights(
+                    conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+                )
+                setattr(parent, name, getattr(norm, "act", nn.Identity()))
+
+
+def freeze_batch_norms(module: nn.Module) -> None:
+    """Make batch norms keep their running statistics, and their affine, also in training."""
+    for norm in module.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.eval()
+            norm.requires_grad_(False)

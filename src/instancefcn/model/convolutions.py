@@ -1,0 +1,37 @@
+"""TensorFlow's "same" padding without a copy of the map, for the timm trunks that were trained with it."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from timm.layers.conv2d_same import Conv2dSame
+from torch import Tensor, nn
+
+
+class ShiftedConv2d(nn.Conv2d):
+    """TensorFlow's "same" padding of odd kernels at stride 2: where a side is even, by one less in front than behind.
+
+    timm pads a copy of the map, which takes longer than the convolution. Padded by the convolution, and by two more in
+    front, the same outputs lie behind one more row and column.
+    """
+
+    def __init__(self, same: nn.Conv2d) -> None:
+        super().__init__(same.in_channels, same.out_channels, 1, stride=2, groups=same.groups, device="meta")
+        self.kernel_size, self.weight, self.bias = same.kernel_size, same.weight, same.bias
+
+    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b _ _ _"]:
+        top, left = (1 - side % 2 for side in input.shape[-2:])
+        padding = self.kernel_size[0] // 2 + top, self.kernel_size[1] // 2 + left
+        shifted = F.conv2d(input, self.weight, self.bias, self.stride, padding, groups=self.groups)
+        return shifted[..., top:, left:]
+
+
+def shift_same_padding(module: nn.Module) -> None:
+    """Replace, in place, the convolutions of stride 2 that pad copies of their maps (those of odd kernels above 1)."""
+    for parent in list(module.modules()):
+        for name, conv in list(parent.named_children()):
+            if isinstance(conv, Conv2dSame):
+                assert isinstance(conv, nn.Conv2d)
+                odd = all(side % 2 and side > 1 for side in conv.kernel_size)
+                if odd and conv.stride == (2, 2) and conv.dilation == (1, 1):
+                    setattr(parent, name, ShiftedConv2d(conv))
