@@ -15,12 +15,12 @@ from jaxtyping import Bool, Float, Int
 from instancefcn.evaluation.average_precision import (
     MAP_R_THRESHOLDS,
     Variant,
-    judge,
     ranked_images,
+    true_and_false_positives,
     weighted_average_precision,
 )
-from instancefcn.evaluation.categories import OfCategory
 from instancefcn.evaluation.compare import CONFIDENCE, Difference, bootstrap
+from instancefcn.evaluation.results import CategoryRegions
 
 PRECISION_DRAWS = 200
 _VARIANTS: tuple[Variant, ...] = ("11-point", "area")
@@ -38,9 +38,12 @@ class ImagePrecision:
     wrong: Bool[np.ndarray, "n t"]  # neither is what a crowd covers
 
     @classmethod
-    def of(cls, categories: Sequence[OfCategory]) -> ImagePrecision:
+    def of(cls, categories: Sequence[CategoryRegions]) -> ImagePrecision:
         """Judge the results of every category; there is at least one."""
-        judged = [[judge(of.ground_truth, of.proposals, limit) for limit in MAP_R_THRESHOLDS] for of in categories]
+        judged = [
+            [true_and_false_positives(of.ground_truth, of.proposals, limit) for limit in MAP_R_THRESHOLDS]
+            for of in categories
+        ]
         images = [ranked_images(of.proposals) for of in categories]
         right, wrong = (
             np.concatenate([np.stack([at[kind] for at in of], axis=1) for of in judged]).astype(bool) for kind in (0, 1)

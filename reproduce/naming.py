@@ -20,9 +20,9 @@ from instancefcn.classifier.config import ClassifierRecipe, NamingConfig, load_c
 from instancefcn.classifier.segmenter import Segmenter
 from instancefcn.classifier.training import train_classifier
 from instancefcn.config import to_table
-from instancefcn.data import Source, to_coco
+from instancefcn.data import Source, source_to_coco
 from instancefcn.evaluation.average_precision import coco_precision
-from instancefcn.evaluation.categories import split_by_category
+from instancefcn.evaluation.results import split_by_category
 from instancefcn.files import write_whole
 from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT
 from instancefcn.inference.config import InferenceConfig
@@ -209,7 +209,7 @@ def measure(segmenter: Segmenter, proposals_of: ProposalsOf, source: Source, nam
         image = source.image(index)
         segments = segmenter.name(image, proposals, max_segments=MAX_SEGMENTS, min_score=MIN_SCORE)
         results += to_coco_results(segments, source.labels(index).image_id)
-    categories = split_by_category(to_coco(source), results, sources=(source.name, name))
+    categories = split_by_category(source_to_coco(source), results, sources=(source.name, name))
     return ImagePrecision.of(categories), coco_precision(categories, "segm")["AP"]
 
 

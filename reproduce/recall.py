@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 from rich.progress import track
 
-from instancefcn.data import Source, to_coco
+from instancefcn.data import Source, source_to_coco
 from instancefcn.evaluation.average_recall import ImageRecall, recall_per_image
 from instancefcn.evaluation.regions import IouType
 from instancefcn.evaluation.results import parse_ground_truth, parse_results
@@ -25,7 +25,7 @@ Propose = Callable[[UInt8[np.ndarray, "h w 3"], int], list[dict[str, Any]]]  # i
 
 def measure(propose: Propose, source: Source, ious: Sequence[IouType], name: str) -> dict[IouType, ImageRecall]:
     """Recall of masks, of boxes or of both, of all images."""
-    coco = to_coco(source)
+    coco = source_to_coco(source)
     truths = {iou: parse_ground_truth(coco, iou) for iou in ious}
     places = {source.labels(index).image_id: index for index in range(len(source))}
     blocks: dict[IouType, list[ImageRecall]] = {iou: [] for iou in ious}

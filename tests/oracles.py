@@ -196,3 +196,25 @@ def roi_warp(features: Tensor, box: list[float], stride: int, grid: int) -> Tens
             lower = features[:, top + 1, left] * (1 - u) + features[:, top + 1, left + 1] * u
             warped[:, i, j] = upper * (1 - v) + lower * v
     return warped
+
+
+def read_counts(code: bytes) -> list[int] | None:
+    """Runs of a compressed RLE, character by character (maskApi.c, rleFrString); None where the code is damaged."""
+    runs: list[int] = []
+    position = 0
+    while position < len(code):
+        value, shift, more = 0, 0, True
+        while more:
+            if position == len(code) or not 0 <= code[position] - 48 < 64:
+                return None
+            digit = code[position] - 48
+            value |= (digit & 31) << shift
+            more = bool(digit & 32)
+            shift += 5
+            position += 1
+            if not more and digit & 16:
+                value -= 1 << shift
+        if len(runs) > 2:
+            value += runs[-2]
+        runs.append(value)
+    return runs

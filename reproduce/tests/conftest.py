@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from scipy import io as scipy_io
 
-from instancefcn.data import SyntheticScenes, to_coco
+from instancefcn.data import SyntheticScenes, source_to_coco
 from instancefcn.geometry.rle import decode
 
 
@@ -29,7 +29,7 @@ def write_scenes(folder: Path, count: int, seed: int) -> list[np.ndarray]:
 
 def write_coco(root: Path, annotations: Path, images: Path, count: int, seed: int) -> None:
     write_scenes(root / images, count, seed)
-    coco = to_coco(SyntheticScenes(count, height=96, width=128, seed=seed))
+    coco = source_to_coco(SyntheticScenes(count, height=96, width=128, seed=seed))
     for image in coco["images"]:
         image["file_name"] = image["file_name"].replace("png", "jpg")
     (root / annotations).parent.mkdir(parents=True, exist_ok=True)

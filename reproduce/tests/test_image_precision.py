@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluation.scenes import annotation, coco, random_scenes, rectangle, result
 from instancefcn.evaluation.average_precision import region_precision
-from instancefcn.evaluation.categories import split_by_category
+from instancefcn.evaluation.results import split_by_category
+from labelled import annotation, coco, random_scenes, rectangle, result
 from reproduce.image_precision import PRECISION_MEASURES, ImagePrecision, compare_precision
 
 LEFT, RIGHT = rectangle(10, 20, 0, 0, 10, 10), rectangle(10, 20, 0, 10, 10, 20)
@@ -21,7 +21,9 @@ def drawn_again(table: dict[str, Any], results: list[Any], times: list[int]) -> 
     copies = {image_id: [1000 * image_id + copy for copy in range(times[place])] for place, image_id in enumerate(ids)}
     again = {
         "images": [image | {"id": copy} for image in table["images"] for copy in copies[image["id"]]],
-        "annotations": [a | {"image_id": copy} for a in table["annotations"] for copy in copies[a["image_id"]]],
+        "annotations": [
+            a | {"image_id": copy, "id": None} for a in table["annotations"] for copy in copies[a["image_id"]]
+        ],
         "categories": table["categories"],
     }
     return again, [entry | {"image_id": copy} for entry in results for copy in copies[entry["image_id"]]]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data.trees import coco_annotation, write_coco, write_image
+from labelled import coco_annotation, write_coco, write_image
 from reproduce.datasets import ImageSelection, merge, open_images
 
 

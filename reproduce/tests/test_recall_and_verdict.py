@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from instancefcn.data import SyntheticScenes, to_coco
+from instancefcn.data import SyntheticScenes, source_to_coco
 from instancefcn.evaluation.average_recall import ImageRecall, average_recall
 from instancefcn.evaluation.compare import Difference
 from instancefcn.geometry.rle import decode, encode, to_json
@@ -43,7 +43,7 @@ def found_by(pixels: int) -> ImageRecall:
 def test_measuring_by_blocks_is_measuring_at_once(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BLOCK", block)
     found = found_by(2)
-    np.testing.assert_equal(found.metrics(), average_recall(to_coco(SCENES), shifted_by(2)))  # NaN is NaN
+    np.testing.assert_equal(found.metrics(), average_recall(source_to_coco(SCENES), shifted_by(2)))  # NaN is NaN
     save_recall(found, tmp_path / "deep" / "found.npz")
     loaded = load_recall(tmp_path / "deep" / "found.npz")
     np.testing.assert_equal(loaded.metrics(), found.metrics())

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from instancefcn.allocator import keep_freed_memory
     from instancefcn.classifier.segmenter import Segmenter
-    from instancefcn.data import Source, open_source, to_coco
+    from instancefcn.data import Source, open_source, source_to_coco
     from instancefcn.evaluation.evaluate import evaluate
     from instancefcn.geometry.rle import Rle
     from instancefcn.inference.config import InferenceConfig
@@ -46,7 +46,7 @@ __all__ = [
     "keep_freed_memory",
     "load_recipe",
     "open_source",
-    "to_coco",
+    "source_to_coco",
     "to_coco_results",
     "to_label_map",
     "train",
@@ -55,7 +55,7 @@ __all__ = [
 _HOMES = {
     "instancefcn.allocator": ("keep_freed_memory",),
     "instancefcn.classifier.segmenter": ("Segmenter",),
-    "instancefcn.data": ("Source", "open_source", "to_coco"),
+    "instancefcn.data": ("Source", "open_source", "source_to_coco"),
     "instancefcn.evaluation.evaluate": ("evaluate",),
     "instancefcn.geometry.rle": ("Rle",),
     "instancefcn.inference.export": ("to_coco_results", "to_label_map"),

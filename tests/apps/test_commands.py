@@ -15,7 +15,7 @@ from PIL import Image
 
 from instancefcn.apps.options import SPEC_HELP
 from instancefcn.data.open import SPECS
-from instancefcn.evaluation.compare import compare_files
+from labelled import compare_files
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation.scenes import annotation, coco, rectangle, result
+from labelled import annotation, coco, rectangle, result
 
 
 @pytest.fixture

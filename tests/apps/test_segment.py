@@ -13,7 +13,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from classifier.models import proposal_network
-from data.trees import HEIGHT, WIDTH, coco_annotation, square, write_coco, write_image
+from labelled import HEIGHT, WIDTH, coco_annotation, square, write_coco, write_image
 
 RECIPE = """
 [classifier]

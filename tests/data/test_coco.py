@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from data.trees import HEIGHT, WIDTH, box_mask, coco_annotation, square, write_coco, write_image
-from instancefcn.data import SyntheticScenes, open_source, to_coco
+from instancefcn.data import SyntheticScenes, open_source, source_to_coco
 from instancefcn.geometry.rle import decode, encode, to_json
+from labelled import HEIGHT, WIDTH, box_mask, coco_annotation, square, write_coco, write_image
 
 
 def image_entry(image_id: Any, file_name: Any, **fields: Any) -> dict[str, Any]:
@@ -83,12 +83,11 @@ def test_image_without_annotations_stays(tmp_path: Path) -> None:
         ({"segmentation": {"size": [HEIGHT, WIDTH], "counts": "zz"}}, "bad RLE"),
         ({"segmentation": {"size": [1, 2], "counts": [1, 1]}}, "bad RLE"),
         ({"segmentation": None}, "polygons or an RLE"),
-        ({"bbox": [30, 3, 8, 8]}, "bbox spans x 30..38"),
-        ({"bbox": [2, 3, 0, 8]}, "bbox of zero area"),
-        ({"bbox": [2, 3, float("nan"), 8]}, "bbox holds NaN"),
         ({"category_id": 9}, "unknown category_id 9"),
         ({"category_id": "thing"}, "unknown category_id thing"),
         ({"id": 1}, "duplicate id 1: the first one is kept"),
+        ({"iscrowd": "no"}, "iscrowd 'no' is neither 0 nor 1"),
+        ({"ignore": 2}, "ignore 2 is neither 0 nor 1"),
     ],
 )
 def test_rejected_annotation(tmp_path: Path, fields: dict[str, Any], reason: str) -> None:
@@ -103,20 +102,59 @@ def test_rejected_annotation(tmp_path: Path, fields: dict[str, Any], reason: str
 
 
 def test_rejected_for_its_ids(tmp_path: Path) -> None:
-    annotations = [coco_annotation(1, 99), coco_annotation(2, "1"), coco_annotation("3"), coco_annotation(True)]
+    annotations = [coco_annotation(1, 99), coco_annotation(2, "one"), coco_annotation(3.5), coco_annotation(True)]
     source = open_source(write_coco(tmp_path, annotations))
     assert len(source[0].instances) == 0
     found = [(Path(p.file).name, p.annotation_id, p.reason) for p in source.problems]
     assert found == [
         ("coco.json", 1, "unknown image_id 99: no image has it"),
-        ("coco.json", 2, "unknown image_id 1: no image has it"),
-        ("a.png", None, "id 3 is no whole number"),
-        ("a.png", None, "id True is no whole number"),
+        ("coco.json", 2, "image_id 'one' is no whole number"),
+        ("coco.json", None, "annotations[2]: id 3.5 is no whole number"),
+        ("coco.json", None, "annotations[3]: id True is no whole number"),
     ]
 
 
+def test_numbers_as_text_and_ids_that_are_missing(tmp_path: Path) -> None:
+    annotations = [coco_annotation(None), coco_annotation("7", "1", iscrowd="0"), coco_annotation(3.0, iscrowd="1")]
+    del annotations[0]["id"]
+    images = [image_entry("1", "a.png", width=float(WIDTH), height=str(HEIGHT))]
+    write_image(tmp_path / "images" / "a.png")
+    source = open_source(write_coco(tmp_path, annotations, images, categories=[{"id": "1", "name": "thing"}]))
+    assert source.problems == []
+    assert source[0].instances.ids.tolist() == [8, 7, 3]
+    assert source[0].instances.crowd.tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("bbox", [[0, 0, 0, 0], [-5, 0, 99, 9], [2, 3, float("nan"), 8], [1, 2], "box", None])
+def test_a_box_never_costs_a_mask(tmp_path: Path, bbox: Any) -> None:
+    source = open_source(write_coco(tmp_path, [coco_annotation(1, bbox=bbox)]))
+    assert source.problems == []
+    assert source[0].instances.boxes_xyxy.tolist() == [[2, 3, 10, 11]]
+
+
+def test_name_written_on_windows(tmp_path: Path) -> None:
+    write_image(tmp_path / "images" / "sub" / "a.png")
+    source = open_source(write_coco(tmp_path, [], [image_entry(1, "sub\\a.png")]))
+    assert source.problems == []
+    assert source.labels(0).file_name == "sub/a.png"
+
+
+def test_categories_of_one_id_are_a_problem(tmp_path: Path) -> None:
+    categories = [{"id": 1, "name": "ball"}, {"id": 1, "name": "box"}]
+    source = open_source(write_coco(tmp_path, [coco_annotation(1)], categories=categories))
+    (problem,) = source.problems
+    assert problem.reason == "categories: id 1 is ball and box: each needs its own id"
+    assert source.categories == {1: "ball"}
+
+
+def test_nothing_but_crowds_is_a_problem(tmp_path: Path) -> None:
+    source = open_source(write_coco(tmp_path, [coco_annotation(i, iscrowd=1) for i in (1, 2)]))
+    (problem,) = source.problems
+    assert problem.reason.startswith("all 2 instances are crowds, which teach nothing")
+
+
 def test_rejected_images(tmp_path: Path) -> None:
-    for name in ("a.png", "size.png", "cut.png", "twice.png"):
+    for name in ("a.png", "size.png", "cut.png", "twice.png", "b.png"):
         write_image(tmp_path / "images" / name)
     write_image(tmp_path / "outside.png")
     cut = tmp_path / "images" / "cut.png"
@@ -127,32 +165,34 @@ def test_rejected_images(tmp_path: Path) -> None:
         image_entry(3, "size.png", width=WIDTH + 1),
         image_entry(4, "cut.png"),
         image_entry(5, "../outside.png"),
-        image_entry("6", "a.png"),
+        image_entry("six", "a.png"),
         image_entry(7, None),
         image_entry(8, "a.png", height=-1),
-        image_entry(9, "a.png"),
-        image_entry(9, "twice.png"),
+        image_entry(9, "b.png"),
+        image_entry(9, "c.png"),
+        image_entry(10, "twice.png"),
+        image_entry(11, "./twice.png"),
+        image_entry(12, "b.png", width=10**5, height=10**5),
     ]
     annotations = [coco_annotation(i, i) for i in (1, 2, 9)] + [coco_annotation(10, 2)]
     source = open_source(write_coco(tmp_path, annotations, images))
     assert [source.labels(i).file_name for i in range(len(source))] == ["a.png"]
     found = [(Path(p.file).name, p.reason.replace(str(tmp_path), "")) for p in source.problems]
+    duplicate = "duplicate id 9: no image of this id can be used (its annotations, 1, are skipped too)"
+    shared = "twice.png is images 10 and 11: give all its labels one id"
     assert found == [
-        ("absent.png", "no such file (its annotations, 2, are skipped too)"),
-        ("size.png", "is 32 x 24 pixels, but its annotations are for 33 x 24"),
-        ("cut.png", found[2][1]),
-        ("coco.json", "file name '../outside.png' leads out of /images: it must name a file inside"),
-        ("coco.json", "images[5]: id 6 is no whole number"),
+        ("coco.json", "images[4] (id 5): file name '../outside.png' leads out of /images: it must name a file inside"),
+        ("coco.json", "images[5]: id 'six' is no whole number"),
         ("coco.json", "images[6] (id 7): has no file_name"),
         ("coco.json", "images[7] (id 8): 32 x -1 is no size of an image"),
-        (
-            "coco.json",
-            "images[8]: duplicate id 9: no image of this id can be used (its annotations, 1, are skipped too)",
-        ),
-        (
-            "coco.json",
-            "images[9]: duplicate id 9: no image of this id can be used (its annotations, 1, are skipped too)",
-        ),
+        ("coco.json", "images[12] (id 12): 100000 x 100000 is no size of an image"),
+        ("coco.json", f"images[8] (id 9): {duplicate}"),
+        ("coco.json", f"images[9] (id 9): {duplicate}"),
+        ("coco.json", f"images[10] (id 10): {shared}"),
+        ("coco.json", f"images[11] (id 11): {shared}"),
+        ("absent.png", "no such file (its annotations, 2, are skipped too)"),
+        ("size.png", "is 32 x 24 pixels, but its annotations are for 33 x 24"),
+        ("cut.png", found[-1][1]),
     ]
 
 
@@ -217,7 +257,7 @@ def test_comma_in_a_path(tmp_path: Path) -> None:
 
 def test_round_trip_through_coco(tmp_path: Path) -> None:
     scenes = SyntheticScenes(5, 40, 60, seed=3)
-    table = to_coco(scenes)
+    table = source_to_coco(scenes)
     (tmp_path / "images").mkdir()
     for i in range(len(scenes)):
         Image.fromarray(scenes[i].image).save(tmp_path / "images" / scenes[i].file_name)
@@ -233,12 +273,12 @@ def test_round_trip_through_coco(tmp_path: Path) -> None:
         assert ours.instances.rles == theirs.instances.rles
         np.testing.assert_array_equal(ours.instances.boxes_xyxy, theirs.instances.boxes_xyxy)
         np.testing.assert_array_equal(ours.instances.category_ids, theirs.instances.category_ids)
-    assert to_coco(source) == table
+    assert source_to_coco(source) == table
 
 
 def test_export(tmp_path: Path) -> None:
     annotations = [coco_annotation(0), coco_annotation(8, iscrowd=1, ignore=1, segmentation=[square(4, 4, 5)])]
-    table = to_coco(open_source(write_coco(tmp_path, annotations)))
+    table = source_to_coco(open_source(write_coco(tmp_path, annotations)))
     assert table["images"] == [{"id": 1, "file_name": "a.png", "width": WIDTH, "height": HEIGHT}]
     assert table["categories"] == [{"id": 1, "name": "thing"}]
     first, second = table["annotations"]

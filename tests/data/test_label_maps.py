@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from data.trees import HEIGHT, WIDTH, box_mask, write_image, write_palette
 from instancefcn.data import Source, open_source
 from instancefcn.data.labels import split_label_map
 from instancefcn.geometry.rle import decode, encode
+from labelled import HEIGHT, WIDTH, box_mask, write_image, write_palette
 
 scipy_io = pytest.importorskip("scipy.io")
 

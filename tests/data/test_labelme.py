@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.trees import HEIGHT, WIDTH, box_mask, labelme_shape, write_image, write_labelme
 from instancefcn.data import open_source
 from instancefcn.geometry.rle import decode
+from labelled import HEIGHT, WIDTH, box_mask, labelme_shape, write_image, write_labelme
 
 SQUARE = [[2, 3], [10, 3], [10, 11], [2, 11]]
 

@@ -13,11 +13,16 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import oracles
-from evaluation.scenes import annotation, coco, random_scenes, rectangle, result
-from instancefcn.evaluation.average_precision import average_precision, coco_precision, judge, region_precision
-from instancefcn.evaluation.categories import split_by_category
+from instancefcn.evaluation.average_precision import (
+    average_precision,
+    coco_precision,
+    region_precision,
+    true_and_false_positives,
+)
 from instancefcn.evaluation.evaluate import evaluate
+from instancefcn.evaluation.results import split_by_category
 from instancefcn.geometry.rle import decode, from_json
+from labelled import annotation, coco, random_scenes, rectangle, result
 
 
 def pixels(segmentation: dict[str, Any]) -> set[tuple[int, int]]:
@@ -56,7 +61,7 @@ def scene(masks: list[Any], results: list[tuple[Any, float]], **more: Any) -> An
 
 
 def judged(of: Any, threshold: float = 0.5) -> list[str]:
-    right, wrong = judge(of.ground_truth, of.proposals, threshold)
+    right, wrong = true_and_false_positives(of.ground_truth, of.proposals, threshold)
     return ["right" if hit else "wrong" if miss else "neither" for hit, miss in zip(right, wrong, strict=True)]
 
 
@@ -66,7 +71,7 @@ LEFT, RIGHT = rectangle(10, 20, 0, 0, 10, 10), rectangle(10, 20, 0, 10, 10, 20)
 def test_a_duplicate_is_wrong() -> None:
     of = scene([LEFT, RIGHT], [(LEFT, 0.9), (LEFT, 0.8), (RIGHT, 0.7)])
     assert judged(of) == ["right", "wrong", "right"]
-    right, wrong = judge(of.ground_truth, of.proposals, 0.5)
+    right, wrong = true_and_false_positives(of.ground_truth, of.proposals, 0.5)
     assert average_precision(right, wrong, 2, "area") == pytest.approx((1 + 2 / 3) / 2)
     assert average_precision(right, wrong, 2, "11-point") == pytest.approx((6 * 1 + 5 * 2 / 3) / 11)
 
@@ -124,7 +129,7 @@ def test_ids_with_gaps_come_out_as_they_went_in() -> None:
 
 def test_an_unknown_category_is_named() -> None:
     table = coco({1: (10, 20)}, [annotation(1, 1, LEFT)])
-    with pytest.raises(ValueError, match=r"p\.json, result 1: category_id 9 is not among .*: 1 \(1\), 2 \(2\)"):
+    with pytest.raises(ValueError, match=r"p\.json: results\[1\] .*: category_id 9 is not among .*: 1 \(1\), 2 \(2\)"):
         split_by_category(
             table, [result(1, LEFT, 1), result(1, LEFT, 1) | {"category_id": 9}], sources=("a.json", "p.json")
         )

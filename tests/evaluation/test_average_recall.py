@@ -11,7 +11,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from evaluation.scenes import annotation, coco, random_scenes, rectangle, result
+from instancefcn.data.segmentations import segmentation_to_rle
 from instancefcn.evaluation.average_recall import (
     average_recall,
     best_ious,
@@ -20,9 +20,10 @@ from instancefcn.evaluation.average_recall import (
     recall_per_image,
 )
 from instancefcn.evaluation.matching import IOU_THRESHOLDS, MAX_PROPOSALS
-from instancefcn.evaluation.regions import IouType, parse_mask
+from instancefcn.evaluation.regions import IouType
 from instancefcn.evaluation.results import parse_ground_truth, parse_results
 from instancefcn.geometry import rle as rle_codec
+from labelled import annotation, coco, random_scenes, rectangle, result
 
 
 def by_pycocotools(ground_truth: dict[str, Any], results: list[dict[str, Any]], iou: IouType) -> dict[str, float]:
@@ -177,7 +178,7 @@ def test_real_annotations_find_themselves(shared_data: Path) -> None:
     sizes = {image["id"]: (image["height"], image["width"]) for image in ground_truth["images"]}
     results: list[dict[str, Any]] = []
     for labelled in labels:  # polygons and a score that says nothing
-        mask = parse_mask(labelled["segmentation"], *sizes[labelled["image_id"]])
+        mask = segmentation_to_rle(labelled["segmentation"], *sizes[labelled["image_id"]])
         entry = result(labelled["image_id"], rle_codec.to_json(mask), labelled["id"] % 97)
         results.append(entry | {"category_id": labelled["category_id"]})
     numbers = average_recall(ground_truth, results)

@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from evaluation.scenes import annotation, coco, random_scenes, rectangle, result
-from instancefcn.evaluation.average_recall import ImageRecall, average_recall, recall_per_image
-from instancefcn.evaluation.compare import compare, compare_files
+from instancefcn.evaluation.average_recall import ImageRecall, recall_per_image
+from instancefcn.evaluation.compare import compare
 from instancefcn.evaluation.results import parse_ground_truth, parse_results
+from labelled import random_scenes
 
 
 def hits(instances: list[int], found: list[int]) -> ImageRecall:
@@ -102,18 +100,3 @@ def test_other_annotations_are_refused() -> None:
         compare(hits([1, 1], [1, 1]), hits([1], [1]), generator=np.random.default_rng(0))
     with pytest.raises(ValueError, match="no image"):
         compare(hits([], []), hits([], []), generator=np.random.default_rng(0))
-
-
-def test_files_are_compared(tmp_path: Path) -> None:
-    square, half = rectangle(10, 10, 0, 0, 10, 10), rectangle(10, 10, 0, 0, 10, 8)
-    ground_truth = coco({1: (10, 10), 2: (10, 10)}, [annotation(n, n, square, area=100) for n in (1, 2)])
-    worse, better = [result(1, half, 0.5)], [result(1, square, 0.5), result(2, square, 0.5)]
-    for name, content in (("worse", worse), ("better", better), ("annotations", ground_truth), ("bad", [1])):
-        (tmp_path / f"{name}.json").write_text(json.dumps(content))
-    found = compare_files(tmp_path / "worse.json", tmp_path / "better.json", tmp_path / "annotations.json")
-    assert found["coco/AR@10"].first == pytest.approx(average_recall(ground_truth, worse)["coco"]["AR@10"])
-    assert found["coco/AR@10"].second == 100
-    again = compare_files(tmp_path / "worse.json", tmp_path / "better.json", tmp_path / "annotations.json")
-    assert str(found) == str(again)  # the seed is fixed; NaN where there is no large instance
-    with pytest.raises(ValueError, match=r"bad\.json, result 0"):
-        compare_files(tmp_path / "worse.json", tmp_path / "bad.json", tmp_path / "annotations.json")

@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluation.scenes import annotation, coco, random_scenes, rectangle, result
 from instancefcn.evaluation.average_recall import average_recall
-from instancefcn.evaluation.compare import compare_files
 from instancefcn.evaluation.curves import (
     CURVE_THRESHOLDS,
     FILE_COLORS,
@@ -25,6 +23,7 @@ from instancefcn.evaluation.curves import (
 from instancefcn.evaluation.evaluate import evaluate, unique_names
 from instancefcn.evaluation.published import RECALL_TABLES, TABLE_1, TABLE_2, TABLE_3
 from instancefcn.evaluation.regions import IouType
+from labelled import annotation, coco, compare_files, random_scenes, rectangle, result
 
 
 class Balanced(HTMLParser):
@@ -142,7 +141,7 @@ def test_nothing_to_find_is_said_as_such(tmp_path: Path) -> None:
 
 def test_bad_file_writes_nothing(tmp_path: Path) -> None:
     proposals, annotations = write(tmp_path, coco({1: (10, 10)}, []), [{"image_id": 2}])
-    with pytest.raises(ValueError, match=r"proposals\.json, result 0: image_id 2 "):
+    with pytest.raises(ValueError, match=r"proposals\.json: results\[0\] .*: image_id 2 "):
         evaluate(proposals, annotations, tmp_path / "out")
     with pytest.raises(ValueError, match=r"none\.json: cannot be read: No such file"):
         evaluate(proposals, tmp_path / "none.json", tmp_path / "out")

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluation.scenes import annotation, coco, rectangle, result
 from instancefcn.evaluation.results import parse_ground_truth, parse_results
+from labelled import annotation, coco, rectangle, result
 
 MASK = rectangle(8, 10, 1, 2, 4, 7)
 SIZES = {7: (8, 10), 3: (5, 5)}
@@ -65,18 +65,18 @@ def test_nothing_is_no_error() -> None:
     ("results", "message"),
     [
         ({"annotations": []}, "a.json: not COCO results, which are a list"),
-        (["x"], "a.json, result 0: not an object"),
-        ([result(8, MASK, 1)], "a.json, result 0: image_id 8 is not among the 2 images"),
-        ([{"score": 1}], "result 0: image_id None"),
-        ([result(7, MASK, 1) | {"image_id": [7]}], r"result 0: image_id \[7\]"),
-        ([{"image_id": 7, "score": 1}], r"result 0 \(image_id 7\): segmentation is missing$"),
-        ([{"image_id": 7, "score": 1, "bbox": [1, 1, 1, 1]}], "segmentation is missing; it has a bbox"),
-        ([result(7, MASK, 1), result(3, MASK, 1)], r"result 1 \(image_id 3\): RLE size is \[8, 10\], but .* \[5, 5\]"),
-        ([result(7, MASK, 1), result(7, MASK, float("nan"))], "result 1: score is nan, not a finite number"),
+        (["x"], r"a.json: results\[0\]: not an object"),
+        ([result(8, MASK, 1)], r"a.json: results\[0\] \(image_id 8\): image_id 8 is not among the 2 images"),
+        ([{"score": 1}], r"results\[0\] .*: image_id None is no whole number"),
+        ([result(7, MASK, 1) | {"image_id": [7]}], r"results\[0\] .*: image_id \[7\]"),
+        ([{"image_id": 7, "score": 1}], r"results\[0\] \(image_id 7\): segmentation is missing$"),
+        ([{"image_id": 7, "score": 1, "bbox": [1, 1, 1, 1]}], "missing; it has a bbox: compare boxes, --iou bbox"),
+        ([result(7, MASK, 1), result(3, MASK, 1)], r"\[1\] \(image_id 3\): bad RLE: size \[8, 10\] is not .* \[5, 5\]"),
+        ([result(7, MASK, 1), result(7, MASK, float("nan"))], r"\[1\]: score is nan, not a finite number"),
         ([result(7, MASK, float("inf"))], "score is inf"),
         ([result(7, MASK, "0.5")], "score is '0.5'"),  # pyright: ignore[reportArgumentType]
         ([{"image_id": 7, "segmentation": MASK}], "score is None"),
-        ([result(7, MASK, 1), result(7, MASK | {"counts": "5"}, 1)], r"result 1 \(image_id 7\): the RLE is damaged"),
+        ([result(7, MASK, 1), result(7, MASK | {"counts": "5"}, 1)], r"results\[1\] \(image_id 7\): .* are damaged"),
     ],
 )
 def test_unusable_proposals_are_named(results: Any, message: str) -> None:
@@ -90,7 +90,7 @@ def test_unusable_proposals_are_named(results: Any, message: str) -> None:
     [
         ({}, "bbox is missing, and there is no segmentation"),
         ({"bbox": [1, 1, float("nan"), 1]}, "is not \\[x, y, width, height\\]"),
-        ({"segmentation": MASK | {"counts": "5"}}, "RLE is damaged"),
+        ({"segmentation": MASK | {"counts": "5"}}, "are damaged"),
     ],
 )
 def test_unusable_boxes_are_named(entry: dict[str, Any], message: str) -> None:
@@ -99,30 +99,47 @@ def test_unusable_boxes_are_named(entry: dict[str, Any], message: str) -> None:
         parse_results([{"image_id": 7, "score": 1} | entry], images, "bbox")
 
 
-def test_damage_is_found_beyond_the_first_block() -> None:
+def test_damage_is_found_among_many() -> None:
     images = parse_ground_truth(coco(SIZES, []))
     results = [result(7, MASK, 1) for _ in range(5000)]
     results[4500] = result(7, MASK | {"counts": "5"}, 1)
-    with pytest.raises(ValueError, match="result 4500 "):
+    with pytest.raises(ValueError, match=r"results\[4500\] "):
         parse_results(results, images)
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ([], "b.json: not COCO annotations"),
-        ({"images": []}, "b.json: not COCO annotations"),
-        ({"images": ["x"], "annotations": []}, "image 0: needs id, height and width"),
-        ({"images": [{"id": 1, "height": 3}], "annotations": []}, "image 0: needs id, height and width"),
-        ({"images": [{"id": "1", "height": 3, "width": 3}], "annotations": []}, "image 0: needs id"),
-        ({"images": [{"id": 1, "height": 0, "width": 3}], "annotations": []}, r"image 0 \(id 1\): size 0 x 3"),
-        ({"images": [{"id": 1, "height": 3, "width": 3}] * 2, "annotations": []}, "image 1: id 1 was used before"),
-        (coco(SIZES, [annotation(1, 9, MASK)]), "annotation 0: image_id 9 is not among"),
-        (coco(SIZES, [annotation(1, 7, MASK, area=float("nan"))]), "annotation 0: area is nan"),
-        (coco(SIZES, [annotation(1, 7, [])]), r"annotation 0 \(image_id 7\): segmentation is empty"),
-        (coco(SIZES, [annotation(1, 7, MASK | {"counts": "5"})]), r"annotation 0 \(image_id 7\): the RLE is damaged"),
+        ([], 'b.json: has no list "images" of objects'),
+        ({"images": []}, 'b.json: has no list "annotations" of objects'),
+        ({"images": [{"id": 1, "height": 3}], "annotations": []}, r"images\[0\] \(id 1\): None x 3 is no size"),
+        ({"images": [{"id": "x", "height": 3, "width": 3}], "annotations": []}, "id 'x' is no whole number"),
+        ({"images": [{"id": 1, "height": 3, "width": 3}] * 2, "annotations": []}, "duplicate id 1"),
+        (coco(SIZES, [annotation(1, 9, MASK)]), r"annotations\[0\] \(id 1\): unknown image_id 9"),
+        (coco(SIZES, [annotation(1, 7, MASK, area=float("nan"))]), r"annotations\[0\] \(id 1\): area is nan"),
+        (
+            coco(SIZES, [annotation(99, 7, [])]),
+            r"b.json: annotations\[0\] \(id 99\): segmentation is empty.*validate",
+        ),
+        (
+            coco(SIZES, [annotation(1, 7, [], bbox=[1, 2, 3, 4])]),
+            "segmentation is empty.*--iou bbox.*convert",
+        ),
+        (coco(SIZES, [annotation(1, 7, MASK | {"counts": "5"})]), "are damaged"),
+        ({"images": [{"id": 7}], "annotations": [annotation(1, 7, MASK)]}, "no width and height, which a mask needs"),
     ],
 )
 def test_unusable_annotations_are_named(data: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_ground_truth(data, source="b.json")
+
+
+def test_what_loses_no_instance_stops_no_evaluation() -> None:
+    """Sizes that boxes do not need, ids that are missing or text, names and boxes that masks do not need."""
+    sizeless = {"images": [{"id": "7"}], "annotations": [{"image_id": 7.0, "bbox": [1, 2, 3, 4]}]}
+    (image,) = parse_ground_truth(sizeless, "bbox")
+    assert np.asarray(image.regions).tolist() == [[1, 2, 3, 4]]
+    labelled = [annotation(None, "7", MASK, bbox=[0, 0, 0, 0], iscrowd="0"), annotation("5", 7, MASK, iscrowd="1")]
+    images = coco(SIZES, labelled)
+    images["images"][0]["file_name"] = images["images"][1]["file_name"] = "../same.png"
+    assert parse_ground_truth(images)[1].crowd.tolist() == [False, True]

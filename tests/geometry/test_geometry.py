@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pycocotools import mask as coco_mask
 
 import oracles
 from instancefcn.geometry import rle
@@ -30,13 +33,38 @@ def test_rle_literal_and_json() -> None:
     code = rle.from_counts([3, 2, 1], 3, 2)
     assert (rle.decode(code) == mask).all()
     assert rle.from_json(rle.to_json(code)) == code
-    assert rle.from_json({"size": [3, 2], "counts": [3, 2, 1]}) == code
 
 
-@pytest.mark.parametrize("counts", [[3, 2], [3, 2, 2], [7, -1]])
-def test_runs_must_fill_the_mask(counts: list[int]) -> None:
-    with pytest.raises(ValueError, match="3 x 2 pixels need 6"):
-        rle.from_json({"size": [3, 2], "counts": counts})
+def test_iou_of_masks_is_that_of_their_pixels() -> None:
+    generator = np.random.default_rng(2)
+    a, b = generator.random((5, 9, 7)) < 0.4, generator.random((3, 9, 7)) < 0.6
+    codes = [rle.encode(mask) for mask in a], [rle.encode(mask) for mask in b]
+    shared = np.array([[(p & q).sum() for q in b] for p in a])
+    joined = np.array([[(p | q).sum() for q in b] for p in a])
+    np.testing.assert_allclose(rle.ious(*codes), shared / joined, atol=1e-12)
+    np.testing.assert_allclose(rle.ious(*codes, crowd=True), shared / a.sum((1, 2))[:, None], atol=1e-12)
+
+
+def test_iou_of_boxes() -> None:
+    found = rle.ious(np.array([[0, 0, 2, 2], [1, 0, 2, 2.0]]), np.array([[0, 0, 2, 2.0]]))
+    np.testing.assert_allclose(found, [[1], [2 / 6]])
+
+
+@pytest.mark.parametrize(("n", "g"), [(0, 2), (2, 0), (0, 0)])
+def test_iou_of_nothing(n: int, g: int) -> None:
+    assert rle.ious(np.ones((n, 4)), np.ones((g, 4))).shape == (n, g)
+    code = rle.encode(np.ones((2, 2)))
+    assert rle.ious([code] * n, [code] * g).shape == (n, g)
+
+
+def test_areas_of_more_masks_than_a_byte_counts() -> None:
+    masks = np.random.default_rng(3).random((300, 8, 9)) < 0.5
+    assert rle.areas([rle.encode(mask) for mask in masks]).tolist() == masks.sum((1, 2)).tolist()
+
+
+def test_union_of_masks() -> None:
+    a, b = (np.random.default_rng(seed).random((6, 7)) < 0.3 for seed in (4, 5))
+    assert rle.union([rle.encode(a), rle.encode(b)]) == rle.encode(a | b)
 
 
 def test_tight_boxes_of_rles() -> None:
@@ -54,19 +82,26 @@ def test_tight_boxes_and_areas_equal_the_loop(dtype: torch.dtype) -> None:
     assert tight_boxes(masks[:0]).shape == (0, 4)
 
 
+def reference(counts: list[int], height: int, width: int) -> Any:
+    """pycocotools' code of run lengths."""
+    uncompressed: Any = {"size": [height, width], "counts": counts}
+    return coco_mask.frPyObjects(uncompressed, height, width)
+
+
 def test_a_code_of_runs_of_half_a_gigapixel() -> None:
     side = 2**15  # 2^30 pixels
     places = np.array([5, 2**29, side * side - 3, side * side])
-    assert rle.encode_edges(places, side, side) == rle.from_counts(
-        [5, 2**29 - 5, side * side - 3 - 2**29, 3], side, side
-    )
+    counts = [5, 2**29 - 5, side * side - 3 - 2**29, 3]
+    assert rle.encode_edges(places, side, side) == rle.from_counts(counts, side, side) == reference(counts, side, side)
+    assert rle.run_ends([reference(counts, side, side)["counts"]])[0].tolist() == places.tolist()
 
 
 def test_places_that_enclose_nothing_are_no_runs() -> None:
     places = np.array([2, 4, 4, 6, 7, 7, 12, 12])  # 2 to 6 in two pieces, and nothing twice, the second at the end
-    assert rle.encode_edges(places, 3, 4) == rle.from_counts([2, 4, 6], 3, 4)
+    assert rle.encode_edges(places, 3, 4) == reference([2, 4, 6], 3, 4)
+    assert rle.from_counts([2, 2, 0, 2, 1, 0, 5, 0], 3, 4) == reference([2, 4, 6], 3, 4)
     assert places.tolist() == [2, 4, 4, 6, 7, 7, 12, 12]
-    assert rle.encode_edges(places[:0], 3, 4) == rle.from_counts([12], 3, 4)
+    assert rle.encode_edges(places[:0], 3, 4) == reference([12], 3, 4)
 
 
 def test_window_boxes_literal() -> None:

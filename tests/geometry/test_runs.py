@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instancefcn.geometry.rle import encode
+import oracles
+from instancefcn.geometry.rle import Rle, damaged, encode, run_ends
 from instancefcn.geometry.runs import Edges
 
 
@@ -47,3 +49,63 @@ def test_literal() -> None:
 def test_no_masks() -> None:
     edges = Edges.of([], 4, 5)
     assert edges.contain(np.zeros((0, 3), dtype=int)).shape == (0, 3)
+
+
+def random_code(rng: np.random.Generator) -> Rle:
+    height, width = rng.integers(1, 60, 2)
+    return encode(rng.random((height, width)) < rng.choice([0, 0.02, 0.5, 1]))
+
+
+def is_whole(rle: Rle) -> bool:
+    runs = oracles.read_counts(rle["counts"])
+    return runs is not None and min(runs, default=-1) >= 0 and sum(runs) == rle["size"][0] * rle["size"][1]
+
+
+def test_whole_codes_are_read() -> None:
+    rng = np.random.default_rng(0)
+    rles = [random_code(rng) for _ in range(300)]
+    large = np.zeros((3000, 4000), dtype=bool)
+    large[10:-10, 2000:] = True
+    rles.append(encode(large))  # runs of more than 2^16, and differences as large
+    places, bounds = run_ends([rle["counts"] for rle in rles])
+    for index, rle in enumerate(rles):
+        runs = oracles.read_counts(rle["counts"])
+        assert runs is not None
+        assert np.diff(places[bounds[index] : bounds[index + 1]], prepend=0).tolist() == runs
+    assert not damaged(rles).any()
+    assert damaged([]).tolist() == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"4", id="too short"),
+        pytest.param(b"T1", id="too long"),  # 36
+        pytest.param(b"P", id="stops within a number"),
+        pytest.param(b"1\xff", id="no such digit"),
+        pytest.param(b"1 4", id="below the digits"),
+        pytest.param(b"O6", id="negative run"),  # -1 and 6, which sum to 5
+        pytest.param(b"PPPPPPPPPPPPPP1", id="more digits than a run has"),
+    ],
+)
+def test_damaged_codes_are_found(code: bytes) -> None:
+    whole, broken = (Rle(size=[1, 5], counts=counts) for counts in (b"5", code))
+    assert is_whole(whole)
+    assert not is_whole(broken)
+    assert damaged([broken]).tolist() == [True]
+    assert damaged([whole, whole, broken, whole, broken]).tolist() == [False, False, True, False, True]
+
+
+def test_damage_is_judged_as_character_by_character() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(400):
+        rles = [random_code(rng) for _ in range(3)]
+        code = bytearray(rles[1]["counts"])
+        place = rng.integers(len(code))
+        if rng.random() < 0.5:
+            code[place] = rng.integers(256)
+        else:
+            del code[place]
+        rles[1] = {"size": rles[1]["size"], "counts": bytes(code)}
+        assert damaged(rles).tolist() == [False, not is_whole(rles[1]), False], rles[1]

@@ -25,9 +25,14 @@ def convert(
     """
     import json
 
-    from instancefcn.data import open_source, to_coco
+    from instancefcn.data import open_source, source_to_coco
     from instancefcn.files import write_whole
 
-    coco = to_coco(open_source(data))
+    source = open_source(data)
+    coco = source_to_coco(source)
+    if source.problems:
+        typer.echo(f"{len(source.problems)} problems left out: see `instancefcn validate --data {data}`", err=True)
+        if not coco["annotations"]:
+            raise ValueError(f"{data}: nothing sound is left to write; the first problem: {source.problems[0]}")
     write_whole(out, json.dumps(coco, separators=(",", ":"), allow_nan=False))
     typer.echo(f"{len(coco['images'])} images, {len(coco['annotations'])} annotations: {out}")

@@ -9,30 +9,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from instancefcn.files import path_inside, read_json
+from instancefcn.files import read_json
 
-# What a folder is searched for. A file that is named outright is tried whatever its suffix.
-IMAGE_SUFFIXES = frozenset(
-    {
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".jp2",
-        ".png",
-        ".webp",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".gif",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-    }
-)
 OVERLAYS, LABEL_MAPS = "overlays", "label_maps"  # folders, among a run's results, of pictures made from its images
 
 
@@ -57,13 +36,16 @@ def find_images(inputs: Sequence[str], out: Path) -> list[ImageFile]:
     Raises:
         ValueError: an input does not exist, or no image is found in it.
     """
+    from instancefcn.data.images import image_extensions
+
+    suffixes = image_extensions()
     found: dict[Path, None] = {}
     roots: list[Path] = []
     left_out = {Path(os.path.abspath(out / name)) for name in (OVERLAYS, LABEL_MAPS)}
     for text in inputs:
         path = Path(os.path.abspath(text))  # ".." must go, as it would from a name; a link's own name must stay
         if path.is_dir():
-            paths, root = list(_walk(path, left_out)), path
+            paths, root = list(_walk(path, left_out, suffixes)), path
         elif path.exists():
             paths, root = [path], path.parent
         else:
@@ -73,7 +55,7 @@ def find_images(inputs: Sequence[str], out: Path) -> list[ImageFile]:
             if not paths and not glob.has_magic(text):
                 raise ValueError(f"{text}: no such file or folder")
         if not paths:
-            raise ValueError(f"{text}: no image in it (a folder is searched for {' '.join(sorted(IMAGE_SUFFIXES))})")
+            raise ValueError(f"{text}: no image in it (a folder is searched for {' '.join(sorted(suffixes))})")
         found.update(dict.fromkeys(paths))
         roots.append(root)
     common = Path(os.path.commonpath(roots))
@@ -90,16 +72,11 @@ def images_of_annotations(annotations: Path, folder: Path) -> list[ImageFile]:
         ValueError: the file can't be read or is no COCO file, an id or a name is used twice, or a name leads out of the
             folder.
     """
-    coco = read_json(annotations)
-    entries = coco.get("images") if isinstance(coco, dict) else None
-    if not isinstance(entries, list):
-        raise ValueError(f'{annotations}: not COCO annotations: it has no list "images"')
-    images = [_annotated_image(entry, f"{annotations}: image {index}", folder) for index, entry in enumerate(entries)]
-    for what, values in (("id", [im.image_id for im in images]), ("file_name", [im.file_name for im in images])):
-        value, times = max(Counter(values).items(), key=lambda item: item[1], default=("", 0))
-        if times > 1:
-            raise ValueError(f"{annotations}: {what} {value!r} is used by {times} images; each needs its own")
-    return images
+    from instancefcn.data.coco_reader import CocoReader
+
+    reader = CocoReader(read_json(annotations), str(annotations), strict=True, keys=("images",))
+    images = reader.images(folder)
+    return [ImageFile(image.image_id, image.file_name, image.path, image.size) for image in images if image.path]
 
 
 def output_stems(images: Sequence[ImageFile]) -> list[PurePosixPath]:
@@ -117,7 +94,7 @@ def output_stems(images: Sequence[ImageFile]) -> list[PurePosixPath]:
     return [stem if is_free(stem := name.with_suffix(""), name) else name for name in names]
 
 
-def _walk(folder: Path, left_out: set[Path]) -> Iterator[Path]:
+def _walk(folder: Path, left_out: set[Path], suffixes: frozenset[str]) -> Iterator[Path]:
     """Image files in a folder and those below, naturally sorted, files before folders."""
     for parent, folders, files in os.walk(folder):
         here = Path(parent)
@@ -125,23 +102,8 @@ def _walk(folder: Path, left_out: set[Path]) -> Iterator[Path]:
             (name for name in folders if not name.startswith(".") and here / name not in left_out), key=_natural_key
         )
         for name in sorted(files, key=_natural_key):
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES:
+            if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
                 yield here / name
-
-
-def _annotated_image(entry: Any, where: str, folder: Path) -> ImageFile:
-    image_id, name, height, width = (
-        [entry.get(key) for key in ("id", "file_name", "height", "width")] if isinstance(entry, dict) else [None] * 4
-    )
-    if type(image_id) is not int or not isinstance(name, str) or type(height) is not int or type(width) is not int:
-        raise ValueError(
-            f"{where}: needs id, height and width (whole numbers) and file_name (text), not {entry!r:.100}"
-        )
-    try:
-        path = path_inside(folder, name)
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from error
-    return ImageFile(image_id, path.relative_to(folder).as_posix(), path, (height, width))
 
 
 def _natural_key(name: str | Path) -> tuple[list[tuple[str, int]], str]:

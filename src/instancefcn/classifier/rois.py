@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
-from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from instancefcn.classifier.heads import mask_grids
-from instancefcn.geometry.rle import Rle
+from instancefcn.geometry.rle import ious
 from instancefcn.geometry.runs import Edges
 from instancefcn.structures import Instances, Proposals
 
@@ -62,12 +60,12 @@ def match_proposals(
     gt_rles = [instances.rles[index] for index in judged]
     rles = [*proposals.rles, *gt_rles]
     boxes = np.concatenate([proposals.boxes_xyxy, instances.boxes_xyxy[judged]])
-    overlaps = _overlaps(rles, gt_rles, crowd=False)
+    overlaps = ious(rles, gt_rles)
     gt_classes = np.array([classes[int(instances.category_ids[index])] for index in judged], dtype=np.int64)
     best = overlaps.max(1, initial=0)
     labels = gt_classes[overlaps.argmax(1)] if len(judged) else np.zeros(len(rles), dtype=np.int64)
     crowds = [instances.rles[index] for index in np.flatnonzero(unjudged)]
-    ignored = (_overlaps(rles, crowds, crowd=True).max(1, initial=0) >= CROWD_SHARE) & (best < FOREGROUND_IOU)
+    ignored = (ious(rles, crowds, crowd=True).max(1, initial=0) >= CROWD_SHARE) & (best < FOREGROUND_IOU)
     if partial:
         ignored |= best == 0
     edges = Edges.of(rles, proposals.height, proposals.width)
@@ -100,12 +98,3 @@ def sample(rois: Rois, generator: torch.Generator) -> tuple[Rois, Int[Tensor, "m
     left = SAMPLED - sum(map(len, wanted))
     sampled = rois[torch.cat([*wanted, rest[torch.randperm(len(rest), generator=generator)[:left]]])]
     return sampled, torch.where(sampled.overlaps >= FOREGROUND_IOU, sampled.labels, BACKGROUND)
-
-
-def _overlaps(rles: Sequence[Rle], others: Sequence[Rle], *, crowd: bool) -> Float[np.ndarray, "n g"]:
-    """IoU of masks; with ``crowd``, the share of each mask that each crowd covers."""
-    if not rles or not others:
-        return np.zeros((len(rles), len(others)))
-    first: Any = list(rles)
-    second: Any = list(others)
-    return np.asarray(coco_mask.iou(first, second, np.full(len(others), crowd, dtype=np.uint8)))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from instancefcn.data.coco_export import to_coco
+from instancefcn.data.coco import source_to_coco
 from instancefcn.data.images import image_extensions, inspect_image, read_image, read_label_map
 from instancefcn.data.open import open_source
-from instancefcn.data.problems import Problem
-from instancefcn.data.source import Labels, Source
+from instancefcn.data.source import Labels, Problem, Source
 from instancefcn.data.synthetic import SyntheticScenes
 from instancefcn.data.validation import Report, validate
 
@@ -21,6 +20,6 @@ __all__ = [
     "open_source",
     "read_image",
     "read_label_map",
-    "to_coco",
+    "source_to_coco",
     "validate",
 ]

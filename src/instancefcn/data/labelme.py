@@ -11,11 +11,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from instancefcn.data.images import inspect_image, read_image, read_label_map
-from instancefcn.data.problems import Problem
-from instancefcn.data.segmentations import as_numbers, check_inside, polygons_to_rle, to_instances, union
-from instancefcn.data.source import FileSource, Labels
+from instancefcn.data.segmentations import as_numbers, check_inside, polygons_to_rle, to_instances
+from instancefcn.data.source import FileSource, Labels, Problem
 from instancefcn.files import existing_dir, is_integer, path_inside, read_json
-from instancefcn.geometry.rle import Rle, encode_in_box
+from instancefcn.geometry.rle import Rle, encode_in_box, union
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ import numpy as np
 from jaxtyping import Integer
 
 from instancefcn.data.images import image_extensions, inspect_image, read_label_map
-from instancefcn.data.problems import Problem
 from instancefcn.data.segmentations import to_instances
-from instancefcn.data.source import FileSource, Labels
+from instancefcn.data.source import FileSource, Labels, Problem
 from instancefcn.files import existing_dir
 from instancefcn.geometry.rle import Rle, encode_in_box
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int32
 
-from instancefcn.data.problems import Problem
-from instancefcn.data.source import FileSource, Labels
+from instancefcn.data.source import FileSource, Labels, Problem
 from instancefcn.data.voc import CATEGORIES, label_image, read_split
 from instancefcn.files import existing_dir, path_inside
 

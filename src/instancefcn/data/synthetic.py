@@ -10,9 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from instancefcn.data.labels import split_label_map
-from instancefcn.data.problems import Problem
 from instancefcn.data.segmentations import to_instances
-from instancefcn.data.source import Labels, Source
+from instancefcn.data.source import Labels, Problem, Source
 
 KINDS = ("ellipse", "rectangle", "star")
 SHAPES = (2, 7)  # drawn in a scene, at least and at most; those that would hide another one are left out

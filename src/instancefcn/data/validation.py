@@ -9,8 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from instancefcn.data.problems import Problem
-from instancefcn.data.source import Source
+from instancefcn.data.source import Problem, Source
 from instancefcn.geometry.rle import area
 
 SIZE_EDGES = (8, 16, 32, 64, 96, 128, 256, 512)  # square roots of areas, pixels; COCO's own are 32 and 96

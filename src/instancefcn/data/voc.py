@@ -9,9 +9,8 @@ from jaxtyping import Integer
 
 from instancefcn.data.images import inspect_image, read_label_map
 from instancefcn.data.labels import split_label_map
-from instancefcn.data.problems import Problem
 from instancefcn.data.segmentations import to_instances
-from instancefcn.data.source import FileSource, Labels
+from instancefcn.data.source import FileSource, Labels, Problem
 from instancefcn.files import existing_dir, path_inside
 from instancefcn.geometry.rle import encode
 

@@ -14,31 +14,31 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from instancefcn.evaluation.categories import OfCategory
-from instancefcn.evaluation.matching import IOU_THRESHOLDS, regions_as_json
-from instancefcn.evaluation.regions import IouType, Regions, areas, pairwise_iou
-from instancefcn.evaluation.results import GroundTruth, ScoredRegions
+from instancefcn.evaluation.matching import coco_evaluation
+from instancefcn.evaluation.regions import IouType, select
+from instancefcn.evaluation.results import CategoryRegions, GroundTruth, ScoredRegions
+from instancefcn.geometry.rle import ious
 
 MAP_R_THRESHOLDS = (0.5, 0.7)  # IoU thresholds of Table 4
 COCO_MAX_RESULTS = 100  # an image and category, by COCO's rules
 Variant = Literal["11-point", "area"]
 
 
-def region_precision(categories: Sequence[OfCategory]) -> dict[str, Any]:
+def region_precision(categories: Sequence[CategoryRegions]) -> dict[str, Any]:
     """mAP^r in percent, ``{"mAP^r@0.5": {"area": ..., "11-point": ...}, ...}``, and of each category the same.
 
     A category without instances has NaN, and is left out of the means; without any category they are NaN.
     """
     per_category: dict[str, Any] = {}
-    for of in categories:
-        values: dict[str, Any] = {"id": of.category_id, "instances": of.instances}
+    for category in categories:
+        values: dict[str, Any] = {"id": category.category_id, "instances": category.instances}
         for threshold in MAP_R_THRESHOLDS:
-            right, wrong = judge(of.ground_truth, of.proposals, threshold)
+            right, wrong = true_and_false_positives(category.ground_truth, category.proposals, threshold)
             values[f"AP^r@{threshold}"] = {
-                variant: 100 * average_precision(right, wrong, of.instances, variant)
+                variant: 100 * average_precision(right, wrong, category.instances, variant)
                 for variant in ("area", "11-point")
             }
-        per_category[unique_key(of, per_category)] = values
+        per_category[unique_key(category, per_category)] = values
     means = {
         f"mAP^r@{threshold}": {
             variant: _mean([values[f"AP^r@{threshold}"][variant] for values in per_category.values()])
@@ -49,28 +49,30 @@ def region_precision(categories: Sequence[OfCategory]) -> dict[str, Any]:
     return {**means, "categories": per_category}
 
 
-def unique_key(of: OfCategory, taken: Mapping[str, Any]) -> str:
-    """A category's name; with its id where another one has the same name."""
-    return of.name if of.name not in taken else f"{of.name} ({of.category_id})"
+def unique_key(category: CategoryRegions, taken: Mapping[str, Any]) -> str:
+    """A category's name; with its id where an earlier one has the same name."""
+    return category.name if category.name not in taken else f"{category.name} ({category.category_id})"
 
 
-def judge(
+def true_and_false_positives(
     ground_truth: Sequence[GroundTruth], proposals: Sequence[ScoredRegions], threshold: float
 ) -> tuple[Bool[np.ndarray, "n"], Bool[np.ndarray, "n"]]:
-    """Whether each result of one category is right, and whether it is wrong; best score first, equal ones by image.
+    """True and false positives among the results of one category, best score first, equal scores by image.
 
-    Neither is what a crowd covers to the threshold (as a share of the result, as COCO has it), unless it is right.
+    A result that a crowd covers to the threshold (as a share of the result, as in COCO) is no false positive.
     """
     right: list[np.ndarray] = []
     covered: list[np.ndarray] = []
     best: list[tuple[int, int]] = []  # of each result: image, and the instance it overlaps best or -1
     for number, (labelled, scored) in enumerate(zip(ground_truth, proposals, strict=True)):
-        instances, crowds = _select(labelled.regions, ~labelled.crowd), _select(labelled.regions, labelled.crowd)
-        overlaps = pairwise_iou(scored.regions, instances)
+        instances, crowds = (
+            select(labelled.regions, np.flatnonzero(labelled.crowd == crowd)) for crowd in (False, True)
+        )
+        overlaps = ious(scored.regions, instances)
         nearest = overlaps.argmax(1) if overlaps.shape[1] else np.full(len(scored), -1)
         hit = overlaps.max(1, initial=0) >= threshold
         right.append(hit)
-        covered.append(~hit & (_share_in_crowds(scored.regions, crowds) >= threshold))
+        covered.append(~hit & (ious(scored.regions, crowds, crowd=True).max(1, initial=0) >= threshold))
         best += [(number, int(index)) for index in nearest]
     hits, ignored = (np.concatenate([*parts, np.zeros(0)]) for parts in (right, covered))
     order = _ranking(proposals)
@@ -128,15 +130,21 @@ def weighted_average_precision(
 
 
 def ranked_images(proposals: Sequence[ScoredRegions]) -> Int[np.ndarray, "n"]:
-    """Of each result of one category the position of its image, in the order that ``judge`` has them in."""
+    """Index of the image of each result of one category, in the order of ``true_and_false_positives``."""
     return np.repeat(np.arange(len(proposals)), [len(scored) for scored in proposals])[_ranking(proposals)]
 
 
-def coco_precision(categories: Sequence[OfCategory], iou: IouType) -> dict[str, float]:
+def coco_precision(categories: Sequence[CategoryRegions], iou: IouType) -> dict[str, float]:
     """COCO's AP, AP50 and AP75 in percent, by hotcoco; NaN without any instance."""
-    if not sum(of.instances for of in categories):
+    if not sum(category.instances for category in categories):
         return dict.fromkeys(("AP", "AP50", "AP75"), float("nan"))
-    precision = _hotcoco_precision(categories, iou)  # [threshold, recall, category], -1 without instances
+    evaluation = coco_evaluation(
+        categories, iou, area_rng=[[0, 1e10]], area_rng_lbl=["all"], max_dets=[COCO_MAX_RESULTS]
+    )
+    evaluation.accumulate()
+    assert evaluation.eval is not None
+    # [threshold, recall, category], -1 without instances
+    precision = np.asarray(evaluation.eval["precision"])[:, :, :, 0, 0]
 
     def mean(of_thresholds: np.ndarray) -> float:
         return 100 * float(of_thresholds[of_thresholds > -1].mean())
@@ -144,55 +152,9 @@ def coco_precision(categories: Sequence[OfCategory], iou: IouType) -> dict[str, 
     return {"AP": mean(precision), "AP50": mean(precision[0]), "AP75": mean(precision[5])}
 
 
-def _hotcoco_precision(categories: Sequence[OfCategory], iou: IouType) -> Float[np.ndarray, "t r c"]:
-    """Images, annotations and categories are numbered anew, from 1, so that no file's ids can upset the engine."""
-    import hotcoco
-
-    annotations: list[dict[str, Any]] = []
-    results: list[dict[str, Any]] = []
-    for category, of in enumerate(categories, start=1):
-        for image, (labelled, scored) in enumerate(zip(of.ground_truth, of.proposals, strict=True), start=1):
-            where = {"image_id": image, "category_id": category}
-            for region, area, crowd in zip(
-                regions_as_json(labelled.regions), labelled.areas, labelled.crowd, strict=True
-            ):
-                about = {"id": len(annotations) + 1, "area": float(area), "iscrowd": int(crowd)}
-                annotations.append(region | about | where)
-            for region, score in zip(regions_as_json(scored.regions), scored.scores, strict=True):
-                results.append(region | where | {"score": float(score)})
-    images = [
-        {"id": number, "height": image.height, "width": image.width}
-        for number, image in enumerate(categories[0].ground_truth, start=1)
-    ]
-    names = [{"id": number, "name": str(number)} for number in range(1, len(categories) + 1)]
-    labels = hotcoco.COCO({"images": images, "annotations": annotations, "categories": names})
-    evaluation = hotcoco.COCOeval(labels, labels.load_res(results), iou)
-    evaluation.params.iou_thrs = IOU_THRESHOLDS.tolist()
-    evaluation.params.area_rng = [[0, 1e10]]
-    evaluation.params.area_rng_lbl = ["all"]
-    evaluation.params.max_dets = [COCO_MAX_RESULTS]
-    evaluation.evaluate()
-    evaluation.accumulate()
-    assert evaluation.eval is not None
-    return np.asarray(evaluation.eval["precision"])[:, :, :, 0, 0]
-
-
 def _ranking(proposals: Sequence[ScoredRegions]) -> Int[np.ndarray, "n"]:
     """Order of the results of all images: best score first, equal ones by image."""
     return np.argsort(-np.concatenate([*(scored.scores for scored in proposals), np.zeros(0)]), kind="stable")
-
-
-def _select(regions: Regions, chosen: Bool[np.ndarray, "g"]) -> Regions:
-    indices = np.flatnonzero(chosen)
-    return regions[indices] if isinstance(regions, np.ndarray) else [regions[index] for index in indices]
-
-
-def _share_in_crowds(proposals: Regions, crowds: Regions) -> Float[np.ndarray, "n"]:
-    """Largest share of each result that one crowd covers."""
-    iou = pairwise_iou(proposals, crowds)
-    own, theirs = areas(proposals)[:, None], areas(crowds)[None]
-    intersection = iou * (own + theirs) / (1 + iou)
-    return (intersection / np.maximum(own, 1)).max(1, initial=0)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, Real
 
-from instancefcn.evaluation.matching import AREA_RANGES, IOU_THRESHOLDS, MAX_PROPOSALS, match
-from instancefcn.evaluation.regions import IouType, pairwise_iou
+from instancefcn.evaluation.matching import AREA_RANGES, IOU_THRESHOLDS, MAX_PROPOSALS, match_one_to_one
+from instancefcn.evaluation.regions import IouType, select
 from instancefcn.evaluation.results import GroundTruth, ScoredRegions, parse_ground_truth, parse_results
+from instancefcn.geometry.rle import ious
 
 RECALL_AT = (0.5, 0.75, 0.9)  # IoU thresholds whose recall is stated by itself, at the largest N
 
@@ -106,11 +107,9 @@ def recall_per_image(
     """What of each image the proposals find; both sequences are of the same images, in the same order."""
     best: list[np.ndarray] = []
     for labelled, proposed in zip(ground_truth, proposals, strict=True):
-        countable = np.flatnonzero(~labelled.crowd)
-        regions = labelled.regions
-        regions = regions[countable] if isinstance(regions, np.ndarray) else [regions[g] for g in countable]
-        best.append(best_ious(pairwise_iou(proposed.top(MAX_PROPOSALS[-1]).regions, regions)))
-    instances, matched = match(ground_truth, proposals, iou)
+        regions = select(labelled.regions, np.flatnonzero(~labelled.crowd))
+        best.append(best_ious(ious(proposed.top(MAX_PROPOSALS[-1]).regions, regions)))
+    instances, matched = match_one_to_one(ground_truth, proposals, iou)
     return ImageRecall([image.image_id for image in ground_truth], instances, matched, best)
 
 

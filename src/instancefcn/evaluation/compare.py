@@ -9,15 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from instancefcn.evaluation.average_recall import ImageRecall, PerImage, recall_per_image
-from instancefcn.evaluation.regions import IouType
-from instancefcn.evaluation.results import parse_ground_truth, parse_results
-from instancefcn.files import read_json
+from instancefcn.evaluation.average_recall import ImageRecall, PerImage
 
 DRAWS = 2000  # how many times all images are drawn, unless said otherwise
 CONFIDENCE = 0.95
@@ -105,22 +101,6 @@ def bootstrap(
         found.append(difference(generator.multinomial(images, np.full(images, 1 / images), size=size)))
     tail = (1 - confidence) / 2
     return _quantiles(np.concatenate(found), [tail, 1 - tail])
-
-
-def compare_files(
-    first: Path, second: Path, annotations: Path, iou: IouType = "segm", *, seed: int = 0, draws: int = DRAWS
-) -> dict[str, Difference]:
-    """``compare`` of two files of COCO results on the same COCO annotations.
-
-    Raises:
-        ValueError: a file can't be used; says which, what, where, and how to mend it.
-    """
-    images = parse_ground_truth(read_json(annotations), iou, source=str(annotations))
-    recalls = [
-        recall_per_image(images, parse_results(read_json(path), images, iou, source=str(path)), iou)
-        for path in (first, second)
-    ]
-    return compare(*recalls, generator=np.random.default_rng(seed), draws=draws)
 
 
 def _percent(measures: Iterable[PerImage], weights: np.ndarray) -> Float[np.ndarray, "draws q"]:

@@ -14,13 +14,12 @@ import numpy as np
 
 from instancefcn.evaluation.average_precision import coco_precision, region_precision
 from instancefcn.evaluation.average_recall import ImageRecall, recall_per_image
-from instancefcn.evaluation.categories import split_by_category
 from instancefcn.evaluation.compare import Difference, compare
 from instancefcn.evaluation.curves import CURVE_THRESHOLDS, FILE_COLORS, draw_comparison, draw_curves, render
 from instancefcn.evaluation.matching import MAX_PROPOSALS
 from instancefcn.evaluation.regions import IouType
 from instancefcn.evaluation.report import Counts, render_comparison, render_html, render_precision
-from instancefcn.evaluation.results import GroundTruth, parse_ground_truth, parse_results
+from instancefcn.evaluation.results import GroundTruth, parse_ground_truth, parse_results, split_by_category
 from instancefcn.files import read_json
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from instancefcn.evaluation.regions import IouType, Regions
-from instancefcn.evaluation.results import GroundTruth, ScoredRegions
+from instancefcn.evaluation.regions import IouType, to_json
+from instancefcn.evaluation.results import CategoryRegions, GroundTruth, ScoredRegions
 
 MAX_PROPOSALS = (10, 100, 1000)
 # 0.5 to 0.95, the very numbers of pycocotools: an IoU that equals a threshold must fall on the same side.
@@ -25,7 +25,7 @@ AREA_RANGES: dict[str, tuple[float, float]] = {
 _IMAGES_AT_ONCE = 64
 
 
-def match(
+def match_one_to_one(
     ground_truth: Sequence[GroundTruth], proposals: Sequence[ScoredRegions], iou: IouType
 ) -> tuple[Int[np.ndarray, "i a"], Int[np.ndarray, "i a n t"]]:
     """Instances of each image, and how many of them are found.
@@ -41,7 +41,16 @@ def match(
     matched = np.zeros((*instances.shape, len(MAX_PROPOSALS), len(IOU_THRESHOLDS)), dtype=int)
     for start in range(0, len(ground_truth), _IMAGES_AT_ONCE):
         chunk = slice(start, start + _IMAGES_AT_ONCE)
-        for result in _hotcoco(ground_truth[chunk], proposals[chunk], iou):
+        best = [scored.top(MAX_PROPOSALS[-1]) for scored in proposals[chunk]]
+        evaluation = coco_evaluation(
+            [CategoryRegions(1, "instance", list(ground_truth[chunk]), best)],
+            iou,
+            use_cats=False,
+            max_dets=list(MAX_PROPOSALS),
+            area_rng=[list(limits) for limits in AREA_RANGES.values()],
+            area_rng_lbl=list(AREA_RANGES),
+        )
+        for result in evaluation.eval_imgs:
             if result is None:
                 continue
             image = start + result["image_id"] - 1
@@ -54,39 +63,40 @@ def match(
     return instances, matched
 
 
-def _hotcoco(
-    ground_truth: Sequence[GroundTruth], proposals: Sequence[ScoredRegions], iou: IouType
-) -> list[dict[str, Any] | None]:
-    """hotcoco's ``eval_imgs``. Images and annotations are numbered anew, from 1, and all are of one category.
+def coco_evaluation(categories: Sequence[CategoryRegions], iou: IouType, **parameters: Any) -> Any:
+    """hotcoco's ``COCOeval`` of the categories, evaluated.
 
-    So no file's ids can upset the engine: pycocotools takes a match with annotation 0 for none, and leaves out
-    proposals whose category the annotations do not have.
+    Categories, images and annotations are numbered anew, from 1, so that no file's ids can upset the engine:
+    pycocotools takes a match with annotation 0 for none, and leaves out proposals whose category the annotations do not
+    have.
+
+    Args:
+        categories: each of the same images.
+        iou: compare masks or boxes.
+        parameters: of the engine.
     """
     import hotcoco
 
     annotations: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
-    for image_id, (labelled, proposed) in enumerate(zip(ground_truth, proposals, strict=True), start=1):
-        for region, area, crowd in zip(regions_as_json(labelled.regions), labelled.areas, labelled.crowd, strict=True):
-            about = {"id": len(annotations) + 1, "area": float(area), "iscrowd": int(crowd)}
-            annotations.append(region | about | {"image_id": image_id, "category_id": 1})
-        best = proposed.top(MAX_PROPOSALS[-1])
-        for region, score in zip(regions_as_json(best.regions), best.scores, strict=True):
-            results.append(region | {"score": float(score), "image_id": image_id, "category_id": 1})
-    images = [{"id": i, "height": gt.height, "width": gt.width} for i, gt in enumerate(ground_truth, start=1)]
-    labels = hotcoco.COCO({"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "instance"}]})
+    for number, category in enumerate(categories, start=1):
+        for image, (labelled, scored) in enumerate(
+            zip(category.ground_truth, category.proposals, strict=True), start=1
+        ):
+            ids = {"image_id": image, "category_id": number}
+            for region, area, crowd in zip(to_json(labelled.regions), labelled.areas, labelled.crowd, strict=True):
+                own = {"id": len(annotations) + 1, "area": float(area), "iscrowd": int(crowd)}
+                annotations.append(region | ids | own)
+            for region, score in zip(to_json(scored.regions), scored.scores, strict=True):
+                results.append(region | ids | {"score": float(score)})
+    images = [
+        {"id": number, "height": image.height, "width": image.width}
+        for number, image in enumerate(categories[0].ground_truth, start=1)
+    ]
+    names = [{"id": number, "name": str(number)} for number in range(1, len(categories) + 1)]
+    labels = hotcoco.COCO({"images": images, "annotations": annotations, "categories": names})
     evaluation = hotcoco.COCOeval(labels, labels.load_res(results), iou)
-    evaluation.params.use_cats = False
-    evaluation.params.max_dets = list(MAX_PROPOSALS)
-    evaluation.params.iou_thrs = IOU_THRESHOLDS.tolist()
-    evaluation.params.area_rng = [list(limits) for limits in AREA_RANGES.values()]
-    evaluation.params.area_rng_lbl = list(AREA_RANGES)
+    for name, value in {"iou_thrs": IOU_THRESHOLDS.tolist(), **parameters}.items():
+        setattr(evaluation.params, name, value)
     evaluation.evaluate()
-    return evaluation.eval_imgs
-
-
-def regions_as_json(regions: Regions) -> list[dict[str, Any]]:
-    """Regions as COCO's JSON has them: a ``bbox`` or a ``segmentation`` each."""
-    if isinstance(regions, np.ndarray):
-        return [{"bbox": box} for box in regions.tolist()]
-    return [{"segmentation": {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")}} for rle in regions]
+    return evaluation

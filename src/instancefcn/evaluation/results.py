@@ -1,21 +1,21 @@
-"""Ground truth and proposals of anybody's, in COCO's formats, checked and put together image by image."""
+"""Labelled instances and anybody's proposals, from COCO's JSON, image by image."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from numbers import Integral, Real
+from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
-from pycocotools import mask as coco_mask
+from jaxtyping import Bool, Float, Int
 
-from instancefcn.evaluation.regions import IouType, Regions, areas, broken_rle, parse_box, parse_mask
-from instancefcn.geometry.rle import Rle
-
-# Codes are checked together, a block at a time: large enough for numpy to pay, small enough to fit its copies.
-_BLOCK = 4096
+from instancefcn.data.coco_reader import CocoReader, parse_box, whole_number
+from instancefcn.data.segmentations import damage, read_segmentation
+from instancefcn.evaluation.regions import IouType, Regions, areas, as_regions, select
+from instancefcn.geometry.boxes import xyxy_to_xywh
+from instancefcn.geometry.rle import Rle, damaged, tight_boxes
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,12 @@ class GroundTruth:
     """The labelled instances of one image, in the order of their file."""
 
     image_id: int
-    height: int
+    height: int  # 0 where boxes are compared and the file states no size
     width: int
     regions: Regions
     areas: Float[np.ndarray, "g"]  # the file's own (COCO's small, medium, large go by it), or else the regions'
     crowd: Bool[np.ndarray, "g"]
+    category_ids: Int[np.ndarray, "g"] | None = None  # where categories are looked at
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class ScoredRegions:
 
     regions: Regions
     scores: Float[np.ndarray, "n"]
+    category_ids: Int[np.ndarray, "n"] | None = None  # where categories are looked at
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -45,44 +47,70 @@ class ScoredRegions:
         return ScoredRegions(self.regions[:n], self.scores[:n])
 
 
-def parse_ground_truth(coco: Any, iou: IouType = "segm", *, source: str = "annotations") -> list[GroundTruth]:
-    """Every image of COCO annotations, by ascending id, with its instances; categories are not looked at.
+@dataclass(frozen=True)
+class CategoryRegions:
+    """The instances and the proposals of one category; both lists are of all images, in the same order."""
+
+    category_id: int
+    name: str
+    ground_truth: list[GroundTruth]
+    proposals: list[ScoredRegions]
+
+    @property
+    def instances(self) -> int:
+        """Number of labelled instances, crowds aside."""
+        return sum(int((~image.crowd).sum()) for image in self.ground_truth)
+
+
+def parse_ground_truth(
+    coco: Any, iou: IouType = "segm", *, source: str = "annotations", categories: Mapping[int, str] | None = None
+) -> list[GroundTruth]:
+    """Every image of COCO annotations, by ascending id, with its instances.
 
     Args:
         coco: what a COCO annotation file holds: ``{"images": [...], "annotations": [...]}``.
-        iou: take ``segmentation`` (polygons, RLE), or ``bbox``.
+        iou: take ``segmentation`` (polygons, RLE), or ``bbox`` (of the mask, where there is no box).
         source: what to call it in errors, such as its path.
+        categories: names by id, if categories are looked at.
 
     Raises:
-        ValueError: something in it can't be used; says what, and where.
+        ValueError: an image or an instance of it can't be used; says what, where, and how to mend it.
     """
-    if not isinstance(coco, Mapping) or not all(isinstance(coco.get(key), list) for key in ("images", "annotations")):
-        raise ValueError(f'{source}: not COCO annotations, which are {{"images": [...], "annotations": [...]}}')
-    sizes = _image_sizes(coco["images"], source)
-    parsed = _parse_regions(coco["annotations"], sizes, iou, source, "annotation")
-    by_image: dict[int, list[int]] = {image_id: [] for image_id in sizes}
-    crowd, area = np.zeros(len(parsed), dtype=bool), areas(_gather(parsed, range(len(parsed)), iou))
-    for index, annotation in enumerate(coco["annotations"]):
-        by_image[annotation["image_id"]].append(index)
-        crowd[index] = bool(annotation.get("iscrowd", 0))
-        if "area" in annotation:
-            area[index] = _number(annotation["area"], f"{source}, annotation {index}", "area")
-    return [
-        GroundTruth(image_id, *sizes[image_id], _gather(parsed, own, iou), area[own], crowd[own])
-        for image_id, own in sorted(by_image.items())
-    ]
+    reader = CocoReader(coco, source, strict=True)
+    images = sorted(reader.images(), key=lambda image: image.image_id)
+    annotations = defaultdict(list)
+    for annotation in reader.annotations(images, categories, boxes=iou == "bbox"):
+        annotations[annotation.image_id].append(annotation)
+    parsed: list[GroundTruth] = []
+    for image in images:
+        own = annotations[image.image_id]
+        regions = as_regions([annotation.region for annotation in own], iou)
+        area = areas(regions)
+        for index, annotation in enumerate(own):
+            if annotation.stated_area is not None:
+                area[index] = _number(annotation.stated_area, f"{source}: {annotation.place}", "area")
+        crowd = np.array([annotation.crowd for annotation in own], dtype=bool)
+        ids = np.array([annotation.category_id for annotation in own], dtype=int) if categories is not None else None
+        parsed.append(GroundTruth(image.image_id, *(image.size or (0, 0)), regions, area, crowd, ids))
+    return parsed
 
 
 def parse_results(
-    results: Any, ground_truth: Sequence[GroundTruth], iou: IouType = "segm", *, source: str = "proposals"
+    results: Any,
+    ground_truth: Sequence[GroundTruth],
+    iou: IouType = "segm",
+    *,
+    source: str = "proposals",
+    categories: Mapping[int, str] | None = None,
 ) -> list[ScoredRegions]:
-    """Proposals of each image of ``ground_truth``, in its order; categories are not looked at.
+    """Proposals of each image of ``ground_truth``, in its order.
 
     Args:
         results: COCO results: a list of ``{"image_id", "segmentation" and/or "bbox", "score"}``.
         ground_truth: the images that there are.
         iou: take ``segmentation``, or ``bbox`` (of the mask, where a result has no box).
         source: what to call it in errors, such as its path.
+        categories: names by id, if categories are looked at.
 
     Raises:
         ValueError: something in it can't be used; says what, where, and how to mend it.
@@ -92,96 +120,101 @@ def parse_results(
             f"{source}: not COCO results, which are a list of {{image_id, category_id, segmentation or bbox, score}}"
         )
     sizes = {image.image_id: (image.height, image.width) for image in ground_truth}
-    parsed = _parse_regions(results, sizes, iou, source, "result")
-    scores = np.empty(len(results))
+    regions: list[Any] = []
+    scores, category_ids = np.empty(len(results)), np.zeros(len(results), dtype=int)
     by_image: dict[int, list[int]] = {image_id: [] for image_id in sizes}
     for index, result in enumerate(results):
-        by_image[result["image_id"]].append(index)
-        scores[index] = _number(result.get("score"), f"{source}, result {index}", "score")
+        place = f"{source}: results[{index}]"
+        if not isinstance(result, Mapping):
+            raise ValueError(f"{place}: not an object with image_id, score and so on, but {result!r:.60}")
+        try:
+            image_id = whole_number(result.get("image_id"), "image_id")
+            if image_id not in sizes:
+                raise ValueError(
+                    f"image_id {image_id} is not among the {len(sizes)} images of the annotations; ids must be those "
+                    "of the annotation file"
+                )
+            regions.append(_parse_region(result, *sizes[image_id], iou))
+            if categories is not None:
+                category_ids[index] = _known_category(result.get("category_id"), categories)
+        except ValueError as error:
+            raise ValueError(f"{place} (image_id {result.get('image_id')!r:.40}): {error}") from error
+        by_image[image_id].append(index)
+        scores[index] = _number(result.get("score"), place, "score")
+    broken = np.flatnonzero(damaged(regions)) if iou == "segm" else []
+    if len(broken):
+        place = f"results[{broken[0]}] (image_id {results[broken[0]]['image_id']})"
+        raise ValueError(f"{source}: {place}: {damage(regions[broken[0]])}")
     ranked: list[ScoredRegions] = []
     for image in ground_truth:
         own = np.array(by_image[image.image_id], dtype=int)
         own = own[np.argsort(-scores[own], kind="stable")]
-        ranked.append(ScoredRegions(_gather(parsed, own, iou), scores[own]))
+        ids = category_ids[own] if categories is not None else None
+        ranked.append(ScoredRegions(as_regions([regions[index] for index in own], iou), scores[own], ids))
     return ranked
 
 
-def _image_sizes(images: list[Any], source: str) -> dict[int, tuple[int, int]]:
-    """Height and width by image id."""
-    sizes: dict[int, tuple[int, int]] = {}
-    for index, image in enumerate(images):
-        numbers: list[Any] = [image.get(key) for key in ("id", "height", "width")] if isinstance(image, Mapping) else []
-        if not numbers or not all(isinstance(number, Integral) for number in numbers):
-            raise ValueError(f"{source}, image {index}: needs id, height and width, whole numbers")
-        image_id, height, width = numbers
-        if image_id in sizes:
-            raise ValueError(f"{source}, image {index}: id {image_id} was used before; each image needs its own")
-        if min(height, width) < 1:
-            raise ValueError(f"{source}, image {index} (id {image_id}): size {height} x {width} is not positive")
-        sizes[image_id] = height, width
-    return sizes
+def split_by_category(
+    coco: Any, results: Any, iou: IouType = "segm", *, sources: tuple[str, str] = ("annotations", "proposals")
+) -> list[CategoryRegions]:
+    """Annotations and results of each category, in the order of the annotations' ``categories``.
 
+    Args:
+        coco: what a COCO annotation file holds.
+        results: COCO results with the category ids of that file.
+        iou: take ``segmentation``, or ``bbox``.
+        sources: what to call the two in errors, such as their paths.
 
-def _parse_regions(
-    entries: list[Any], sizes: Mapping[Any, tuple[int, int]], iou: IouType, source: str, noun: str
-) -> list[Rle] | list[np.ndarray]:
-    """The mask or the box of every entry; ``noun`` is what errors call one."""
-    masks: list[Rle] = []
-    boxes: list[np.ndarray] = []
-    unchecked = 0  # masks before this one are known to be whole
-    for index, entry in enumerate(entries):
-        where = f"{source}, {noun} {index}"
-        if not isinstance(entry, Mapping):
-            raise ValueError(f"{where}: not an object with image_id, {_KEY[iou]} and so on, but {entry!r:.60}")
-        image_id = entry.get("image_id")
-        if not isinstance(image_id, Real) or image_id not in sizes:
-            raise ValueError(
-                f"{where}: image_id {image_id!r} is not among the {len(sizes)} images of the annotations; "
-                "ids must be those of the annotation file"
-            )
-        try:
-            region = _parse_region(entry, *sizes[image_id], iou)
-        except ValueError as error:
-            raise ValueError(f"{where} (image_id {image_id}): {error}") from error
-        if isinstance(region, np.ndarray):
-            boxes.append(region)
-        else:
-            masks.append(region)
-        if len(masks) - unchecked == _BLOCK or index == len(entries) - 1:
-            broken = broken_rle(masks[unchecked:])
-            if broken is not None:
-                broken += unchecked
-                raise ValueError(
-                    f"{source}, {noun} {broken} (image_id {entries[broken]['image_id']}): the RLE is damaged: its runs "
-                    f"do not fill {masks[broken]['size']}; write it again with pycocotools.mask.encode"
+    Raises:
+        ValueError: something in either can't be used, or names a category that the annotations do not list.
+    """
+    reader = CocoReader(coco, sources[0], strict=True, keys=("images", "annotations", "categories"))
+    names = reader.categories()
+    ground_truth = parse_ground_truth(coco, iou, source=sources[0], categories=names)
+    proposals = parse_results(results, ground_truth, iou, source=sources[1], categories=names)
+    split: list[CategoryRegions] = []
+    for category_id, name in names.items():
+        own = CategoryRegions(category_id, name, [], [])
+        for labelled, scored in zip(ground_truth, proposals, strict=True):
+            of_labels, of_results = (np.flatnonzero(one.category_ids == category_id) for one in (labelled, scored))
+            own.ground_truth.append(
+                replace(
+                    labelled,
+                    regions=select(labelled.regions, of_labels),
+                    areas=labelled.areas[of_labels],
+                    crowd=labelled.crowd[of_labels],
+                    category_ids=None,
                 )
-            unchecked = len(masks)
-    return masks if iou == "segm" else boxes
+            )
+            own.proposals.append(ScoredRegions(select(scored.regions, of_results), scored.scores[of_results]))
+        split.append(own)
+    return split
 
 
-_KEY: dict[IouType, str] = {"segm": "segmentation", "bbox": "bbox"}
-
-
-def _parse_region(entry: Mapping[str, Any], height: int, width: int, iou: IouType) -> Rle | np.ndarray:
-    segmentation, bbox = entry.get("segmentation"), entry.get("bbox")
+def _parse_region(result: Mapping[str, Any], height: int, width: int, iou: IouType) -> Rle | np.ndarray:
+    """The mask of a result, not yet checked for damage, or its box."""
+    segmentation, bbox = result.get("segmentation"), result.get("bbox")
     if iou == "segm":
         if segmentation is None:
-            hint = "; it has a bbox: evaluate with iou='bbox'" if bbox is not None else ""
+            hint = "; it has a bbox: compare boxes, --iou bbox" if bbox is not None else ""
             raise ValueError(f"segmentation is missing{hint}")
-        return parse_mask(segmentation, height, width)
+        return read_segmentation(segmentation, height, width)
     if bbox is not None:
         return parse_box(bbox)
     if segmentation is None:
         raise ValueError("bbox is missing, and there is no segmentation to take it from")
-    mask = parse_mask(segmentation, height, width)
-    if broken_rle([mask]) is not None:
-        raise ValueError(f"the RLE is damaged: its runs do not fill {mask['size']}")
-    return coco_mask.toBbox(mask)  # pyright: ignore[reportArgumentType]
+    mask = read_segmentation(segmentation, height, width)
+    if damaged([mask])[0]:
+        raise ValueError(damage(mask))
+    return xyxy_to_xywh(tight_boxes([mask]))[0]
 
 
-def _gather(parsed: list[Any], indices: Sequence[int] | np.ndarray, iou: IouType) -> Regions:
-    chosen = [parsed[index] for index in indices]
-    return chosen if iou == "segm" else np.array(chosen, dtype=float).reshape(-1, 4)
+def _known_category(value: Any, categories: Mapping[int, str]) -> int:
+    category_id = whole_number(value, "category_id")
+    if category_id not in categories:
+        listed = ", ".join(f"{known} ({name})" for known, name in categories.items())
+        raise ValueError(f"category_id {category_id} is not among the annotations' categories: {listed:.300}")
+    return category_id
 
 
 def _number(value: Any, where: str, name: str) -> float:

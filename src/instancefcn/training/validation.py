@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from instancefcn.data import Source, to_coco
+from instancefcn.data import Source, source_to_coco
 from instancefcn.evaluation.average_recall import average_recall
 from instancefcn.inference.export import to_coco_results
 from instancefcn.inference.proposer import Proposer
@@ -20,5 +20,5 @@ def validation_recall(
         for index in range(len(source)):
             sample = source[index]
             results += to_coco_results(proposer(sample.image, max_proposals=max_proposals), sample.image_id)
-        recall[source.name] = average_recall(to_coco(source), results)["coco"]
+        recall[source.name] = average_recall(source_to_coco(source), results)["coco"]
     return recall

@@ -14,9 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image, ImageFilter
 
-from instancefcn.evaluation.regions import pairwise_iou
 from instancefcn.evaluation.results import GroundTruth, ScoredRegions
-from instancefcn.geometry.rle import Rle, area, decode
+from instancefcn.geometry.rle import Rle, area, decode, ious
 from instancefcn.viz.overlays import PALETTE, default_line_width, outline, tint
 from instancefcn.viz.panels import GAP, fit, frame, margin, row, title
 
@@ -48,10 +47,10 @@ def find_best(ground_truth: GroundTruth, proposals: ScoredRegions) -> BestPropos
     gt_rles = [rle for rle, crowd in zip(ground_truth.regions, ground_truth.crowd, strict=True) if not crowd]
     if not gt_rles or not proposals.regions:
         return BestProposals(gt_rles, gt_rles, np.zeros(len(gt_rles)))
-    iou = pairwise_iou(proposals.regions, gt_rles)
-    best, ious = iou.argmax(0), iou.max(0)
-    rles = [proposals.regions[index] if overlap else gt for index, overlap, gt in zip(best, ious, gt_rles, strict=True)]
-    return BestProposals(gt_rles, rles, ious)
+    pairs = ious(proposals.regions, gt_rles)
+    best, overlaps = pairs.argmax(0), pairs.max(0)
+    rles = [proposals.regions[index] if iou else gt for index, iou, gt in zip(best, overlaps, gt_rles, strict=True)]
+    return BestProposals(gt_rles, rles, overlaps)
 
 
 def draw_best(image: UInt8[np.ndarray, "h w 3"], best: BestProposals) -> UInt8[np.ndarray, "h w 3"]:

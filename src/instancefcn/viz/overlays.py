@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageFilter
-from pycocotools import mask as coco_mask
 
-from instancefcn.geometry.rle import Rle, area, decode, tight_boxes
+from instancefcn.geometry.rle import Rle, area, decode, ious, tight_boxes
 from instancefcn.structures import Proposals
 
 FILL_OPACITY = 0.5
@@ -90,8 +88,7 @@ def choose_distinct(proposals: Proposals, top: int, max_iou: float = MAX_IOU) ->
 
 def largest_iou(rle: Rle, others: Sequence[Rle]) -> float:
     """IoU of a mask with that of others which it overlaps most; 0 without others."""
-    pairs: tuple[Any, Any] = [rle], list(others)  # pycocotools' own type of an RLE is private
-    return float(np.max(coco_mask.iou(*pairs, [0] * len(others)), initial=0))
+    return float(ious([rle], others).max(initial=0))
 
 
 def tint(
