@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 from scipy import io as scipy_io
 
-from instancefcn.data import SyntheticScenes, source_to_coco
+from instancefcn.data import source_to_coco
 from instancefcn.geometry.rle import decode
+from synthetic import SyntheticScenes
 
 
 def write_scenes(folder: Path, count: int, seed: int) -> list[np.ndarray]:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from instancefcn.data import SyntheticScenes
-from instancefcn.data.transforms import Augmentation, TrainingImage
+from instancefcn.data.augmentation import Augmentation
+from instancefcn.data.training_image import TrainingImage
 from instancefcn.inference.checkpoint import load_checkpoint
 from instancefcn.structures import WindowSize
 from instancefcn.training.assignment import NEGATIVE, POSITIVE, AssignmentConfig
@@ -22,6 +22,7 @@ from reproduce.crops import CropStream, window_crops
 from reproduce.deepmask import DeepMask
 from reproduce.networks import ExperimentNetwork, build_network
 from reproduce.recipe import CropConfig, ExperimentRecipe
+from synthetic import SyntheticScenes
 
 CROPS = ExperimentRecipe(
     network=ExperimentNetwork(kind="merged", channels=16, window_sizes=(21,), finest_window_sizes=()),

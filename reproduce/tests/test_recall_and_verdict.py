@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from instancefcn.data import SyntheticScenes, source_to_coco
+from instancefcn.data import source_to_coco
 from instancefcn.evaluation.average_recall import ImageRecall, average_recall
 from instancefcn.evaluation.compare import Difference
 from instancefcn.geometry.rle import decode, encode, to_json
@@ -14,6 +14,7 @@ from reproduce import recall as module
 from reproduce.methods import Claim
 from reproduce.recall import load_recall, measure, pool, save_recall
 from reproduce.verdict import MEASURES, decide, judge_change, judge_recall
+from synthetic import SyntheticScenes
 
 SCENES = SyntheticScenes(5, height=48, width=64, seed=1)
 

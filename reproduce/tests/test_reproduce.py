@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from instancefcn.config import from_table, to_table
-from instancefcn.data import SyntheticScenes
 from instancefcn.evaluation.published import TABLE_1
 from reproduce import peers
 from reproduce.ablation import parts, reproduce_ablation
@@ -23,6 +22,7 @@ from reproduce.networks import build_network
 from reproduce.recall_tables import reproduce_table
 from reproduce.recipe import load_recipe
 from reproduce.runner import Runner, Settings, mask_parameters
+from synthetic import SyntheticScenes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

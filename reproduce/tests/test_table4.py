@@ -12,7 +12,6 @@ import pytest
 
 from classifier.models import proposal_network
 from instancefcn.classifier.config import NamingConfig
-from instancefcn.data import SyntheticScenes
 from instancefcn.evaluation.published import TABLE_4
 from instancefcn.geometry.rle import decode
 from instancefcn.inference.proposer import Proposer
@@ -26,6 +25,7 @@ from reproduce.naming import NamingResult, naming_config
 from reproduce.runner import Runner, Settings
 from reproduce.table4 import COLUMNS, PrecisionRow, judge_rows, naming_claims, namings, reproduce_table_4, to_markdown
 from reproduce.verdict import judge_precision
+from synthetic import SyntheticScenes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -14,11 +14,11 @@ from inference.scenes import plain
 from instancefcn.classifier.checkpoint import load_proposer
 from instancefcn.classifier.config import ClassifierConfig, ClassifierRecipe, LearningConfig, NamingConfig
 from instancefcn.classifier.training import train_classifier
-from instancefcn.data import SyntheticScenes
 from instancefcn.data.source import Labels, Source
 from instancefcn.inference.checkpoint import Checkpoint, save_checkpoint
 from instancefcn.model.build import build_network
 from instancefcn.model.config import NetworkConfig
+from synthetic import SyntheticScenes
 
 NETWORK = NetworkConfig(channels=16, k=3, window_sizes=(7,), finest_window_sizes=(5,))
 INFERENCE = plain(shorter_sides=(64.0,), candidates=20)

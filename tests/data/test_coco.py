@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from instancefcn.data import SyntheticScenes, open_source, source_to_coco
+from instancefcn.data import open_source, source_to_coco
 from instancefcn.geometry.rle import decode, encode, to_json
 from labelled import HEIGHT, WIDTH, box_mask, coco_annotation, square, write_coco, write_image
+from synthetic import SyntheticScenes
 
 
 def image_entry(image_id: Any, file_name: Any, **fields: Any) -> dict[str, Any]:

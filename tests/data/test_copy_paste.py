@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import oracles
-from instancefcn.data.copy_paste import copy_paste
-from instancefcn.data.transforms import TrainingImage
+from instancefcn.data.augmentation import copy_paste
+from instancefcn.data.training_image import TrainingImage
 from instancefcn.geometry.masks import tight_boxes
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from instancefcn.data import Source, open_source
-from instancefcn.data.labels import split_label_map
+from instancefcn.data.label_maps import split_label_map
 from instancefcn.geometry.rle import decode, encode
 from labelled import HEIGHT, WIDTH, box_mask, write_image, write_palette
 

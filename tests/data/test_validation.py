@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from instancefcn.data import Problem, SyntheticScenes, open_source, validate
+from instancefcn.data import Problem, open_source, validate
 from labelled import HEIGHT, WIDTH, coco_annotation, square, write_coco, write_image
+from synthetic import SyntheticScenes
 
 
 def test_report_counts_what_is_kept_and_lists_the_rest(tmp_path: Path) -> None:

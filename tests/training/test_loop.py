@@ -13,8 +13,7 @@ from PIL import Image
 
 from inference.scenes import plain
 from instancefcn.config import to_table
-from instancefcn.data import SyntheticScenes
-from instancefcn.data.transforms import Augmentation
+from instancefcn.data.augmentation import Augmentation
 from instancefcn.inference.checkpoint import load_checkpoint
 from instancefcn.inference.proposer import Proposer
 from instancefcn.model.config import NetworkConfig
@@ -25,6 +24,7 @@ from instancefcn.training.dataset import RankSampler, TrainingStream
 from instancefcn.training.loop import Budget, train
 from instancefcn.training.optimization import OptimizationConfig, average_weights, learning_rate
 from instancefcn.training.recipe import Recipe, load_recipe
+from synthetic import SyntheticScenes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from instancefcn.data.transforms import TrainingImage
+from instancefcn.data.training_image import TrainingImage
 from instancefcn.structures import ScoreMaps, WindowSize
 from instancefcn.training.assignment import IGNORED, NEGATIVE, POSITIVE, AssignmentConfig, assign
 from instancefcn.training.losses import (

@@ -13,7 +13,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from instancefcn.classifier.config import ClassifierConfig
 from instancefcn.classifier.heads import LiteHead, PaperHead
-from instancefcn.data.transforms import PADDING_VALUE
+from instancefcn.data.training_image import PADDING_VALUE
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.proposer import resized_sizes
 from instancefcn.model.backbones import VGG16, Backbone, TimmBackbone

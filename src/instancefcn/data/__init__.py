@@ -6,7 +6,6 @@ from instancefcn.data.coco import source_to_coco
 from instancefcn.data.images import image_extensions, inspect_image, read_image, read_label_map
 from instancefcn.data.open import open_source
 from instancefcn.data.source import Labels, Problem, Source
-from instancefcn.data.synthetic import SyntheticScenes
 from instancefcn.data.validation import Report, validate
 
 __all__ = [
@@ -14,7 +13,6 @@ __all__ = [
     "Problem",
     "Report",
     "Source",
-    "SyntheticScenes",
     "image_extensions",
     "inspect_image",
     "open_source",

@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from instancefcn.data.coco import load_coco
+from instancefcn.data.label_maps import load_labels, load_sbd, load_voc
 from instancefcn.data.labelme import load_labelme
-from instancefcn.data.labels import load_labels
-from instancefcn.data.sbd import load_sbd
 from instancefcn.data.source import Source
-from instancefcn.data.voc import load_voc
 
 SPECS = {
     "coco": "coco:ANNOTATIONS.json,IMAGES_DIR",

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
-from instancefcn.data.transforms import PADDING_VALUE
+from instancefcn.data.training_image import PADDING_VALUE
 from instancefcn.geometry.rle import Rle
 from instancefcn.geometry.rle import tight_boxes as rle_boxes
 from instancefcn.geometry.windows import window_boxes

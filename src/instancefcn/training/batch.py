@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from instancefcn.data.transforms import PADDING_VALUE, TrainingImage
+from instancefcn.data.training_image import PADDING_VALUE, TrainingImage
 from instancefcn.geometry.masks import areas
 from instancefcn.structures import WindowSize
 from instancefcn.training.assignment import IGNORED, POSITIVE, Assignment, assign, is_tiny

@@ -8,8 +8,8 @@ import numpy as np
 from torch.utils.data import Dataset, Sampler
 
 from instancefcn.data import Source
-from instancefcn.data.copy_paste import copy_paste
-from instancefcn.data.transforms import Augmentation, TrainingImage, augment
+from instancefcn.data.augmentation import Augmentation, augment, copy_paste
+from instancefcn.data.training_image import TrainingImage
 
 MAX_REDRAWS = 10  # files that cannot be read, one after another, before training gives up
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from instancefcn.config import to_table
 from instancefcn.data import Source
-from instancefcn.data.transforms import TrainingImage
+from instancefcn.data.training_image import TrainingImage
 from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, Checkpoint, load_checkpoint, save_checkpoint
 from instancefcn.inference.proposer import Proposer
 from instancefcn.model.batch_norms import freeze_batch_norms

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 
 from instancefcn.config import from_table, load_table
-from instancefcn.data.transforms import Augmentation
+from instancefcn.data.augmentation import Augmentation
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.model.config import NetworkConfig
 from instancefcn.training.assignment import AssignmentConfig

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from instancefcn.data.transforms import TrainingImage
+from instancefcn.data.training_image import TrainingImage
 from instancefcn.model.assembling import assemble
 from instancefcn.structures import WindowSize
 from instancefcn.training.assignment import IGNORED, NEGATIVE, POSITIVE, Assignment

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from instancefcn.data.labels import split_label_map
+from instancefcn.data.label_maps import split_label_map
 from instancefcn.data.segmentations import to_instances
 from instancefcn.data.source import Labels, Problem, Source
 

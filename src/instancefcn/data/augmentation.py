@@ -1,24 +1,22 @@
-"""From a sample to what the network is trained on: resized, cropped, flipped, its colours shaken."""
+"""Random views of labelled images: resized, cropped, flipped, their colours shaken, instances pasted in."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
-from instancefcn.geometry.masks import tight_boxes
+from instancefcn.data.training_image import MIN_VISIBLE, PADDING_VALUE, TrainingImage
+from instancefcn.geometry.masks import areas, tight_boxes
 from instancefcn.geometry.rle import Rle, area, decode
 from instancefcn.structures import Sample
-
-PADDING_VALUE = 127  # beyond the image; near the mean of every trunk, so that the border is no strong edge
-MIN_VISIBLE = 0.3  # an instance of which a crop leaves less is neither positive nor negative
 
 
 @dataclass(frozen=True)
@@ -49,24 +47,6 @@ class Augmentation:
                 f"augmentation.draw = 'between' needs two shorter_sides, not {len(self.shorter_sides)}: give the least "
                 "and the largest, or set draw = 'one_of'"
             )
-
-
-@dataclass(frozen=True)
-class TrainingImage:
-    """One image in the network's frame with the instances that are seen in it."""
-
-    image: UInt8[Tensor, "3 h w"]
-    gt_masks: UInt8[Tensor, "g h w"]
-    gt_boxes: Float[Tensor, "g 4"]  # tight, xyxy
-    gt_ignored: Bool[Tensor, "g"]  # crowds, and what a crop cut to pieces: neither positive nor negative
-    void: Bool[Tensor, "h w"]  # label unknown
-    partial: bool  # what no instance covers is not known to be background
-    shorter_side: float  # that the whole image was resized to, in pixels
-    scale: float  # network pixels per image pixel
-    # Of a crop around one window: the label of the central window, whose instance, if any, is the first. The others
-    # have none.
-    central_label: int | None = None
-    seed: int = 0  # of the draws of windows; a batch takes that of its first image
 
 
 def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> TrainingImage:
@@ -108,6 +88,36 @@ def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> T
     boxes = tight_boxes(masks).float()
     seed = int(rng.integers(2**31))
     return TrainingImage(image, masks, boxes, ignored[kept], void, sample.partial, shorter_side, scale, seed=seed)
+
+
+def copy_paste(base: TrainingImage, donor: TrainingImage, rng: np.random.Generator) -> TrainingImage:
+    """Paste a random half of the donor's instances, at least one, onto the base, at the place where the donor has them.
+
+    After Ghiasi et al., "Simple Copy-Paste is a Strong Data Augmentation Method for Instance Segmentation", CVPR 2021.
+    Instances of the base lose the pixels that are covered, and are ignored where too little is left of them. Ignored
+    instances of the donor are not pasted. Both images have the same size.
+    """
+    assert base.image.shape == donor.image.shape
+    candidates = (~donor.gt_ignored).nonzero()[:, 0].numpy()
+    if not len(candidates):
+        return base
+    chosen = torch.from_numpy(rng.permutation(candidates)[: (len(candidates) + 1) // 2])
+    pasted = donor.gt_masks[chosen]
+    covered = pasted.amax(0).bool()
+    before = areas(base.gt_masks)
+    masks = base.gt_masks * ~covered
+    left = areas(masks)
+    ignored = base.gt_ignored | (left < MIN_VISIBLE * before)
+
+    masks = torch.cat([masks[left > 0], pasted])
+    return replace(
+        base,
+        image=torch.where(covered, donor.image, base.image),
+        gt_masks=masks,
+        gt_boxes=tight_boxes(masks).float(),
+        gt_ignored=torch.cat([ignored[left > 0], torch.zeros(len(pasted), dtype=torch.bool)]),
+        void=base.void & ~covered,
+    )
 
 
 def draw_shorter_side(config: Augmentation, rng: np.random.Generator) -> float:

@@ -3,9 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from instancefcn.data import SyntheticScenes
-from instancefcn.data.synthetic import KINDS, draw_scene
 from instancefcn.geometry.rle import decode
+from synthetic import KINDS, SyntheticScenes, draw_scene
 
 
 def test_scenes_depend_on_seed_and_index_alone() -> None:

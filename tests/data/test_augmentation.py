@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import oracles
-from instancefcn.data.labels import split_label_map
+from instancefcn.data.augmentation import Augmentation, augment, draw_shorter_side
+from instancefcn.data.label_maps import split_label_map
 from instancefcn.data.segmentations import to_instances
-from instancefcn.data.synthetic import draw_scene
-from instancefcn.data.transforms import PADDING_VALUE, Augmentation, TrainingImage, augment, draw_shorter_side
+from instancefcn.data.training_image import PADDING_VALUE, TrainingImage
 from instancefcn.geometry.rle import decode, encode
 from instancefcn.structures import Sample
+from synthetic import draw_scene
 
 # Colours far from each other and from the padding: the first is background, the others belong to labels 1, 2, ...
 PALETTE = np.array(

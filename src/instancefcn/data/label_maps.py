@@ -1,0 +1,205 @@
+"""Label maps, in which a pixel holds the number of its instance: a folder of them, PASCAL VOC's, and SBD's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int32, Integer
+
+from instancefcn.data.images import image_extensions, inspect_image, read_label_map
+from instancefcn.data.segmentations import to_instances
+from instancefcn.data.source import FileSource, Labels, Problem
+from instancefcn.files import existing_dir, path_inside
+from instancefcn.geometry.rle import Rle, encode, encode_in_box
+
+VOID = 255
+_NAMES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+CATEGORIES: dict[int, str] = dict(enumerate(_NAMES, start=1))
+
+
+def load_labels(folder: Path, *, name: str, partial: bool = False) -> FileSource:
+    """Open a folder of images and label maps; the two of a pair have the same stem.
+
+    Raises:
+        ValueError: a folder is missing, or there is no image.
+    """
+    images = _files_by_stem(existing_dir(folder / "images", "images"))
+    masks = _files_by_stem(existing_dir(folder / "masks", "label maps, one for each image"))
+    if not images:
+        raise ValueError(f"{folder / 'images'}: holds no image")
+    problems = [
+        Problem(str(path), None, f"no image of this name in {folder / 'images'}")
+        for stem, paths in masks.items()
+        for path in paths
+        if stem not in images
+    ]
+    labels: list[Labels] = []
+    for image_id, (stem, (path, *others)) in enumerate(images.items(), start=1):
+        problems += [Problem(str(other), None, f"{path.name} has the same stem and is taken") for other in others]
+        try:
+            labels.append(_load_pair(image_id, path, masks.get(stem, [])))
+        except ValueError as error:
+            problems.append(Problem.from_error(path, error))
+    return FileSource(name, partial, {1: "object"}, labels, problems)
+
+
+def load_voc(folder: Path, split: str, *, name: str, partial: bool = False) -> FileSource:
+    """Open a split of a folder such as VOCdevkit/VOC2012: palette images in which 255 is void.
+
+    Raises:
+        ValueError: a folder or the list of the split is missing.
+    """
+    images = existing_dir(folder / "JPEGImages", "the images; give a folder such as VOCdevkit/VOC2012")
+    objects = existing_dir(folder / "SegmentationObject", "a palette PNG per image")
+    classes = existing_dir(folder / "SegmentationClass", "a palette PNG per image")
+    stems = read_split(folder / "ImageSets" / "Segmentation", split)
+
+    def read_maps(stem: str) -> list[np.ndarray]:
+        return [read_label_map(path_inside(directory, f"{stem}.png")) for directory in (objects, classes)]
+
+    return _load_split(images, stems, read_maps, name, partial)
+
+
+def load_sbd(folder: Path, split: str, *, name: str, partial: bool = False) -> FileSource:
+    """Open a split of the folder ``dataset`` of SBD's release, which has img, inst, cls and the lists of the splits.
+
+    Semantic Boundaries Dataset (Hariharan et al., ICCV 2011): instances and classes of VOC images in MATLAB files.
+
+    Raises:
+        ValueError: a folder or the list of the split is missing, or scipy is.
+    """
+    if find_spec("scipy") is None:
+        raise ValueError("SBD's .mat files need scipy: pip install 'instancefcn[train]'")
+    images = existing_dir(folder / "img", "the images; give the folder `dataset` of SBD's release")
+    instances = existing_dir(folder / "inst", "a .mat of instances per image")
+    classes = existing_dir(folder / "cls", "a .mat of classes per image")
+    structs = ((instances, "GTinst"), (classes, "GTcls"))
+
+    def read_maps(stem: str) -> list[np.ndarray]:
+        return [read_segmentation(path_inside(directory, f"{stem}.mat"), struct) for directory, struct in structs]
+
+    return _load_split(images, read_split(folder, split), read_maps, name, partial)
+
+
+def read_split(folder: Path, split: str) -> list[str]:
+    """Stems of the images of a split: the first word of every line of its list.
+
+    Raises:
+        ValueError: there is no such list, or nothing in it.
+    """
+    path = path_inside(existing_dir(folder, "lists of images"), f"{split}.txt")
+    if not path.is_file():
+        others = ", ".join(sorted(other.stem for other in folder.glob("*.txt"))) or "none"
+        raise ValueError(f"{path}: no such list of images; splits here: {others}")
+    stems = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not stems:
+        raise ValueError(f"{path}: lists no image")
+    return list(dict.fromkeys(stems))
+
+
+def split_label_map(label_map: Integer[np.ndarray, "h w"]) -> tuple[list[int], list[Rle]]:
+    """Labels but 0, in order, and the mask of each. Costs the area of the instances' boxes."""
+    height, width = label_map.shape
+    rows, columns = np.nonzero(label_map)
+    if not len(rows):
+        return [], []
+    order = np.argsort(label_map[rows, columns], kind="stable")
+    rows, columns = rows[order], columns[order]
+    labels, starts = np.unique(label_map[rows, columns], return_index=True)
+    top, left = np.minimum.reduceat(rows, starts), np.minimum.reduceat(columns, starts)
+    bottom, right = np.maximum.reduceat(rows, starts) + 1, np.maximum.reduceat(columns, starts) + 1
+    rles = [
+        encode_in_box(label_map[y0:y1, x0:x1] == label, int(y0), int(x0), height, width)
+        for label, y0, x0, y1, x1 in zip(labels, top, left, bottom, right, strict=True)
+    ]
+    return labels.tolist(), rles
+
+
+def label_image(
+    image_id: int, path: Path, object_map: Integer[np.ndarray, "h w"], class_map: Integer[np.ndarray, "h2 w2"]
+) -> tuple[Labels, list[Problem]]:
+    """Labels of one image, an instance's category being the class of most of its pixels; and what was rejected.
+
+    Raises:
+        ValueError: the image cannot be read, or the three are not of one size.
+    """
+    if class_map.shape != object_map.shape:
+        raise ValueError(
+            f"its map of classes {class_map.shape} is not of the size of its map of objects {object_map.shape}"
+        )
+    height, width = inspect_image(path, object_map.shape)
+    if object_map.max() > VOID or class_map.max() > VOID or min(object_map.min(), class_map.min()) < 0:
+        raise ValueError(f"its maps hold values outside 0..{VOID}")
+    void = object_map == VOID
+    ids, rles = split_label_map(np.where(void, 0, object_map))
+    votes = np.bincount((object_map * 256 + class_map).ravel(), minlength=256 * 256).reshape(256, 256)
+    votes[:, [0, VOID]] = 0
+    category_ids = [int(votes[label].argmax()) for label in ids]
+    kept = [i for i, category_id in enumerate(category_ids) if category_id in CATEGORIES]
+    problems = [
+        Problem(str(path), label, f"class {category_id} is none of VOC's: the map of classes does not name this object")
+        for label, category_id in zip(ids, category_ids, strict=True)
+        if category_id not in CATEGORIES
+    ]
+    instances = to_instances([ids[i] for i in kept], [rles[i] for i in kept], [category_ids[i] for i in kept])
+    return Labels(image_id, path.name, path, height, width, instances, encode(void) if void.any() else None), problems
+
+
+def read_segmentation(path: Path, struct: str) -> Int32[np.ndarray, "h w"]:
+    """The field ``Segmentation`` of a struct in a .mat file; its boundaries are not needed.
+
+    Raises:
+        ValueError: the file is missing or holds no such field.
+    """
+    from scipy.io import loadmat
+
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        segmentation = loadmat(path, variable_names=[struct])[struct]["Segmentation"][0, 0]
+        return np.asarray(segmentation).astype(np.int32)
+    except Exception as error:  # the reader meets broken files with errors of every type
+        raise ValueError(f"{path}: holds no {struct}.Segmentation that can be read: {error}") from error
+
+
+def _load_split(
+    images: Path, stems: list[str], read_maps: Callable[[str], list[np.ndarray]], name: str, partial: bool
+) -> FileSource:
+    """Images of VOC's classes; ``read_maps`` gives the map of objects and the map of classes of a stem."""
+    labels: list[Labels] = []
+    problems: list[Problem] = []
+    for image_id, stem in enumerate(stems, start=1):
+        try:
+            image, rejected = label_image(image_id, path_inside(images, f"{stem}.jpg"), *read_maps(stem))
+        except ValueError as error:
+            problems.append(Problem.from_error(images / f"{stem}.jpg", error))
+        else:
+            labels.append(image)
+            problems += rejected
+    return FileSource(name, partial, CATEGORIES, labels, problems)
+
+
+def _files_by_stem(folder: Path) -> dict[str, list[Path]]:
+    """Image files of a folder by their stem, in order of name."""
+    readable = image_extensions()
+    files: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in readable and not path.name.startswith("."):
+            files.setdefault(path.stem, []).append(path)
+    return files
+
+
+def _load_pair(image_id: int, path: Path, masks: list[Path]) -> Labels:
+    if len(masks) != 1:
+        found = "no label map" if not masks else f"{len(masks)} label maps ({', '.join(mask.name for mask in masks)})"
+        raise ValueError(f"{found} in masks/ for it: it takes one of the same stem")
+    label_map = read_label_map(masks[0])
+    height, width = inspect_image(path, label_map.shape)
+    ids, rles = split_label_map(label_map)
+    return Labels(image_id, path.name, path, height, width, to_instances(ids, rles, [1] * len(ids)))
