@@ -1,1 +1,1 @@
-"""The paper's experiments: what is trained on what, measured how, and what that says of each claim of the paper."""
+"""The paper's experiments, run from a checkout: ``python -m reproduce --help``. Not part of the installed package."""

@@ -1,4 +1,4 @@
-"""What the main parts of the ``lite`` preset give: one off at a time, with what goes with it; same data and minutes."""
+"""Ablation of the ``lite`` preset: without one of its main parts at a time, on the same data, for the same minutes."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ MINUTES = 3.0  # of training, unless said otherwise
 
 @dataclass(frozen=True)
 class Part:
-    """A row: the preset with one part off."""
+    """A row: the preset without one part."""
 
     slug: str
     label: str
     recipe: ExperimentRecipe
-    partial: bool = True  # animals' labels are marked as partial
+    partial: bool = True  # the labels of animals are marked as partial
 
 
 @dataclass(frozen=True)
 class AblationRow:
-    """What a row found, and what it cost."""
+    """Recall and costs of a part's runs."""
 
     part: Part
     recall: ImageRecall  # pooled over seeds
@@ -49,10 +49,10 @@ class AblationRow:
 
 
 def parts() -> tuple[Part, ...]:
-    """The preset, then without each part."""
+    """The preset, then the preset without each part."""
     lite, single = load_recipe("lite"), load_recipe("mini")
     network, loss = lite.network, lite.loss
-    # One window size an octave: from one to the next is a factor of 2, so more than its root must be tolerated.
+    # With one window size an octave, sizes are a factor of 2 apart, so the tolerance must exceed its root.
     wide = replace(lite.assignment, scale_tolerance=1.45)
     return (
         Part("lite", "`lite`", lite),
@@ -93,13 +93,13 @@ def parts() -> tuple[Part, ...]:
 
 
 def reproduce_ablation(runner: Runner, rows: Sequence[Part] | None = None) -> Path:
-    """Train and measure what is missing; ``ablation.md`` and ``ablation.json``, anew after every row.
+    """Run what is missing, and write ``ablation.md`` and ``ablation.json`` after every row.
 
     Args:
         rows: the preset itself comes first.
 
     Raises:
-        ValueError: the scale is not mini: the paper has no such preset.
+        ValueError: the scale is not mini; the paper has no such preset.
     """
     settings = runner.settings
     if settings.scale != "mini":
@@ -130,7 +130,7 @@ def _measure_seeds(part: Part, runner: Runner) -> AblationRow:
 
 
 def _measure_seed(part: Part, seed: int, runner: Runner) -> tuple[ImageRecall, int, float, float]:
-    """Recall, iterations, minutes of training, seconds an image."""
+    """Recall, iterations, minutes of training, and seconds to propose in an image."""
     settings = runner.settings
     images = training_images(settings.scale, settings.data_root, NAME)
     if not part.partial:

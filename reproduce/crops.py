@@ -1,8 +1,8 @@
-"""Training on crops around single windows: DeepMask's way, and the second row of the paper's Table 2.
+"""Training on crops around single windows, as DeepMask trains: the second row of the paper's Table 2.
 
-A crop is what one window of an image sees. Its label and its mask's target are those that the window has when the
-whole image is trained on, so that the two ways of training differ in nothing but what is shared between windows. (Cells
-that the image's border cuts aside: of those the whole image's targets count the part inside.)
+A crop has the label and the mask target that its window has when the whole image is trained on. So both ways of
+training differ only in what windows share. (One exception: of a cell that the image's border cuts, targets of the whole
+image count the part inside.)
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from reproduce.recipe import ExperimentRecipe
 
 
 class CropStream(Dataset[list[TrainingImage]]):
-    """Crops around windows of random views of random images; those of one view come together.
+    """Lists of crops, each around windows of one random view of a random image.
 
     Args:
-        window_sizes: the network's, of which crops can have but one.
+        window_sizes: of the network; crops need a network with one.
 
     Raises:
         ValueError: the network has windows of several sizes.
@@ -53,10 +53,10 @@ class CropStream(Dataset[list[TrainingImage]]):
 def window_crops(
     view: TrainingImage, recipe: ExperimentRecipe, window: WindowSize, rng: np.random.Generator
 ) -> list[TrainingImage]:
-    """Crops around ``crops.per_image`` windows of a view, positive and negative 1:1; negatives fill up.
+    """Crops around ``crops.per_image`` windows of a view: half of them positive, or fewer where there are not enough.
 
     Args:
-        window: the size of the network's.
+        window: size of the network's windows.
     """
     stride, m, _ = window
     height, width = (-(-side // stride) for side in view.image.shape[-2:])
@@ -74,10 +74,10 @@ def window_crops(
 def crop_around(
     view: TrainingImage, position_yx: tuple[int, int], instance: int | None, stride: int, side: int
 ) -> TrainingImage:
-    """The crop in whose map, of ``side // stride`` positions a side, a window of the view is the central one.
+    """The crop whose map, of ``side // stride`` positions a side, has a window of the view at its centre.
 
     Args:
-        instance: the one that the window is positive for; None for a negative window.
+        instance: that the window is positive for; None for a negative window.
     """
     corner = [(place - side // stride // 2) * stride for place in position_yx]
     chosen = slice(0, 0) if instance is None else slice(instance, instance + 1)
@@ -94,7 +94,7 @@ def crop_around(
 
 
 def _crop(layers: Tensor, corner_yx: Sequence[int], side: int, beyond: int) -> Tensor:
-    """A square of each layer [n, h, w], filled up where it reaches beyond."""
+    """A square of each layer [n, h, w], filled with ``beyond`` outside the image."""
     top, left = corner_yx
     height, width = layers.shape[-2:]
     inside = layers[..., max(top, 0) : max(top + side, 0), max(left, 0) : max(left + side, 0)]

@@ -18,20 +18,20 @@ TRAINING_SET = "training images"  # as a test set: some of the images that a run
 
 @dataclass(frozen=True)
 class ImageSelection:
-    """Labelled images. Each restriction is applied to what the one before it leaves; 0 and "" for none."""
+    """Labelled images. Each restriction applies to what the one before it leaves; 0 and "" mean none."""
 
     specs: tuple[str, ...]  # as `--data` has them
     listed_in: str = ""  # a file with the stem of an image on each line (its first word)
-    first: int = 0  # so many of the lowest ids
-    drawn: int = 0  # so many at random; a smaller draw of the same seed is part of a larger one
+    first: int = 0  # this many, lowest ids first
+    drawn: int = 0  # this many at random; a smaller draw is part of a larger one with the same seed
     seed: int = 0
 
 
 def open_images(images: ImageSelection) -> list[FileSource]:
-    """One source for each spec, with the images that are meant; one without any is left out.
+    """One source for each spec, with the selected images; a source without any is left out.
 
     Raises:
-        ValueError: data that is not there, or a list that names none of the images.
+        ValueError: the data is missing, or the list names none of the images.
     """
     sources = []
     for spec in images.specs:
@@ -57,7 +57,7 @@ def open_images(images: ImageSelection) -> list[FileSource]:
 
 
 def merge(sources: Sequence[FileSource]) -> FileSource:
-    """All images as one source to measure on; where there are several sources, ids are given anew, from 1."""
+    """All images as one source to measure on; images of several sources are numbered anew, from 1."""
     if len(sources) == 1:
         return sources[0]
     labels = [labels for source in sources for labels in source.all_labels]
@@ -72,7 +72,7 @@ def _labels(sources: Sequence[FileSource], place: tuple[int, int]):
 
 
 def named_images(scale: Scale, root: Path) -> dict[str, tuple[ImageSelection, ImageSelection]]:
-    """What the classifiers of Table 4 are trained on and measured on, by name."""
+    """What the classifiers of Table 4 are trained on, and measured on, by name."""
     if scale == "mini":
 
         def split(name: str, part: str) -> ImageSelection:
@@ -112,6 +112,6 @@ def test_images(scale: Scale, root: Path, experiment: str) -> dict[str, ImageSel
 
 
 def _sbd(root: Path, split: str) -> ImageSelection:
-    """SBD's annotations of the images of a split of VOC 2012: SDS has 5,623 and 5,732 (SBD splits them otherwise)."""
+    """SBD's annotations of a split of VOC 2012: 5,623 and 5,732 images, as in SDS. SBD's own split differs."""
     specs = tuple(f"sbd:{root}/benchmark_RELEASE/dataset,{part}" for part in ("train", "val"))
     return ImageSelection(specs, listed_in=f"{root}/VOCdevkit/VOC2012/ImageSets/Main/{split}.txt")

@@ -1,9 +1,9 @@
 """~DeepMask, the baseline of the paper's Table 2: masks from fully connected layers, "our implementation of DeepMask".
 
-From a crop of 224 pixels the trunk makes a map of 14 x 14; fc 512 and fc 56^2 turn it into a mask, as a linear map of
-low rank (Pinheiro et al., NeurIPS 2015: nothing between the two), and another branch into objectness. What is trained
-is that crop. On an image the layers slide: of a trunk's map at stride 8 a window takes every second place ("a trous"),
-which are the 14 x 14 of a crop, so that there are as many windows as InstanceFCN has.
+It is trained on crops of 224 pixels. The trunk turns a crop into a map of 14 x 14; fc 512 and fc 56^2, with nothing
+between them (Pinheiro et al., NeurIPS 2015), turn the map into a mask, and another branch turns it into objectness. On
+an image the layers slide. A window takes every second place of the trunk's map at stride 8 ("a trous"), which are the
+14 x 14 places of a crop, so there are as many windows as InstanceFCN has.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CROP = 224  # pixels
 MAP = 14  # side of the map of a crop
 MASK = 56  # side of a mask
 STRIDE = 8  # of the trunk
-STEP = CROP // MAP // STRIDE  # positions of the trunk's map from one place of a crop's map to the next
+STEP = CROP // MAP // STRIDE  # positions of the trunk's map between neighbouring places of a crop's map
 _WINDOWS_AT_ONCE = 256  # bounds the memory: 512 channels * 14 * 14 floats each
 
 
@@ -41,13 +41,13 @@ class MaskLayer(nn.Module):
     def of_crops(
         self, maps: Float[Tensor, "b c 14 14"], image_index: Int[Tensor, "n"], positions_yx: Int[Tensor, "n 2"]
     ) -> Float[Tensor, "n 56 56"]:
-        """Masks of whole crops: their only window is the one of position 0 0."""
+        """Masks of whole crops, each of which has one window, at position 0 0."""
         return self(maps[image_index])
 
     def of_windows(
         self, features: Float[Tensor, "b c h w"], image_index: Int[Tensor, "n"], positions_yx: Int[Tensor, "n 2"]
     ) -> Float[Tensor, "n 56 56"]:
-        """What sliding the layers gives at these positions alone; features are zero beyond the image."""
+        """Masks of the windows at these positions; features are zero beyond the image."""
         _, _, height, width = features.shape
         taps = STEP * (torch.arange(MAP, device=features.device) - MAP // 2)
         masks: list[Tensor] = []
@@ -79,7 +79,7 @@ class ScoreBranch(nn.Module):
         return self._rest(F.relu(self.fc1(x)))[:, 0]
 
     def slide(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h w"]:
-        """The score of every position, over every second feature; features are zero beyond the image."""
+        """The score of the window at every position; features are zero beyond the image."""
         before = STEP * (MAP // 2)
         after = STEP * (MAP - 1) - before
         x = F.max_pool2d(F.pad(features, (before, after, before, after)), 2, stride=1, dilation=STEP)
@@ -92,7 +92,7 @@ class ScoreBranch(nn.Module):
 
 
 class DeepMask(Network):
-    """In training the network of a crop, which is its one window; otherwise sliding, with a window at every position.
+    """In training a network of crops, which have one window each; else a sliding one, with a window at every position.
 
     Args:
         backbone: a trunk of one map, at stride 8.
@@ -112,12 +112,12 @@ class DeepMask(Network):
 
     @property
     def window_sizes(self) -> list[WindowSize]:
-        """Of each ScoreMaps that the sliding network gives."""
+        """Window size of the sliding network."""
         return [WindowSize(STRIDE, CROP // STRIDE, MASK // (CROP // STRIDE))]
 
     @property
     def training_window_sizes(self) -> list[WindowSize]:
-        """Of each ScoreMaps that the network of crops gives."""
+        """Window size of the network of crops."""
         return [WindowSize(CROP, 1, MASK)]
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[ScoreMaps]:

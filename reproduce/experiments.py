@@ -17,7 +17,7 @@ NAMES = (*TABLES, SIZES_NAME)  # of the paper; the ablation is of `lite`
 
 
 def reproduce(name: str, runner: Runner) -> Path:
-    """Make what is missing of an experiment and write its table; the path of the page."""
+    """Run what is missing of an experiment, write its page, and return the path."""
     if name == SIZES_NAME:
         return reproduce_sizes(runner)
     if name == ABLATION_NAME:

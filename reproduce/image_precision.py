@@ -1,7 +1,7 @@
-"""mAP^r image by image, so that images can be drawn: how sure a difference in average precision is.
+"""mAP^r image by image, for bootstrap intervals of differences in average precision.
 
-A result is judged against the instances of its own image alone, so judging stays as it is whichever images are drawn;
-only how often each result counts changes. So a bootstrap over images is cheap (``compare.py`` has its rules).
+A result is judged against the instances of its own image alone. So drawing images changes how often each result counts,
+not how it is judged, and a bootstrap over images is cheap (``evaluation/compare.py`` has its rules).
 """
 
 from __future__ import annotations
@@ -29,37 +29,37 @@ PRECISION_MEASURES = tuple(f"mAP^r@{threshold} {variant}" for variant in _VARIAN
 
 @dataclass(frozen=True)
 class ImagePrecision:
-    """All results of a set of images, judged: category by category, of each the best score first."""
+    """The judged results of a set of images: category by category, best score first."""
 
-    instances: Int[np.ndarray, "i c"]  # labelled ones of each image and category, crowds aside
+    instances: Int[np.ndarray, "i c"]  # number of labelled instances of each image and category, without crowds
     images: Int[np.ndarray, "n"]  # position of each result's image
-    categories: Int[np.ndarray, "n"]  # position of its category, ascending
+    categories: Int[np.ndarray, "n"]  # position of each result's category, ascending
     right: Bool[np.ndarray, "n t"]  # at MAP_R_THRESHOLDS
-    wrong: Bool[np.ndarray, "n t"]  # neither is what a crowd covers
+    wrong: Bool[np.ndarray, "n t"]  # a result that a crowd covers is neither right nor wrong
 
     @classmethod
     def of(cls, categories: Sequence[CategoryRegions]) -> ImagePrecision:
         """Judge the results of every category; there is at least one."""
         judged = [
-            [true_and_false_positives(of.ground_truth, of.proposals, limit) for limit in MAP_R_THRESHOLDS]
-            for of in categories
+            [true_and_false_positives(category.ground_truth, category.proposals, limit) for limit in MAP_R_THRESHOLDS]
+            for category in categories
         ]
-        images = [ranked_images(of.proposals) for of in categories]
         right, wrong = (
-            np.concatenate([np.stack([at[kind] for at in of], axis=1) for of in judged]).astype(bool) for kind in (0, 1)
+            np.concatenate([np.stack([at[kind] for at in thresholds], axis=1) for thresholds in judged]).astype(bool)
+            for kind in (0, 1)
         )
-        return cls(
-            np.array([[int((~image.crowd).sum()) for image in of.ground_truth] for of in categories], dtype=np.int64).T,
-            np.concatenate(images),
-            np.repeat(np.arange(len(categories)), [len(of) for of in images]),
-            right,
-            wrong,
-        )
+        instances = [[int((~image.crowd).sum()) for image in category.ground_truth] for category in categories]
+        images = [ranked_images(category.proposals) for category in categories]
+        numbers = np.repeat(np.arange(len(categories)), [len(ranked) for ranked in images])
+        return cls(np.array(instances, dtype=np.int64).T, np.concatenate(images), numbers, right, wrong)
 
     def percent(self, times_drawn: Int[np.ndarray, "d i"] | None = None) -> Float[np.ndarray, "d m"]:
-        """Every one of ``PRECISION_MEASURES`` for each drawing of the images; by default each image is there once.
+        """``PRECISION_MEASURES`` for each drawing of the images.
 
-        NaN where what was drawn has no instance; a category without any is left out of the mean.
+        NaN where a drawing has no instance. A category without instances is left out of the mean.
+
+        Args:
+            times_drawn: how often each drawing has each image; None for one drawing of every image once.
         """
         drawn = np.ones((1, len(self.instances)), dtype=np.int64) if times_drawn is None else times_drawn
         there = drawn @ self.instances  # [d, c]
@@ -85,21 +85,21 @@ def compare_precision(
     draws: int = PRECISION_DRAWS,
     confidence: float = CONFIDENCE,
 ) -> dict[str, Difference]:
-    """The difference in each of ``PRECISION_MEASURES`` between two methods, with its paired bootstrap interval.
+    """Difference of ``PRECISION_MEASURES`` between two methods, with paired bootstrap intervals.
 
     Args:
-        first, second: of the same images, one of each seed; what is compared is the mean over seeds.
-        generator: draws the images, the same for all.
+        first, second: of the same images, one for each seed; means over seeds are compared.
+        generator: draws the images, the same ones for both.
 
     Raises:
-        ValueError: they are not of the same images and instances, or there is no image.
+        ValueError: the images or instances differ, or there is no image.
     """
     instances = first[0].instances
     if not all(np.array_equal(one.instances, instances) for one in (*first, *second)):
         raise ValueError("the two were evaluated on different annotations; evaluate both on the same")
 
-    def mean(of: Sequence[ImagePrecision], drawn: Int[np.ndarray, "d i"] | None) -> Float[np.ndarray, "d m"]:
-        return np.mean([one.percent(drawn) for one in of], axis=0)
+    def mean(seeds: Sequence[ImagePrecision], drawn: Int[np.ndarray, "d i"] | None) -> Float[np.ndarray, "d m"]:
+        return np.mean([one.percent(drawn) for one in seeds], axis=0)
 
     low, high = bootstrap(
         lambda drawn: mean(second, drawn) - mean(first, drawn), len(instances), generator, draws, confidence

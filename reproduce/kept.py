@@ -1,4 +1,4 @@
-"""Proposals of images, on disk once they are made, so that several classifiers name the same; and labelled masks."""
+"""Proposals kept on disk, so that several classifiers name the same ones; and labelled masks as proposals."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from instancefcn.geometry.rle import from_json, tight_boxes, to_json
 from instancefcn.structures import Proposals
 from reproduce.recall import MAX_PROPOSALS
 
-ProposalsOf = Callable[[Source, int], Proposals]  # of an image of a source, best first
+ProposalsOf = Callable[[Source, int], Proposals]  # source and index of an image to its proposals, best first
 
 
 @dataclass(frozen=True)
 class KeptProposals:
-    """The best ``MAX_PROPOSALS`` of each image, in a file of its own.
+    """The best ``MAX_PROPOSALS`` proposals of each image, a file each.
 
     Args:
-        propose: makes what is missing; called with ``max_proposals``.
+        propose: makes missing ones; called with ``max_proposals``.
     """
 
     propose: Callable[..., Proposals]
@@ -40,14 +40,14 @@ class KeptProposals:
 
 
 def to_text(proposals: Proposals) -> str:
-    """As JSON, to the last digit; boxes are left out, as masks have them."""
+    """Proposals as JSON, exactly; boxes follow from masks and are left out."""
     counts = [to_json(rle)["counts"] for rle in proposals.rles]
     size = proposals.height, proposals.width
     return json.dumps({"size": size, "scores": proposals.scores.tolist(), "counts": counts})
 
 
 def from_text(text: str) -> Proposals:
-    """What ``to_text`` wrote."""
+    """Inverse of ``to_text``."""
     table = json.loads(text)
     rles = [from_json({"size": table["size"], "counts": counts}) for counts in table["counts"]]
     return Proposals(rles, tight_boxes(rles), np.array(table["scores"], dtype=np.float64), *table["size"])
@@ -59,7 +59,7 @@ def masks_of(source: Source, index: int) -> Proposals:
 
 
 def labelled_masks(labels: Labels) -> Proposals:
-    """The instances of an image as its proposals, each with score 1; crowds and what is not judged left out."""
+    """The instances of an image as proposals with score 1, without crowds and ignored ones."""
     instances = labels.instances
     judged = np.flatnonzero(~(instances.crowd | instances.ignore))
     rles = [instances.rles[index] for index in judged]

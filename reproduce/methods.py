@@ -1,38 +1,39 @@
-"""What the paper's tables compare and claim, as values."""
+"""The methods that the paper's Tables 1, 2, 3 and 5 compare, and what it claims of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 from instancefcn.evaluation.published import TABLE_1, TABLE_2, TABLE_3, TABLE_5, PublishedTable
+from instancefcn.evaluation.regions import IouType
 
 
 @dataclass(frozen=True)
 class Method:
-    """One row: something that proposes."""
+    """A row of a table: a network to train, the shipped one, or selective search."""
 
-    slug: str  # names its runs
+    slug: str  # part of the names of its runs
     label: str
-    published: str = ""  # its row in the published table
-    recipe: str | None = None  # suffix of the scale's recipe, where it is to be trained
+    published: str = ""  # name of its row in the published table
+    recipe: str | None = None  # suffix of the scale's recipe; None: nothing to train
     k: int = 5
     only_boxes: bool = False
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What is said of two rows: that the first does better, or, with a margin, that they do as well."""
+    """The first of two rows does better or, with a margin, both do equally well."""
 
     text: str
     first: str  # slugs
     second: str
     margin: float = 0.0  # percentage points
-    boxes: bool = False  # where one of the two has no masks
+    regions: IouType = "segm"  # "bbox" where one of the two has no masks
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One table."""
+    """A table of the paper."""
 
     name: str
     published: PublishedTable
@@ -40,7 +41,7 @@ class Experiment:
     claims: tuple[Claim, ...]
 
     def method(self, slug: str) -> Method:
-        """The row of a name."""
+        """The row with this slug."""
         return next(method for method in self.methods if method.slug == slug)
 
 
@@ -49,7 +50,7 @@ DEEPMASK = Method("deepmask", "~DeepMask, crops", "~DeepMask", "-deepmask")
 _SELECTIVE_SEARCH = Method("selective-search", "Selective Search, boxes", "Selective Search", only_boxes=True)
 SHIPPED = Method("lite", "`lite`, the shipped checkpoint (longer training, more data)")
 _PEERS = (
-    Claim("finds more than Selective Search (boxes)", "ours-k5", "selective-search", boxes=True),
+    Claim("finds more than Selective Search (boxes)", "ours-k5", "selective-search", regions="bbox"),
     Claim("finds more than ~DeepMask", "ours-k5", "deepmask"),
 )
 

@@ -1,4 +1,4 @@
-"""Table 4's runs and measurements: classifiers on a network's proposals, and the precision of what they name."""
+"""Runs and measurements of Table 4: classifiers on a network's proposals, and the precision of their segments."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ from reproduce.run import RESULT_FILE, reserve
 from reproduce.runner import DRY_SIDES, Runner, usable
 
 TABLE_4_NAME = "table4"
-NETWORK_SEED = 0  # of the networks that propose: `--seeds` are the classifiers'
-MAX_SEGMENTS, MIN_SCORE = 100, 0.01  # of an image: what `instancefcn segment` writes
+NETWORK_SEED = 0  # of the networks that propose; `--seeds` counts classifiers
+MAX_SEGMENTS, MIN_SCORE = 100, 0.01  # of an image, as `instancefcn segment` has them
 
 
 @dataclass(frozen=True)
 class Naming:
     """One row of Table 4: whose proposals are named, and how.
 
-    The classifier is one trained on proposals of the same method, also where it names the labelled masks themselves.
+    The classifier was trained on proposals of the same method, also where it names labelled masks.
     """
 
     method: Method
-    n: int = 300  # best proposals of an image that are named
+    n: int = 300  # proposals of an image that are named, best first
     voted: bool = True
     suppressed: bool = True
-    ground_truth: bool = False  # labelled masks instead of proposals: what is lost then is the classifier's alone
+    ground_truth: bool = False  # name labelled masks instead of proposals; then every error is the classifier's
 
     @property
     def slug(self) -> str:
-        """Names its measurements."""
+        """Name of its measurements."""
         masks = "labelled-masks" if self.ground_truth else f"n{self.n}"
         return (
             f"{self.method.slug}-{masks}{'' if self.voted else '-unvoted'}{'' if self.suppressed else '-unsuppressed'}"
@@ -64,7 +64,7 @@ class Naming:
 
     @property
     def label(self) -> str:
-        """How its row begins."""
+        """First cell of its row."""
         without = [name for name, done in (("suppression", self.suppressed), ("voting", self.voted)) if not done]
         masks = "labelled masks in place of proposals" if self.ground_truth else f"{self.method.label}; N = {self.n}"
         return masks + (f", no {' and no '.join(without)}" if without else "")
@@ -72,7 +72,7 @@ class Naming:
 
 @dataclass(frozen=True)
 class ClassifierPlan:
-    """All that a classifier is made of."""
+    """Everything that decides what a classifier becomes, written to ``run.json``."""
 
     recipe: ClassifierRecipe
     images: ImageSelection
@@ -81,29 +81,29 @@ class ClassifierPlan:
 
 
 @dataclass(frozen=True)
-class Network:
-    """What proposes."""
+class IdentifiedProposer:
+    """A proposer, and which network it has."""
 
     proposer: Proposer
     identity: ProposalNetwork
 
     @property
-    def way(self) -> str:
-        """Digest of how it proposes."""
+    def config_digest(self) -> str:
+        """Digest of its inference config."""
         return hashlib.sha256(json.dumps(to_table(self.proposer.config)).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
 class NamingResult:
-    """What became of one row, data set and seed."""
+    """Precision of one row on one data set, for one seed."""
 
     precision: ImagePrecision
     coco_ap: float
-    seconds: float  # that the classifier learnt, its proposals aside
+    seconds: float  # of training the classifier, without proposing
 
 
 class NamingRunner:
-    """Makes classifiers and measurements that are not in the folder yet, with the networks of a ``Runner``."""
+    """Trains and measures classifiers that are not in the folder yet, on networks of a ``Runner``."""
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
@@ -112,9 +112,9 @@ class NamingRunner:
         self.proposing = cache(self._proposing)
 
     def measure(self, naming: Naming, data: str, seed: int) -> NamingResult:
-        """How well one row names the objects of a data set."""
+        """Train and measure what is missing of one row, data set and seed."""
         network = self.proposing(naming.method)
-        name = f"names-{slug_of(data)}-{naming.method.slug}-{network.identity.fingerprint}-{network.way}"
+        name = f"names-{slug_of(data)}-{naming.method.slug}-{network.identity.fingerprint}-{network.config_digest}"
         folder = self.settings.folder / "runs" / name
         train, test = named_images(self.settings.scale, self.settings.data_root)[data]
         classifier, seconds = self._classifier(network, train, folder, seed)
@@ -128,15 +128,17 @@ class NamingRunner:
             save_precision(*measure(segmenter, proposals_of, self.runner.open_test(test), shown), path)
         return NamingResult(*load_precision(path), seconds)
 
-    def _proposing(self, method: Method) -> Network:
-        """The network of a method: shipped, or trained by the same run as for the other tables."""
+    def _proposing(self, method: Method) -> IdentifiedProposer:
+        """The proposer of a method: shipped, or trained by the same run as for the other tables."""
         path = SHIPPED_CHECKPOINT
         if method.recipe is not None:
             path = self.runner.run(method, TABLE_4_NAME, NETWORK_SEED)[0] / "best.safetensors"
-        return Network(*load_proposer(path, self.device))
+        return IdentifiedProposer(*load_proposer(path, self.device))
 
-    def _classifier(self, network: Network, images: ImageSelection, folder: Path, seed: int) -> tuple[Path, float]:
-        """A trained classifier's file, and the seconds that it learnt. Proposals are kept for the next seed."""
+    def _classifier(
+        self, network: IdentifiedProposer, images: ImageSelection, folder: Path, seed: int
+    ) -> tuple[Path, float]:
+        """A classifier's file, and the seconds of its training. Proposals are kept for the next seed."""
         dry, own = self.settings.dry, folder / f"seed{seed}"
         run = ClassifierPlan(
             classifier_recipe(self.settings.scale, seed, dry),
@@ -166,7 +168,7 @@ class NamingRunner:
 
 
 class Stopwatch:
-    """Seconds that going through an iterable took."""
+    """Measures the seconds that iterating takes."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -179,7 +181,7 @@ class Stopwatch:
 
 
 def classifier_recipe(scale: Scale, seed: int, dry: bool) -> ClassifierRecipe:
-    """``mini`` has the small head, ``paper`` the paper's; dry ones are narrow and see small images once."""
+    """The small head at ``mini`` scale, the paper's at ``paper`` scale; for a dry run narrow, and on small images."""
     recipe = replace(load_classifier_recipe("paper" if scale == "paper" else "lite"), seed=seed)
     if not dry:
         return recipe
@@ -192,7 +194,7 @@ def classifier_recipe(scale: Scale, seed: int, dry: bool) -> ClassifierRecipe:
 
 
 def naming_config(config: NamingConfig, naming: Naming) -> NamingConfig:
-    """A classifier's own way of naming, as a row varies it."""
+    """A classifier's naming config, as a row changes it."""
     return replace(
         config,
         proposals=naming.n,
@@ -202,7 +204,7 @@ def naming_config(config: NamingConfig, naming: Naming) -> NamingConfig:
 
 
 def measure(segmenter: Segmenter, proposals_of: ProposalsOf, source: Source, name: str) -> tuple[ImagePrecision, float]:
-    """Judge the segments of all images; also COCO's AP, in percent."""
+    """Precision of the segments of all images, and COCO's AP in percent."""
     results: list[dict[str, Any]] = []
     for index in track(range(len(source)), description=name, transient=True):
         proposals = proposals_of(source, index)
@@ -214,14 +216,14 @@ def measure(segmenter: Segmenter, proposals_of: ProposalsOf, source: Source, nam
 
 
 def save_precision(precision: ImagePrecision, coco_ap: float, path: Path) -> None:
-    """Arrays alone, without pickle."""
+    """Write arrays, without pickle."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, coco_ap=coco_ap, **vars(precision))
     write_whole(path, buffer.getvalue())
 
 
 def load_precision(path: Path) -> tuple[ImagePrecision, float]:
-    """What ``save_precision`` wrote."""
+    """Inverse of ``save_precision``."""
     with np.load(path, allow_pickle=False) as file:
         arrays = dict(file)
     coco_ap = float(arrays.pop("coco_ap"))
@@ -229,5 +231,5 @@ def load_precision(path: Path) -> tuple[ImagePrecision, float]:
 
 
 def slug_of(name: str) -> str:
-    """A data set's name as part of a folder's."""
+    """A data set's name as part of a folder's name."""
     return "-".join("".join(letter if letter.isalnum() else " " for letter in name.lower()).split())

@@ -22,22 +22,25 @@ from reproduce.deepmask import DeepMask
 
 @dataclass(frozen=True)
 class ExperimentNetwork(NetworkConfig):
-    """Keys of ``[network]``, with two more kinds: ``single`` on a MergedBackbone, and ~DeepMask on it or on VGG-16."""
+    """Keys of ``[network]``, with two more kinds.
+
+    ``merged`` is the paper's network on a MergedBackbone; ``deepmask`` is ~DeepMask on that, or on VGG-16.
+    """
 
     kind: Literal["single", "pyramid", "merged", "deepmask"] = "pyramid"  # pyright: ignore[reportIncompatibleVariableOverride]
 
 
 class MergedBackbone(TimmBackbone):
-    """A timm trunk at stride 8 whose coarser maps come in from above, as in a pyramid: context at its own resolution.
+    """A timm trunk at stride 8 that adds its coarser maps from above, as a feature pyramid does.
 
-    What holes give (paper 3.3), for a fraction of the time: a CPU takes ten times as long for a depthwise convolution
-    with holes.
+    This gives context, as holes do (paper 3.3), in a fraction of the time: on a CPU a depthwise convolution with holes
+    takes ten times as long as one without.
     """
 
     def __init__(self, name: str, channels: int) -> None:
         super().__init__(name, strides=(8, 16, 32))
         self.merge = Pyramid(self.channels, channels)
-        self.merge.smooth = self.merge.smooth[:1]  # the finest map is the only one that is read
+        self.merge.smooth = self.merge.smooth[:1]  # only the finest map is used
         self.strides, self.channels = (8,), (channels,)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
@@ -48,7 +51,7 @@ def build_network(config: NetworkConfig, imagenet: bool = False) -> Network:
     """A network with a random or an ImageNet trunk.
 
     Raises:
-        ValueError: an unknown backbone, or ImageNet weights that are not to be had.
+        ValueError: an unknown backbone, or there are no ImageNet weights for it.
     """
     if config.kind in ("single", "pyramid"):
         return build.build_network(config, imagenet)
@@ -60,7 +63,7 @@ def build_network(config: NetworkConfig, imagenet: bool = False) -> Network:
 
 
 def load_proposer(path: Path | None, device: str) -> tuple[Proposer, ProposalNetwork]:
-    """What proposes from a checkpoint of any of these networks, and which one it is; None for the shipped one.
+    """The proposer of a checkpoint of any of these networks, and which network it has; None for the shipped one.
 
     Raises:
         ValueError: the file is not a checkpoint.

@@ -1,4 +1,4 @@
-"""What a method finds of a set of images: measured block by block, so that 5,000 images fit, and kept on disk."""
+"""Recall of a method on a set of images: measured in blocks, so that 5,000 images fit in memory, and kept on disk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,11 @@ Propose = Callable[[UInt8[np.ndarray, "h w 3"], int], list[dict[str, Any]]]  # i
 
 
 def measure(propose: Propose, source: Source, ious: Sequence[IouType], name: str) -> dict[IouType, ImageRecall]:
-    """Recall of masks, of boxes or of both, of all images."""
+    """Recall on all images, of masks, of boxes or of both.
+
+    Args:
+        name: shown beside the progress bar.
+    """
     coco = source_to_coco(source)
     truths = {iou: parse_ground_truth(coco, iou) for iou in ious}
     places = {source.labels(index).image_id: index for index in range(len(source))}
@@ -41,7 +45,7 @@ def measure(propose: Propose, source: Source, ious: Sequence[IouType], name: str
 
 
 def join(blocks: Sequence[ImageRecall]) -> ImageRecall:
-    """Of several sets of images, one after the other."""
+    """Recall on all images of several sets, one set after the other."""
     return ImageRecall(
         [image_id for block in blocks for image_id in block.image_ids],
         np.concatenate([block.instances for block in blocks]),
@@ -51,7 +55,7 @@ def join(blocks: Sequence[ImageRecall]) -> ImageRecall:
 
 
 def pool(recalls: Sequence[ImageRecall]) -> ImageRecall:
-    """Of several runs on the same images: every number is the mean of theirs, image by image."""
+    """Recall of several runs on the same images, as one: every measure becomes the mean of theirs."""
     first = recalls[0]
     assert all(recall.image_ids == first.image_ids for recall in recalls)
     return ImageRecall(
@@ -63,7 +67,7 @@ def pool(recalls: Sequence[ImageRecall]) -> ImageRecall:
 
 
 def save_recall(recall: ImageRecall, path: Path) -> None:
-    """Arrays alone, without pickle."""
+    """Write arrays, without pickle."""
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
@@ -78,7 +82,7 @@ def save_recall(recall: ImageRecall, path: Path) -> None:
 
 
 def load_recall(path: Path) -> ImageRecall:
-    """What ``save_recall`` wrote."""
+    """Inverse of ``save_recall``."""
     with np.load(path, allow_pickle=False) as arrays:
         parts = np.split(arrays["best_iou"], np.cumsum(arrays["counts"])[:-1]) if len(arrays["counts"]) else []
         return ImageRecall(arrays["image_ids"].tolist(), arrays["instances"], arrays["matched"], parts)

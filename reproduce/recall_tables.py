@@ -1,4 +1,4 @@
-"""The paper's Tables 1, 2, 3 and 5: what each method finds, beside the numbers that the paper printed."""
+"""The paper's Tables 1, 2, 3 and 5: recall of each method, beside the paper's numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from instancefcn.evaluation.matching import MAX_PROPOSALS
 from instancefcn.evaluation.regions import IouType
 from instancefcn.files import write_whole
 from reproduce.datasets import test_images, training_images
-from reproduce.methods import Claim, Experiment, Method
+from reproduce.methods import Experiment, Method
 from reproduce.report import DRY, findings_lines, json_text, markdown_table, mean_and_spread
 from reproduce.run import RunResult
 from reproduce.runner import Runner, Settings, mask_parameters
@@ -28,7 +28,7 @@ SeedRecalls = dict[tuple[str, IouType], list[ImageRecall]]  # seed by seed, by t
 
 @dataclass(frozen=True)
 class RecallRow:
-    """A method on a test set."""
+    """Recall of a method on a test set."""
 
     test: str
     regions: str  # "masks" or "boxes"
@@ -40,24 +40,90 @@ class RecallRow:
     published: tuple[float | None, ...] | None = None
 
     def numbers(self) -> list[list[float]]:
-        """Of each seed, by ``COLUMNS``."""
+        """Numbers of ``COLUMNS`` for each seed."""
         metrics = [recall.metrics() for recall in self.recalls]
         return [[own[rules][f"AR@{n}"] for rules in ("coco", "hosang") for n in MAX_PROPOSALS] for own in metrics]
 
+    def cells(self) -> list[str]:
+        """Cells of its line on the page."""
+        steps = f"{np.mean(self.iterations):.0f}" if self.iterations else "-"
+        return [
+            self.method,
+            f"{self.mask_parameters:,}" if self.mask_parameters else "-",
+            f"{steps} x {len(self.iterations)}" if len(self.iterations) > 1 else steps,
+            f"{np.mean(self.minutes):.1f}" if self.minutes else "-",
+            *(mean_and_spread(of_seeds) for of_seeds in zip(*self.numbers(), strict=True)),
+            " ".join("-" if number is None else f"{number:.1f}" for number in self.published or ()) or "-",
+        ]
+
+
+@dataclass(frozen=True)
+class RecallPage:
+    """A page on one experiment."""
+
+    title: str
+    about: Sequence[str]  # lines of markdown
+    rows: Sequence[RecallRow]
+    findings: Sequence[Finding]
+    published_on: str  # data set of the paper's numbers
+    dry: bool
+
+    def write(self, path: Path) -> None:
+        """As markdown, and as JSON beside it."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, self.markdown().encode())
+        write_whole(path.with_suffix(".json"), self.json().encode())
+
+    def markdown(self) -> str:
+        """The page for people."""
+        lines = [f"# {self.title}", "", *([DRY, ""] if self.dry else []), *self.about, ""]
+        header = ["", "parameters of the mask layer", "steps", "minutes", *COLUMNS, f"the paper ({self.published_on})"]
+        for part in dict.fromkeys((row.test, row.regions) for row in self.rows):
+            body = [row.cells() for row in self.rows if (row.test, row.regions) == part]
+            lines += [f"## {', '.join(part)}", "", *markdown_table(header, body), ""]
+        if self.findings:
+            lines += ["## What the paper claims", ""]
+            lines += findings_lines(self.findings, "points of COCO's AR", "AR", DRAWS)
+        return "\n".join(lines)
+
+    def json(self) -> str:
+        """The page for programs."""
+        table = {
+            "title": self.title,
+            "dry_run": self.dry,
+            "about": list(self.about),
+            "rows": [
+                {
+                    "test": row.test,
+                    "regions": row.regions,
+                    "method": row.method,
+                    "mask_parameters": row.mask_parameters,
+                    "iterations": row.iterations,
+                    "minutes": row.minutes,
+                    "seeds": [dict(zip(COLUMNS, numbers, strict=True)) for numbers in row.numbers()],
+                    "published": row.published,
+                }
+                for row in self.rows
+            ],
+            "findings": [asdict(found) for found in self.findings],
+        }
+        return json_text(table)
+
 
 def reproduce_table(experiment: Experiment, runner: Runner) -> Path:
-    """One of the paper's tables: ``NAME.md`` and ``NAME.json``."""
+    """Run what is missing of a table, write ``NAME.md`` and ``NAME.json``, and return the page's path."""
+    settings = runner.settings
     found: dict[str, SeedRecalls] = {}
     results: dict[str, list[RunResult]] = {}
-    about = [f"- `{runner.settings.command(experiment.name)}`", *trained_on(runner.settings, experiment.name)]
+    about = [f"- `{settings.command(experiment.name)}`", *trained_on(settings, experiment.name)]
     for method in experiment.methods:
         try:
             found[method.slug], results[method.slug] = measure_seeds(method, experiment.name, runner)
-        except ModuleNotFoundError as error:  # a peer's package; its row is left out, and this said
+        except ModuleNotFoundError as error:  # a peer needs a package of its own
             about.append(f"- Left out: {method.label} ({error}; `pip install 'instancefcn[bench]'`).")
     published = dict(experiment.published.rows)
     with_boxes = any(method.only_boxes for method in experiment.methods)
-    tests = test_images(runner.settings.scale, runner.settings.data_root, experiment.name)
+    tests = test_images(settings.scale, settings.data_root, experiment.name)
     rows = [
         RecallRow(
             test=test,
@@ -79,16 +145,19 @@ def reproduce_table(experiment: Experiment, runner: Runner) -> Path:
         for claim in experiment.claims
         if claim.first in found and claim.second in found
         for test in tests
-        for finding in _judge(claim, found, test)
+        for iou in (claim.regions,)
+        for finding in judge_recall(claim, found[claim.first][test, iou], found[claim.second][test, iou], test)
     ]
-    title = f"Table {experiment.published.number}: {experiment.published.title} ({runner.settings.scale} scale)"
-    return write_page(runner.settings, experiment.name, title, about, rows, findings, experiment.published.data)
+    title = f"Table {experiment.published.number}: {experiment.published.title} ({settings.scale} scale)"
+    path = settings.folder / f"{experiment.name}.md"
+    RecallPage(title, about, rows, findings, experiment.published.data, settings.dry).write(path)
+    return path
 
 
 def measure_seeds(
     method: Method, experiment: str, runner: Runner, drawn: int = 0, on_training: bool = False
 ) -> tuple[SeedRecalls, list[RunResult]]:
-    """What a row finds, seed by seed; once, where it has no seed."""
+    """Recall of a row and results of its runs, seed by seed; once for a row that is not trained."""
     found: SeedRecalls = {}
     results: list[RunResult] = []
     for seed in range(runner.settings.seeds if method.recipe is not None else 1):
@@ -99,83 +168,7 @@ def measure_seeds(
     return found, results
 
 
-def _judge(claim: Claim, found: dict[str, SeedRecalls], test: str) -> list[Finding]:
-    iou: IouType = "bbox" if claim.boxes else "segm"
-    return judge_recall(claim, found[claim.first][test, iou], found[claim.second][test, iou], test)
-
-
 def trained_on(settings: Settings, experiment: str) -> list[str]:
+    """The line of a page on training data and seeds."""
     specs = training_images(settings.scale, settings.data_root, experiment).specs
     return [f"- Trained on {' and '.join(f'`{spec}`' for spec in specs)}, with seeds 0 to {settings.seeds - 1}."]
-
-
-def write_page(
-    settings: Settings,
-    name: str,
-    title: str,
-    about: Sequence[str],
-    rows: Sequence[RecallRow],
-    findings: Sequence[Finding],
-    published_on: str,
-) -> Path:
-    settings.folder.mkdir(parents=True, exist_ok=True)
-    page = settings.folder / f"{name}.md"
-    write_whole(page, to_markdown(title, about, rows, findings, published_on, settings.dry).encode())
-    write_whole(page.with_suffix(".json"), to_json(title, about, rows, findings, settings.dry).encode())
-    return page
-
-
-def to_markdown(
-    title: str,
-    about: Sequence[str],
-    rows: Sequence[RecallRow],
-    findings: Sequence[Finding],
-    published_on: str,
-    dry: bool,
-) -> str:
-    """The whole page."""
-    lines = [f"# {title}", "", *([DRY, ""] if dry else []), *about, ""]
-    for test, regions in dict.fromkeys((row.test, row.regions) for row in rows):
-        lines += [f"## {test}, {regions}", ""]
-        header = ["", "parameters of the mask layer", "steps", "minutes", *COLUMNS, f"the paper ({published_on})"]
-        body = [_cells(row) for row in rows if (row.test, row.regions) == (test, regions)]
-        lines += [*markdown_table(header, body), ""]
-    if findings:
-        lines += ["## What the paper claims", "", *findings_lines(findings, "points of COCO's AR", "AR", DRAWS)]
-    return "\n".join(lines)
-
-
-def to_json(title: str, about: Sequence[str], rows: Sequence[RecallRow], findings: Sequence[Finding], dry: bool) -> str:
-    """The same for programs; None for what is not a number."""
-    table = {
-        "title": title,
-        "dry_run": dry,
-        "about": list(about),
-        "rows": [
-            {
-                "test": row.test,
-                "regions": row.regions,
-                "method": row.method,
-                "mask_parameters": row.mask_parameters,
-                "iterations": row.iterations,
-                "minutes": row.minutes,
-                "seeds": [dict(zip(COLUMNS, numbers, strict=True)) for numbers in row.numbers()],
-                "published": row.published,
-            }
-            for row in rows
-        ],
-        "findings": [asdict(found) for found in findings],
-    }
-    return json_text(table)
-
-
-def _cells(row: RecallRow) -> list[str]:
-    several = len(row.recalls) > 1
-    return [
-        row.method,
-        f"{row.mask_parameters:,}" if row.mask_parameters else "-",
-        "-" if not row.iterations else f"{np.mean(row.iterations):.0f}" + (f" x {len(row.iterations)}" * several),
-        f"{np.mean(row.minutes):.1f}" if row.minutes else "-",
-        *(mean_and_spread(of_seeds) for of_seeds in zip(*row.numbers(), strict=True)),
-        " ".join("-" if number is None else f"{number:.1f}" for number in row.published) if row.published else "-",
-    ]

@@ -1,4 +1,4 @@
-"""Recipes of the experiments: the package's tables, ~DeepMask's network, and training on crops."""
+"""Recipes of the experiments: the package's, with ~DeepMask's network and training on crops."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class CropConfig:
 
 @dataclass(frozen=True)
 class ExperimentRecipe(Recipe):
-    """One TOML file."""
+    """One TOML file: the package's tables, and ``[crops]``."""
 
     network: ExperimentNetwork = field(default_factory=ExperimentNetwork)
     crops: CropConfig = field(default_factory=CropConfig)

@@ -1,4 +1,4 @@
-"""Parts of a page on an experiment, as markdown and JSON."""
+"""What all pages share: tables of markdown, differences with verdicts, JSON without NaN."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ DRY = "**DRY RUN: a few steps on a few images, to see that everything is there. 
 
 
 def findings_lines(findings: Sequence[Finding], unit: str, measure: str, draws: int) -> list[str]:
-    """Differences, and what follows from them.
+    """Lines of markdown: how to read the differences, then a table of them with their verdicts.
 
     Args:
-        unit: what differences are in.
-        measure: heads the column of the number that is compared.
+        unit: of the differences.
+        measure: header of the column that names the compared number.
+        draws: of the bootstrap.
     """
     return [
         f"Differences in {unit}, with the {CONFIDENCE:.0%} interval of a paired bootstrap over images "
@@ -45,17 +46,17 @@ def findings_lines(findings: Sequence[Finding], unit: str, measure: str, draws: 
 
 
 def mean_and_spread(values: Sequence[float]) -> str:
-    """Of all seeds."""
+    """Mean over seeds; with several of them also the standard deviation."""
     return f"{np.mean(values):.1f}" + (f" ± {np.std(values):.1f}" if len(values) > 1 else "")
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table."""
+    """Lines of a markdown table."""
     return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
 
 
 def json_text(table: Mapping[str, Any]) -> str:
-    """JSON, which has no NaN: None in its place."""
+    """JSON, with null for NaN, which JSON does not have."""
     return json.dumps(_without_nan(table), indent=1, allow_nan=False) + "\n"
 
 

@@ -1,6 +1,6 @@
-"""One training of an experiment, in a folder of its own, which is done once and can be gone on with.
+"""One training of an experiment in a folder of its own. It is done once; a run that was stopped goes on.
 
-With several processes it is started anew under torchrun, as ``python -m reproduce.run FOLDER``.
+With several processes torchrun starts ``python -m reproduce.run FOLDER``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PLAN_FILE, RESULT_FILE = "run.json", "result.json"
 
 @dataclass(frozen=True)
 class RunPlan:
-    """All that a training is made of."""
+    """Everything that decides a run's outcome, written to ``run.json``."""
 
     recipe: ExperimentRecipe = field(default_factory=ExperimentRecipe)
     images: ImageSelection = field(default_factory=lambda: ImageSelection(()))
@@ -40,17 +40,17 @@ class RunPlan:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What became of a run."""
+    """How long a run trained."""
 
     iterations: int
     seconds: float
 
 
 def carry_out(run: RunPlan, folder: Path, processes: int = 1) -> RunResult:
-    """Train, or go on, unless that was done before; ``best.safetensors`` is then in the folder.
+    """Train, or go on, unless the run is done; then ``best.safetensors`` is in the folder.
 
     Raises:
-        ValueError: the folder holds another run; or what training raises.
+        ValueError: the folder holds another run, or training raises it.
     """
     result = folder / RESULT_FILE
     reserve(folder, run)
@@ -62,17 +62,17 @@ def carry_out(run: RunPlan, folder: Path, processes: int = 1) -> RunResult:
             subprocess.run([sys.executable, *launcher, "-m", __name__, str(folder)], check=True)
         record = load_checkpoint(folder / "best.safetensors", ExperimentNetwork).training
         write_whole(result, json.dumps({key: record[key] for key in ("iteration", "seconds")}).encode())
-        for name in ("last.safetensors", STATE_FILE):  # a run that is done needs neither, and many runs fill a disk
+        for name in ("last.safetensors", STATE_FILE):  # no longer needed, and many runs would fill a disk
             (folder / name).unlink(missing_ok=True)
     done = json.loads(result.read_text(encoding="utf-8"))
     return RunResult(done["iteration"], done["seconds"])
 
 
 def reserve(folder: Path, run: Any) -> None:
-    """Write into a folder which run it is of.
+    """Write a run's plan into its folder.
 
     Raises:
-        ValueError: it is of another one.
+        ValueError: the folder holds another plan.
     """
     plan = folder / PLAN_FILE
     # Compared as values: numbers may be written otherwise.

@@ -1,4 +1,4 @@
-"""Runs and measurements of the experiments in one folder: what is there is read, what is not is made."""
+"""Runs and measurements of the experiments in one folder: what is there is read, what is missing is made."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ from reproduce.recall import MAX_PROPOSALS, Propose, load_recall, measure, save_
 from reproduce.recipe import CropConfig, ExperimentRecipe, load_recipe
 from reproduce.run import RunPlan, RunResult, carry_out
 
-DRY_SIDES = (96.0,)
-MEASURED_TRAINING_IMAGES = 25  # of those that a run was trained on
+DRY_SIDES = (96.0,)  # shorter sides of images in a dry run
+MEASURED_TRAINING_IMAGES = 25  # at most
 
-Recalls = dict[tuple[str, IouType], ImageRecall]  # by test set, of masks and of boxes
+Recalls = dict[tuple[str, IouType], ImageRecall]  # by test set and by masks or boxes
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a person asks of a reproduction."""
+    """The options of the command line."""
 
     scale: Scale
     data_root: Path
     out: Path
     seeds: int = 1
-    iterations: int | None = None  # of every row, instead of the recipes'
-    minutes: float | None = None  # of every row, instead of iterations
+    iterations: int | None = None  # of every run, instead of the recipes'
+    minutes: float | None = None  # of every run, instead of iterations
     processes: int = 1
     device: str = "auto"
     workers: int = 1
@@ -58,7 +58,7 @@ class Settings:
         return self.out / (f"{self.scale}-dry" if self.dry else self.scale)
 
     def command(self, experiment: str) -> str:
-        """What makes a table."""
+        """The command that makes an experiment's page."""
         budget = f" --iterations {self.iterations}" if self.iterations else ""
         budget += f" --minutes {self.minutes:g}" if self.minutes else ""
         budget += " --dry-run" * self.dry
@@ -67,10 +67,10 @@ class Settings:
 
 
 class Runner:
-    """Makes runs and measurements that are not in the folder yet.
+    """Trains and measures what is not in the folder yet.
 
     Args:
-        report: told what begins.
+        report: is told which run begins.
     """
 
     def __init__(self, settings: Settings, report: Callable[[str], None] = lambda text: None) -> None:
@@ -79,13 +79,13 @@ class Runner:
         self.open_test = cache(self._open_test)
 
     def recipe(self, method: Method, seed: int) -> ExperimentRecipe:
-        """What a row is trained by."""
+        """The recipe of a row, as the settings change it."""
         assert method.recipe is not None
         recipe = load_recipe(f"{self.settings.scale}{method.recipe}")
         return self.as_asked(replace(recipe, network=replace(recipe.network, k=method.k)), seed)
 
     def as_asked(self, recipe: ExperimentRecipe, seed: int) -> ExperimentRecipe:
-        """A recipe with a seed, the iterations that were asked for, and in small for a dry run."""
+        """A recipe with this seed and the iterations of the settings; small for a dry run."""
         recipe, settings = replace(recipe, seed=seed), self.settings
         if settings.iterations is not None:
             optimization = replace(recipe.optimization, iterations=settings.iterations)
@@ -93,7 +93,7 @@ class Runner:
         return dry(recipe, settings.processes) if settings.dry else recipe
 
     def run(self, method: Method, experiment: str, seed: int, drawn: int = 0) -> tuple[Path, RunResult, ImageSelection]:
-        """The folder of a trained row, what became of the run, and the images it was trained on.
+        """Train a row. Its folder, its result, and the images it was trained on.
 
         Args:
             drawn: train on so many of the images; 0 for all.
@@ -106,11 +106,11 @@ class Runner:
     def train(
         self, name: str, recipe: ExperimentRecipe, images: ImageSelection, minutes: float
     ) -> tuple[Path, RunResult]:
-        """The folder of a run, and what became of it.
+        """Train a network. Its folder and its result.
 
         Args:
             recipe: from ``as_asked``.
-            minutes: instead of the recipe's iterations; 0 for those, as in a dry run.
+            minutes: instead of the recipe's iterations; 0 for the iterations.
         """
         settings = self.settings
         run = RunPlan(
@@ -128,14 +128,14 @@ class Runner:
     def recalls(
         self, method: Method, experiment: str, seed: int = 0, drawn: int = 0, on_training: bool = False
     ) -> tuple[Recalls, RunResult | None]:
-        """What a row finds of every test set, and the run it comes from, if it was trained.
+        """Recall of a row on every test set, and the result of its run if it was trained.
 
         Args:
             drawn: train on so many of the images; 0 for all.
-            on_training: measure on some of the images that it was trained on, too (``TRAINING_SET``).
+            on_training: measure on some of the training images, too (``TRAINING_SET``).
 
         Raises:
-            ModuleNotFoundError: a package that only this row needs is not installed.
+            ModuleNotFoundError: the row needs a package that is not installed.
         """
         settings = self.settings
         folder, result, checkpoint = settings.folder / "runs" / method.slug, None, None
@@ -162,7 +162,7 @@ class Runner:
         return merge(open_images(replace(images, first=2) if self.settings.dry else images))
 
     def _trained_on(self, experiment: str) -> str:
-        """Part of a run's name where a scale has several training sets."""
+        """What a run's name says of its training set, where the scale has several."""
         return "-coco" if self.settings.scale == "paper" and experiment == "table5" else ""
 
 
@@ -178,18 +178,18 @@ def dry(recipe: ExperimentRecipe, processes: int) -> ExperimentRecipe:
 
 
 def proposals_of(checkpoint: Path | None, device: str) -> Propose:
-    """A network's proposals as COCO results; None for the checkpoint that is shipped."""
+    """A function that gives a network's proposals as COCO results; None for the shipped checkpoint."""
     proposer, _ = load_proposer(checkpoint, usable(device))
     return lambda image, image_id: to_coco_results(proposer(image, max_proposals=MAX_PROPOSALS), image_id)
 
 
 def usable(device: str) -> str:
-    """``auto`` is a GPU where there is one."""
+    """``auto`` means a GPU where there is one."""
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
 
 def mask_parameters(recipe: ExperimentRecipe) -> int:
-    """Weights of the layer that makes masks: paper 3.3 has 0.1 million, ~DeepMask 53 million."""
+    """Weights of the layer that makes masks: 0.1 million in the paper's network (3.3), 53 million in ~DeepMask."""
     with torch.device("meta"):  # shapes without memory
         network = build_network(recipe.network)
     if isinstance(network, DeepMask):

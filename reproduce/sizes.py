@@ -13,7 +13,7 @@ from instancefcn.files import write_whole
 from reproduce.datasets import TRAINING_SET, open_images, test_images, training_images
 from reproduce.methods import DEEPMASK, OURS, Claim
 from reproduce.recall import pool
-from reproduce.recall_tables import REGIONS, RecallRow, SeedRecalls, measure_seeds, trained_on, write_page
+from reproduce.recall_tables import REGIONS, RecallPage, RecallRow, SeedRecalls, measure_seeds, trained_on
 from reproduce.run import RunResult
 from reproduce.runner import MEASURED_TRAINING_IMAGES, Runner, mask_parameters
 from reproduce.verdict import judge_change, judge_recall
@@ -22,14 +22,14 @@ SIZES_NAME = "sizes"
 SIZES = (50, 100, 200, 400, 0)  # images to train on; 0 for all
 SIZE_METHODS = (DEEPMASK, OURS)
 
-# Method, number of training images and seed to what was found.
+# By method, number of training images and seed.
 BySize = Mapping[str, Mapping[int, Sequence[ImageRecall]]]
 
 
 def reproduce_sizes(runner: Runner) -> Path:
     """AR against the number of training images: ``sizes.md``, ``sizes.json``, and a curve of each test set.
 
-    All are written anew after every size, fewest and most first: their difference is what the claim is about.
+    They are written anew after every size. The fewest and the most images come first, as the claim compares these.
     """
     settings = runner.settings
     total = sum(len(source) for source in open_images(training_images(settings.scale, settings.data_root, SIZES_NAME)))
@@ -55,7 +55,7 @@ def _write_sizes(
     total: int,
     missing: Sequence[int],
 ) -> Path:
-    """The page, its twin for programs and the curves, of the sizes that were found."""
+    """Write the page, its JSON and the curves of the sizes that are measured."""
     settings = runner.settings
     sizes = sorted({size for _, size in found})
     tests = [*test_images(settings.scale, settings.data_root, SIZES_NAME), TRAINING_SET]
@@ -107,11 +107,13 @@ def _write_sizes(
         f"part of the larger ones of its seed; all are {total}.",
         *([f"- **Not made yet: {', '.join(map(str, missing))} images.**"] if missing else []),
     ]
-    return write_page(settings, SIZES_NAME, title, about, rows, findings, "does not measure this")
+    path = settings.folder / f"{SIZES_NAME}.md"
+    RecallPage(title, about, rows, findings, "does not measure this", settings.dry).write(path)
+    return path
 
 
 def draw_sizes(on_test: BySize, on_training: BySize, measure: str, title: str) -> bytes:
-    """A PNG: AR of each method over the number of images; dashed, on images that it was trained on.
+    """A PNG: AR of each method over the number of images; dashed lines show AR on training images.
 
     Args:
         measure: such as ``coco/AR@100``.

@@ -1,4 +1,4 @@
-"""The paper's Table 4: how much better segments get with better proposals, as markdown and JSON."""
+"""The paper's Table 4: how much better proposals improve segments."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from reproduce.runner import Runner, Settings
 from reproduce.verdict import Finding, judge_precision
 
 COCO_AP = "COCO AP"
-THE_PAPERS_VARIANT = "11-point"  # as in the code of MNC, whose authors they are
+THE_PAPERS_VARIANT = "11-point"  # as in the code of MNC, by the same authors
 COLUMNS = (*PRECISION_MEASURES, COCO_AP)
 
 
 @dataclass(frozen=True)
 class PrecisionRow:
-    """A way of naming, on a data set."""
+    """A row of Table 4 on one data set."""
 
     data: str
     naming: Naming
     seeds: tuple[NamingResult, ...]
 
     def numbers(self) -> list[list[float]]:
-        """Of each seed, by ``COLUMNS``."""
+        """Numbers of ``COLUMNS`` for each seed."""
         return [[*measured.precision.percent()[0].tolist(), measured.coco_ap] for measured in self.seeds]
 
     def cells(self) -> list[str]:
-        """As the page has it."""
+        """Cells of its line on the page."""
         minutes = f"{np.mean([measured.seconds for measured in self.seeds]) / 60:.1f}"
         spreads = [mean_and_spread(of_seeds) for of_seeds in zip(*self.numbers(), strict=True)]
         return [self.naming.label, str(len(self.seeds)), minutes, *spreads]
 
 
 def namings(scale: Scale) -> tuple[Naming, ...]:
-    """Rows of Table 4: one, and what varies it; then other proposals, the slowest last."""
+    """Rows of Table 4: the main one and its variations, then other proposals, the slowest last."""
     main = Naming(OURS if scale == "paper" else SHIPPED)
     return (
         main,
@@ -58,7 +58,7 @@ def namings(scale: Scale) -> tuple[Naming, ...]:
 
 
 def naming_claims(scale: Scale) -> tuple[Claim, ...]:
-    """What is said of the rows of Table 4; the first is the paper's."""
+    """Claims about the rows of Table 4; the first is the paper's."""
     main, fewer, more, unvoted, *_ = (naming.slug for naming in namings(scale))
     ours, peer = Naming(OURS).slug, Naming(DEEPMASK).slug
     shipped = Claim(
@@ -76,7 +76,7 @@ def naming_claims(scale: Scale) -> tuple[Claim, ...]:
 def reproduce_table_4(
     runner: Runner, rows: Sequence[Naming] | None = None, claims: Sequence[Claim] | None = None
 ) -> Path:
-    """Make what is missing and write ``table4.md`` and ``table4.json``, anew after every row; the path of the page.
+    """Run what is missing, write ``table4.md`` and ``table4.json`` after every row, and return the page's path.
 
     Args:
         rows, claims: instead of those of the scale.
@@ -98,7 +98,7 @@ def reproduce_table_4(
 
 
 def judge_rows(rows: Sequence[PrecisionRow], claims: Sequence[Claim]) -> list[Finding]:
-    """The claims on each data set, of rows that are there."""
+    """Judge the claims whose rows are measured, on each data set."""
     by_row = {(row.data, row.naming.slug): [measured.precision for measured in row.seeds] for row in rows}
     return [
         finding
@@ -110,12 +110,12 @@ def judge_rows(rows: Sequence[PrecisionRow], claims: Sequence[Claim]) -> list[Fi
 
 
 def title(settings: Settings) -> str:
-    """Of the page."""
+    """Title of the page."""
     return f"Table {TABLE_4.number}: {TABLE_4.title} ({settings.scale} scale)"
 
 
 def about(settings: Settings) -> list[str]:
-    """What was done, so that the numbers can be judged."""
+    """What a reader must know to judge the numbers."""
     data = named_images(settings.scale, settings.data_root)
     recipe = "`paper`" if settings.scale == "paper" else "`lite`"
     return [
@@ -124,12 +124,12 @@ def about(settings: Settings) -> list[str]:
             f"- {name}: classifiers trained on {_specs(train.specs)}, measured on {_specs(test.specs)}."
             for name, (train, test) in data.items()
         ),
-        f"- Classifiers: the recipe {recipe}, with seeds 0 to {settings.seeds - 1}, each on the proposals that it "
-        f"then names; minutes are those it learnt, on proposals made before. The networks that propose have seed "
-        f"{NETWORK_SEED}: how much depends on theirs is not measured.",
-        "- Rows that differ in N, voting or suppression alone share their classifiers, trained with the recipe's N. "
-        "Labelled masks are named by the classifier of the first row; without suppression and voting, which perfect "
-        "masks do not need, they are the ceiling: what that lacks of 100 is the classifier's loss alone.",
+        f"- Classifiers: the recipe {recipe}, with seeds 0 to {settings.seeds - 1}, each trained on the proposals that "
+        f"it names. Minutes are of training, without proposing. The networks that propose have seed {NETWORK_SEED}; "
+        "how much depends on that seed is not measured.",
+        "- Rows that differ only in N, voting or suppression share their classifiers, trained with the recipe's N. "
+        "The classifier of the first row names labelled masks. Without suppression and voting, which perfect masks do "
+        "not need, they are the ceiling: what it lacks of 100 is the classifier's error.",
         f"- Up to {MAX_SEGMENTS} segments an image, of score {MIN_SCORE} or more. COCO AP has no interval.",
     ]
 
@@ -140,7 +140,7 @@ def to_markdown(
     """The whole page.
 
     Args:
-        missing: labels of the rows that are not made yet.
+        missing: labels of the rows that are not measured yet.
     """
     lines = [f"# {title(settings)}", "", *([DRY, ""] if settings.dry else []), *about(settings)]
     lines += [*([f"- **Not made yet: {'; '.join(missing)}.**"] if missing else []), ""]
@@ -165,7 +165,7 @@ def to_markdown(
 def to_json(
     settings: Settings, rows: Sequence[PrecisionRow], findings: Sequence[Finding], missing: Sequence[str]
 ) -> str:
-    """The same for programs; None for what is not a number."""
+    """The page for programs."""
     table = {
         "title": title(settings),
         "dry_run": settings.dry,

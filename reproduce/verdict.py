@@ -1,4 +1,4 @@
-"""Whether a claim of the paper holds here: from the interval of a difference, and from every seed's own difference."""
+"""Whether a claim of the paper holds here, from the interval of a difference and the differences of single seeds."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ MEASURES = tuple(f"coco/AR@{n}" for n in MAX_PROPOSALS)
 
 @dataclass(frozen=True)
 class Finding:
-    """One number of a claim: how much more the first row finds, in points, with its interval."""
+    """How much more a claim's first row finds than its second, by one measure, in points, with its interval."""
 
     claim: str
     test: str
     measure: str
-    difference: Difference  # of the means over seeds; its ``second`` is the claim's first row
+    difference: Difference  # of means over seeds; its ``second`` is the claim's first row
     of_seeds: tuple[float, ...]
     verdict: Verdict
 
 
 def judge_recall(claim: Claim, first: Sequence[ImageRecall], second: Sequence[ImageRecall], test: str) -> list[Finding]:
-    """A claim about two rows, by COCO's AR at each number of proposals.
+    """Judge a claim about two rows by COCO's AR at each number of proposals.
 
     Args:
-        first, second: recalls of the runs of each row on the same images, seed by seed; a row with a single one
-            (it has no seed) stands beside every seed of the other.
+        first, second: recalls of each row on the same images, seed by seed. A row without seeds has one recall, which
+            is compared with every seed of the other.
     """
     first, second = _as_many(first, second)
     pooled = _compare(pool(second), pool(first))
@@ -52,10 +52,10 @@ def judge_recall(claim: Claim, first: Sequence[ImageRecall], second: Sequence[Im
 def judge_precision(
     claim: Claim, first: Sequence[ImagePrecision], second: Sequence[ImagePrecision], test: str
 ) -> list[Finding]:
-    """The same of average precision: mAP^r at each threshold, by both of its variants.
+    """Judge a claim about two rows by mAP^r at each threshold, in both variants.
 
     Args:
-        first, second: of the runs of each row on the same images, seed by seed.
+        first, second: precision of each row on the same images, seed by seed.
     """
     pooled = compare_precision(second, first, generator=np.random.default_rng(0))
     each = [(ours.percent() - theirs.percent())[0] for ours, theirs in zip(first, second, strict=True)]
@@ -68,13 +68,13 @@ def judge_precision(
 
 
 def judge_change(claim: str, gaps: Sequence[tuple[ImageRecall, ImageRecall]], test: str) -> list[Finding]:
-    """Whether a gap between two methods is larger in one case than in another.
+    """Judge whether the gap between two methods is larger in one case than in another.
 
     Args:
-        gaps: (better, worse) in the case where the gap should be large, then in the other; pooled over seeds.
+        gaps: (better, worse) where the gap should be larger, then where it should be smaller; pooled over seeds.
     """
     (large_better, large_worse), (small_better, small_worse) = gaps
-    # Means of two, so that one comparison has the difference of the differences, halved.
+    # Compares means of two recalls, which gives half the difference of the gaps.
     halves = _compare(pool([large_worse, small_better]), pool([large_better, small_worse]))
     findings = []
     for measure in MEASURES:
@@ -86,9 +86,11 @@ def judge_change(claim: str, gaps: Sequence[tuple[ImageRecall, ImageRecall]], te
 
 
 def decide(difference: Difference, of_seeds: Sequence[float], margin: float) -> Verdict:
-    """With a margin, whether the interval lies within it or beyond it; else, on which side of zero it lies.
+    """The verdict on a difference.
 
-    The interval knows how much depends on the images, not on the seed: seeds that contradict each other decide nothing.
+    Without a margin, the claim holds if the interval lies above zero, and fails if it lies below. With a margin, it
+    holds if the interval and every seed lie within the margin, and fails if the interval lies beyond. The interval
+    shows how much depends on the images, not on the seed, so seeds that contradict each other decide nothing.
     """
     low, high = difference.low, difference.high
     if margin:
