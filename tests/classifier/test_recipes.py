@@ -65,11 +65,11 @@ def test_the_shipped_classifier_has_keys_that_are_retired() -> None:
 @pytest.mark.parametrize(
     ("table", "key", "value", "message"),
     [
-        ("classifier", "head", "paper", "classifier: head must be 'lite'"),
-        ("classifier", "strides", [8], r"classifier: strides must be \[16, 32\]"),
-        ("naming", "mask_threshold", 0.3, "naming: mask_threshold must be 0.4"),
+        ("classifier", "head", "paper", "classifier: head is 'paper'.* only 'lite' is supported"),
+        ("classifier", "strides", [8], r"classifier: strides is \[8\].* only \[16, 32\] is supported"),
+        ("naming", "mask_threshold", 0.3, "naming: mask_threshold is 0.3.* only 0.4 is supported"),
         ("classifier", "depth", 3, "classifier: unknown key 'depth'"),
-        ("naming", "objectness_power", None, "naming: objectness_power is missing"),
+        ("naming", "objectness_power", None, "naming: key 'objectness_power' is missing"),
     ],
 )
 def test_a_key_that_would_be_misread_is_refused(table: str, key: str, value: Any, message: str, tmp_path: Path) -> None:

@@ -1,40 +1,36 @@
-"""A classifier's weights in safetensors, with its categories and its proposal network in the metadata. No pickle."""
+"""A classifier's weights in a file, with its categories and its proposal network."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import safe_open
 from torch import Tensor
 
 from instancefcn.classifier.config import ClassifierConfig, NamingConfig
 from instancefcn.classifier.network import Classifier
 from instancefcn.config import Table, from_table, to_table
-from instancefcn.files import write_whole
-from instancefcn.inference.checkpoint import Checkpoint, load_checkpoint
+from instancefcn.container import read_container, write_container
+from instancefcn.inference.checkpoint import Checkpoint, load_checkpoint, without_retired
 from instancefcn.inference.proposer import Proposer
 
 FORMAT = "instancefcn-classifier/1"
 SHIPPED = Path(__file__).parent.parent / "weights"
 
-# Keys of older files, with the one value that is still supported.
+# Keys that older files carry, with the one value that is still built.
 RETIRED: Table = {"head": "lite", "strides": [16, 32], "reduced": 192, "dropout": 0.3}
 RETIRED_VGG16: Table = {"head": "paper", "strides": [8], "reduced": 192, "dropout": 0.5}
 RETIRED_NAMING: Table = {"mask_threshold": 0.4}
 
-Config = TypeVar("Config")
-
 
 @dataclass(frozen=True)
 class ProposalNetwork:
-    """Which proposal network a classifier belongs to."""
+    """Which proposal network a classifier was trained for."""
 
     name: str  # of the file it was read from
     fingerprint: str  # of its weights
@@ -91,19 +87,15 @@ def check_proposals(checkpoint: ClassifierCheckpoint, used: ProposalNetwork, whe
 
 
 def save_classifier(checkpoint: ClassifierCheckpoint, path: Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write a classifier so that ``path`` is either the old file or the new one, whole, whatever happens."""
-    weights = {
-        name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
-        for name, tensor in checkpoint.weights.items()
-    }
+    """Write a classifier so that ``path`` is either the old file or the whole new one."""
     tables = {
         "classifier": to_table(checkpoint.classifier),
         "naming": to_table(checkpoint.naming),
-        "categories": [[category_id, name] for category_id, name in checkpoint.categories.items()],
+        "categories": list(checkpoint.categories.items()),
         "proposals": to_table(checkpoint.proposals),
         "training": checkpoint.training,
     }
-    write_whole(path, save(weights, {"format": FORMAT, **{key: json.dumps(table) for key, table in tables.items()}}))
+    write_container(path, FORMAT, checkpoint.weights, tables, dtype)
 
 
 def load_classifier(name_or_path: str | Path) -> ClassifierCheckpoint:
@@ -121,42 +113,21 @@ def load_classifier(name_or_path: str | Path) -> ClassifierCheckpoint:
             f"{name_or_path}: no such classifier; give {' or '.join(shipped_classifiers()) or 'a shipped name'}, or a "
             ".safetensors file that `instancefcn train-classifier` wrote"
         )
+    weights, tables = read_container(path, FORMAT, "instancefcn train-classifier")
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: not a safetensors file ({error})") from error
-    if metadata.get("format") != FORMAT:
-        raise ValueError(
-            f"{path}: not a classifier ({FORMAT}), but {metadata.get('format')!r}; `instancefcn train-classifier` "
-            "writes classifiers"
-        )
-    keys = ("classifier", "naming", "categories", "proposals", "training")
-    try:
-        classifier, naming, categories, proposals, training = (json.loads(metadata[key]) for key in keys)
-        retired = RETIRED_VGG16 if classifier["trunk"] == "vgg16" else RETIRED
+        retired = RETIRED_VGG16 if tables["classifier"]["trunk"] == "vgg16" else RETIRED
+        classifier = without_retired(tables["classifier"], retired, f"{path}: classifier")
+        naming = without_retired(tables["naming"], RETIRED_NAMING, f"{path}: naming")
         return ClassifierCheckpoint(
-            _read(ClassifierConfig, classifier, retired, f"{path}: classifier"),
-            _read(NamingConfig, naming, RETIRED_NAMING, f"{path}: naming"),
-            {int(category_id): str(name) for category_id, name in categories},
-            from_table(ProposalNetwork, proposals, f"{path}: proposals"),
+            from_table(ClassifierConfig, classifier, f"{path}: classifier", complete=True),
+            from_table(NamingConfig, naming, f"{path}: naming", complete=True),
+            {int(category_id): str(name) for category_id, name in tables["categories"]},
+            from_table(ProposalNetwork, tables["proposals"], f"{path}: proposals", complete=True),
             weights,
-            training,
+            tables["training"],
         )
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{path}: its metadata is damaged ({error!r})") from error
-
-
-def _read(cls: type[Config], table: Table, retired: Table, where: str) -> Config:
-    """A table of a file, which has every key, and retired ones at their one value."""
-    for key, value in retired.items():
-        if table.pop(key, value) != value:
-            raise ValueError(f"{where}: {key} must be {value!r}; other values are no longer supported")
-    missing = sorted({field.name for field in fields(cls)} - table.keys())  # pyright: ignore[reportArgumentType]
-    if missing:
-        raise ValueError(f"{where}: {missing[0]} is missing")
-    return from_table(cls, table, where)
 
 
 def shipped_classifiers() -> list[str]:
