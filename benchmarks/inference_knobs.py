@@ -1,9 +1,9 @@
-"""What each knob of proposing gives: COCO mask AR and seconds an image, one knob off its value at a time.
+"""COCO mask AR and seconds an image for other values of each key of ``[inference]``, one key at a time.
 
     python benchmarks/inference_knobs.py --data coco:ANNOTATIONS.json,IMAGES_DIR [--knob NAME]
     python benchmarks/inference_knobs.py --data coco:ANNOTATIONS.json,IMAGES_DIR --try 'nms_threshold=0.6'
 
-Turn knobs on validation data only.
+Tune on validation data only.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ KNOBS: dict[str, list[Any]] = {
 def trials(
     base: InferenceConfig, knobs: Sequence[str], settings: Sequence[str]
 ) -> Iterator[tuple[str, InferenceConfig]]:
-    """The configuration as it is, then each setting, or else one knob off its value at a time."""
+    """The configuration as it is, then with each setting, then with each other value of each knob."""
     yield "as it is", base
     for setting in settings:
         table = tomllib.loads(setting.replace(";", "\n"))

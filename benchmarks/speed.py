@@ -3,8 +3,8 @@
     make bench                                      # photographs that scikit-image ships, at 640 x 480
     python benchmarks/speed.py --images val2017 --limit 20 --checkpoint runs/mine/best.safetensors
 
-Every row of the first table is one stage of a proposal call, photograph in, 1,000 run-length codes out. Ratios within
-one run are what to quote: seconds differ between machines, and between two runs on a shared one.
+Each row of the first table is a stage of a call that turns a photograph into 1,000 run-length codes. Quote ratios of
+one run: seconds differ between machines, and between two runs on a shared one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SKIMAGE_PHOTOGRAPHS = ("chelsea", "astronaut", "coffee", "rocket")
 
 
 class Stages:
-    """Seconds by stage of proposing, a list each: what the functions take that a proposer calls."""
+    """Seconds of each stage of each call, from timing the functions that a proposer calls."""
 
     FUNCTIONS = (  # of the proposer's module, in the order of a call
         ("as_tensor", "convert"),
@@ -55,7 +55,7 @@ class Stages:
         self.seconds: dict[str, list[float]] = defaultdict(list)
 
     def timed(self, function: Callable[..., T], stage: str) -> Callable[..., T]:
-        """The function, with the seconds of each call noted."""
+        """The function, which also notes the seconds of each call."""
 
         def call(*arguments: Any, **options: Any) -> T:
             started = time.perf_counter()
@@ -66,7 +66,7 @@ class Stages:
         return call
 
     def watch(self, proposer: Proposer) -> None:
-        """Note the seconds of every call of a proposer from here on."""
+        """Note the seconds of every call of a proposer from now on."""
         for stage in ("decode", "convert", "resize", "network"):
             self.seconds[stage] = []  # in this order
         proposer.resize = self.timed(proposer.resize, "resize")
@@ -76,7 +76,7 @@ class Stages:
 
 
 def naming_seconds(paths: list[Path], repeats: int) -> tuple[float, float]:
-    """Median seconds of 300 proposals, and of the same with the shipped classifier behind them, in turn."""
+    """Median seconds of 300 proposals, and of 300 proposals with their names, measured in turn."""
     segmenter = Segmenter.from_checkpoints("animals")
     calls = {
         "propose": lambda image: segmenter.proposer(image, max_proposals=segmenter.config.proposals),
@@ -95,7 +95,7 @@ def naming_seconds(paths: list[Path], repeats: int) -> tuple[float, float]:
 
 
 def selective_search(path: Path) -> int:
-    """OpenCV's fast selective search on the same file; the number of boxes."""
+    """Run OpenCV's fast selective search on a file; the number of its boxes."""
     import cv2
 
     search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
@@ -114,7 +114,7 @@ def photographs(folder: Path, scratch: Path, limit: int) -> list[Path]:
 
 
 def skimage_folder(scratch: Path) -> Path:
-    """The demo's photographs, copied out of scikit-image."""
+    """Copies of the demo's photographs."""
     import skimage.data
 
     folder = scratch / "skimage"
@@ -152,7 +152,7 @@ def main() -> None:
         for repeat in range(arguments.repeats + 1):
             if repeat == 1:
                 for seconds in stages.seconds.values():
-                    seconds.clear()  # of the round that warms up
+                    seconds.clear()  # the first round warms up
             for path in paths:
                 started = time.perf_counter()
                 proposals = proposer(read(path), max_proposals=MAX_PROPOSALS)

@@ -1,9 +1,9 @@
-"""Make a trained checkpoint the one that the package ships: half precision, with the recipe's table for proposing.
+"""Make a trained checkpoint the shipped one: in half precision, proposing as the recipe says.
 
     python tools/ship_checkpoint.py [EARLIER.safetensors] runs/lite/last.safetensors --recipe lite
 
-Of several checkpoints the mean of their weights is shipped, which is often better than each where one went on from the
-other (model soups, Wortsman et al., ICML 2022).
+Several checkpoints give the mean of their weights. Where each went on from the one before, the mean is often better
+than any of them (model soups, Wortsman et al., ICML 2022).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from instancefcn.config import to_table
 from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, load_checkpoint, save_checkpoint
 from instancefcn.training.recipe import load_recipe
 
@@ -34,7 +33,7 @@ def main() -> None:
     checkpoint = replace(
         checkpoints[-1],
         weights=average([checkpoint.weights for checkpoint in checkpoints]),
-        inference=to_table(load_recipe(arguments.recipe).inference),
+        inference=load_recipe(arguments.recipe).inference,
     )
     arguments.out.parent.mkdir(exist_ok=True)
     save_checkpoint(checkpoint, arguments.out, dtype=torch.float16)
@@ -45,14 +44,14 @@ def main() -> None:
 
 
 def average(weights: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of the last one's weights and those of the others that have them: blocks that it added are its own.
+    """Mean of each weight over the checkpoints that have it; the last one may have more than the others.
 
-    Counters, which are whole numbers, are the last one's.
+    Whole numbers, which count batches, are the last one's.
     """
-    if unknown := {name for of_one in weights for name in of_one} - weights[-1].keys():
+    if unknown := {name for other in weights for name in other} - weights[-1].keys():
         raise SystemExit(f"the last checkpoint lacks {len(unknown)} tensors of the others, as {min(unknown)}")
     return {
-        name: torch.stack([of_one[name].float() for of_one in weights if name in of_one]).mean(0)
+        name: torch.stack([other[name].float() for other in weights if name in other]).mean(0)
         if last.is_floating_point()
         else last
         for name, last in weights[-1].items()

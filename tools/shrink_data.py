@@ -1,9 +1,9 @@
-"""Training data in a form that is small enough to send to another machine: photographs as WebP, large ones resized.
+"""Make training data small enough to send to another machine: photographs as WebP, large ones resized.
 
     python tools/shrink_data.py ../shared/data shrunk
 
-Of the four sets that the shipped checkpoint is trained on (52 MB). Boxes and polygons are scaled along; a set whose
-masks are run lengths keeps its size.
+These are the four sets that the shipped checkpoint is trained on (52 MB). Boxes and polygons are scaled with the
+photographs; a set with run-length masks keeps its size.
 """
 
 from __future__ import annotations
@@ -33,23 +33,25 @@ COCO_SETS = (CocoSet("coco-mini", 80), CocoSet("coco-partial", 76), CocoSet("ani
 LABEL_MAPS, QUALITY = "pennfudan", 82
 
 
-def shrink_coco(of: CocoSet, data: Path, out: Path) -> None:
+def shrink_coco(chosen: CocoSet, data: Path, out: Path) -> None:
     """Write ``NAME/train.json`` and ``NAME/train``."""
-    table = json.loads((data / of.name / "annotations" / "instances_train.json").read_bytes())
+    table = json.loads((data / chosen.name / "annotations" / "instances_train.json").read_bytes())
     scales: dict[int, tuple[float, float]] = {}
     for entry in table["images"]:
         width, height = entry["width"], entry["height"]
-        scale = min(1.0, of.shorter_side / min(width, height)) if of.shorter_side else 1.0
+        scale = min(1.0, chosen.shorter_side / min(width, height)) if chosen.shorter_side else 1.0
         size = round(width * scale), round(height * scale)
         name = Path(entry["file_name"])
-        photograph = Image.fromarray(read_image(data / of.name / "train" / name, (height, width)))
-        write_webp(photograph.resize(size, Image.Resampling.LANCZOS), out / of.name / "train" / name, of.quality)
+        photograph = Image.fromarray(read_image(data / chosen.name / "train" / name, (height, width)))
+        write_webp(
+            photograph.resize(size, Image.Resampling.LANCZOS), out / chosen.name / "train" / name, chosen.quality
+        )
         entry["file_name"], (entry["width"], entry["height"]) = name.with_suffix(".webp").as_posix(), size
         scales[entry["id"]] = size[0] / width, size[1] / height
     for annotation in table["annotations"]:
         if (scale := scales[annotation["image_id"]]) != (1.0, 1.0):
             scale_annotation(annotation, scale)
-    (out / of.name / "train.json").write_text(json.dumps(table), encoding="utf-8")
+    (out / chosen.name / "train.json").write_text(json.dumps(table), encoding="utf-8")
 
 
 def scale_annotation(annotation: dict[str, Any], scale: tuple[float, float]) -> None:
