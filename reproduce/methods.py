@@ -40,10 +40,6 @@ class Experiment:
     methods: tuple[Method, ...]
     claims: tuple[Claim, ...]
 
-    def method(self, slug: str) -> Method:
-        """The row with this slug."""
-        return next(method for method in self.methods if method.slug == slug)
-
 
 OURS = Method("ours-k5", "ours, full images", "InstanceFCN", "")
 DEEPMASK = Method("deepmask", "~DeepMask, crops", "~DeepMask", "-deepmask")

@@ -64,7 +64,7 @@ def scale_annotation(annotation: dict[str, Any], scale: tuple[float, float]) -> 
 
 
 def write_webp(photograph: Image.Image, path: Path, quality: int) -> None:
-    """One photograph, under its name but for the ending."""
+    """Write a photograph with the suffix .webp."""
     path.parent.mkdir(parents=True, exist_ok=True)
     photograph.save(path.with_suffix(".webp"), quality=quality, method=4)
 
@@ -75,8 +75,8 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()
 
-    for of in COCO_SETS:
-        shrink_coco(of, arguments.data, arguments.out)
+    for chosen in COCO_SETS:
+        shrink_coco(chosen, arguments.data, arguments.out)
     train = arguments.data / LABEL_MAPS / "train"
     for source in sorted((train / "images").iterdir()):
         target = arguments.out / LABEL_MAPS / "train" / "images" / source.name

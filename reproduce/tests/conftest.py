@@ -16,7 +16,7 @@ from synthetic import SyntheticScenes
 
 
 def write_scenes(folder: Path, count: int, seed: int) -> list[np.ndarray]:
-    """ImageSelection as JPEG, by COCO's names; their label maps."""
+    """Images as JPEG, by COCO's names; their label maps."""
     folder.mkdir(parents=True)
     maps = []
     for labels, sample in zip((source := SyntheticScenes(count, height=96, width=128, seed=seed)), source, strict=True):
@@ -28,7 +28,7 @@ def write_scenes(folder: Path, count: int, seed: int) -> list[np.ndarray]:
     return maps
 
 
-def write_coco(root: Path, annotations: Path, images: Path, count: int, seed: int) -> None:
+def write_coco_scenes(root: Path, annotations: Path, images: Path, count: int, seed: int) -> None:
     write_scenes(root / images, count, seed)
     coco = source_to_coco(SyntheticScenes(count, height=96, width=128, seed=seed))
     for image in coco["images"]:
@@ -43,7 +43,7 @@ def mini_tree(tmp_path: Path) -> Path:
     for name, split, seed in (
         *(("coco-mini", "train", 0), ("coco-mini", "val", 1), ("animals", "train", 2), ("animals", "val", 4)),
     ):
-        write_coco(root, Path(name) / f"annotations/instances_{split}.json", Path(name) / split, 3, seed)
+        write_coco_scenes(root, Path(name) / f"annotations/instances_{split}.json", Path(name) / split, 3, seed)
     voc = root / "voc2007/VOCdevkit/VOC2007"
     maps = write_scenes(voc / "JPEGImages", 2, 3)
     for folder in ("SegmentationObject", "SegmentationClass", "ImageSets/Segmentation"):

@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 
 from instancefcn.config import from_table, to_table
-from instancefcn.evaluation.published import TABLE_1
 from reproduce import peers
 from reproduce.ablation import parts, reproduce_ablation
 from reproduce.datasets import ImageSelection, open_images
 from reproduce.experiments import reproduce
-from reproduce.methods import EXPERIMENTS, Method
+from reproduce.methods import EXPERIMENTS
 from reproduce.networks import build_network
 from reproduce.recall_tables import reproduce_table
 from reproduce.recipe import load_recipe
@@ -151,10 +150,8 @@ def test_published_rows_are_named_as_in_the_paper() -> None:
     for experiment in EXPERIMENTS:
         rows = dict(experiment.published.rows)
         assert all(method.published in rows for method in experiment.methods if method.published)
-        for claim in experiment.claims:
-            assert {experiment.method(slug).slug for slug in (claim.first, claim.second)} == {claim.first, claim.second}
-    assert [method.published for method in EXPERIMENTS[0].methods] == [name for name, _ in TABLE_1.rows]
-    assert isinstance(EXPERIMENTS[0].methods[0], Method)
+        slugs = {method.slug for method in experiment.methods}
+        assert {slug for claim in experiment.claims for slug in (claim.first, claim.second)} <= slugs
 
 
 def test_selective_search_ranks_boxes_inside_the_image() -> None:
