@@ -15,7 +15,6 @@ from instancefcn.evaluation.average_recall import average_recall
 from instancefcn.evaluation.curves import (
     CURVE_THRESHOLDS,
     FILE_COLORS,
-    draw_comparison,
     draw_curves,
     draw_recall_panels,
     render,
@@ -221,19 +220,6 @@ def test_names_of_compared_files_are_text(tmp_path: Path) -> None:
         assert name in page.words
 
 
-def test_a_line_for_each_file_and_limit() -> None:
-    curves = np.stack([np.linspace(level, 0, len(CURVE_THRESHOLDS)) for level in (20, 40, 60)])
-    figure = draw_comparison({"$one$": curves, "_two\n": curves / 2}, "$ & <a>")
-    (axes,) = figure.axes
-    looks = [(line.get_color(), line.get_linestyle()) for line in axes.get_lines()]
-    assert looks == [(color, style) for color in FILE_COLORS[:2] for style in (":", "--", "-")]
-    np.testing.assert_array_equal(axes.get_lines()[4].get_ydata(), curves[1] / 2)
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["$one$", "_two\N{REPLACEMENT CHARACTER}"]
-    again = draw_comparison({"$one$": curves, "_two\n": curves / 2}, "$ & <a>")
-    assert render(figure, "svg") == render(again, "svg")
-
-
 def test_a_panel_for_each_limit_with_a_line_for_each_file() -> None:
     curves = np.stack([np.linspace(level, 0, len(CURVE_THRESHOLDS)) for level in (20, 40, 60)])
     figure = draw_recall_panels({"$one$": curves, "_two\n": curves / 2}, "title")
@@ -245,6 +231,8 @@ def test_a_panel_for_each_limit_with_a_line_for_each_file() -> None:
         assert [first.get_color(), second.get_color()] == list(FILE_COLORS[:2])
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["$one$", "_two\N{REPLACEMENT CHARACTER}"]
+    again = draw_recall_panels({"$one$": curves, "_two\n": curves / 2}, "title")
+    assert render(figure, "svg") == render(again, "svg")
 
 
 def test_names_are_unique() -> None:

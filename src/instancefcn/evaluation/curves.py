@@ -18,10 +18,8 @@ if TYPE_CHECKING:
 CURVE_THRESHOLDS = np.linspace(0.5, 1, 51)
 _COLORS = ("#6ea8d8", "#2a6fb0", "#0c2f57")  # one hue, darker with N: the lines are steps of one quantity
 
-# Several files: a colour each, which the colour-blind tell apart (after Okabe and Ito), and a line style for each N.
 FILE_COLORS = ("#2a6fb0", "#d55e00", "#009e73", "#cc79a7", "#1c2430", "#e69f00", "#56b4e9", "#8c6d31")
-_STYLES = ("dotted", "dashed", "solid")
-_LETTERS_A_LINE = 72  # of a file's name, in the legend
+_LETTERS_A_LINE = 130  # of a file's name, in the legend
 
 
 def draw_curves(curves: Float[np.ndarray, "n t"], average_recalls: list[float], title: str) -> Figure:
@@ -32,7 +30,9 @@ def draw_curves(curves: Float[np.ndarray, "n t"], average_recalls: list[float], 
         average_recalls: Hosang's AR of each line, for its label: the area beneath it.
         title: printed above.
     """
-    figure, axes = _empty(title, height=4.8)
+    figure = _empty_figure(6.4, 4.8)
+    axes = figure.add_subplot()
+    _style(axes, title)
     for n, recall, average, color in zip(MAX_PROPOSALS, curves, average_recalls, _COLORS, strict=True):
         label = f"N = {n:,}" if np.isnan(average) else f"N = {n:,} (Hosang AR {average:.1f})"
         axes.plot(CURVE_THRESHOLDS, recall, color=color, linewidth=2, label=label)
@@ -41,79 +41,44 @@ def draw_curves(curves: Float[np.ndarray, "n t"], average_recalls: list[float], 
     return figure
 
 
-def draw_comparison(curves: Mapping[str, Float[np.ndarray, "n t"]], title: str) -> Figure:
-    """Figure of several files: one line for each file and each N of ``MAX_PROPOSALS``.
+def draw_recall_panels(curves: Mapping[str, Float[np.ndarray, "n t"]], title: str) -> Figure:
+    """Figure of one panel for each N of ``MAX_PROPOSALS``, with a line for each file: the paper's Figures 6 and 7.
 
     Args:
-        curves: by the file's name, as in ``draw_curves``; no more than there are ``FILE_COLORS``. Letters that the
-            figure's font lacks are drawn as U+FFFD.
+        curves: by the file's name, as in ``draw_curves``; no more than there are ``FILE_COLORS``, which colour-blind
+            people tell apart (after Okabe and Ito). Letters that the font lacks are drawn as U+FFFD.
         title: printed above.
     """
     from matplotlib.lines import Line2D
 
     names = [_in_font(name) for name in curves]
     lines = ["\n".join(name[i : i + _LETTERS_A_LINE] for i in range(0, len(name), _LETTERS_A_LINE)) for name in names]
-    figure, axes = _empty(title, height=5 + 0.2 * sum(name.count("\n") + 1 for name in lines))
-    for recalls, color in zip(curves.values(), FILE_COLORS, strict=False):
-        for recall, style in zip(recalls, _STYLES, strict=True):
-            axes.plot(CURVE_THRESHOLDS, recall, color=color, linestyle=style, linewidth=1.8)
-    limits = [
-        Line2D([], [], color="#5b6676", linestyle=style, linewidth=1.8, label=f"N = {n:,}")
-        for n, style in zip(MAX_PROPOSALS, _STYLES, strict=True)
-    ]
-    axes.legend(handles=limits[::-1], loc="best", frameon=False, handlelength=3)
-    files = [
-        Line2D([], [], color=color, linewidth=3, label="file") for color, _ in zip(FILE_COLORS, lines, strict=False)
-    ]
-    legend = figure.legend(handles=files, loc="outside lower left", frameon=False, fontsize=9)
-    for text, name in zip(
-        legend.get_texts(), lines, strict=True
-    ):  # as labels, names that start with _ would be left out
+    figure = _empty_figure(11.0, 4.1 + 0.2 * sum(name.count("\n") + 1 for name in lines))
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
+    panels = figure.subplots(1, len(MAX_PROPOSALS), sharey=True, gridspec_kw={"wspace": 0.08})
+    for index, (axes, n) in enumerate(zip(panels, MAX_PROPOSALS, strict=True)):
+        _style(axes, f"N = {n:,}")
+        if index:  # the first panel's label and ticks serve all
+            axes.set_ylabel("")
+            axes.tick_params(left=False)
+        for recalls, color in zip(curves.values(), FILE_COLORS, strict=False):
+            axes.plot(CURVE_THRESHOLDS, recalls[index], color=color, linewidth=2)
+    handles = [Line2D([], [], color=color, linewidth=3, label="file") for color in FILE_COLORS[: len(curves)]]
+    legend = figure.legend(handles=handles, loc="outside lower left", frameon=False, fontsize=9)
+    for text, name in zip(legend.get_texts(), lines, strict=True):  # a label that starts with _ would be left out
         text.set_parse_math(False)
         text.set_text(name)
     return figure
 
 
-def draw_recall_panels(curves: Mapping[str, Float[np.ndarray, "n t"]], title: str) -> Figure:
-    """Figure of one panel for each N of ``MAX_PROPOSALS``, with a line for each file: the paper's Figures 6 and 7.
-
-    Args:
-        curves: by the file's name, as in ``draw_comparison``.
-        title: printed above.
-    """
+def _empty_figure(width: float, height: float) -> Figure:
+    """A figure made without pyplot, which would keep it alive and choose a backend for the whole process."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
-    figure = Figure(figsize=(11, 4.1 + 0.2 * len(curves)), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
-    panels = figure.subplots(1, len(MAX_PROPOSALS), sharey=True, gridspec_kw={"wspace": 0.08})
-    for index, (axes, n) in enumerate(zip(panels, MAX_PROPOSALS, strict=True)):
-        _style(axes, f"N = {n:,}")
-        if index:  # the first one's go for all
-            axes.set_ylabel("")
-            axes.tick_params(left=False)
-        for recalls, color in zip(curves.values(), FILE_COLORS, strict=False):
-            axes.plot(CURVE_THRESHOLDS, recalls[index], color=color, linewidth=2)
-    lines = [Line2D([], [], color=color, linewidth=3, label="file") for color in FILE_COLORS[: len(curves)]]
-    legend = figure.legend(handles=lines, loc="outside lower left", frameon=False, fontsize=9)
-    for text, name in zip(legend.get_texts(), curves, strict=True):
-        text.set_parse_math(False)
-        text.set_text(_in_font(name))
     return figure
-
-
-def _empty(title: str, height: float) -> tuple[Figure, Axes]:
-    # The figure is made without pyplot, which would keep it alive and pick a backend for the whole process.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    _style(axes, title)
-    return figure, axes
 
 
 def _style(axes: Axes, title: str) -> None:
@@ -124,7 +89,7 @@ def _style(axes: Axes, title: str) -> None:
 
 
 def _in_font(text: str) -> str:
-    """The text with what the figure's font has no letter for, line breaks included, replaced."""
+    """The text with U+FFFD for every character that the figure's font lacks, line breaks included."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     known = get_font(findfont(FontProperties())).get_charmap()

@@ -15,12 +15,12 @@ import numpy as np
 from instancefcn.evaluation.average_precision import coco_precision, region_precision
 from instancefcn.evaluation.average_recall import ImageRecall, recall_per_image
 from instancefcn.evaluation.compare import Difference, compare
-from instancefcn.evaluation.curves import CURVE_THRESHOLDS, FILE_COLORS, draw_comparison, draw_curves, render
+from instancefcn.evaluation.curves import CURVE_THRESHOLDS, FILE_COLORS, draw_curves, draw_recall_panels, render
 from instancefcn.evaluation.matching import MAX_PROPOSALS
 from instancefcn.evaluation.regions import IouType
 from instancefcn.evaluation.report import Counts, render_comparison, render_html, render_precision
 from instancefcn.evaluation.results import GroundTruth, parse_ground_truth, parse_results, split_by_category
-from instancefcn.files import read_json
+from instancefcn.files import read_json, write_whole
 
 
 def evaluate(
@@ -63,57 +63,51 @@ def evaluate(
             f"{len(others)} files to compare with; the figure has colours for {len(FILE_COLORS) - 1} at most"
         )
     images = parse_ground_truth(read_json(annotations), iou, source=str(annotations))
-    name, *other_names = unique_names([proposals, *others])
-    recall, counts = _measure(proposals, images, iou)
-    precision = (
-        {
-            key: measure_precision(path, annotations, iou)
-            for key, path in zip([name, *other_names], [proposals, *others], strict=True)
-        }
-        if per_class
-        else {}
-    )
-    measured = {other: _measure(path, images, iou) for other, path in zip(other_names, others, strict=True)}
-    differences = {
-        other: compare(recall, theirs, generator=np.random.default_rng(seed)) for other, (theirs, _) in measured.items()
-    }
+    paths = [proposals, *others]
+    files = dict(zip(unique_names(paths), paths, strict=True))
+    measured = {name: _measure(path, images, iou) for name, path in files.items()}
+    precision = {name: measure_precision(path, annotations, iou) for name, path in files.items()} if per_class else {}
+    first, *rest = files
+    recall, counts = measured[first]
+    differences = {name: compare(recall, measured[name][0], generator=np.random.default_rng(seed)) for name in rest}
 
-    metrics, curves = recall.metrics(), recall.curves(CURVE_THRESHOLDS)
     title = f"{'Masks' if iou == 'segm' else 'Boxes'} of {counts.instances:,} instances in {counts.images:,} images"
+    curves = {name: found.curves(CURVE_THRESHOLDS) for name, (found, _) in measured.items()}
     if others:
-        their_curves = {other: theirs.curves(CURVE_THRESHOLDS) for other, (theirs, _) in measured.items()}
-        figure = draw_comparison({name: curves} | their_curves, title)
+        figure = draw_recall_panels(curves, title)
     else:
-        # No file name in the figure: its letters may lack in matplotlib's font. The page has it.
-        figure = draw_curves(curves, [metrics["hosang"][f"AR@{n}"] for n in MAX_PROPOSALS], title)
+        # No file name in the figure: matplotlib's font may lack its letters. The page has it.
+        figure = draw_curves(curves[first], [recall.metrics()["hosang"][f"AR@{n}"] for n in MAX_PROPOSALS], title)
     svg = render(figure, "svg")
+    sections = [render_precision(name, found) for name, found in precision.items()]
+    if others:
+        sections.append(render_comparison(first, differences, seed=seed))
     html = render_html(
-        metrics,
+        recall.metrics(),
         counts,
         svg.decode(),
         iou=iou,
         proposals=proposals.name,
         annotations=annotations.name,
-        compared="".join(render_precision(key, found) for key, found in precision.items())
-        + (render_comparison(name, differences, seed=seed) if others else ""),
+        sections=sections,
+        wide_curves=bool(others),
     )
     written: dict[str, Any] = {iou: _as_json(recall, counts)}
     if others:
         written["compare"] = {
-            other: {
-                "metrics": _as_json(*measured[other]),
-                "difference": {key: _difference_as_json(found) for key, found in differences[other].items()},
+            name: {
+                "metrics": _as_json(*measured[name]),
+                "difference": {key: _difference_as_json(found) for key, found in differences[name].items()},
             }
-            for other in other_names
+            for name in rest
         }
     if per_class:
         written["per_class"] = precision
 
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "recall_curves.png").write_bytes(render(figure, "png"))
-    (out / "recall_curves.svg").write_bytes(svg)
-    (out / "report.html").write_text(html, encoding="utf-8")
-    (out / "metrics.json").write_text(json.dumps(written, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_whole(out / "recall_curves.png", render(figure, "png"))
+    write_whole(out / "recall_curves.svg", svg)
+    write_whole(out / "report.html", html)
+    write_whole(out / "metrics.json", json.dumps(written, indent=2, allow_nan=False) + "\n")
     return written
 
 
@@ -156,16 +150,8 @@ def _as_json(recall: ImageRecall, counts: Counts) -> dict[str, Any]:
 
 
 def _difference_as_json(found: Difference) -> dict[str, Any]:
-    return _nan_as_none(
-        {
-            "first": found.first,
-            "second": found.second,
-            "difference": found.difference,
-            "low": found.low,
-            "high": found.high,
-            "decided": found.decided,
-        }
-    )
+    derived = {"difference": found.difference, "decided": found.decided}
+    return _nan_as_none(asdict(found) | derived)
 
 
 def _nan_as_none(value: Any) -> Any:

@@ -60,7 +60,8 @@ def render_html(
     iou: IouType,
     proposals: str,
     annotations: str,
-    compared: str = "",
+    sections: Sequence[str] = (),
+    wide_curves: bool = False,
 ) -> str:
     """The whole page. Nothing in it comes from the network, and every text from outside is escaped.
 
@@ -70,7 +71,8 @@ def render_html(
         curves_svg: the curves, an SVG document of our own making.
         iou: what the IoU was taken of.
         proposals, annotations: names of the two files.
-        compared: HTML of the comparison with other files (``render_comparison``).
+        sections: HTML of more sections (``render_precision``, ``render_comparison``).
+        wide_curves: give the curves the width of the page.
     """
     coco, hosang = metrics["coco"], metrics["hosang"]
     limits = [f"AR@{n}" for n in MAX_PROPOSALS]
@@ -115,9 +117,9 @@ of {escape(annotations)}. All numbers in percent.</p>
 <section><h2>Average recall</h2>{overall}
 <h2>By size, COCO AR</h2>{by_size}
 <h2>Found by the best {MAX_PROPOSALS[-1]:,}</h2>{at_iou}</section>
-<section><h2>Recall against IoU</h2>
+<section{" class='wide'" if wide_curves else ""}><h2>Recall against IoU</h2>
 <figure role="img" aria-label="Recall against IoU at 10, 100 and 1000 proposals">{svg}</figure></section>
-</div>{compared}
+</div>{"".join(sections)}
 <section><h2>How it was measured</h2>
 <p><b>COCO AR</b>: mean recall over IoU .50, .55, ... .95; a proposal finds one instance at most, best score first;
 categories are not looked at; crowd regions are left out. Small is up to 32<sup>2</sup> pixels, large from
@@ -247,6 +249,7 @@ p { max-width: 78ch; margin: 0 0 12px; }
 .lead { color: var(--quiet); overflow-wrap: anywhere; }
 .columns { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 8px 40px; }
 .columns > * { min-width: 0; }
+.wide { grid-column: 1 / -1; }
 table { border-collapse: collapse; width: 100%; margin: 0 0 20px; align-self: start; }
 td { font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--quiet); padding-bottom: 6px; }
