@@ -1,4 +1,4 @@
-"""Which images a run is on: files, folders and globs, or those that a COCO file names."""
+"""The images of a run: from files, folders and globs, or from a COCO file."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ OVERLAYS, LABEL_MAPS = "overlays", "label_maps"  # folders, among a run's result
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image that is to be read."""
+    """An image to read."""
 
     image_id: int
     file_name: str  # relative to the folder that all of a run's images lie in, with forward slashes; unique in the run
     path: Path
-    size: tuple[int, int] | None = None  # (height, width) that it must have, where annotations say so
+    size: tuple[int, int] | None = None  # (height, width) that annotations state
 
 
 def find_images(inputs: Sequence[str], out: Path) -> list[ImageFile]:
-    """Images of files, folders (searched to the bottom, hidden ones aside) and globs, numbered from 1.
+    """Find the images in files, folders (with all folders below, except hidden ones) and globs, numbered from 1.
 
-    In the order of ``inputs``, and naturally sorted within one (2.jpg before 10.jpg). What is found twice counts once.
+    In the order of ``inputs``, and sorted naturally within each (2.jpg before 10.jpg), each image once.
 
     Args:
         out: folder that results are written to; pictures that an earlier run left there are not found.
@@ -63,7 +63,7 @@ def find_images(inputs: Sequence[str], out: Path) -> list[ImageFile]:
 
 
 def images_of_annotations(annotations: Path, folder: Path) -> list[ImageFile]:
-    """The images that a COCO file names, in its order, under its ids.
+    """The images that a COCO file lists, in its order, with its ids.
 
     Args:
         folder: where their ``file_name`` starts from; none may lead out of it.
@@ -80,9 +80,9 @@ def images_of_annotations(annotations: Path, folder: Path) -> list[ImageFile]:
 
 
 def output_stems(images: Sequence[ImageFile]) -> list[PurePosixPath]:
-    """Relative paths without suffix to write something of each image to, all different.
+    """Relative paths without a suffix, one for each image and all different, for files made from the images.
 
-    An image's name without its suffix; with it where that would be another image's too (cat.jpg beside cat.png).
+    The image's name without its suffix; with it where two images would share the path (cat.jpg beside cat.png).
     """
     names = [PurePosixPath(image.file_name) for image in images]
     stems = Counter(_folded(name.with_suffix("")) for name in names)
@@ -107,7 +107,7 @@ def _walk(folder: Path, left_out: set[Path], suffixes: frozenset[str]) -> Iterat
 
 
 def _natural_key(name: str | Path) -> tuple[list[tuple[str, int]], str]:
-    """Sort key by which numbers within names count as numbers."""
+    """Sort key that compares digits within names as numbers."""
     texts_and_numbers = [*re.split(r"([0-9]+)", str(name)), "-1"]
     pairs = zip(texts_and_numbers[::2], texts_and_numbers[1::2], strict=True)
     return [(text.casefold(), int(number)) for text, number in pairs], str(name)

@@ -1,4 +1,4 @@
-"""``instancefcn validate``: what is in labelled data, what is wrong with it, and whether it can be learnt."""
+"""``instancefcn validate``: counts, problems and coverage of labelled data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What validation found, as lines of text."""
+"""A validation report as lines of text."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from instancefcn.data import Report
 from instancefcn.training.coverage import Coverage
 
 BAR_LENGTH = 40  # characters
-MOST_CATEGORIES = 20  # that are listed
+MOST_CATEGORIES = 20  # listed
 
 
 def describe(report: Report) -> list[str]:
-    """Lines that say what is in a source."""
+    """Lines of the counts of a source."""
     partial = ", partially labelled" if report.partial else ""
     lines = [
         f"{report.name}{partial}",
@@ -27,7 +27,7 @@ def describe(report: Report) -> list[str]:
 
 
 def describe_coverage(coverage: Coverage, recipe: str) -> str:
-    """A line that says how much of a source can be learnt."""
+    """A line that says which share of the instances training can learn."""
     return (
         f"  coverage under the recipe {recipe}: {coverage.share:.1%} of {coverage.instances} instances are positive at "
         f"some scale; {coverage.tiny} are too small to be judged, "
@@ -36,7 +36,7 @@ def describe_coverage(coverage: Coverage, recipe: str) -> str:
 
 
 def bars(counts: Mapping[str, int]) -> list[str]:
-    """A line for each count, with a bar in proportion."""
+    """A line for each count, with a bar of proportional length."""
     label_width = max((len(label) for label in counts), default=0)
     count_width = max((len(str(count)) for count in counts.values()), default=0)
     longest = max([1, *counts.values()])

@@ -50,7 +50,7 @@ class Augmentation:
 
 
 def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> TrainingImage:
-    """A random view of a sample."""
+    """Make a random view of a sample."""
     height, width = sample.image.shape[:2]
     shorter_side = side_for_object(sample, config, rng) or draw_shorter_side(config, rng)
     scale = shorter_side / min(height, width)
@@ -59,7 +59,7 @@ def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> T
         top, left, crop_height, crop_width = 0.0, 0.0, float(height), float(width)
         size = (round(height * scale), round(width * scale))
     else:
-        # The crop in the sample's own pixels; where it is larger than the image the rest is padding.
+        # The crop in pixels of the sample; beyond the image it is padded.
         crop_height, crop_width = min(config.crop / scale, height), min(config.crop / scale, width)
         top, left = rng.uniform(0, height - crop_height), rng.uniform(0, width - crop_width)
         size = (min(config.crop, round(crop_height * scale)), min(config.crop, round(crop_width * scale)))
@@ -121,7 +121,7 @@ def copy_paste(base: TrainingImage, donor: TrainingImage, rng: np.random.Generat
 
 
 def draw_shorter_side(config: Augmentation, rng: np.random.Generator) -> float:
-    """Shorter side to resize to, in pixels."""
+    """Draw the shorter side to resize to, in pixels."""
     if config.draw != "between":
         return float(rng.choice(config.shorter_sides))
     low, high = config.shorter_sides
@@ -129,7 +129,7 @@ def draw_shorter_side(config: Augmentation, rng: np.random.Generator) -> float:
 
 
 def side_for_object(sample: Sample, config: Augmentation, rng: np.random.Generator) -> float | None:
-    """Shorter side that suits a random instance; None where that is not asked for, or there is no instance."""
+    """Shorter side that suits a random instance; None if there is no ``object_side``, or no instance."""
     boxes = sample.instances.boxes_xyxy[~(sample.instances.crowd | sample.instances.ignore)]
     if not config.object_side or not len(boxes):
         return None
@@ -139,14 +139,14 @@ def side_for_object(sample: Sample, config: Augmentation, rng: np.random.Generat
 
 
 def shake_colours(image: UInt8[Tensor, "3 h w"], strength: float, rng: np.random.Generator) -> UInt8[Tensor, "3 h w"]:
-    """Brightness, contrast and saturation, each by a factor in [1 - strength, 1 + strength]."""
+    """Scale brightness, contrast and saturation, each by a random factor in [1 - strength, 1 + strength]."""
     for adjust in (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation):
         image = adjust(image, rng.uniform(1 - strength, 1 + strength))
     return image
 
 
 def _in_crop(sample: Sample, rows: slice, columns: slice) -> Int[np.ndarray, "g"]:
-    """The instances whose boxes reach into a crop."""
+    """Indices of the instances whose boxes overlap a crop."""
     left, top, right, bottom = sample.instances.boxes_xyxy.T
     inside = (left < columns.stop) & (right > columns.start) & (top < rows.stop) & (bottom > rows.start)
     return np.flatnonzero(inside)
@@ -155,7 +155,7 @@ def _in_crop(sample: Sample, rows: slice, columns: slice) -> Int[np.ndarray, "g"
 def _crop_masks(
     rles: Sequence[Rle], rows: slice, columns: slice, size: tuple[int, int]
 ) -> tuple[UInt8[Tensor, "g h w"], Float[Tensor, "g"]]:
-    """Masks in a crop, resized, and the share of each that the crop shows."""
+    """Masks cut to a crop and resized, and the fraction of each that the crop shows."""
     crops, visible = [], []
     for rle in rles:
         crop = decode(rle)[rows, columns]

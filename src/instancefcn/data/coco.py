@@ -1,4 +1,4 @@
-"""COCO instances: one JSON of images, annotations and categories, opened as labelled images or written from any."""
+"""COCO files opened as labelled images, and any labelled images written as a COCO table."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def load_coco(annotations: Path, images_dir: Path, *, name: str, partial: bool =
     labels = [replace(image, instances=_instances(kept[image.image_id])) for image in images.values()]
     instances = [annotation for own in kept.values() for annotation in own]
     if instances and all(annotation.crowd for annotation in instances):
-        reader.note(
+        reader.flaw(
             f"all {len(instances)} instances are crowds, which teach nothing (CVAT writes iscrowd 1 for masks): set "
             "iscrowd to 0"
         )
@@ -54,10 +54,13 @@ def load_coco(annotations: Path, images_dir: Path, *, name: str, partial: bool =
 
 
 def source_to_coco(source: Source) -> dict[str, Any]:
-    """COCO ``images``, ``annotations`` and ``categories`` of any labelled images, ready for JSON.
+    """COCO table of any labelled images, ready for ``json.dump``.
 
-    Masks are compressed RLE, as text. Annotations are numbered anew from 1, since pycocotools takes a match with
-    annotation 0 for none, and since the labels of label maps are unique within an image only.
+    Masks are compressed RLE, as text. Annotations get new ids from 1 on: pycocotools takes a match with annotation 0
+    for none, and labels of label maps are unique within their image only.
+
+    Example:
+        >>> json.dump(source_to_coco(open_source("labels:nuclei/val")), file)  # doctest: +SKIP
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []

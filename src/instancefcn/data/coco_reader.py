@@ -1,7 +1,7 @@
 """The reader of COCO's JSON of images, annotations and categories: every entry is checked here, for every command.
 
-An entry that is unsound is either collected as a problem and skipped (training, validating, converting), or an error
-(evaluating, proposing for annotated images: fewer instances than the file has would give another number).
+An unsound entry is a problem that is collected, and the entry skipped (training, validating, converting); or it is an
+error (evaluating, proposing for annotated images), since results on fewer instances would not be comparable.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class CocoAnnotation:
     """A sound entry of ``annotations``: its mask, or its box where boxes are asked for."""
 
     place: str
-    annotation_id: int  # numbered on from the largest where the file has none
+    annotation_id: int  # a free number where the file has none
     image_id: int
     category_id: int  # 0 where categories are not looked at
     region: Rle | Float[np.ndarray, "4"]  # a box is xywh
-    stated_area: Any  # as the file has it; None where it has none
+    stated_area: Any  # not checked; None where the file has none
     crowd: bool
     ignore: bool
 
@@ -81,7 +81,7 @@ class CocoReader:
         self._annotations_of = Counter(_whole_or_none(entry.get("image_id")) for entry in annotations)
 
     def categories(self) -> dict[int, str]:
-        """Names of the categories by id; where two share an id, that is a problem, and the first one names it."""
+        """Names of the categories by id. Where two share an id, the first one names it, and that is a problem."""
         names: dict[int, str] = {}
         entries = self.table.get("categories") or []
         for entry in entries if isinstance(entries, list) else []:
@@ -90,7 +90,7 @@ class CocoReader:
                 continue
             name = str(entry.get("name", category_id))
             if names.setdefault(category_id, name) != name:
-                self.note(f"categories: id {category_id} is {names[category_id]} and {name}: each needs its own id")
+                self.flaw(f"categories: id {category_id} is {names[category_id]} and {name}: each needs its own id")
         return names
 
     def images(self, folder: Path | None = None) -> list[CocoImage]:
@@ -175,7 +175,7 @@ class CocoReader:
         return found
 
     def lose_image(self, place: str, image_id: int | None, error: ValueError, *, path: Path | None = None) -> None:
-        """Report an image that cannot be used, and its file where that is what is wrong."""
+        """Report an image that cannot be used; with ``path`` where its file is what is wrong."""
         lost = self._annotations_of[image_id] if image_id is not None else 0
         error = ValueError(f"{error} (its annotations, {lost}, are skipped too)") if lost and not self.strict else error
         if path is not None:
@@ -183,8 +183,8 @@ class CocoReader:
         else:
             self._lose(place, error)
 
-    def note(self, reason: str) -> None:
-        """Report what loses nothing, unless names of categories are needed."""
+    def flaw(self, reason: str) -> None:
+        """Report what is wrong with the file as a whole."""
         if self.strict:
             raise ValueError(f"{self.source}: {reason}")
         self.problems.append(Problem(self.source, None, reason))
@@ -214,7 +214,7 @@ class CocoReader:
 
 
 def whole_number(value: Any, what: str) -> int:
-    """An id or a size; also as a number of 160.0 or a text of "160", which some tools write.
+    """Convert an id or a size; some tools write 160.0 or "160".
 
     Raises:
         ValueError: it is none of these; quotes the value.
@@ -266,7 +266,7 @@ def _whole_or_none(value: Any) -> int | None:
 
 
 def _flag(value: Any, what: str) -> bool:
-    """A mark such as ``iscrowd``; text too, as ``bool("0")`` would be true."""
+    """A mark such as ``iscrowd``: 0 or 1, as a number, a boolean or text."""
     number = 0 if value is None else int(value) if isinstance(value, bool) else _whole_or_none(value)
     if number not in (0, 1):
         raise ValueError(f"{what} {value!r:.100} is neither 0 nor 1")

@@ -1,4 +1,4 @@
-"""Label maps, in which a pixel holds the number of its instance: a folder of them, PASCAL VOC's, and SBD's."""
+"""Label maps, whose pixels hold the number of their instance: in a folder, in PASCAL VOC and in SBD."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CATEGORIES: dict[int, str] = dict(enumerate(_NAMES, start=1))
 
 
 def load_labels(folder: Path, *, name: str, partial: bool = False) -> FileSource:
-    """Open a folder of images and label maps; the two of a pair have the same stem.
+    """Open a folder of ``images/`` and ``masks/``; an image and its label map have the same stem. 0 is background.
 
     Raises:
         ValueError: a folder is missing, or there is no image.
@@ -88,7 +88,7 @@ def load_sbd(folder: Path, split: str, *, name: str, partial: bool = False) -> F
 
 
 def read_split(folder: Path, split: str) -> list[str]:
-    """Stems of the images of a split: the first word of every line of its list.
+    """Stems of the images of a split: the first word of each line of its list.
 
     Raises:
         ValueError: there is no such list, or nothing in it.
@@ -104,7 +104,7 @@ def read_split(folder: Path, split: str) -> list[str]:
 
 
 def split_label_map(label_map: Integer[np.ndarray, "h w"]) -> tuple[list[int], list[Rle]]:
-    """Labels but 0, in order, and the mask of each. Costs the area of the instances' boxes."""
+    """All labels except 0, ascending, and the mask of each. Takes time by the area of the instances' boxes."""
     height, width = label_map.shape
     rows, columns = np.nonzero(label_map)
     if not len(rows):
@@ -124,7 +124,7 @@ def split_label_map(label_map: Integer[np.ndarray, "h w"]) -> tuple[list[int], l
 def label_image(
     image_id: int, path: Path, object_map: Integer[np.ndarray, "h w"], class_map: Integer[np.ndarray, "h2 w2"]
 ) -> tuple[Labels, list[Problem]]:
-    """Labels of one image, an instance's category being the class of most of its pixels; and what was rejected.
+    """Labels of one image, and the objects that were rejected. An object has the class of most of its pixels.
 
     Raises:
         ValueError: the image cannot be read, or the three are not of one size.
@@ -186,7 +186,7 @@ def _load_split(
 
 
 def _files_by_stem(folder: Path) -> dict[str, list[Path]]:
-    """Image files of a folder by their stem, in order of name."""
+    """Image files of a folder by stem, sorted by name."""
     readable = image_extensions()
     files: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):

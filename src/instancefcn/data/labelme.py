@@ -1,4 +1,4 @@
-"""labelme: a JSON of shapes for each image, which lies beside it or is embedded."""
+"""labelme: a JSON file of shapes for each image, with the image beside it or embedded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Shape:
 
 
 def load_labelme(folder: Path, *, name: str, partial: bool = False) -> FileSource:
-    """Open all JSON files of a folder and the folders in it. Categories are the labels, by name.
+    """Open all JSON files in a folder and below. The labels, sorted by name, become the categories.
 
     Raises:
         ValueError: the folder is missing, or holds no JSON.
@@ -77,7 +77,7 @@ def read_labelme_json(path: Path) -> dict[str, Any]:
 
 
 def read_labelme_image(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
-    """Pixels of an image file, or of the image that a JSON file embeds.
+    """Read an image file, or the image that is embedded in a JSON file.
 
     Raises:
         ValueError: the file, or what it embeds, is not an image of this size.
@@ -92,7 +92,7 @@ def read_labelme_image(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "
 
 
 def _find_image(image_id: int, table: dict[str, Any], path: Path, folder: Path) -> Labels:
-    """The image of a JSON file, without instances yet: the file that it names, or what it embeds."""
+    """The image of a JSON file, without instances yet: the file that it names, or the embedded one."""
     image_path, height, width = table.get("imagePath"), table.get("imageHeight"), table.get("imageWidth")
     if not isinstance(image_path, str) or not image_path:
         raise ValueError("has no imagePath")
@@ -125,7 +125,7 @@ def _embedded_image(table: dict[str, Any]) -> bytes:
 def _check_shapes(
     shapes: list[dict[str, Any]], path: Path, height: int, width: int
 ) -> tuple[list[Shape], list[Problem]]:
-    """Instances of one file; one of which a part is unsound is rejected as a whole."""
+    """Instances of one file. If one shape of a group is unsound, the whole group is rejected."""
     groups: dict[tuple[Any, ...], list[int]] = {}
     for index, shape in enumerate(shapes):
         group = shape.get("group_id")
@@ -149,7 +149,7 @@ def _check_shapes(
 
 
 def shape_to_rle(shape: dict[str, Any], height: int, width: int) -> Rle:
-    """RLE of one shape: a polygon, a rectangle, a circle, or a mask.
+    """RLE of one shape: a polygon, rectangle, circle or mask.
 
     Raises:
         ValueError: with the reason, without the place.
@@ -179,7 +179,7 @@ def _point(point: Any) -> Float[np.ndarray, "2"]:
 
 
 def _circle(points_xy: Float[np.ndarray, "2 2"], height: int, width: int) -> Rle:
-    """Pixels whose centres are within a circle of a centre through a point; it may reach beyond the image."""
+    """Pixels with their centres in a circle, given by its centre and a point on it; it may reach beyond the image."""
     (x, y), radius = points_xy[0], float(np.hypot(*(points_xy[1] - points_xy[0])))
     left, right = (int(np.clip(np.floor(x + side), 0, width)) for side in (-radius, radius + 1))
     top, bottom = (int(np.clip(np.floor(y + side), 0, height)) for side in (-radius, radius + 1))
@@ -191,7 +191,7 @@ def _circle(points_xy: Float[np.ndarray, "2 2"], height: int, width: int) -> Rle
 
 
 def _mask(shape: dict[str, Any], points_xy: Float[np.ndarray, "2 2"], height: int, width: int) -> Rle:
-    """A mask drawn in a box: an embedded image whose upper left pixel lies at the first point."""
+    """A mask as an embedded image; the first point is its upper left corner."""
     crop = read_label_map(_embedded_image({"imageData": shape.get("mask")})) != 0
     left, top = (int(value) for value in points_xy[0].round().clip(0, [width, height]))
     crop = crop[: height - top, : width - left]

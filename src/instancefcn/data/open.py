@@ -20,7 +20,7 @@ PARTIAL_PREFIX = "partial+"
 
 
 def open_source(spec: str) -> Source:
-    """Open labelled images: read all labels, and the head and end of every image file.
+    """Open labelled images. Reads all labels, and the start and end of every image file.
 
     Args:
         spec: one of SPECS. With "partial+" before it (``partial+coco:...``), objects may be unlabelled, and what no

@@ -1,6 +1,6 @@
-"""Segmentations as annotation files have them, checked and turned into run-length codes.
+"""Segmentations of annotation files, checked and turned into run-length codes.
 
-All that pycocotools would crash on, read beyond its memory for, or silently misread is refused here.
+Refuses everything that pycocotools would crash on, read beyond its memory for, or misread.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from instancefcn.geometry.rle import (
 from instancefcn.structures import Instances
 
 MAX_PERIMETER = 1_000_000  # pixels; rasterising takes about 100 bytes for each
-OUTSIDE_TOLERANCE = 1.0  # pixels beyond the border that are put down to rounding
+OUTSIDE_TOLERANCE = 1.0  # pixels; points this far beyond the border are taken for rounding
 
 
 def to_instances(
@@ -34,7 +34,7 @@ def to_instances(
     crowd: Sequence[bool] | None = None,
     ignore: Sequence[bool] | None = None,
 ) -> Instances:
-    """Instances with boxes tight around their masks; neither crowd nor to be ignored unless said."""
+    """Instances with tight boxes; no crowds, and none ignored, unless given."""
     return Instances(
         ids=np.asarray(ids, dtype=np.int64),
         rles=list(rles),
@@ -59,7 +59,7 @@ def segmentation_to_rle(segmentation: Any, height: int, width: int) -> Rle:
 
 
 def read_segmentation(segmentation: Any, height: int, width: int) -> Rle:
-    """RLE of a COCO ``segmentation``, which may be empty. A compressed code is not looked at: see ``rle.damaged``.
+    """RLE of a COCO ``segmentation``, which may be empty. Does not check compressed codes for damage (``rle.damaged``).
 
     Raises:
         ValueError: with the reason, without the place.
@@ -85,7 +85,7 @@ def read_segmentation(segmentation: Any, height: int, width: int) -> Rle:
 
 
 def damage(rle: Rle) -> str:
-    """What to say of a damaged code."""
+    """Error message for a damaged code."""
     height, width = rle["size"]
     return (
         f"bad RLE: its counts are damaged: they do not fill {height} x {width} pixels; write them again with "
@@ -119,7 +119,7 @@ def _rasterise(polygons: Sequence[Any], height: int, width: int) -> Rle:
 
 
 def check_inside(points_xy: Float[np.ndarray, "n 2"], height: int, width: int, what: str) -> None:
-    """Check that points are in the image, rounding apart.
+    """Check that points are in the image, up to ``OUTSIDE_TOLERANCE``.
 
     Raises:
         ValueError: with the reason, without the place.
@@ -131,7 +131,7 @@ def check_inside(points_xy: Float[np.ndarray, "n 2"], height: int, width: int, w
 
 
 def as_numbers(values: Any, what: str) -> Float[np.ndarray, "n"]:
-    """A JSON list as numbers.
+    """Convert a JSON list of numbers.
 
     Raises:
         ValueError: not a flat list of finite numbers.

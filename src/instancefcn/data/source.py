@@ -1,4 +1,4 @@
-"""Labelled images of any format under one interface."""
+"""Labelled images of any format under one interface, and what is wrong with them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from instancefcn.structures import Instances, Sample
 
 @dataclass(frozen=True)
 class Problem:
-    """One image or one annotation that a loader rejected.
+    """One image or one annotation that a loader rejected, or a flaw of a whole file.
 
-    ``annotation_id`` is the id (COCO) or the label or index (other formats) in ``file``; None where the whole image, or
-    the whole label file, is rejected.
+    ``annotation_id`` is the id (COCO), the label (label maps) or the index (labelme) in ``file``; None where the whole
+    image or label file is the problem.
     """
 
     file: str
@@ -28,9 +28,9 @@ class Problem:
     reason: str
 
     @classmethod
-    def from_error(cls, file: Path, error: ValueError, annotation_id: int | None = None) -> Problem:
-        """What an error says of a file, which its message need not name again."""
-        return cls(str(file), annotation_id, str(error).removeprefix(f"{file}: "))
+    def from_error(cls, file: Path, error: ValueError) -> Problem:
+        """A problem of a whole file; the file's name is cut off the error's message."""
+        return cls(str(file), None, str(error).removeprefix(f"{file}: "))
 
     def __str__(self) -> str:
         where = self.file if self.annotation_id is None else f"{self.file}: annotation {self.annotation_id}"
@@ -39,11 +39,11 @@ class Problem:
 
 @dataclass(frozen=True)
 class Labels:
-    """What is known of one image without decoding it."""
+    """The labels of one image, and what is known of it without decoding it."""
 
     image_id: int
     file_name: str  # relative to the folder of images
-    path: Path | None  # the file that holds the pixels; None where they are drawn
+    path: Path | None  # the file that holds the pixels; None if the source makes them
     height: int
     width: int
     instances: Instances
@@ -53,8 +53,8 @@ class Labels:
 class Source(ABC):
     """Labelled images, by index.
 
-    What is wrong with the data was found and skipped when the source was opened, and is in ``problems``: so the images
-    and instances that are here are those that training sees, and validation lists exactly the rest.
+    Opening a source checks all labels: unsound images and instances are skipped and listed in ``problems``. Training
+    sees the images and instances that are left.
     """
 
     name: str  # the spec it was opened by
@@ -67,7 +67,7 @@ class Source(ABC):
 
     @abstractmethod
     def labels(self, index: int) -> Labels:
-        """Everything but the pixels of an image; cheap."""
+        """The labels of an image, without reading its pixels."""
 
     @abstractmethod
     def image(self, index: int) -> UInt8[np.ndarray, "h w 3"]:

@@ -7,23 +7,22 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-PADDING_VALUE = 127  # beyond the image; near the mean of every trunk, so that the border is no strong edge
-MIN_VISIBLE = 0.3  # an instance of which a crop leaves less is neither positive nor negative
+PADDING_VALUE = 127  # of pixels beyond the image: near every trunk's mean, so that the border is no strong edge
+MIN_VISIBLE = 0.3  # an instance is ignored if a crop leaves a smaller fraction of it
 
 
 @dataclass(frozen=True)
 class TrainingImage:
-    """One image in the network's frame with the instances that are seen in it."""
+    """One view of an image, in the network's frame, with the instances that are visible in it."""
 
     image: UInt8[Tensor, "3 h w"]
     gt_masks: UInt8[Tensor, "g h w"]
     gt_boxes: Float[Tensor, "g 4"]  # tight, xyxy
-    gt_ignored: Bool[Tensor, "g"]  # crowds, and what a crop cut to pieces: neither positive nor negative
+    gt_ignored: Bool[Tensor, "g"]  # crowds, and what is mostly cut off or covered: neither positive nor negative
     void: Bool[Tensor, "h w"]  # label unknown
-    partial: bool  # what no instance covers is not known to be background
-    shorter_side: float  # that the whole image was resized to, in pixels
+    partial: bool  # objects may be unlabelled, so pixels without an instance may not be background
+    shorter_side: float  # of the whole image after resizing, in pixels
     scale: float  # network pixels per image pixel
-    # Of a crop around one window: the label of the central window, whose instance, if any, is the first. The others
-    # have none.
+    # Label of the central window, of crops made around one window; its instance, if any, is the first.
     central_label: int | None = None
-    seed: int = 0  # of the draws of windows; a batch takes that of its first image
+    seed: int = 0  # for drawing windows; a batch takes the seed of its first image

@@ -1,4 +1,4 @@
-"""What is in a source and what is wrong with it."""
+"""Counts of labelled images, and the problems that were found in them."""
 
 from __future__ import annotations
 
@@ -10,42 +10,34 @@ from itertools import pairwise
 import numpy as np
 
 from instancefcn.data.source import Problem, Source
-from instancefcn.geometry.rle import area
+from instancefcn.geometry.rle import areas
 
 SIZE_EDGES = (8, 16, 32, 64, 96, 128, 256, 512)  # square roots of areas, pixels; COCO's own are 32 and 96
 
 
 @dataclass(frozen=True)
 class Report:
-    """Counts of what is sound, which is what training sees, and every problem."""
+    """Counts of the sound images and instances, which training sees, and every problem."""
 
     name: str
     partial: bool
     images: int
-    empty_images: int  # without any instance; all of them is background, unless the source is partial
+    empty_images: int  # without instances: background alone, unless the source is partial
     instances: int  # crowds and ignored ones included
     crowds: int
     ignored: int
     instances_per_category: dict[str, int]
-    size_histogram: dict[str, int]  # of the instances but crowds, by square root of area in pixels
+    size_histogram: dict[str, int]  # of all instances except crowds, by the square root of the area in pixels
     problems: Sequence[Problem]
 
 
 def validate(source: Source) -> Report:
-    """Look through a source. Loaders reject what is unsound when it is opened, so this lists what training skips."""
+    """Count what is in a source, and list its problems, which training skips."""
     all_labels = [source.labels(index) for index in range(len(source))]
     all_instances = [labels.instances for labels in all_labels]
     categories = Counter(int(category_id) for instances in all_instances for category_id in instances.category_ids)
-    areas = np.array(
-        [
-            area(rle)
-            for instances in all_instances
-            for rle, crowd in zip(instances.rles, instances.crowd, strict=True)
-            if not crowd
-        ],
-        dtype=float,
-    )
-    counts = np.bincount(np.digitize(np.sqrt(areas), SIZE_EDGES), minlength=len(SIZE_EDGES) + 1)
+    sizes = [np.sqrt(areas(instances.rles))[~instances.crowd] for instances in all_instances]
+    counts = np.bincount(np.digitize(np.concatenate([*sizes, []]), SIZE_EDGES), minlength=len(SIZE_EDGES) + 1)
     return Report(
         name=source.name,
         partial=source.partial,

@@ -1,1 +1,1 @@
-"""How good proposals are: average recall, its report, and the comparison of two files. Knows files, never the model."""
+"""Measures proposals: average recall, average precision, their report. Knows files and arrays, never the model."""

@@ -1,9 +1,9 @@
 """Average precision of named instances: the region-wise mAP^r of Table 4, and COCO's AP.
 
-mAP^r (Hariharan et al., "Simultaneous Detection and Segmentation", ECCV 2014; the code of MNC and FCIS): the results of
-a category, of all images together, are judged from the highest score down. Each goes to the instance that it overlaps
-best. It is right where that IoU reaches the threshold and the instance has not been found before; a second hit is
-wrong, also where another instance would have been left for it. (COCO lets it have that other one.)
+mAP^r (Hariharan et al., "Simultaneous Detection and Segmentation", ECCV 2014; the code of MNC and FCIS): all results of
+a category, from all images, are taken from the highest score down. Each is matched with the instance that it overlaps
+best. It is a true positive if that IoU reaches the threshold and the instance has not been found before. A second hit
+is a false positive, even if another instance overlaps it enough; COCO would match it with that other one.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from instancefcn.evaluation.results import CategoryRegions, GroundTruth, ScoredR
 from instancefcn.geometry.rle import ious
 
 MAP_R_THRESHOLDS = (0.5, 0.7)  # IoU thresholds of Table 4
-COCO_MAX_RESULTS = 100  # an image and category, by COCO's rules
+COCO_MAX_RESULTS = 100  # per image and category, by COCO's rules
 Variant = Literal["11-point", "area"]
 
 
 def region_precision(categories: Sequence[CategoryRegions]) -> dict[str, Any]:
-    """mAP^r in percent, ``{"mAP^r@0.5": {"area": ..., "11-point": ...}, ...}``, and of each category the same.
+    """mAP^r in percent, ``{"mAP^r@0.5": {"area": ..., "11-point": ...}, ...}``, and AP^r of each category.
 
-    A category without instances has NaN, and is left out of the means; without any category they are NaN.
+    AP^r of a category without instances is NaN and is left out of the means.
     """
     per_category: dict[str, Any] = {}
     for category in categories:
@@ -63,7 +63,7 @@ def true_and_false_positives(
     """
     right: list[np.ndarray] = []
     covered: list[np.ndarray] = []
-    best: list[tuple[int, int]] = []  # of each result: image, and the instance it overlaps best or -1
+    best: list[tuple[int, int]] = []  # image of each result, and the instance that it overlaps best or -1
     for number, (labelled, scored) in enumerate(zip(ground_truth, proposals, strict=True)):
         instances, crowds = (
             select(labelled.regions, np.flatnonzero(labelled.crowd == crowd)) for crowd in (False, True)
@@ -89,7 +89,7 @@ def true_and_false_positives(
 def average_precision(
     right: Bool[np.ndarray, "n"], wrong: Bool[np.ndarray, "n"], instances: int, variant: Variant
 ) -> float:
-    """Average precision, in [0, 1], of results in order of score; NaN of no instances.
+    """Average precision, in [0, 1], of results in order of score; NaN without instances.
 
     Args:
         variant: ``11-point``, VOC 2007's mean over recalls 0, 0.1 ... 1 of the highest precision from there on, or
@@ -106,11 +106,11 @@ def weighted_average_precision(
     instances: Int[np.ndarray, "d"],
     variant: Variant,
 ) -> Float[np.ndarray, "d"]:
-    """``average_precision`` where each result is there so many times, which is how often its image was drawn.
+    """``average_precision`` of several drawings of the images, in which an image may occur several times or not at all.
 
     Args:
-        times: of each drawing, how often each result is there; 0 for not at all.
-        instances: of each drawing, how many there are to be found.
+        times: how often each drawing contains each result.
+        instances: number of instances in each drawing.
     """
     if len(right) == 0:
         return np.where(instances == 0, np.nan, 0.0)
@@ -153,7 +153,7 @@ def coco_precision(categories: Sequence[CategoryRegions], iou: IouType) -> dict[
 
 
 def _ranking(proposals: Sequence[ScoredRegions]) -> Int[np.ndarray, "n"]:
-    """Order of the results of all images: best score first, equal ones by image."""
+    """Order of the results of all images: best score first, equal scores by image."""
     return np.argsort(-np.concatenate([*(scored.scores for scored in proposals), np.zeros(0)]), kind="stable")
 
 

@@ -6,7 +6,8 @@ Both average, over IoU thresholds, the share of instances that the best N propos
 - Hosang et al., "What makes for effective detection proposals?", TPAMI 2016, which the paper cites: the area under
   recall over IoU in [0.5, 1], doubled; an instance is found where its best IoU with any proposal reaches the threshold.
 
-Every number is a ratio of sums over images, kept apart per image, so that images can be weighted (``compare.py``).
+Every measure is a ratio of sums over images. The terms are kept image by image, so that images can be weighted
+(``compare.py``).
 """
 
 from __future__ import annotations
@@ -28,27 +29,27 @@ RECALL_AT = (0.5, 0.75, 0.9)  # IoU thresholds whose recall is stated by itself,
 
 @dataclass(frozen=True)
 class PerImage:
-    """A number as the ratio of two sums over images: what was found (in part), of what was there."""
+    """A measure as the ratio of two sums over images: instances found, where fractions count, and instances there."""
 
     found: Real[np.ndarray, "i"]
     instances: Real[np.ndarray, "i"]
 
     def percent(self) -> float:
-        """The number in percent; NaN where there is no instance."""
+        """The measure in percent; NaN without instances."""
         return 100 * float(self.found.sum() / self.instances.sum()) if self.instances.any() else float("nan")
 
 
 @dataclass(frozen=True)
 class ImageRecall:
-    """What of each image was found."""
+    """How many instances of each image were found."""
 
     image_ids: list[int]
-    instances: Int[np.ndarray, "i a"]  # by COCO's area ranges; crowd left out
-    matched: Int[np.ndarray, "i a n t"]  # of those, one-to-one, at N proposals and IoU threshold t
-    best_iou: list[Float[np.ndarray, "_ n"]]  # of each instance that is no crowd, among the best N proposals
+    instances: Int[np.ndarray, "i a"]  # in each of COCO's area ranges, without crowds
+    matched: Int[np.ndarray, "i a n t"]  # of these matched one-to-one, with the best N proposals at IoU threshold t
+    best_iou: list[Float[np.ndarray, "_ n"]]  # for each instance that is no crowd, among the best N proposals
 
     def measures(self) -> dict[str, PerImage]:
-        """Every number by its name: ``coco/AR@100_small``, ``hosang/AR@10``, ``recall@0.5``, ..."""
+        """All measures by name: ``coco/AR@100_small``, ``hosang/AR@10``, ``recall@0.5``, ..."""
         found: dict[str, PerImage] = {}
         for a, area in enumerate(AREA_RANGES):
             for n, limit in enumerate(MAX_PROPOSALS):
@@ -65,9 +66,9 @@ class ImageRecall:
         return found
 
     def metrics(self) -> dict[str, Any]:
-        """Every number in percent: ``{"coco": {"AR@10", ...}, "hosang": {"AR@10", ...}, "recall@0.5", ...}``.
+        """All measures in percent: ``{"coco": {"AR@10", ...}, "hosang": {"AR@10", ...}, "recall@0.5", ...}``.
 
-        ``recall@T`` is COCO's recall at the IoU threshold T and 1000 proposals. NaN where there is no instance.
+        ``recall@T`` is COCO's recall at the IoU threshold T and 1000 proposals. NaN without instances.
         """
         nested: dict[str, Any] = {}
         for name, measure in self.measures().items():
@@ -82,29 +83,29 @@ class ImageRecall:
 
 
 def hosang_average_recall(best_iou: Float[np.ndarray, "g"]) -> float:
-    """Twice the area under recall over IoU in [0.5, 1], in [0, 1]; 0 of no instances.
+    """Twice the area under the curve of recall over IoU in [0.5, 1]; in [0, 1], and 0 without instances.
 
-    Exact, as the area under a step that falls at IoU o is ``max(o - 0.5, 0)``.
+    Exact: the area under a step that falls at IoU o is ``max(o - 0.5, 0)``.
     """
     return float(2 * np.maximum(best_iou - 0.5, 0).mean()) if len(best_iou) else 0.0
 
 
 def recall_over_iou(best_iou: Float[np.ndarray, "g"], thresholds: Float[np.ndarray, "t"]) -> Float[np.ndarray, "t"]:
-    """Share of instances whose best IoU reaches each threshold; NaN of no instances."""
+    """Fraction of instances whose best IoU reaches each threshold; NaN without instances."""
     if len(best_iou) == 0:
         return np.full(len(thresholds), np.nan)
     return (best_iou[:, None] >= thresholds[None]).mean(0)
 
 
 def best_ious(iou: Float[np.ndarray, "n g"]) -> Float[np.ndarray, "g k"]:
-    """Best IoU of each instance among the first N proposals, for each of ``MAX_PROPOSALS``; 0 of no proposals."""
+    """Best IoU of each instance with the first N proposals, for each N of ``MAX_PROPOSALS``; 0 without proposals."""
     return np.stack([iou[:limit].max(0, initial=0) for limit in MAX_PROPOSALS], axis=1)
 
 
 def recall_per_image(
     ground_truth: Sequence[GroundTruth], proposals: Sequence[ScoredRegions], iou: IouType
 ) -> ImageRecall:
-    """What of each image the proposals find; both sequences are of the same images, in the same order."""
+    """Match the proposals of each image with its instances; both sequences have the same images in the same order."""
     best: list[np.ndarray] = []
     for labelled, proposed in zip(ground_truth, proposals, strict=True):
         regions = select(labelled.regions, np.flatnonzero(~labelled.crowd))
@@ -116,7 +117,18 @@ def recall_per_image(
 def average_recall(
     ground_truth: dict[str, Any], results: list[dict[str, Any]], iou: IouType = "segm"
 ) -> dict[str, Any]:
-    """AR of proposals in memory, both as COCO's JSON has them; see ``ImageRecall.metrics`` for the keys.
+    """Average recall of proposals in memory, in percent.
+
+    Args:
+        ground_truth: a COCO table, such as ``source_to_coco(source)``.
+        results: COCO results of its images.
+        iou: compare masks (``segm``) or boxes (``bbox``).
+
+    Returns:
+        As ``ImageRecall.metrics``: ``{"coco": {"AR@10": ..., ...}, "hosang": {...}, "recall@0.5": ..., ...}``.
+
+    Example:
+        >>> average_recall(source_to_coco(source), results)["coco"]["AR@100"]  # doctest: +SKIP
 
     Raises:
         ValueError: either can't be used; says what, where, and how to mend it.

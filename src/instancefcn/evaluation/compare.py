@@ -1,8 +1,8 @@
-"""How sure the difference between two proposal files is: paired bootstrap over images.
+"""Confidence intervals of the differences between two proposal files: a paired bootstrap over images.
 
-Images are drawn with replacement, the same for both files, and each number is taken anew from what was drawn; the
-interval lies between percentiles of the differences (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993,
-chapter 13). Images are the unit, as the instances of one image share its difficulties.
+Images are drawn with replacement, the same ones for both files, and every measure is computed from the drawn images.
+The interval lies between percentiles of the differences (Efron and Tibshirani, "An Introduction to the Bootstrap",
+1993, chapter 13). Images are drawn, not instances, since the instances of one image are not independent.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from jaxtyping import Float, Int
 
 from instancefcn.evaluation.average_recall import ImageRecall, PerImage
 
-DRAWS = 2000  # how many times all images are drawn, unless said otherwise
+DRAWS = 2000  # how many times all images are drawn
 CONFIDENCE = 0.95
 _DRAWS_AT_ONCE = 100  # bounds the memory: draws * images * 8 bytes
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A number of two files, in percent, and the interval of ``second - first``, in percentage points.
+    """One measure of two files, in percent, and the interval of ``second - first``, in percentage points.
 
-    NaN where no image has an instance to be found.
+    NaN without instances.
     """
 
     first: float
@@ -39,7 +39,7 @@ class Difference:
 
     @property
     def decided(self) -> bool:
-        """Whether the interval leaves out zero."""
+        """Whether the interval excludes zero."""
         return self.low > 0 or self.high < 0
 
 
@@ -51,13 +51,13 @@ def compare(
     draws: int = DRAWS,
     confidence: float = CONFIDENCE,
 ) -> dict[str, Difference]:
-    """The difference in every number of ``ImageRecall.measures``, with its bootstrap interval.
+    """The difference in each of ``ImageRecall.measures``, with its bootstrap interval.
 
     Args:
-        first, second: of the same images, in the same order, with the same instances.
+        first, second: recall on the same images, in the same order, with the same instances.
         generator: draws the images.
         draws: how many times all images are drawn.
-        confidence: probability that the interval is to hold.
+        confidence: probability of the interval.
 
     Raises:
         ValueError: the two are not of the same images and instances, or there is no image.
@@ -85,10 +85,10 @@ def bootstrap(
     draws: int,
     confidence: float,
 ) -> Float[np.ndarray, "2 q"]:
-    """Both ends of the interval of each number of ``difference``; NaN where no draw has that number.
+    """Both ends of the interval of each measure of ``difference``; NaN where no drawing has that measure.
 
     Args:
-        difference: the numbers of each drawing, from how often it has each image.
+        difference: computes the measures of each drawing, given how often it contains each image.
 
     Raises:
         ValueError: there is no image.
@@ -104,7 +104,7 @@ def bootstrap(
 
 
 def _percent(measures: Iterable[PerImage], weights: np.ndarray) -> Float[np.ndarray, "draws q"]:
-    """Each measure under each weighting of the images; NaN where what was drawn has no instance."""
+    """Each measure under each weighting of the images; NaN where the drawn images have no instance."""
     measures = list(measures)
     found = weights @ np.stack([measure.found for measure in measures], axis=1)
     instances = weights @ np.stack([measure.instances for measure in measures], axis=1)
@@ -112,7 +112,7 @@ def _percent(measures: Iterable[PerImage], weights: np.ndarray) -> Float[np.ndar
 
 
 def _quantiles(samples: Float[np.ndarray, "draws q"], probabilities: Sequence[float]) -> Float[np.ndarray, "p q"]:
-    """Quantiles of each column over its numbers that are not NaN; NaN where there is none."""
+    """Quantiles of each column, without its NaN; NaN for a column of NaN."""
     result = np.full((len(probabilities), samples.shape[1]), np.nan)
     for column, values in enumerate(samples.T):
         values = values[~np.isnan(values)]

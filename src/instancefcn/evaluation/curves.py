@@ -23,7 +23,7 @@ _LETTERS_A_LINE = 130  # of a file's name, in the legend
 
 
 def draw_curves(curves: Float[np.ndarray, "n t"], average_recalls: list[float], title: str) -> Figure:
-    """Figure of one line for each N of ``MAX_PROPOSALS``.
+    """Figure of one file: one line for each N of ``MAX_PROPOSALS``.
 
     Args:
         curves: recall in percent over ``CURVE_THRESHOLDS``; NaN leaves a line out.
@@ -37,7 +37,7 @@ def draw_curves(curves: Float[np.ndarray, "n t"], average_recalls: list[float], 
         label = f"N = {n:,}" if np.isnan(average) else f"N = {n:,} (Hosang AR {average:.1f})"
         axes.plot(CURVE_THRESHOLDS, recall, color=color, linewidth=2, label=label)
     handles, labels = axes.get_legend_handles_labels()
-    axes.legend(handles[::-1], labels[::-1], loc="best", frameon=False)  # in the order in which the lines lie
+    axes.legend(handles[::-1], labels[::-1], loc="best", frameon=False)  # from the top line to the bottom one
     return figure
 
 
@@ -97,7 +97,7 @@ def _in_font(text: str) -> str:
 
 
 def render(figure: Figure, file_format: Literal["png", "svg"]) -> bytes:
-    """The figure as a file; the same figure gives the same bytes."""
+    """Encode the figure as a file; the same figure gives the same bytes."""
     import matplotlib
 
     buffer = io.BytesIO()

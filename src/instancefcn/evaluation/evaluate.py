@@ -1,4 +1,4 @@
-"""From files to numbers, curves and a report: what ``instancefcn evaluate`` does."""
+"""Evaluate files of proposals: measures, curves and a report in a folder."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def evaluate(
     seed: int = 0,
     per_class: bool = False,
 ) -> dict[str, Any]:
-    """Average recall of anybody's proposals, written to a folder, and of other files beside it.
+    """Write the average recall of anybody's proposals to a folder, with that of other files beside it.
 
     Writes ``metrics.json``, ``recall_curves.png``, ``recall_curves.svg`` and ``report.html``.
 
@@ -112,7 +112,7 @@ def evaluate(
 
 
 def measure_precision(proposals: Path, annotations: Path, iou: IouType = "segm") -> dict[str, Any]:
-    """Average precision of named results in percent: mAP^r and COCO's, and of each category; None for no instance.
+    """Average precision of results with categories, in percent: mAP^r, COCO's, and AP^r of each category.
 
     Raises:
         ValueError: a file can't be used, or the results name a category that the annotations do not list.
@@ -123,7 +123,7 @@ def measure_precision(proposals: Path, annotations: Path, iou: IouType = "segm")
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """A name for each file: its stem, where files share it their paths, and the same path again is numbered."""
+    """A name for each file: its stem, or its path where files share a stem; a path given twice is numbered."""
     stems = Counter(path.stem for path in paths)
     names: list[str] = []
     for path in paths:
@@ -155,7 +155,7 @@ def _difference_as_json(found: Difference) -> dict[str, Any]:
 
 
 def _nan_as_none(value: Any) -> Any:
-    """JSON has no NaN."""
+    """Replace NaN, which JSON lacks, by None."""
     if isinstance(value, dict):
         return {key: _nan_as_none(item) for key, item in value.items()}
     if isinstance(value, list):

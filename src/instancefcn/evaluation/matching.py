@@ -12,7 +12,7 @@ from instancefcn.evaluation.regions import IouType, to_json
 from instancefcn.evaluation.results import CategoryRegions, GroundTruth, ScoredRegions
 
 MAX_PROPOSALS = (10, 100, 1000)
-# 0.5 to 0.95, the very numbers of pycocotools: an IoU that equals a threshold must fall on the same side.
+# 0.5 to 0.95, exactly pycocotools' numbers: an IoU that equals a threshold must be judged alike.
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 # Pixels, both ends included, by the area that the annotation states.
 AREA_RANGES: dict[str, tuple[float, float]] = {
@@ -21,17 +21,17 @@ AREA_RANGES: dict[str, tuple[float, float]] = {
     "medium": (32**2, 96**2),
     "large": (96**2, 1e10),
 }
-# hotcoco hands its matches out as Python lists, for all of its images at once: this many keeps them small.
+# Images that hotcoco matches at once: it returns its matches as Python lists, which get large.
 _IMAGES_AT_ONCE = 64
 
 
 def match_one_to_one(
     ground_truth: Sequence[GroundTruth], proposals: Sequence[ScoredRegions], iou: IouType
 ) -> tuple[Int[np.ndarray, "i a"], Int[np.ndarray, "i a n t"]]:
-    """Instances of each image, and how many of them are found.
+    """Number of instances of each image, and of those that are found.
 
-    A proposal may match one instance, an instance one proposal; crowd regions and instances outside an area range are
-    not counted, and what matches them is neither right nor wrong (pycocotools with useCats = 0).
+    A proposal matches one instance at most, and an instance one proposal. Crowd regions and instances outside an area
+    range are not counted, and neither are proposals that match them (pycocotools with useCats = 0).
 
     Returns:
         The number of instances per image and ``AREA_RANGES``, and of those matched per image, area range,
@@ -57,7 +57,7 @@ def match_one_to_one(
             area = list(AREA_RANGES.values()).index(tuple(result["aRng"]))
             instances[image, area] = np.count_nonzero(~np.array(result["gtIgnore"], dtype=bool))
             hits = np.array(result["dtMatched"], dtype=bool) & ~np.array(result["dtIgnore"], dtype=bool)
-            hits = hits.reshape(len(IOU_THRESHOLDS), -1)  # best proposal first, so the top N are a prefix
+            hits = hits.reshape(len(IOU_THRESHOLDS), -1)  # best proposal first, so the best N are a prefix
             for index, n in enumerate(MAX_PROPOSALS):
                 matched[image, area, index] = hits[:, :n].sum(1)
     return instances, matched

@@ -1,4 +1,4 @@
-"""Numbers that the paper printed (Dai et al., "Instance-sensitive Fully Convolutional Networks", ECCV 2016)."""
+"""Results that the paper published (Dai et al., "Instance-sensitive Fully Convolutional Networks", ECCV 2016)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """One table of the paper; ``rows`` are a method and its numbers, in percent, None where the paper has a dash."""
+    """One table of the paper; a row is a method and its numbers in percent, None where the paper has a dash."""
 
     number: int
     title: str

@@ -1,4 +1,4 @@
-"""The report of proposals: ``report.html``, self-contained, with the paper's numbers and other files' beside."""
+"""``report.html``: measures of proposals beside those of other files and of the paper, on a self-contained page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from instancefcn.evaluation.results import GroundTruth, ScoredRegions
 
 @dataclass(frozen=True)
 class Counts:
-    """How much there was to find, and with how much."""
+    """Numbers of images, instances and proposals that were evaluated."""
 
     images: int
     images_without_instances: int
@@ -31,11 +31,11 @@ class Counts:
     instances_large: int
     crowd_regions: int
     proposals: int
-    proposals_beyond_limit: int  # more than the best 1000 of their image: not looked at
+    proposals_beyond_limit: int  # beyond the best 1000 of their image, which are not evaluated
 
     @classmethod
     def of(cls, ground_truth: Sequence[GroundTruth], proposals: Sequence[ScoredRegions], recall: ImageRecall) -> Counts:
-        """Counts of an evaluation: what went in, and the recall that came out."""
+        """Count what was evaluated; the numbers of instances are those of ``recall``."""
         by_area = dict(zip(AREA_RANGES, recall.instances.sum(0).tolist(), strict=True))
         proposed = np.array([len(scored) for scored in proposals], dtype=int)
         return cls(
@@ -63,12 +63,12 @@ def render_html(
     sections: Sequence[str] = (),
     wide_curves: bool = False,
 ) -> str:
-    """The whole page. Nothing in it comes from the network, and every text from outside is escaped.
+    """The whole page. It loads nothing from the network, and escapes all text from outside.
 
     Args:
         metrics: as ``ImageRecall.metrics`` has them.
         counts: what was evaluated.
-        curves_svg: the curves, an SVG document of our own making.
+        curves_svg: the curves, an SVG document that ``curves.render`` made.
         iou: what the IoU was taken of.
         proposals, annotations: names of the two files.
         sections: HTML of more sections (``render_precision``, ``render_comparison``).
@@ -138,12 +138,12 @@ with any of the N proposals reaches the threshold. The paper cites this definiti
 
 
 def render_comparison(first: str, differences: Mapping[str, Mapping[str, Difference]], *, seed: int) -> str:
-    """Section of the page: what each file reaches, and by how much each other file differs from the first.
+    """Section of the page: measures of every file, and the differences of the other files from the first.
 
     Args:
         first: name of the first file.
-        differences: of the others, by their names; each ``compare.compare(first, other)``, with some measure in it.
-        seed: what the images were drawn with.
+        differences: ``compare.compare(first, other)`` for each other file, by its name.
+        seed: of the drawn images.
     """
     of_first = next(iter(differences.values()))
     figures = _table(

@@ -1,4 +1,4 @@
-"""Labelled instances and anybody's proposals, from COCO's JSON, image by image."""
+"""Labelled instances and proposals of any method, read from COCO's JSON image by image."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class GroundTruth:
     """The labelled instances of one image, in the order of their file."""
 
     image_id: int
-    height: int  # 0 where boxes are compared and the file states no size
+    height: int  # 0 if boxes are compared and the file has no size
     width: int
     regions: Regions
-    areas: Float[np.ndarray, "g"]  # the file's own (COCO's small, medium, large go by it), or else the regions'
+    areas: Float[np.ndarray, "g"]  # from the file (COCO's small, medium and large go by it), or else of the regions
     crowd: Bool[np.ndarray, "g"]
     category_ids: Int[np.ndarray, "g"] | None = None  # where categories are looked at
 
@@ -43,7 +43,7 @@ class ScoredRegions:
         return len(self.scores)
 
     def top(self, n: int) -> ScoredRegions:
-        """The best ``n``, or all where there are fewer."""
+        """The best ``n`` proposals, or all if there are fewer."""
         return ScoredRegions(self.regions[:n], self.scores[:n])
 
 
@@ -192,7 +192,7 @@ def split_by_category(
 
 
 def _parse_region(result: Mapping[str, Any], height: int, width: int, iou: IouType) -> Rle | np.ndarray:
-    """The mask of a result, not yet checked for damage, or its box."""
+    """The mask of a result, not yet checked for damage; or its box, xywh."""
     segmentation, bbox = result.get("segmentation"), result.get("bbox")
     if iou == "segm":
         if segmentation is None:

@@ -1,4 +1,4 @@
-"""Boxes, xyxy, half-open pixels."""
+"""Boxes in half-open pixels: conversions and IoU."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from instancefcn.compiled import compiled
 
 
 def xyxy_to_xywh(boxes_xyxy: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
-    """Corners to corner and size, COCO's ``bbox``."""
+    """Convert corners to COCO's ``bbox``: the upper left corner, width and height."""
     return np.concatenate([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], axis=1)
 
 
 def xywh_to_xyxy(boxes_xywh: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
-    """COCO's ``bbox`` to corners."""
+    """Convert COCO's ``bbox`` to corners."""
     return np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], axis=1)
 
 
 @compiled
 def ious_with(boxes: Float64[np.ndarray, "4 n"], index: int, ious: Float64[np.ndarray, "n"]) -> None:
-    """Write the IoU of one box with all boxes into ``ious``; of two empty ones it is not a number.
+    """Write the IoU of one box with every box into ``ious``; NaN for two empty boxes.
 
     Args:
-        boxes: coordinate by coordinate, so that the processor compares several at once.
-        index: of the one.
+        boxes: one row for each coordinate (x0, y0, x1, y1), so that the processor compares several boxes at once.
+        index: column of the one box.
     """
     box_left, box_top, box_right, box_bottom = boxes[0, index], boxes[1, index], boxes[2, index], boxes[3, index]
     area = (box_right - box_left) * (box_bottom - box_top)
     for other in range(len(ious)):
         left, top, right, bottom = boxes[0, other], boxes[1, other], boxes[2, other], boxes[3, other]
         other_area = (right - left) * (bottom - top)
-        # Not min and max, which look for what is not a number and take three times as long.
+        # Not min and max: they check for NaN and take three times as long.
         right, bottom = right if right < box_right else box_right, bottom if bottom < box_bottom else box_bottom
         left, top = left if left > box_left else box_left, top if top > box_top else box_top
         width, height = right - left if right > left else 0.0, bottom - top if bottom > top else 0.0

@@ -1,4 +1,4 @@
-"""Masks as arrays: areas and tight boxes. Foreground is what is not 0."""
+"""Areas and tight boxes of masks as tensors. Every cell that is not 0 is foreground."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from torch import Tensor
 
 
 def areas(masks: Shaped[Tensor, "n h w"]) -> Float[Tensor, "n"]:
-    """Foreground cells of masks of 0 and 1, exact up to 2^24: floats add up in a fraction of the time of booleans."""
+    """Number of foreground cells of masks of 0 and 1, exact up to 2^24; summing floats is faster than booleans."""
     return masks.flatten(1).float().sum(1)
 
 
 def tight_boxes(masks: Bool[Tensor, "n h w"] | UInt8[Tensor, "n h w"]) -> Int[Tensor, "n 4"]:
-    """Smallest boxes around masks, xyxy, half-open, in the masks' own cells; of an empty mask 0 0 0 0."""
+    """Smallest box around each mask, xyxy, half-open, in the mask's own cells; 0 0 0 0 for an empty mask."""
     n, height, width = masks.shape
-    numbers = masks.view(torch.uint8)  # their maxima are fast, and any() is not
+    numbers = masks.view(torch.uint8)  # maxima of numbers are fast, any() of booleans is not
     sides: list[Tensor] = []
     for occupied, size in ((numbers.amax(1) > 0, width), (numbers.amax(2) > 0, height)):
         first = occupied.int().argmax(1)

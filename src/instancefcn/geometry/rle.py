@@ -35,10 +35,10 @@ def decode(rle: Rle) -> Bool[np.ndarray, "h w"]:
 
 
 def encode_in_box(crop: Bool[np.ndarray, "ch cw"], top: int, left: int, height: int, width: int) -> Rle:
-    """RLE of a mask of which only a crop is given: what lies outside is background.
+    """RLE of a mask that is given as a crop: everything outside the crop is background.
 
-    Costs the crop's area, not the image's: a thousand full-size masks never exist at once. ``top`` and ``left`` are the
-    crop's corner in the image, and the crop must lie inside it.
+    Takes time by the crop's area, not the image's. ``top`` and ``left`` are the crop's corner in the image; the crop
+    must lie inside the image.
     """
     ch, cw = crop.shape
     assert 0 <= top <= height - ch
@@ -50,14 +50,14 @@ def encode_in_box(crop: Bool[np.ndarray, "ch cw"], top: int, left: int, height: 
 
 
 def encode_edges(places: Int[np.ndarray, "e"], height: int, width: int) -> Rle:
-    """RLE of a mask from where it changes.
+    """RLE of a mask from the places at which it changes.
 
     Args:
-        places: column-major index of the first pixel of a run, foreground and background in turn, in order; two that
-            are equal enclose nothing.
+        places: column-major index of the first pixel of each run, in order, starting with the first foreground run; two
+            equal places enclose nothing.
     """
     text = np.empty(code_bound(len(places)), dtype=np.uint8)
-    end = write_code(places.astype(np.int64), len(places), height * width, text, 0)  # of a copy
+    end = write_code(places.astype(np.int64), len(places), height * width, text, 0)  # astype copies
     return {"size": [height, width], "counts": text[:end].tobytes()}
 
 
@@ -75,7 +75,7 @@ def write_code(places: Int64[np.ndarray, "_"], count: int, area: int, text: UInt
         Where the code ends.
     """
     edges = 0
-    for index in range(count):  # what encloses nothing is no run
+    for index in range(count):  # drop pairs of equal places
         if edges and places[edges - 1] == places[index]:
             edges -= 1
         else:
@@ -101,7 +101,7 @@ def write_code(places: Int64[np.ndarray, "_"], count: int, area: int, text: UInt
 
 @compiled
 def code_bound(count: int) -> int:
-    """Bytes that the code of a mask with so many changes has at most: 13 digits a run of 64 bits."""
+    """Most bytes that the code of a mask with ``count`` changes can have: 13 digits for each run of 64 bits."""
     return 13 * (count + 1)
 
 
@@ -112,7 +112,7 @@ def read_codes(
     places: Int64[np.ndarray, "c"],
     bounds: Int64[np.ndarray, "_"],
 ) -> None:
-    """Write the places at which the runs of many codes end into ``places``: what ``write_code`` wrote, read again.
+    """Decode many codes: write the places at which their runs end. The inverse of ``write_code``.
 
     Args:
         text: the codes, one after the other.
@@ -150,7 +150,7 @@ def read_codes(
 
 
 def run_ends(codes: Sequence[bytes]) -> tuple[Int64[np.ndarray, "_"], Int64[np.ndarray, "_"]]:
-    """``places`` and ``bounds`` of ``read_codes``, of codes of any number."""
+    """Decode many codes at once; returns ``places`` and ``bounds`` of ``read_codes``."""
     text = np.frombuffer(b"".join(codes), dtype=np.uint8)
     starts = np.concatenate([[0], np.cumsum([len(code) for code in codes])]).astype(np.int64)
     places, bounds = np.empty(len(text), dtype=np.int64), np.empty(len(starts), dtype=np.int64)
@@ -161,8 +161,8 @@ def run_ends(codes: Sequence[bytes]) -> tuple[Int64[np.ndarray, "_"], Int64[np.n
 def damaged(rles: Sequence[Rle]) -> Bool[np.ndarray, "n"]:
     """Whether each code is damaged, or does not fill its size.
 
-    pycocotools never returns from the IoU of a mask whose runs are too short, and reads beyond others, so codes from
-    elsewhere are checked first; all together, as that takes less time than measuring them.
+    Check codes from elsewhere first: pycocotools never returns from the IoU of a mask whose runs are too short, and
+    reads beyond its memory on others.
     """
     places, bounds = run_ends([rle["counts"] for rle in rles])
     filled = np.where(np.diff(bounds) > 0, np.append(places, 0)[bounds[1:] - 1], -1)
@@ -170,19 +170,19 @@ def damaged(rles: Sequence[Rle]) -> Bool[np.ndarray, "n"]:
 
 
 def tight_boxes(rles: Sequence[Rle]) -> Float[np.ndarray, "n 4"]:
-    """Smallest boxes around masks, xyxy, half-open; of an empty mask the empty box 0 0 0 0."""
+    """Smallest box around each mask, xyxy, half-open; 0 0 0 0 for an empty mask."""
     if not rles:
         return np.zeros((0, 4))
     return xywh_to_xyxy(coco_mask.toBbox(list(rles)))  # pyright: ignore[reportArgumentType]
 
 
 def area(rle: Rle) -> float:
-    """Foreground pixels."""
+    """Number of foreground pixels."""
     return float(coco_mask.area(rle))  # pyright: ignore[reportArgumentType]
 
 
 def areas(rles: Sequence[Rle]) -> Float[np.ndarray, "n"]:
-    """Foreground pixels of each mask."""
+    """Number of foreground pixels of each mask."""
     # One at a time: given a list of more than 255, pycocotools 2.0.11 overflows under numpy 2.
     return np.array([area(rle) for rle in rles], dtype=float)
 
@@ -193,10 +193,10 @@ def ious(
     *,
     crowd: bool = False,
 ) -> Float[np.ndarray, "n m"]:
-    """IoU of each of some masks with each of others of the same image; or of boxes, xywh.
+    """Pairwise IoU of masks of one image, or of boxes, xywh.
 
     Args:
-        crowd: ``second`` are crowd regions, so divide by the area of the first alone, as COCO does.
+        crowd: ``second`` are crowd regions: divide by the area of the first region alone, as COCO does.
     """
     if len(first) == 0 or len(second) == 0:
         return np.zeros((len(first), len(second)))

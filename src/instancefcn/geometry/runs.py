@@ -1,4 +1,4 @@
-"""Where masks change, read from many run-length codes at once: to sample or add up masks that are never decoded.
+"""Places at which the masks of one image change: masks are sampled and added up without decoding them.
 
 A pixel's place is its column-major index, ``x * height + y``, as COCO's codes count.
 """
@@ -16,20 +16,20 @@ from instancefcn.geometry.rle import Rle, run_ends
 
 @dataclass(frozen=True)
 class Edges:
-    """Places at which the masks of one image begin and end, in turn, mask after mask."""
+    """Starts and ends of the foreground runs of masks, mask after mask."""
 
     places: Int[np.ndarray, "e"]  # a run of foreground is [places[2i], places[2i + 1])
-    bounds: Int[np.ndarray, "_"]  # places[bounds[i] : bounds[i + 1]] are mask i's
+    bounds: Int[np.ndarray, "_"]  # mask i has places[bounds[i] : bounds[i + 1]]
     height: int
     width: int
 
     @classmethod
     def of(cls, rles: Sequence[Rle], height: int, width: int) -> Edges:
-        """Edges of sound codes of one image."""
+        """Read the edges from codes that are not damaged, of masks of one image."""
         ends, bounds = run_ends([rle["counts"] for rle in rles])
         counts = np.diff(bounds)
         kept = np.ones(len(ends), dtype=bool)
-        kept[bounds[1:][counts % 2 == 1] - 1] = False  # a last run of background ends the image, not a mask
+        kept[bounds[1:][counts % 2 == 1] - 1] = False  # a last run of background ends with the image, not at an edge
         return cls(ends[kept], np.concatenate([[0], np.cumsum(counts - counts % 2)]), height, width)
 
     def contain(self, places: Int[np.ndarray, "n p"]) -> Bool[np.ndarray, "n p"]:
@@ -43,7 +43,7 @@ class Edges:
     def weighted_sum(
         self, masks: Int[np.ndarray, "v"], weights: Float[np.ndarray, "v"], left: int, right: int
     ) -> Float[np.ndarray, "h _"]:
-        """Sum of some masks times their weights, in the columns ``left`` to ``right``, between which they lie."""
+        """Weighted sum of some masks, cut to the columns from ``left`` to ``right``, which must contain them."""
         steps = np.concatenate([self.places[self.bounds[mask] : self.bounds[mask + 1]] for mask in masks])
         signed = np.repeat(weights, np.diff(self.bounds)[masks])
         signed[1::2] *= -1
