@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from instancefcn.data import Source
-from instancefcn.data.training_image import PADDING_VALUE, TrainingImage
+from instancefcn.data.resizing import PADDING_VALUE
+from instancefcn.data.training_image import TrainingImage
 from instancefcn.geometry.masks import tight_boxes
 from instancefcn.structures import WindowSize
 from instancefcn.training.assignment import NEGATIVE, POSITIVE

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from instancefcn.data.source import Labels, Source
 from instancefcn.files import write_whole
 from instancefcn.geometry.rle import from_json, tight_boxes, to_json
-from instancefcn.structures import Proposals
+from instancefcn.proposals import Proposals
 from reproduce.recall import MAX_PROPOSALS
 
 ProposalsOf = Callable[[Source, int], Proposals]  # source and index of an image to its proposals, best first

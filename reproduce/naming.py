@@ -21,12 +21,12 @@ from instancefcn.classifier.segmenter import Segmenter
 from instancefcn.classifier.training import train_classifier
 from instancefcn.config import to_table
 from instancefcn.data import Source, source_to_coco
+from instancefcn.devices import choose_device
 from instancefcn.evaluation.average_precision import coco_precision
 from instancefcn.evaluation.results import split_by_category
 from instancefcn.files import write_whole
 from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT
 from instancefcn.inference.config import InferenceConfig
-from instancefcn.inference.export import to_coco_results
 from instancefcn.inference.proposer import Proposer
 from reproduce.datasets import ImageSelection, Scale, named_images, open_images
 from reproduce.image_precision import ImagePrecision
@@ -34,7 +34,7 @@ from reproduce.kept import KeptProposals, ProposalsOf, masks_of
 from reproduce.methods import Method
 from reproduce.networks import load_proposer
 from reproduce.run import RESULT_FILE, reserve
-from reproduce.runner import DRY_SIDES, Runner, usable
+from reproduce.runner import DRY_SIDES, Runner
 
 TABLE_4_NAME = "table4"
 NETWORK_SEED = 0  # of the networks that propose; `--seeds` counts classifiers
@@ -108,7 +108,7 @@ class NamingRunner:
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
         self.settings = runner.settings
-        self.device = usable(runner.settings.device)
+        self.device = choose_device(runner.settings.device)
         self.proposing = cache(self._proposing)
 
     def measure(self, naming: Naming, data: str, seed: int) -> NamingResult:
@@ -210,7 +210,7 @@ def measure(segmenter: Segmenter, proposals_of: ProposalsOf, source: Source, nam
         proposals = proposals_of(source, index)
         image = source.image(index)
         segments = segmenter.name(image, proposals, max_segments=MAX_SEGMENTS, min_score=MIN_SCORE)
-        results += to_coco_results(segments, source.labels(index).image_id)
+        results += segments.to_coco(source.labels(index).image_id)
     categories = split_by_category(source_to_coco(source), results, sources=(source.name, name))
     return ImagePrecision.of(categories), coco_precision(categories, "segm")["AP"]
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -62,7 +63,7 @@ def build_network(config: NetworkConfig, imagenet: bool = False) -> Network:
     return build.build_network(replace(config, kind="single"), imagenet, backbone)
 
 
-def load_proposer(path: Path | None, device: str) -> tuple[Proposer, ProposalNetwork]:
+def load_proposer(path: Path | None, device: str | torch.device) -> tuple[Proposer, ProposalNetwork]:
     """The proposer of a checkpoint of any of these networks, and which network it has; None for the shipped one.
 
     Raises:

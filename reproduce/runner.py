@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from instancefcn.data.source import FileSource
+from instancefcn.devices import choose_device
 from instancefcn.evaluation.average_recall import ImageRecall
 from instancefcn.evaluation.regions import IouType
-from instancefcn.inference.export import to_coco_results
 from instancefcn.model.network import InstanceFCN
 from reproduce.datasets import (
     TRAINING_SET,
@@ -179,13 +179,8 @@ def dry(recipe: ExperimentRecipe, processes: int) -> ExperimentRecipe:
 
 def proposals_of(checkpoint: Path | None, device: str) -> Propose:
     """A function that gives a network's proposals as COCO results; None for the shipped checkpoint."""
-    proposer, _ = load_proposer(checkpoint, usable(device))
-    return lambda image, image_id: to_coco_results(proposer(image, max_proposals=MAX_PROPOSALS), image_id)
-
-
-def usable(device: str) -> str:
-    """``auto`` means a GPU where there is one."""
-    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    proposer, _ = load_proposer(checkpoint, choose_device(device))
+    return lambda image, image_id: proposer(image, max_proposals=MAX_PROPOSALS).to_coco(image_id)
 
 
 def mask_parameters(recipe: ExperimentRecipe) -> int:

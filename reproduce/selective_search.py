@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int, Int32, UInt8
 
-from instancefcn.geometry.rle import encode_in_box, tight_boxes
-from instancefcn.structures import Proposals, Rle
+from instancefcn.geometry.rle import Rle, encode_in_box, tight_boxes
+from instancefcn.proposals import Proposals
 
 MAX_PROPOSALS = 1000
 MIN_SIDE = 3  # pixels; a smaller image has no regions to merge

@@ -12,7 +12,8 @@ import pytest
 import torch
 from numba.core.dispatcher import Dispatcher
 
-from instancefcn.compiled import compiled, in_threads, parts
+from instancefcn.compiled import compiled
+from instancefcn.threads import in_threads, parts
 
 
 @compiled

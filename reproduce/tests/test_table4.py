@@ -14,7 +14,7 @@ from classifier.models import proposal_network
 from instancefcn.classifier.config import NamingConfig
 from instancefcn.geometry.rle import decode
 from instancefcn.inference.proposer import Proposer
-from instancefcn.structures import Proposals
+from instancefcn.proposals import Proposals
 from reproduce import naming as module
 from reproduce.experiments import reproduce
 from reproduce.image_precision import PRECISION_MEASURES, ImagePrecision

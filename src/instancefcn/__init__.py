@@ -16,39 +16,39 @@ if TYPE_CHECKING:
     from instancefcn.allocator import keep_freed_memory
     from instancefcn.classifier.segmenter import Segmenter
     from instancefcn.data import Source, open_source, source_to_coco
+    from instancefcn.devices import choose_device
+    from instancefcn.evaluation.average_recall import average_recall
     from instancefcn.evaluation.evaluate import evaluate
     from instancefcn.geometry.rle import Rle
     from instancefcn.inference.config import InferenceConfig
-    from instancefcn.inference.export import to_coco_results, to_label_map
     from instancefcn.inference.proposer import Proposer
-    from instancefcn.structures import Instances, Proposals, Sample, ScoreMaps, Segments
+    from instancefcn.proposals import Proposal, Proposals, Segments
+    from instancefcn.structures import Instances, Sample
     from instancefcn.training.loop import train
     from instancefcn.training.recipe import Recipe, load_recipe
-    from instancefcn.viz.overlays import draw_proposals
 
     __version__: str
 
 __all__ = [
     "InferenceConfig",
     "Instances",
+    "Proposal",
     "Proposals",
     "Proposer",
     "Recipe",
     "Rle",
     "Sample",
-    "ScoreMaps",
     "Segmenter",
     "Segments",
     "Source",
     "__version__",
-    "draw_proposals",
+    "average_recall",
+    "choose_device",
     "evaluate",
     "keep_freed_memory",
     "load_recipe",
     "open_source",
     "source_to_coco",
-    "to_coco_results",
-    "to_label_map",
     "train",
 ]
 
@@ -56,15 +56,16 @@ _HOMES = {
     "instancefcn.allocator": ("keep_freed_memory",),
     "instancefcn.classifier.segmenter": ("Segmenter",),
     "instancefcn.data": ("Source", "open_source", "source_to_coco"),
+    "instancefcn.devices": ("choose_device",),
+    "instancefcn.evaluation.average_recall": ("average_recall",),
     "instancefcn.evaluation.evaluate": ("evaluate",),
     "instancefcn.geometry.rle": ("Rle",),
-    "instancefcn.inference.export": ("to_coco_results", "to_label_map"),
     "instancefcn.inference.config": ("InferenceConfig",),
     "instancefcn.inference.proposer": ("Proposer",),
-    "instancefcn.structures": ("Instances", "Proposals", "Sample", "ScoreMaps", "Segments"),
+    "instancefcn.proposals": ("Proposal", "Proposals", "Segments"),
+    "instancefcn.structures": ("Instances", "Sample"),
     "instancefcn.training.loop": ("train",),
     "instancefcn.training.recipe": ("Recipe", "load_recipe"),
-    "instancefcn.viz.overlays": ("draw_proposals",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -1,25 +1,23 @@
-"""Loops that are compiled, for what touches every cell of thousands of masks, and threads to run them on."""
+"""Loops compiled to machine code, for work on every cell of thousands of masks."""
 
 from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
-import torch
 from numba.core.dispatcher import Dispatcher
 
 T = TypeVar("T")
 
 
 def compiled(function: Callable[..., T]) -> Callable[..., T]:
-    """A function of arrays and numbers as machine code, made when it is first called and kept on disk.
+    """Compile a function of arrays and numbers when it is first called, and keep the machine code on disk.
 
-    Other threads run meanwhile. An index beyond an array is not noticed: ``NUMBA_BOUNDSCHECK=1`` finds it, with
+    It runs without Python's lock. An index beyond an array is not noticed: ``NUMBA_BOUNDSCHECK=1`` finds it, with
     ``NUMBA_CACHE_DIR`` at an empty folder, and ``NUMBA_DISABLE_JIT=1`` runs the function as it is written.
     """
     plain = inspect.unwrap(function)  # without the checks of annotations that tests add
@@ -27,15 +25,14 @@ def compiled(function: Callable[..., T]) -> Callable[..., T]:
     try:
         plain.__qualname__ += _fingerprint(plain)
         return numba.njit(cache=True, **options)(plain)
-    except (RuntimeError, OSError):  # no source, or neither its folder nor the user's cache can be written
-        return numba.njit(**options)(plain)  # made anew each time
+    except (RuntimeError, OSError):  # no source, or no folder to keep the code in
+        return numba.njit(**options)(plain)  # compiled anew in each process
 
 
 def _fingerprint(function: Callable[..., Any]) -> str:
-    """Of the other files whose compiled functions a function's file imports.
+    """Hash of the files whose compiled functions this one imports; numba watches only its own file.
 
-    What is kept on disk holds the functions that are called, too, and numba makes it anew only where the function's own
-    file changes. It is kept by the function's name, which so tells the other files.
+    The kept code includes the functions that are called. It is kept under the function's name, so the hash goes there.
     """
     others = {
         imported.py_func.__code__.co_filename: imported.__qualname__
@@ -46,15 +43,3 @@ def _fingerprint(function: Callable[..., Any]) -> str:
         return ""
     texts = [Path(file).read_bytes() + name.encode() for file, name in sorted(others.items())]
     return f"-{hashlib.sha256(b''.join(texts)).hexdigest()[:8]}"
-
-
-def in_threads(work: Callable[..., T], *of_each: Iterable[Any]) -> list[T]:
-    """What ``map`` gives, on as many threads as torch uses."""
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        return list(pool.map(work, *of_each))
-
-
-def parts(count: int) -> list[slice]:
-    """``count`` things in turn, a few ranges for each thread: some take longer than others."""
-    ranges = min(4 * torch.get_num_threads(), count)
-    return [slice(count * part // ranges, count * (part + 1) // ranges) for part in range(ranges)]

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from instancefcn.apps.cli import app
 from instancefcn.geometry.rle import encode, tight_boxes
 from instancefcn.inference.proposer import Proposer
-from instancefcn.structures import Proposals
+from instancefcn.proposals import Proposals
 
 Command = Callable[..., Result]
 

@@ -241,15 +241,15 @@ def test_an_interruption_keeps_what_was_done(
 ) -> None:
     for name in ("1.png", "2.png", "3.png"):
         photograph(tmp_path / "in" / name)
-    from instancefcn.data import images
+    from instancefcn.apps import results
 
     def interrupted_at_third(path: Path, size: Any = None) -> Any:
         if path.name == "3.png":
             raise KeyboardInterrupt
         return read_image(path, size)
 
-    read_image = images.read_image
-    monkeypatch.setattr(images, "read_image", interrupted_at_third)
+    read_image = results.read_image
+    monkeypatch.setattr(results, "read_image", interrupted_at_third)
     done = command("propose", tmp_path / "in", "--out", tmp_path / "out")
     assert done.exit_code == 130
     assert names(tmp_path / "out") == ["1.png", "2.png"]
@@ -353,7 +353,6 @@ def test_annotations_that_cannot_be_used(
         ["a.png", "--out", "a.png"],
         ["a.png", "--out", "out", "--max-proposals", "0"],
         ["a.png", "--out", "out", "--min-score", "1.5"],
-        ["a.png", "--out", "out", "--device", "abacus"],
         ["a.png", "--out", "out", "--precision", "fp64"],
         ["a.png", "--out", "out", "--checkpoint", "missing.safetensors"],
         ["a.png", "--out", "out", "--annotations", "missing.json"],
@@ -389,3 +388,35 @@ def test_no_input_is_written_over(tmp_path: Path, command: Callable[..., Any]) -
         assert done.exit_code == 2
         assert "would write over an input" in done.stderr
     assert (image.read_bytes(), images_json.read_bytes()) == before
+
+
+def test_a_rerun_leaves_no_pictures_that_contradict_it(tmp_path: Path, command: Callable[..., Any]) -> None:
+    for name in ("a", "b"):
+        photograph(tmp_path / "in" / f"{name}.png")
+    out = tmp_path / "out"
+    assert command("propose", tmp_path / "in", "--out", out, "--overlays", "--label-maps").exit_code == 0
+    (out / "overlays" / "mine.jpg").write_bytes(b"of a person")
+    again = command("propose", tmp_path / "in" / "a.png", "--out", out, "--overlays")
+    assert "removed 3 pictures of an earlier run" in again.stdout
+    assert {path.name for path in (out / "overlays").iterdir()} == {"a.jpg", "mine.jpg"}
+    assert not list((out / "label_maps").iterdir())
+
+
+def test_a_crafted_list_of_images_removes_nothing_elsewhere(tmp_path: Path, command: Callable[..., Any]) -> None:
+    photograph(tmp_path / "in" / "a.png")
+    out = tmp_path / "out"
+    for folder in (out / "overlays", tmp_path):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "victim.jpg").write_bytes(b"")
+    (out / "images.json").write_text(json.dumps({"images": [{"id": 1, "file_name": "../../victim.jpg"}]}))
+    assert command("propose", tmp_path / "in", "--out", out).exit_code == 0
+    assert (tmp_path / "victim.jpg").exists()
+
+
+def test_results_of_the_other_command_are_not_left_beside_new_ones(tmp_path: Path, command: Callable[..., Any]) -> None:
+    photograph(tmp_path / "in" / "a.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "segments.json").write_text("[]")
+    done = command("propose", tmp_path / "in", "--out", tmp_path / "out")
+    assert done.exit_code == 1
+    assert "give another --out" in done.stderr

@@ -8,7 +8,8 @@ import oracles
 from instancefcn.classifier.heads import GRID
 from instancefcn.classifier.rois import BACKGROUND, Rois, match_proposals, sample
 from instancefcn.geometry.rle import encode, tight_boxes
-from instancefcn.structures import Instances, Proposals
+from instancefcn.proposals import Proposals
+from instancefcn.structures import Instances
 
 HEIGHT, WIDTH = 20, 30
 

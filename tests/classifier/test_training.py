@@ -17,7 +17,7 @@ from instancefcn.classifier.segmenter import Segmenter
 from instancefcn.classifier.training import class_weights, count_instances
 from instancefcn.inference.checkpoint import load_checkpoint, save_checkpoint
 from instancefcn.inference.proposer import Proposer
-from instancefcn.structures import Proposals
+from instancefcn.proposals import Proposals
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

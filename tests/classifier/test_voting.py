@@ -11,7 +11,7 @@ from instancefcn.classifier.config import NamingConfig
 from instancefcn.classifier.voting import name_proposals
 from instancefcn.geometry.rle import decode, encode, tight_boxes
 from instancefcn.geometry.runs import Edges
-from instancefcn.structures import Proposals, Segments
+from instancefcn.proposals import Proposals, Segments
 
 HEIGHT, WIDTH = 24, 32
 
@@ -36,7 +36,7 @@ def test_it_equals_the_loop(seed: int) -> None:
     masks = random_masks(rng, 12)
     proposals, edges = propose(masks)
     scores = rng.random((12, 2)).astype(np.float32)
-    segments = name_proposals(proposals, edges, scores, np.array([5, 90]), NamingConfig(), min_score=0.2)
+    segments = name_proposals(proposals, edges, scores, {5: "a", 90: "b"}, NamingConfig(), min_score=0.2)
     boxes = proposals.boxes_xyxy.tolist()
     expected = []
     for category, category_id in enumerate((5, 90)):
@@ -58,7 +58,7 @@ def test_without_voting_masks_are_the_proposals() -> None:
     masks = random_masks(np.random.default_rng(0), 6)
     proposals, edges = propose(masks)
     scores = np.eye(6, 3, dtype=np.float32)
-    segments = name_proposals(proposals, edges, scores, np.array([1, 2, 3]), NamingConfig(vote_threshold=0.0))
+    segments = name_proposals(proposals, edges, scores, {1: "a", 2: "b", 3: "c"}, NamingConfig(vote_threshold=0.0))
     assert [rle["counts"] for rle in segments.rles] == [rle["counts"] for rle in proposals.rles[:3]]
     assert segments.category_ids.tolist() == [1, 2, 3]
 
@@ -67,7 +67,7 @@ def test_categories_do_not_suppress_each_other() -> None:
     mask = random_masks(np.random.default_rng(1), 1)
     proposals, edges = propose(np.concatenate([mask, mask]))
     scores = np.array([[0.6, 0.3], [0.5, 0.4]], dtype=np.float32)
-    segments = name_proposals(proposals, edges, scores, np.array([1, 2]), NamingConfig())
+    segments = name_proposals(proposals, edges, scores, {1: "a", 2: "b"}, NamingConfig())
     assert segments.scores.tolist() == pytest.approx([0.6, 0.4])
     assert segments.category_ids.tolist() == [1, 2]
 
@@ -77,10 +77,10 @@ def test_the_best_come_first_and_no_more_than_asked_for() -> None:
     left[:, :8], right[:, 20:] = True, True
     proposals, edges = propose(np.stack([left, right]))
     scores = np.array([[0.3], [0.9]], dtype=np.float32)
-    both = name_proposals(proposals, edges, scores, np.array([4]), NamingConfig())
+    both = name_proposals(proposals, edges, scores, {4: "d"}, NamingConfig())
     assert both.scores.tolist() == pytest.approx([0.9, 0.3])
     assert both.boxes_xyxy[0].tolist() == [20, 0, 32, HEIGHT]
-    best = name_proposals(proposals, edges, scores, np.array([4]), NamingConfig(), max_segments=1)
+    best = name_proposals(proposals, edges, scores, {4: "d"}, NamingConfig(), max_segments=1)
     assert [rle["counts"] for rle in best.rles] == [both.rles[0]["counts"]]
     assert len(both.at_least(0.5)) == 1
     assert both.at_least(0.5).category_ids.tolist() == [4]
@@ -88,7 +88,9 @@ def test_the_best_come_first_and_no_more_than_asked_for() -> None:
 
 def test_no_proposals_are_no_segments() -> None:
     proposals, edges = propose(np.zeros((0, HEIGHT, WIDTH), dtype=bool))
-    segments = name_proposals(proposals, edges, np.zeros((0, 3), dtype=np.float32), np.array([1, 2, 3]), NamingConfig())
+    segments = name_proposals(
+        proposals, edges, np.zeros((0, 3), dtype=np.float32), {1: "a", 2: "b", 3: "c"}, NamingConfig()
+    )
     assert isinstance(segments, Segments)
     assert len(segments) == len(segments.category_ids) == 0
     assert torch.from_numpy(segments.boxes_xyxy).shape == (0, 4)

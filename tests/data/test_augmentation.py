@@ -17,8 +17,9 @@ from torch import Tensor
 import oracles
 from instancefcn.data.augmentation import Augmentation, augment, draw_shorter_side
 from instancefcn.data.label_maps import split_label_map
+from instancefcn.data.resizing import PADDING_VALUE
 from instancefcn.data.segmentations import to_instances
-from instancefcn.data.training_image import PADDING_VALUE, TrainingImage
+from instancefcn.data.training_image import TrainingImage
 from instancefcn.geometry.rle import decode, encode
 from instancefcn.structures import Sample
 from synthetic import draw_scene

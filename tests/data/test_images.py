@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from instancefcn.data import image_extensions, inspect_image, read_image, read_label_map
-from instancefcn.data.images import MAX_PIXELS
+from instancefcn.data.images import MAX_PIXELS, to_rgb
 
 
 @pytest.fixture
@@ -251,3 +251,44 @@ def test_one_pixel(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (1, 1), (1, 2, 3)).save(buffer, "PNG")
     assert read_image(buffer.getvalue()).tolist() == [[[1, 2, 3]]]
+
+
+def test_arrays_and_pil_images_are_read_by_the_rule_for_files(tmp_path: Path, rng: np.random.Generator) -> None:
+    deep = rng.integers(0, 4096, (20, 30)).astype(np.uint16)
+    for name, image in (
+        ("deep.png", Image.fromarray(deep)),
+        ("float.tif", Image.fromarray(deep.astype(np.float32) / 7)),
+        ("grey.png", Image.fromarray(deep.astype(np.uint8))),
+        ("rgba.png", Image.fromarray(rng.integers(0, 256, (20, 30, 4), dtype=np.uint8))),
+        ("la.png", Image.fromarray(rng.integers(0, 256, (20, 30, 4), dtype=np.uint8)).convert("LA")),
+        ("cmyk.tif", Image.fromarray(rng.integers(0, 256, (20, 30, 4), dtype=np.uint8), mode="CMYK")),
+    ):
+        image.save(tmp_path / name)
+        expected = read_image(tmp_path / name)
+        np.testing.assert_array_equal(to_rgb(image), expected, err_msg=name)
+        np.testing.assert_array_equal(to_rgb(tmp_path / name), expected, err_msg=name)
+        if image.mode != "CMYK":  # an array does not say that its four channels are inks
+            assert np.abs(to_rgb(np.asarray(image)).astype(int) - expected).max() <= 1, name
+
+
+def test_arrays_of_every_kind() -> None:
+    grey = np.array([[0, 128, 255]], dtype=np.uint8)
+    rgb = np.repeat(grey[..., None], 3, axis=2)
+    assert to_rgb(rgb) is rgb
+    for array in (grey, grey[..., None]):
+        np.testing.assert_array_equal(to_rgb(array), rgb)
+    np.testing.assert_array_equal(to_rgb(grey > 100), [[[0] * 3, [255] * 3, [255] * 3]])
+    for scale in (1.0, 1 / 255, 1000.0):  # floats of any range, and integers of 16 bits
+        assert np.abs(to_rgb(rgb * scale).astype(int) - rgb).max() <= 1
+    assert np.abs(to_rgb(rgb.astype(np.uint16) * 16).astype(int) - rgb).max() <= 1
+    half = np.array([[[10, 20, 30, 128]]], dtype=np.uint8)
+    np.testing.assert_array_equal(to_rgb(half), [[[132, 137, 142]]])  # 255 + 128 / 255 * (value - 255)
+
+
+def test_a_pil_image_is_turned_upright_as_its_file_is(tmp_path: Path, rng: np.random.Generator) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # orientation: turned by 90 degrees
+    Image.fromarray(rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as image:
+        assert to_rgb(image).shape == (30, 20, 3)
+        np.testing.assert_array_equal(to_rgb(image), read_image(tmp_path / "a.png"))

@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +16,7 @@ from PIL import Image
 import oracles
 from inference.scenes import plain
 from instancefcn.geometry.rle import Rle, decode, from_counts
+from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
 from instancefcn.inference.proposer import (
     Proposer,
@@ -17,12 +24,12 @@ from instancefcn.inference.proposer import (
     best_windows,
     keep_best,
     ranked_masks,
-    resized_sizes,
 )
 from instancefcn.inference.window_masks import WindowMasks
 from instancefcn.model.build import build_network
 from instancefcn.model.config import NetworkConfig
-from instancefcn.structures import Proposals, ScoreMaps
+from instancefcn.proposals import Proposals
+from instancefcn.structures import ScoreMaps
 
 
 @settings(max_examples=50, deadline=None)
@@ -37,7 +44,7 @@ def test_paste_equals_the_loop(seed: int) -> None:
     corners[hanging] = (np.rint(corners / cell) * cell)[hanging]  # score maps begin at the image's border
     windows = np.concatenate([corners, corners + m * cell], axis=1)
     masks = WindowMasks.of(np.ones(n), logits.ravel(), np.full(n, m), windows, 0.1)
-    for rle, mask_logits, window in zip(paste(masks, 0.1, height, width), logits, windows, strict=True):
+    for rle, mask_logits, window in zip(paste(masks, height, width), logits, windows, strict=True):
         expected = oracles.paste(torch.from_numpy(mask_logits), window.tolist(), 0.1, height, width).numpy()
         pasted = np.zeros((height, width), dtype=bool) if rle is None else decode(rle)
         assert rle is None or pasted.any()
@@ -88,17 +95,17 @@ def test_many_masks_are_pasted_in_order() -> None:
     corners = rng.integers(0, 20, (40, 2)).astype(float)
     windows = np.concatenate([corners, corners + 12], axis=1)
     masks = WindowMasks.of(np.ones(40), logits.ravel(), np.full(40, 6), windows, 0.1)
-    together = paste(masks, 0.1, 31, 37)
-    assert together == [rle for index in range(40) for rle in paste(masks[[index]], 0.1, 31, 37)]
+    together = paste(masks, 31, 37)
+    assert together == [rle for index in range(40) for rle in paste(masks[[index]], 31, 37)]
     assert [rle is None for rle in together] == [index % 7 == 0 for index in range(40)]
-    assert paste(masks[:0], 0.1, 31, 37) == []
+    assert paste(masks[:0], 31, 37) == []
 
 
 def test_a_mask_of_the_whole_image_is_two_runs() -> None:
     one = WindowMasks.of(
         np.ones(1), np.ones(1, dtype=np.float32), np.ones(1, dtype=int), np.array([[0.0, 0.0, 8.0, 6.0]]), 0.0
     )
-    assert paste(one, 0.0, 6, 8) == [from_counts([0, 48], 6, 8)]
+    assert paste(one, 6, 8) == [from_counts([0, 48], 6, 8)]
 
 
 def test_the_best_of_all_scales_are_kept() -> None:
@@ -127,10 +134,11 @@ def test_masks_lie_where_their_windows_say() -> None:
 def proposer() -> Proposer:
     torch.manual_seed(0)
     network = build_network(NetworkConfig(channels=16)).eval()
-    for layer in network.mask_head.modules():
-        if isinstance(layer, torch.nn.ConvTranspose2d):
-            torch.nn.init.normal_(layer.weight, std=1.0)  # masks with some shape
-    return Proposer(network, plain(shorter_sides=(96.0,), candidates=50))
+    for layer in (*network.mask_head.predict, *network.mask_head.predict_finest):
+        torch.nn.init.normal_(layer.weight, std=1.0)  # masks with some shape
+    for layer in (network.score_head.predict, network.score_head.predict_finest):
+        torch.nn.init.normal_(layer.weight, std=0.3)  # and scores that differ
+    return Proposer(network, plain(shorter_sides=(96.0,), candidates=50), device="cpu")
 
 
 def photograph(height: int, width: int) -> np.ndarray:
@@ -162,26 +170,21 @@ def test_max_proposals_and_min_score(proposer: Proposer) -> None:
 def test_those_behind_take_the_places_of_masks_without_a_pixel(
     proposer: Proposer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    image, places = photograph(80, 100), [0, 2, 3]  # in the order of proposing; and one among those that come after
+    image, places = photograph(80, 100), (0, 2, 3, 11)  # in the order of proposing; 11 is among those that come after
     everything = proposer(image, max_proposals=20)
-    asked: list[int] = []
+    seen = iter(range(100))
 
-    def paste_some(masks: WindowMasks, *frame: float) -> list[Rle | None]:
-        first = sum(asked)
-        asked.append(len(masks))
-        return [None if place in (*places, 11) else rle for place, rle in enumerate(paste(masks, *frame), start=first)]
+    def paste_some(masks: WindowMasks, height: int, width: int) -> list[Rle | None]:
+        return [None if next(seen) in places else rle for rle in paste(masks, height, width)]
 
     monkeypatch.setattr("instancefcn.inference.proposer.paste", paste_some)
-    proposals = proposer(image, max_proposals=10)
-    assert asked == [10, 3, 1]
-    left = [place for place in range(14) if place not in (*places, 11)]
-    assert proposals.scores.tolist() == everything.scores[left].tolist()
-    assert proposals.rles == [everything.rles[place] for place in left]
+    left = [place for place in range(14) if place not in places]
+    assert proposer(image, max_proposals=10) == everything[left]
 
 
 def test_half_precision_proposes_about_the_same(proposer: Proposer) -> None:
     image = photograph(90, 70)
-    half = Proposer(proposer.network, proposer.config, precision="bf16")
+    half = Proposer(proposer.network, proposer.config, device="cpu", precision="bf16")
     assert abs(half(image).scores[0] - proposer(image).scores[0]) < 0.02
 
 
@@ -193,15 +196,89 @@ def test_every_run_gives_the_same(proposer: Proposer) -> None:
 
 
 @pytest.mark.parametrize(
-    "image",
-    [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 4), np.uint8)],
+    "image", [np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 5), np.uint8), np.zeros((4,)), np.array("a.jpg")]
 )
-def test_an_array_that_is_no_rgb_image_is_refused(proposer: Proposer, image: np.ndarray) -> None:
-    with pytest.raises((ValueError, TypeError)):
+def test_an_array_that_is_no_image_is_refused(proposer: Proposer, image: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="an image must be an array of numbers"):
         proposer(image)
 
 
-def test_sizes() -> None:
+def test_a_path_is_read(proposer: Proposer, tmp_path: Path) -> None:
+    image = photograph(60, 80)
+    Image.fromarray(image).save(tmp_path / "a.png")
+    assert proposer(tmp_path / "a.png") == proposer(str(tmp_path / "a.png")) == proposer(image)
+    with pytest.raises(ValueError, match=r"b\.png: no such file"):
+        proposer(tmp_path / "b.png")
+
+
+def test_a_list_of_images_gives_a_list(proposer: Proposer) -> None:
+    images = [photograph(60, 80), photograph(40, 50)]
+    assert proposer(images, max_proposals=7) == [proposer(image, max_proposals=7) for image in images]
+    assert proposer([]) == []
+
+
+@pytest.mark.parametrize("options", [{"max_proposals": -1}, {"min_score": float("nan")}])
+def test_options_out_of_range_are_refused(proposer: Proposer, options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        proposer(photograph(40, 50), **options)
+
+
+def test_a_pickled_proposer_proposes_the_same(proposer: Proposer) -> None:
+    image = photograph(60, 80)
+    again = pickle.loads(pickle.dumps(Proposer(proposer.network, proposer.config, device="cpu", precision="bf16")))
+    assert (again.config, again.device, again.precision) == (proposer.config, torch.device("cpu"), "bf16")
+    assert pickle.loads(pickle.dumps(proposer))(image) == proposer(image)
+
+
+def test_several_threads_may_call_it(proposer: Proposer) -> None:
+    images = [np.roll(photograph(70, 90), 10 * index, axis=1) for index in range(12)]
+    alone = [proposer(image) for image in images]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(proposer, images)) == alone
+
+
+def test_padding_has_the_value_that_training_pads_with(proposer: Proposer) -> None:
+    pixels = torch.full((3, 40, 50), 9, dtype=torch.uint8)
+    batch = proposer.resize(pixels, (40, 50))
+    assert batch.shape == (1, 3, 64, 64)
+    assert (batch[..., :40, :50] == 9).all()
+    assert batch[..., 40:, :].unique().tolist() == batch[..., :, 50:].unique().tolist() == [127]
+
+
+BASE = plain(shorter_sides=(96.0,), candidates=30, nms_candidates=60)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"shorter_sides": (64.0,)},
+        {"longest_side": 70.0},
+        {"candidates": 5},
+        {"quality_power": 3.0},
+        {"stability_power": 2.0},
+        {"blend_tiles": True},
+        {"mask_threshold": 0.6},
+        {"nms_threshold": 0.3},
+        {"soft_nms_threshold": 0.2},
+        {"nms_candidates": 9},
+        {"vote_threshold": 0.3},
+    ],
+    ids=lambda keys: next(iter(keys)),
+)
+def test_every_key_changes_what_is_proposed(proposer: Proposer, keys: dict[str, Any]) -> None:
+    image = photograph(80, 100)
+    base = Proposer(proposer.network, BASE, device="cpu")(image, max_proposals=1000)
+    changed = Proposer(proposer.network, replace(BASE, **keys), device="cpu")(image, max_proposals=1000)
+    assert changed != base
+
+
+def test_every_key_is_among_them() -> None:
+    (mark,) = (mark for mark in test_every_key_changes_what_is_proposed.pytestmark if mark.name == "parametrize")
+    assert {next(iter(keys)) for keys in mark.args[1]} == {key.name for key in fields(InferenceConfig)}
+
+
+def test_equal_scales_are_looked_at_once(proposer: Proposer) -> None:
     config = plain(shorter_sides=(100.0, 400.0, 500.0), longest_side=600.0)
-    assert resized_sizes(50, 100, config) == [(100, 200), (300, 600)]
-    assert resized_sizes(1, 5000, config) == [(1, 600)]
+    sizes = Proposer(proposer.network, config, device="cpu").sizes
+    assert sizes(50, 100) == [(100, 200), (300, 600)]
+    assert sizes(1, 5000) == [(1, 600)]

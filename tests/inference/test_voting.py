@@ -57,7 +57,7 @@ def test_by_default_nobody_votes() -> None:
 def test_identical_masks_vote_for_themselves(column: int) -> None:
     masks = squares((column, 0.9), (column, 0.4))
     voted = vote(masks, FIRST, plain(vote_threshold=0.5))
-    assert paste(voted, 0.0, 60, 60) == paste(masks[FIRST], 0.0, 60, 60) != [None]
+    assert paste(voted, 60, 60) == paste(masks[FIRST], 60, 60) != [None]
     # Cells that lie outside the image have no say.
     np.testing.assert_allclose(probabilities(voted, 0)[:, 2:], probabilities(masks, 0)[:, 2:], atol=1e-5)
 

@@ -10,13 +10,13 @@ import torch
 
 import oracles
 from inference.scenes import plain
+from instancefcn.drawing import PALETTE
 from instancefcn.geometry.rle import decode
 from instancefcn.inference.proposer import Proposer, Windows, as_tensor, best_windows
 from instancefcn.model.build import build_network
 from instancefcn.model.config import NetworkConfig
 from instancefcn.structures import ScoreMaps
 from instancefcn.viz.best_windows import choose_size, choose_windows, window_side
-from instancefcn.viz.overlays import PALETTE
 from instancefcn.viz.panels import colour_map, title
 from instancefcn.viz.score_maps import draw_sheet, score_map_panels, tile_edges
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from instancefcn.apps.images import images_of_annotations, output_stems
-from instancefcn.apps.propose import refuse_to_overwrite, usable_device
+from instancefcn.apps.images import images_of_annotations, output_stems, refuse_to_overwrite
 from instancefcn.files import read_json, write_whole
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def score_maps(
     from instancefcn.viz.score_maps import draw_sheet
 
     pixels = read_image(image)
-    proposer = Proposer.from_checkpoint(checkpoint, device=usable_device(device))
+    proposer = Proposer.from_checkpoint(checkpoint, device=device)
     groups = proposer.windows(as_tensor(pixels))
     group = choose_size(groups, window)
     shown = choose_windows(group, pixels.shape[0], pixels.shape[1], proposer.config, windows)

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import typer
+
 from instancefcn.files import read_json
 
 OVERLAYS, LABEL_MAPS = "overlays", "label_maps"  # folders, among a run's results, of pictures made from its images
@@ -23,6 +25,22 @@ class ImageFile:
     file_name: str  # relative to the folder that all of a run's images lie in, with forward slashes; unique in the run
     path: Path
     size: tuple[int, int] | None = None  # (height, width) that annotations state
+
+
+def find_inputs(inputs: Sequence[str], annotations: Path | None, out: Path) -> list[ImageFile]:
+    """The images that a command's arguments name.
+
+    Raises:
+        typer.BadParameter: they name none.
+    """
+    if annotations is not None:
+        if len(inputs) != 1 or not Path(inputs[0]).is_dir():
+            raise typer.BadParameter("with --annotations, INPUT is one folder: the one that its images lie in")
+        return images_of_annotations(annotations, Path(inputs[0]))
+    try:
+        return find_images(inputs, out)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def find_images(inputs: Sequence[str], out: Path) -> list[ImageFile]:
@@ -115,3 +133,25 @@ def _natural_key(name: str | Path) -> tuple[list[tuple[str, int]], str]:
 
 def _folded(path: PurePosixPath) -> str:
     return str(path).casefold()  # some file systems don't tell A from a
+
+
+def refuse_to_overwrite(read: Sequence[Path], written: Sequence[Path]) -> None:
+    """Stop before a file that is read would be written over.
+
+    Files are compared as the file system knows them: with links and letter case two names may be one file.
+
+    Raises:
+        typer.BadParameter: one would; names it.
+    """
+
+    def identity(path: Path) -> tuple[int, int] | None:
+        try:
+            status = path.stat()
+        except (OSError, ValueError):  # not there, or no name for a file
+            return None
+        return status.st_dev, status.st_ino
+
+    inputs = {identity(path) for path in read} - {None}
+    for path in written:
+        if identity(path) in inputs:
+            raise typer.BadParameter(f"would write over an input, {path}; choose another folder", param_hint="--out")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from instancefcn.apps.images import LABEL_MAPS, OVERLAYS, ImageFile, find_images, images_of_annotations
-
-if TYPE_CHECKING:
-    from instancefcn.apps.results import ResultsFolder
+from instancefcn.apps.images import find_inputs, refuse_to_overwrite
 
 
 def propose(
@@ -66,91 +62,8 @@ def propose(
     from instancefcn.inference.proposer import Proposer
 
     folder = ResultsFolder(out, images, overlays=overlays, label_maps=label_maps)
-    read = [image.path for image in images] + [path for path in (annotations, checkpoint) if path is not None]
-    refuse_to_overwrite(read, folder.paths())
-    proposer = Proposer.from_checkpoint(checkpoint, device=usable_device(device), precision=precision)
-    run_over_images("proposing", images, folder, partial(proposer, max_proposals=max_proposals, min_score=min_score))
-    typer.echo(f"{folder.proposals} proposals of {folder.images} images: {out / 'proposals.json'}")
-    if overlays:
-        typer.echo(f"overlays: {out / OVERLAYS}")
-    if label_maps:
-        typer.echo(f"label maps: {out / LABEL_MAPS}")
-    if folder.failures:
-        typer.echo(f"{folder.failures} of {len(images)} images failed: {out / 'errors.jsonl'}", err=True)
-        raise typer.Exit(1)
-
-
-def run_over_images(verb: str, images: Sequence[ImageFile], folder: ResultsFolder, call: Callable[[Any], Any]) -> None:
-    """Call something on the pixels of each image, and write what it gives; failures are written down, and passed over.
-
-    Raises:
-        typer.Exit: interrupted; what was done until then is in the folder.
-    """
-    import torch
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from instancefcn.data.images import read_image
-
-    console = Console(stderr=True)
-    columns = TextColumn(verb), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    try:
-        with folder as results, Progress(*columns, console=console) as progress:
-            for image in progress.track(images):
-                try:
-                    pixels = read_image(image.path, image.size)
-                    found = call(pixels)
-                except (ValueError, OSError, MemoryError, torch.OutOfMemoryError) as error:
-                    reason = " ".join(str(error).removeprefix(f"{image.path}: ").split()) or type(error).__name__
-                    results.add_failure(image, reason)
-                    console.print(f"{image.file_name}: {reason}", markup=False, highlight=False, soft_wrap=True)
-                else:
-                    results.add(image, pixels, found)
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted after {folder.images} of {len(images)} images, which are in {folder.folder}", err=True)
-        raise typer.Exit(130) from None
-
-
-def find_inputs(inputs: Sequence[str], annotations: Path | None, out: Path) -> list[ImageFile]:
-    """The images of a command's arguments; what is wrong with them is wrong usage."""
-    if annotations is not None:
-        if len(inputs) != 1 or not Path(inputs[0]).is_dir():
-            raise typer.BadParameter("with --annotations, INPUT is one folder: the one that its images lie in")
-        return images_of_annotations(annotations, Path(inputs[0]))
-    try:
-        return find_images(inputs, out)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-def refuse_to_overwrite(read: Sequence[Path], written: Sequence[Path]) -> None:
-    """Stop before a file that is read would be written over.
-
-    Files are compared as the file system knows them: by links and letter case two names may be one file.
-    """
-
-    def identity(path: Path) -> tuple[int, int] | None:
-        try:
-            status = path.stat()
-        except (OSError, ValueError):  # not there, or no name for a file
-            return None
-        return status.st_dev, status.st_ino
-
-    inputs = {identity(path) for path in read} - {None}
-    for path in written:
-        if identity(path) in inputs:
-            raise typer.BadParameter(f"would write over an input, {path}; choose another folder", param_hint="--out")
-
-
-def usable_device(name: str) -> str:
-    """The device of that name, or of ``auto``, where torch can use it; else wrong usage."""
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        reason = str(error).splitlines()[0]
-        raise typer.BadParameter(f"{name!r} can't be used: {reason}", param_hint="--device") from error
-    return name
+    given = [path for path in (annotations, checkpoint) if path is not None]
+    refuse_to_overwrite([*(image.path for image in images), *given], folder.paths())
+    proposer = Proposer.from_checkpoint(checkpoint, device=device, precision=precision)
+    folder.fill("proposing", images, partial(proposer, max_proposals=max_proposals, min_score=min_score))
+    folder.report("proposals", len(images))

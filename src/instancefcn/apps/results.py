@@ -10,27 +10,30 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
+import torch
+import typer
 from jaxtyping import UInt8
 from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from instancefcn.apps.images import LABEL_MAPS, OVERLAYS, ImageFile, output_stems
-from instancefcn.files import whole_file
-from instancefcn.inference.export import CATEGORY_ID, to_coco_results, to_label_map
-from instancefcn.structures import Proposals
-from instancefcn.viz.overlays import draw_proposals
+from instancefcn.data.images import read_image
+from instancefcn.files import path_inside, read_json, whole_file
+from instancefcn.proposals import CATEGORY_ID, CATEGORY_NAME, Proposals
 
-ONE_CATEGORY = {CATEGORY_ID: "object"}
-NAMES = ("proposals.json", "images.json", "errors.jsonl")
+ONE_CATEGORY = {CATEGORY_ID: CATEGORY_NAME}
+PROPOSALS, SEGMENTS, IMAGES, ERRORS = "proposals.json", "segments.json", "images.json", "errors.jsonl"
 JPEG_LONGEST_SIDE = 65500  # pixels
-Draw = Callable[[np.ndarray, Proposals], np.ndarray]
 
 
 class ResultsFolder:
     """What a run writes, as a context manager.
 
-    ``proposals.json``, ``images.json`` and ``errors.jsonl`` are written under other names, one image after the other,
-    so that memory stays flat; on leaving, also after an interruption, they are made whole and renamed into place.
-    Attributes count what was written.
+    The JSON files are written under other names, one image after the other, so that memory stays flat; on leaving, also
+    after an interruption, they are made whole and renamed into place. Then overlays and label maps go that an earlier
+    run made of the images in its ``images.json`` and this run did not: they would contradict the new files. Attributes
+    count what was written and removed.
 
     Args:
         folder: made where there is none.
@@ -39,8 +42,10 @@ class ResultsFolder:
         label_maps: also write a 16-bit label map of each image, into ``label_maps/``.
         name: of the file of results.
         categories: names by id.
-        draw: makes an overlay.
-        shown: what of an image's results overlays and label maps show.
+        shown: the part of an image's results that overlays and label maps show.
+
+    Raises:
+        ValueError: the folder holds the results of the other command.
     """
 
     def __init__(
@@ -50,22 +55,22 @@ class ResultsFolder:
         *,
         overlays: bool,
         label_maps: bool,
-        name: str = NAMES[0],
+        name: str = PROPOSALS,
         categories: Mapping[int, str] = ONE_CATEGORY,
-        draw: Draw = draw_proposals,
         shown: Callable[[Proposals], Proposals] = lambda proposals: proposals,
     ) -> None:
+        other = folder / (SEGMENTS if name == PROPOSALS else PROPOSALS)
+        if other.exists():
+            raise ValueError(f"{other} would not belong to the new {IMAGES}: give another --out, or remove it")
         self.folder = folder
-        self.names = (name, *NAMES[1:])
-        self.categories, self.draw, self.shown = categories, draw, shown
-        self.images = 0
-        self.proposals = 0
-        self.failures = 0
-        stems = {image.image_id: stem for image, stem in zip(images, output_stems(images), strict=True)}
-        self._overlays = {key: folder / OVERLAYS / f"{stem}.jpg" for key, stem in stems.items()} if overlays else {}
-        self._label_maps = (
-            {key: folder / LABEL_MAPS / f"{stem}.png" for key, stem in stems.items()} if label_maps else {}
-        )
+        self.names = (name, IMAGES, ERRORS)
+        self.categories, self.shown = categories, shown
+        self.images = self.proposals = self.failures = self.removed = 0
+        overlay_paths, label_map_paths = picture_paths(folder, images)
+        self._overlays = overlay_paths if overlays else {}
+        self._label_maps = label_map_paths if label_maps else {}
+        self._earlier = earlier_pictures(folder)
+        self._drawn: set[Path] = set()
 
     def paths(self) -> list[Path]:
         """Every file that may be written."""
@@ -83,7 +88,7 @@ class ResultsFolder:
 
     def add(self, image: ImageFile, pixels: UInt8[np.ndarray, "h w 3"], proposals: Proposals) -> None:
         """Write the proposals of an image, best first."""
-        results = to_coco_results(proposals, image.image_id)
+        results = proposals.to_coco(image.image_id)
         entry = {
             "id": image.image_id,
             "file_name": image.file_name,
@@ -95,11 +100,61 @@ class ResultsFolder:
         self.images += 1
         self.proposals += len(results)
         if image.image_id in self._overlays:
-            picture = Image.fromarray(self.draw(pixels, self.shown(proposals)))
+            picture = Image.fromarray(self.shown(proposals).draw(pixels))
             picture.thumbnail((JPEG_LONGEST_SIDE, JPEG_LONGEST_SIDE))  # does nothing to a smaller one
-            _save(picture, self._overlays[image.image_id], quality=90, subsampling=0)
+            self._save(picture, self._overlays[image.image_id], quality=90, subsampling=0)
         if image.image_id in self._label_maps:
-            _save(Image.fromarray(to_label_map(self.shown(proposals))), self._label_maps[image.image_id])
+            labels = self.shown(proposals).label_map()
+            self._save(Image.fromarray(labels), self._label_maps[image.image_id])
+
+    def fill(
+        self, verb: str, images: Sequence[ImageFile], call: Callable[[UInt8[np.ndarray, "h w 3"]], Proposals]
+    ) -> None:
+        """Call a function on the pixels of each image and write what it returns; failures are written down and passed.
+
+        Args:
+            verb: what the progress bar says.
+
+        Raises:
+            typer.Exit: interrupted; what was done until then is in the folder.
+        """
+        console = Console(stderr=True)
+        columns = TextColumn(verb), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        try:
+            with self, Progress(*columns, console=console) as progress:
+                for image in progress.track(images):
+                    try:
+                        pixels = read_image(image.path, image.size)
+                        found = call(pixels)
+                    except (ValueError, OSError, MemoryError, torch.OutOfMemoryError) as error:
+                        reason = " ".join(str(error).removeprefix(f"{image.path}: ").split()) or type(error).__name__
+                        self.add_failure(image, reason)
+                        console.print(f"{image.file_name}: {reason}", markup=False, highlight=False, soft_wrap=True)
+                    else:
+                        self.add(image, pixels, found)
+        except KeyboardInterrupt:
+            typer.echo(f"interrupted after {self.images} of {len(images)} images, which are in {self.folder}", err=True)
+            raise typer.Exit(130) from None
+
+    def report(self, noun: str, images: int) -> None:
+        """Say what was written, and what was removed.
+
+        Args:
+            noun: for the results.
+            images: of the whole run.
+
+        Raises:
+            typer.Exit: some images failed.
+        """
+        typer.echo(f"{self.proposals} {noun} of {self.images} images: {self.folder / self.names[0]}")
+        for paths, name in ((self._overlays, OVERLAYS), (self._label_maps, LABEL_MAPS)):
+            if paths:
+                typer.echo(f"{name.replace('_', ' ')}: {self.folder / name}")
+        if self.removed:
+            typer.echo(f"removed {self.removed} pictures of an earlier run, which contradict this one")
+        if self.failures:
+            typer.echo(f"{self.failures} of {images} images failed: {self.folder / ERRORS}", err=True)
+            raise typer.Exit(1)
 
     def add_failure(self, image: ImageFile, reason: str) -> None:
         """Write why there is nothing of an image."""
@@ -114,11 +169,35 @@ class ResultsFolder:
             self._proposals.write(b"\n]\n")
             categories = [{"id": category_id, "name": name} for category_id, name in self.categories.items()]
             self._images.write(f'\n],\n"annotations": [],\n"categories": {json.dumps(categories)}}}\n'.encode())
+        for path in self._earlier - self._drawn:
+            path.unlink(missing_ok=True)
+            self.removed += 1
+
+    def _save(self, picture: Image.Image, path: Path, **options: Any) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path, **options)
+        self._drawn.add(path)
 
 
-def _save(picture: Image.Image, path: Path, **options: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, **options)
+def picture_paths(folder: Path, images: Sequence[ImageFile]) -> tuple[dict[int, Path], dict[int, Path]]:
+    """Where the overlay and the label map of each image go, by image id."""
+    stems = list(zip([image.image_id for image in images], output_stems(images), strict=True))
+    return (
+        {image_id: folder / OVERLAYS / f"{stem}.jpg" for image_id, stem in stems},
+        {image_id: folder / LABEL_MAPS / f"{stem}.png" for image_id, stem in stems},
+    )
+
+
+def earlier_pictures(folder: Path) -> set[Path]:
+    """Overlays and label maps of the run whose ``images.json`` is in a folder; only files that it made."""
+    try:
+        entries = read_json(folder / IMAGES)["images"]
+        images = [ImageFile(entry["id"], entry["file_name"], folder / entry["file_name"]) for entry in entries]
+        paths = [path for of_kind in picture_paths(folder, images) for path in of_kind.values()]
+        inside = [path_inside(folder, str(path.relative_to(folder))) for path in paths]
+    except (ValueError, TypeError, KeyError):  # there was no run, or the file is not ours
+        return set()
+    return {path for path in inside if path.is_file()}
 
 
 def _write_items(file: BinaryIO, items: Sequence[dict[str, Any]], *, first: bool) -> None:

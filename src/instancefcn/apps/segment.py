@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from instancefcn.apps.images import LABEL_MAPS, OVERLAYS
-
-RESULTS = "segments.json"
+from instancefcn.apps.images import find_inputs, refuse_to_overwrite
+from instancefcn.files import read_json
 
 
 def segment(
@@ -67,39 +66,27 @@ def segment(
     [bold]label_maps/[/]    ranks of the masks in segments.json, from 1, image by image
     [bold]errors.jsonl[/]   images that could not be read, with the reason; the rest goes on, but the exit code is 1
     """
-    from instancefcn.apps.propose import find_inputs, refuse_to_overwrite, run_over_images, usable_device
-
     images = find_inputs(inputs, annotations, out)
 
-    from instancefcn.apps.results import ResultsFolder
+    from instancefcn.apps.results import SEGMENTS, ResultsFolder
     from instancefcn.classifier.segmenter import Segmenter
-    from instancefcn.viz.named import draw_segments
 
-    segmenter = Segmenter.from_checkpoints(classifier, checkpoint, device=usable_device(device), precision=precision)
+    segmenter = Segmenter.from_checkpoints(classifier, checkpoint, device=device, precision=precision)
     if annotations is not None:
         check_categories(segmenter.categories, annotations)
-    shown: Any = lambda segments: segments.at_least(shown_score)  # noqa: E731
-    draw: Any = partial(_draw, draw_segments, segmenter.categories)
     folder = ResultsFolder(
         out,
         images,
         overlays=overlays,
         label_maps=label_maps,
-        name=RESULTS,
+        name=SEGMENTS,
         categories=segmenter.categories,
-        draw=draw,
-        shown=shown,
+        shown=lambda segments: segments.at_least(shown_score),
     )
     given = [path for path in (annotations, checkpoint, Path(classifier)) if path is not None]
     refuse_to_overwrite([*(image.path for image in images), *given], folder.paths())
-    run_over_images("naming", images, folder, partial(segmenter, max_segments=max_segments, min_score=min_score))
-    typer.echo(f"{folder.proposals} segments of {folder.images} images: {out / RESULTS}")
-    for wanted, name in ((overlays, OVERLAYS), (label_maps, LABEL_MAPS)):
-        if wanted:
-            typer.echo(f"{name.replace('_', ' ')}: {out / name}")
-    if folder.failures:
-        typer.echo(f"{folder.failures} of {len(images)} images failed: {out / 'errors.jsonl'}", err=True)
-        raise typer.Exit(1)
+    folder.fill("naming", images, partial(segmenter, max_segments=max_segments, min_score=min_score))
+    folder.report("segments", len(images))
 
 
 def check_categories(known: Mapping[int, str], annotations: Path) -> None:
@@ -108,9 +95,7 @@ def check_categories(known: Mapping[int, str], annotations: Path) -> None:
     Raises:
         ValueError: names the category and both ids, or both names of an id.
     """
-    import json
-
-    entries = json.loads(annotations.read_bytes()).get("categories") or []
+    entries = read_json(annotations).get("categories") or []
     theirs = {entry["id"]: str(entry.get("name")) for entry in entries if isinstance(entry, dict) and "id" in entry}
     for category_id, name in known.items():
         if theirs.get(category_id, name) != name:
@@ -124,7 +109,3 @@ def check_categories(known: Mapping[int, str], annotations: Path) -> None:
                 f"{annotations}: category {name!r} has id {other}, but {category_id} to the classifier: "
                 "take annotations of the data set that it learnt from"
             )
-
-
-def _draw(draw: Any, names: Mapping[int, str], pixels: Any, segments: Any) -> Any:
-    return draw(pixels, segments, names)

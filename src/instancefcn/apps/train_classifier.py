@@ -48,7 +48,6 @@ def train_classifier(
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from instancefcn.apps.propose import usable_device
     from instancefcn.classifier.checkpoint import load_proposer
     from instancefcn.classifier.config import load_classifier_recipe
     from instancefcn.classifier.training import train_classifier as train
@@ -66,7 +65,7 @@ def train_classifier(
         path = train(
             loaded,
             [open_source(spec) for spec in data],
-            *load_proposer(proposals_from or SHIPPED_CHECKPOINT, device=usable_device(device)),
+            *load_proposer(proposals_from or SHIPPED_CHECKPOINT, device=device),
             out,
             cache=cache,
             report=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True),

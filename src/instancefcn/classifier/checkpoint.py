@@ -141,7 +141,7 @@ def shipped_classifiers() -> list[str]:
 
 
 def load_proposer(
-    path: Path, *, device: str | torch.device = "cpu", precision: Literal["fp32", "bf16"] = "fp32"
+    path: Path, *, device: str | torch.device = "auto", precision: Literal["fp32", "bf16"] = "fp32"
 ) -> tuple[Proposer, ProposalNetwork]:
     """The proposer of a checkpoint, and which network it has.
 

@@ -6,16 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
-from torchvision.transforms.v2 import functional as TF
 
 from instancefcn.classifier.config import ClassifierConfig
 from instancefcn.classifier.heads import LiteHead, PaperHead
-from instancefcn.data.training_image import PADDING_VALUE
-from instancefcn.inference.config import InferenceConfig
-from instancefcn.inference.proposer import resized_sizes
+from instancefcn.data.resizing import network_input, resized_size
 from instancefcn.model.backbones import VGG16, Backbone, TimmBackbone
 from instancefcn.model.batch_norms import fold_batch_norms
 from instancefcn.model.pretrained import load_imagenet
@@ -37,16 +33,13 @@ class Trunk(nn.Module):
     def __init__(self, backbone: Backbone, shorter_side: float, longest_side: float) -> None:
         super().__init__()
         self.backbone = backbone
-        self.size = InferenceConfig(shorter_sides=(shorter_side,), longest_side=longest_side)
+        self.shorter_side, self.longest_side = shorter_side, longest_side
 
     def forward(self, pixels: UInt8[Tensor, "3 h w"]) -> TrunkMaps:
         height, width = pixels.shape[-2:]
-        ((rows, columns),) = resized_sizes(height, width, self.size)
-        resized = TF.resize(pixels, [rows, columns], antialias=True).to(self.backbone.mean.device)
-        multiple = self.backbone.strides[-1]
-        padded = F.pad(resized[None], (0, -columns % multiple, 0, -rows % multiple), value=PADDING_VALUE).float()
-        maps = self.backbone(padded.contiguous(memory_format=torch.channels_last))
-        return TrunkMaps(maps, (columns / width, rows / height))
+        size = resized_size(height, width, self.shorter_side, self.longest_side)
+        maps = self.backbone(network_input(pixels, size, self.backbone.strides[-1], self.backbone.mean.device))
+        return TrunkMaps(maps, (size[1] / width, size[0] / height))
 
 
 class Classifier(nn.Module):

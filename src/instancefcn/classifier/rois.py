@@ -13,7 +13,8 @@ from torch import Tensor
 from instancefcn.classifier.heads import mask_grids
 from instancefcn.geometry.rle import ious
 from instancefcn.geometry.runs import Edges
-from instancefcn.structures import Instances, Proposals
+from instancefcn.proposals import Proposals
+from instancefcn.structures import Instances
 
 BACKGROUND = 0
 CROWD_SHARE = 0.5  # a proposal of which a crowd covers this much, and which is no instance, is ignored

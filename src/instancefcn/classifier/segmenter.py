@@ -5,20 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
-from jaxtyping import UInt8
-from PIL import Image
 
 from instancefcn.classifier.checkpoint import check_proposals, load_classifier, load_proposer
 from instancefcn.classifier.config import NamingConfig
 from instancefcn.classifier.heads import mask_grids
 from instancefcn.classifier.network import Classifier
 from instancefcn.classifier.voting import name_proposals
+from instancefcn.data.images import AnyImage
 from instancefcn.geometry.runs import Edges
 from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT
 from instancefcn.inference.proposer import Proposer, as_tensor
-from instancefcn.structures import Proposals, Segments
+from instancefcn.proposals import Proposals, Segments
 
 
 class Segmenter:
@@ -33,7 +31,6 @@ class Segmenter:
         self.proposer = proposer
         self.classifier = classifier.to(proposer.device)
         self.config = config
-        self.category_ids = np.array(list(classifier.categories), dtype=np.int64)
 
     @property
     def categories(self) -> dict[int, str]:
@@ -46,7 +43,7 @@ class Segmenter:
         classifier: str | Path,
         proposals: str | Path | None = None,
         *,
-        device: str | torch.device = "cpu",
+        device: str | torch.device = "auto",
         precision: Literal["fp32", "bf16"] = "fp32",
     ) -> Segmenter:
         """A segmenter from a classifier, shipped (``"animals"``) or a file, and a proposal network (None: the shipped).
@@ -63,19 +60,19 @@ class Segmenter:
     @torch.inference_mode()
     def __call__(
         self,
-        image: UInt8[np.ndarray, "h w 3"] | Image.Image,
+        image: AnyImage,
         *,
         max_segments: int = 100,
         min_score: float = 0.0,
     ) -> Segments:
-        """Named masks of an RGB image (uint8, HWC), best first.
+        """Named masks of an image, best first; ``image`` as for ``Proposer``.
 
         Args:
             max_segments: at most this many.
             min_score: none below it.
 
         Raises:
-            ValueError: the array is not uint8 [h, w, 3].
+            ValueError: the image can't be read.
         """
         proposals = self.proposer(image, max_proposals=self.config.proposals)
         return self.name(image, proposals, max_segments=max_segments, min_score=min_score)
@@ -83,7 +80,7 @@ class Segmenter:
     @torch.inference_mode()
     def name(
         self,
-        image: UInt8[np.ndarray, "h w 3"] | Image.Image,
+        image: AnyImage,
         proposals: Proposals,
         *,
         max_segments: int = 100,
@@ -92,7 +89,7 @@ class Segmenter:
         """Named masks of an image from given proposals, best first, of which ``config.proposals`` are named.
 
         Raises:
-            ValueError: the array is not uint8 [h, w, 3], or the proposals are of an image of another size.
+            ValueError: the image can't be read, or the proposals are of an image of another size.
         """
         pixels = as_tensor(image)
         if pixels.shape[-2:] != (proposals.height, proposals.width):
@@ -100,7 +97,7 @@ class Segmenter:
                 f"the proposals are of an image of {proposals.height} x {proposals.width} pixels, and this one has "
                 f"{pixels.shape[-2]} x {pixels.shape[-1]}"
             )
-        proposals = proposals.first(self.config.proposals)
+        proposals = proposals[: self.config.proposals]
         edges = Edges.of(proposals.rles, proposals.height, proposals.width)
         boxes = torch.from_numpy(proposals.boxes_xyxy).float().to(self.proposer.device)
         masks = torch.from_numpy(mask_grids(edges, proposals.boxes_xyxy)).to(self.proposer.device)
@@ -108,5 +105,5 @@ class Segmenter:
         scores = logits.softmax(1)[:, 1:].cpu().numpy()
         scores = scores * (proposals.scores[:, None] ** self.config.objectness_power).astype(scores.dtype)
         return name_proposals(
-            proposals, edges, scores, self.category_ids, self.config, max_segments=max_segments, min_score=min_score
+            proposals, edges, scores, self.categories, self.config, max_segments=max_segments, min_score=min_score
         )

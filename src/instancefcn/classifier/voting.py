@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -11,7 +13,7 @@ from instancefcn.classifier.config import NamingConfig
 from instancefcn.geometry.boxes import ious_with
 from instancefcn.geometry.rle import Rle, encode_in_box, tight_boxes
 from instancefcn.geometry.runs import Edges
-from instancefcn.structures import Proposals, Segments
+from instancefcn.proposals import Proposals, Segments
 
 MASK_THRESHOLD = 0.4  # on the average of masks
 
@@ -20,7 +22,7 @@ def name_proposals(
     proposals: Proposals,
     edges: Edges,
     scores: Float[np.ndarray, "n c"],
-    category_ids: Int[np.ndarray, "c"],
+    categories: Mapping[int, str],
     config: NamingConfig,
     *,
     max_segments: int = 100,
@@ -34,6 +36,7 @@ def name_proposals(
     Args:
         edges: of the proposals' masks.
         scores: of each proposal for each category, without background.
+        categories: names by the data set's ids, in the order of the columns.
         max_segments: at most this many, of all categories together.
         min_score: none below it.
     """
@@ -55,16 +58,15 @@ def name_proposals(
             rle = average_masks(edges, proposals.boxes_xyxy, voters, scores[voters, category])
         if rle is not None:
             segments.append((rle, score, category))
-    rles, kept_scores, categories = (
-        (list(column) for column in zip(*segments, strict=True)) if segments else ([], [], [])
-    )
+    rles, kept_scores, columns = (list(column) for column in zip(*segments, strict=True)) if segments else ([], [], [])
     return Segments(
         rles,
         tight_boxes(rles),
         np.array(kept_scores, dtype=np.float64),
         proposals.height,
         proposals.width,
-        category_ids[np.array(categories, dtype=np.int64)],
+        np.array(list(categories), dtype=np.int64)[np.array(columns, dtype=np.int64)],
+        categories,
     )
 
 

@@ -13,7 +13,8 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
-from instancefcn.data.training_image import MIN_VISIBLE, PADDING_VALUE, TrainingImage
+from instancefcn.data.resizing import pad
+from instancefcn.data.training_image import MIN_VISIBLE, TrainingImage
 from instancefcn.geometry.masks import areas, tight_boxes
 from instancefcn.geometry.rle import Rle, area, decode
 from instancefcn.structures import Sample
@@ -79,7 +80,7 @@ def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> T
         image = shake_colours(image, config.colour_jitter, rng)
     if config.crop:
         padding = (0, config.crop - size[1], 0, config.crop - size[0])
-        image, masks = F.pad(image, padding, value=PADDING_VALUE), F.pad(masks, padding)
+        image, masks = pad(image, config.crop, config.crop), F.pad(masks, padding)
         void = F.pad(void, padding)
 
     kept = masks.flatten(1).amax(1) > 0

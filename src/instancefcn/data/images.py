@@ -1,11 +1,6 @@
-"""Image files to arrays, and everything that files get wrong to a ValueError that names the file.
+"""Images of any kind to 8-bit RGB arrays, by one rule for files, arrays and PIL images (``to_rgb``).
 
-``read_image`` gives uint8 RGB whatever the file holds:
-
-- EXIF orientation is applied, unless annotations are in the frame of the stored pixels (``size``, below);
-- grey of more than 8 bits is stretched: its 0.1 and 99.9 percentiles become 0 and 255, since the 12 bits of a
-  microscope in a 16-bit file would be black otherwise;
-- what is transparent is composited on white; CMYK, palette and grey are converted; of an animation the first frame.
+What is wrong with a file becomes a ValueError that names it.
 """
 
 from __future__ import annotations
@@ -17,15 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int32, UInt8
+from jaxtyping import Int32, Num, Shaped, UInt8
 from PIL import ExifTags, Image
 
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # vector formats would run programs
 MAX_PIXELS = 100_000_000  # more is taken for a decompression bomb: 100 megapixels are 300 MB as RGB
 JPEG_END = b"\xff\xd9"  # end-of-image marker
-STRETCH_PERCENTILES = (0.1, 99.9)  # of a deep grey image, to 0 and 255
+STRETCH_PERCENTILES = (0.1, 99.9)  # of an image of more than 8 bits, to 0 and 255
 
 ImageFile = str | Path | bytes  # a path, or the content of a file
+AnyImage = str | Path | Shaped[np.ndarray, "*_"] | Image.Image
 
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -38,8 +34,37 @@ _TRANSPOSITIONS = {
 }
 
 
+def to_rgb(image: AnyImage) -> UInt8[np.ndarray, "h w 3"]:
+    """Pixels of an image, RGB, 0 to 255, upright.
+
+    - Files and PIL images are turned upright by their EXIF orientation; of an animation the first frame is taken.
+    - Arrays are [h, w] or [h, w, 1] for grey, [h, w, 2] with alpha, [h, w, 3] for RGB, [h, w, 4] with alpha.
+    - More than 8 bits (16 bits, floats, ...) are stretched: the 0.1 and 99.9 percentiles of the grey or colour values
+      become 0 and 255, since the 12 bits of a microscope in a 16-bit file would be black otherwise. Of booleans True is
+      255. (Pillow itself reads colour files of 16 bits as 8.)
+    - Transparent pixels are composited on white; CMYK, palette and grey become RGB.
+
+    Raises:
+        ValueError: a file can't be read, or an array has another shape, another type, or no pixels.
+        TypeError: it is none of these.
+
+    Example:
+        >>> to_rgb(np.zeros((2, 3), dtype=np.uint16)).shape
+        (2, 3, 3)
+    """
+    if isinstance(image, str | Path):
+        return read_image(image)
+    if isinstance(image, np.ndarray):
+        return _array_to_rgb(image)
+    if not isinstance(image, Image.Image):
+        raise TypeError(f"an image must be a file's path, an array or a PIL image, not {type(image).__name__}")
+    transposition = _transposition(image, None)
+    rgb = _to_rgb(image)
+    return np.asarray(rgb if transposition is None else rgb.transpose(transposition))
+
+
 def read_image(file: ImageFile, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "h w 3"]:
-    """Pixels of an image file, RGB.
+    """Pixels of an image file, by the rules of ``to_rgb``.
 
     Args:
         size: (height, width) that annotations of the image say it has. Where only the stored pixels agree with it, and
@@ -151,16 +176,39 @@ def _turned_size(image: Image.Image, transposition: Image.Transpose | None) -> t
 def _to_rgb(image: Image.Image) -> Image.Image:
     image.load()
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_stretch(np.asarray(image))).convert("RGB")
+        return Image.fromarray(_array_to_rgb(np.asarray(image)))
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     return image.convert("RGB")
 
 
-def _stretch(grey: np.ndarray) -> UInt8[np.ndarray, "h w"]:
-    """Grey of any range to 0..255; an image of one value becomes black."""
-    values = np.nan_to_num(grey.astype(np.float32), posinf=0, neginf=0)
+def _array_to_rgb(array: Shaped[np.ndarray, "*_"]) -> UInt8[np.ndarray, "h w 3"]:
+    values = array[..., None] if array.ndim == 2 else array
+    if values.ndim != 3 or values.shape[2] not in (1, 2, 3, 4) or values.size == 0 or values.dtype.kind not in "buif":
+        raise ValueError(
+            "an image must be an array of numbers [height, width], or [height, width, channels] with 1 to 4 channels, "
+            f"not {array.dtype} {list(array.shape)}"
+        )
+    channels = values.shape[2]
+    if channels in (1, 3) and values.dtype == np.uint8:
+        return np.repeat(values, 3, axis=2) if channels == 1 else values
+    colours, alpha = (values, None) if channels in (1, 3) else (values[..., :-1], values[..., -1:])
+    if values.dtype == bool:
+        colours = colours.astype(np.uint8) * 255
+    elif values.dtype != np.uint8:
+        colours = _stretch(colours)
+    rgb = np.repeat(colours, 3, axis=2) if colours.shape[2] == 1 else colours
+    if alpha is not None:
+        most = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else 1
+        opacity = np.clip(alpha.astype(np.float64) / most, 0, 1)
+        rgb = np.rint(255 + opacity * (rgb.astype(np.float64) - 255)).astype(np.uint8)
+    return rgb
+
+
+def _stretch(values: Num[np.ndarray, "*_"]) -> UInt8[np.ndarray, "*_"]:
+    """Values of any range to 0..255; an image of one value becomes black."""
+    values = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
     low, high = np.percentile(values, STRETCH_PERCENTILES)
     if low == high:  # what there is to see covers less than the percentiles
         low, high = values.min(), values.max()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-PADDING_VALUE = 127  # of pixels beyond the image: near every trunk's mean, so that the border is no strong edge
 MIN_VISIBLE = 0.3  # an instance is ignored if a crop leaves a smaller fraction of it
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from instancefcn.compiled import compiled, in_threads, parts
+from instancefcn.compiled import compiled
 from instancefcn.geometry.rle import Rle, code_bound, from_counts, write_code
 from instancefcn.inference.window_masks import WindowMasks
+from instancefcn.threads import in_threads, parts
 
 
-def paste(masks: WindowMasks, threshold_logit: float, height: int, width: int) -> list[Rle | None]:
+def paste(masks: WindowMasks, height: int, width: int) -> list[Rle | None]:
     """Resize the logits to the windows' boxes in the image, bilinearly, and threshold.
 
     Down a column of pixels interpolated logits are linear from the centre of one cell to that of the next, so the row
@@ -33,8 +34,8 @@ def paste(masks: WindowMasks, threshold_logit: float, height: int, width: int) -
 
     def encode_some(some: slice) -> list[bytes]:
         text, ends = _encode(
-            masks.mask_logits, masks.starts[some], masks.sides[some], windows[some], pixels[some], threshold_logit,
-            height, width,
+            masks.mask_logits, masks.starts[some], masks.sides[some], windows[some], pixels[some],
+            masks.threshold_logit, height, width,
         )  # fmt: skip
         code = text.tobytes()
         return [code[begin:end] for begin, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)]

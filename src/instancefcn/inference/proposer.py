@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
-from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import functional as TF
 
-from instancefcn.data.training_image import PADDING_VALUE
+from instancefcn.data.images import AnyImage, to_rgb
+from instancefcn.data.resizing import network_input, resized_size
+from instancefcn.devices import choose_device
 from instancefcn.geometry.rle import Rle
 from instancefcn.geometry.rle import tight_boxes as rle_boxes
 from instancefcn.geometry.windows import window_boxes
@@ -27,7 +26,8 @@ from instancefcn.inference.voting import vote
 from instancefcn.inference.window_masks import WindowMasks
 from instancefcn.model.assembling import write_masks
 from instancefcn.model.network import Network
-from instancefcn.structures import Proposals, ScoreMaps
+from instancefcn.proposals import Proposals
+from instancefcn.structures import ScoreMaps
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,16 @@ class Windows:
 
 
 class Proposer:
-    """Callable that maps an image to proposals.
+    """Callable that maps an image to proposals. It can be pickled, and called from several threads at once.
 
     Args:
         network: in evaluation mode.
+        device: see ``choose_device``.
         precision: "fp32", or "bf16" for the network's own arithmetic.
+
+    Example:
+        >>> proposer = Proposer.from_checkpoint()
+        >>> proposals = proposer("photo.jpg", max_proposals=10)  # doctest: +SKIP
     """
 
     def __init__(
@@ -53,12 +58,12 @@ class Proposer:
         network: Network,
         config: InferenceConfig,
         *,
-        device: str | torch.device = "cpu",
+        device: str | torch.device = "auto",
         precision: Literal["fp32", "bf16"] = "fp32",
     ) -> None:
-        self.network = network.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.device = choose_device(device)
+        self.network = network.to(device=self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.config = config
-        self.device = torch.device(device)
         self.precision = precision
 
     @classmethod
@@ -66,35 +71,54 @@ class Proposer:
         cls,
         path: str | Path | None = None,
         *,
-        device: str | torch.device = "cpu",
+        device: str | torch.device = "auto",
         precision: Literal["fp32", "bf16"] = "fp32",
     ) -> Proposer:
         """A proposer from a checkpoint file; None for the one that the package ships.
 
         Raises:
-            ValueError: the file is not a checkpoint.
+            ValueError: the file is not a checkpoint, or the device can't be used.
         """
         checkpoint = load_checkpoint(Path(path) if path is not None else SHIPPED_CHECKPOINT)
         return cls(checkpoint.build(), checkpoint.inference, device=device, precision=precision)
 
-    @torch.inference_mode()
+    @overload
+    def __call__(self, image: AnyImage, *, max_proposals: int = ..., min_score: float = ...) -> Proposals: ...
+    @overload
+    def __call__(
+        self, image: list[AnyImage] | tuple[AnyImage, ...], *, max_proposals: int = ..., min_score: float = ...
+    ) -> list[Proposals]: ...
     def __call__(
         self,
-        image: UInt8[np.ndarray, "h w 3"] | Image.Image,
+        image: AnyImage | list[AnyImage] | tuple[AnyImage, ...],
         *,
         max_proposals: int = 100,
         min_score: float = 0.0,
-    ) -> Proposals:
-        """Propose masks of an RGB image (uint8, HWC), best first.
+    ) -> Proposals | list[Proposals]:
+        """Propose masks, best first.
 
         Args:
+            image: a file's path, an array or a PIL image, read by the rules of ``data.images.to_rgb``; or a list.
             max_proposals: at most this many.
             min_score: none below it.
 
+        Returns:
+            Proposals in the frame of the image; a list of them for a list of images.
+
         Raises:
-            ValueError: the array is not uint8 [h, w, 3].
+            ValueError: an image can't be read, or an option is out of range.
+            TypeError: ``image`` is no image.
         """
-        pixels = as_tensor(image)
+        if max_proposals < 0 or not min_score == min_score:
+            raise ValueError(
+                f"max_proposals must be 0 or more and min_score a number, not {max_proposals} and {min_score}"
+            )
+        if isinstance(image, list | tuple):
+            return [self(one, max_proposals=max_proposals, min_score=min_score) for one in image]
+        return self._propose(as_tensor(image), max_proposals, min_score)
+
+    @torch.inference_mode()
+    def _propose(self, pixels: UInt8[Tensor, "3 h w"], max_proposals: int, min_score: float) -> Proposals:
         height, width = pixels.shape[-2:]
         masks = ranked_masks(keep_best(self.windows(pixels), self.config.nms_candidates), self.config)
         survivors, scores = suppress(masks, height, width, self.config, max_proposals)
@@ -102,9 +126,9 @@ class Proposer:
         rles: list[Rle] = []
         kept: list[float] = []
         while len(rles) < max_proposals and len(survivors):
-            missing = max_proposals - len(rles)  # where some cover no pixel, those behind them take their places
+            missing = max_proposals - len(rles)  # where some masks cover no pixel, those behind them take their places
             voted = vote(masks, survivors[:missing], self.config)
-            pasted = paste(voted, self.config.threshold_logit, height, width)
+            pasted = paste(voted, height, width)
             rles += [rle for rle in pasted if rle is not None]
             kept += [score for score, rle in zip(scores.tolist(), pasted, strict=False) if rle is not None]
             survivors, scores = survivors[missing:], scores[missing:]
@@ -116,17 +140,20 @@ class Proposer:
         height, width = pixels.shape[-2:]
         return [
             best_windows(score_maps, size, (size[1] / width, size[0] / height), self.config)
-            for size in resized_sizes(height, width, self.config)
+            for size in self.sizes(height, width)
             for score_maps in self.run_network(self.resize(pixels, size))
         ]
 
+    def sizes(self, height: int, width: int) -> list[tuple[int, int]]:
+        """(height, width) of the image at each scale; equal ones only once."""
+        config = self.config
+        return list(
+            dict.fromkeys(resized_size(height, width, side, config.longest_side) for side in config.shorter_sides)
+        )
+
     def resize(self, pixels: UInt8[Tensor, "3 h w"], size: tuple[int, int]) -> Float[Tensor, "1 3 _ _"]:
-        """An image at (height, width), padded to a multiple of the network's coarsest stride."""
-        resized = TF.resize(pixels, list(size), antialias=True)
-        multiple = self.network.size_multiple
-        padding = (0, -size[1] % multiple, 0, -size[0] % multiple)
-        batch = F.pad(resized[None].to(self.device), padding, value=PADDING_VALUE).float()
-        return batch.contiguous(memory_format=torch.channels_last)
+        """The network's input for an image at (height, width)."""
+        return network_input(pixels, size, self.network.size_multiple, self.device)
 
     def run_network(self, images: Float[Tensor, "1 3 _ _"]) -> list[ScoreMaps]:
         """Score maps of a resized image."""
@@ -134,27 +161,9 @@ class Proposer:
             return self.network(images)
 
 
-def as_tensor(image: UInt8[np.ndarray, "h w 3"] | Image.Image) -> UInt8[Tensor, "3 h w"]:
-    """Pixels of an RGB array or of any PIL image.
-
-    Raises:
-        ValueError: an array of another type or shape, or without pixels.
-    """
-    array = np.asarray(image.convert("RGB")) if isinstance(image, Image.Image) else image
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
-        raise ValueError(
-            f"an image must be a uint8 array [height, width, 3] in RGB, not {array.dtype} {list(array.shape)}"
-        )
-    return torch.from_numpy(np.array(array)).permute(2, 0, 1)  # a copy: the caller's array may be read-only
-
-
-def resized_sizes(height: int, width: int, config: InferenceConfig) -> list[tuple[int, int]]:
-    """(height, width) of the image at each scale; equal ones only once."""
-    sizes: dict[tuple[int, int], None] = {}
-    for shorter_side in config.shorter_sides:
-        scale = min(shorter_side / min(height, width), config.longest_side / max(height, width))
-        sizes[max(1, round(height * scale)), max(1, round(width * scale))] = None
-    return list(sizes)
+def as_tensor(image: AnyImage) -> UInt8[Tensor, "3 h w"]:
+    """Pixels of an image, by the rules of ``data.images.to_rgb``; a copy."""
+    return torch.from_numpy(np.array(to_rgb(image))).permute(2, 0, 1)
 
 
 def best_windows(
@@ -175,7 +184,7 @@ def best_windows(
 
 
 def keep_best(windows: Sequence[Windows], count: int) -> list[Windows]:
-    """Of all windows the ``count`` with the highest scores."""
+    """The ``count`` windows with the highest scores of all groups."""
     scores = torch.cat([group.scores for group in windows])
     if len(scores) <= count:
         return list(windows)
@@ -197,15 +206,15 @@ def ranked_masks(windows: Sequence[Windows], config: InferenceConfig) -> WindowM
 def assemble_masks(windows: Sequence[Windows], threshold_logit: float, blend: bool = False) -> WindowMasks:
     """The masks of windows, in the order of these; ``blend`` as in ``assembling.write_masks``."""
     maps, positions = [group.score_maps for group in windows], [group.positions_yx for group in windows]
-    counts, sides = [len(places) for places in positions], [of.m * of.density for of in maps]
+    counts, sides = [len(places) for places in positions], [group.m * group.density for group in maps]
     sizes = [count * side**2 for count, side in zip(counts, sides, strict=True)]
     logits = np.empty(sum(sizes), dtype=np.float32)
     of_each = np.split(logits, np.cumsum(sizes)[:-1])
     squares = [part.reshape(-1, side, side) for part, side in zip(of_each, sides, strict=True)]
     write_masks(maps, positions, squares, blend)
     boxes = [
-        window_boxes(places, of.stride, of.m).cpu().double().numpy() / np.tile(group.image_scale, 2)
-        for group, of, places in zip(windows, maps, positions, strict=True)
+        window_boxes(places, of_group.stride, of_group.m).cpu().double().numpy() / np.tile(group.image_scale, 2)
+        for group, of_group, places in zip(windows, maps, positions, strict=True)
     ]
     scores = torch.cat([group.scores for group in windows]).cpu().double().numpy()
     return WindowMasks.of(scores, logits, np.repeat(sides, counts), np.concatenate(boxes), threshold_logit)

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from instancefcn.compiled import compiled, in_threads, parts
+from instancefcn.compiled import compiled
 from instancefcn.geometry.boxes import ious_with
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.window_masks import WindowMasks, add_resampled, first_of_each
+from instancefcn.threads import in_threads, parts
 
 
 def vote(masks: WindowMasks, survivors: Int[np.ndarray, "s"], config: InferenceConfig) -> WindowMasks:
@@ -41,7 +42,7 @@ def vote(masks: WindowMasks, survivors: Int[np.ndarray, "s"], config: InferenceC
     in_threads(average_some, parts(len(survivors)))
     logits = torch.from_numpy(average).logit(eps=1e-6).numpy()
     # Where the average is nowhere foreground, the tight box is empty and nothing will be pasted.
-    return WindowMasks.of(chosen.scores, logits, chosen.sides, chosen.window_boxes, config.threshold_logit)
+    return WindowMasks.of(chosen.scores, logits, chosen.sides, chosen.window_boxes, masks.threshold_logit)
 
 
 @compiled

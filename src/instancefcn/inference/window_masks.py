@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
-from instancefcn.compiled import compiled, in_threads, parts
+from instancefcn.compiled import compiled
+from instancefcn.threads import in_threads, parts
 
 STABILITY_OFFSET = 1.0  # logits
 ROUNDING = 1e-4  # cells: what two grids that are one may be apart
@@ -27,6 +28,7 @@ class WindowMasks:
     sides: Int[np.ndarray, "n"]
     window_boxes: Float[np.ndarray, "n 4"]  # xyxy, fractional; may hang over the border
     tight_boxes: Float[np.ndarray, "n 4"]  # around the cells above the threshold; empty where there are none
+    threshold_logit: float  # a cell above it is foreground
     # IoU of the mask thresholded a logit above and a logit below (Segment Anything, Kirillov et al., ICCV 2023): low
     # where the network does not know the outline; 0 for a mask without foreground.
     stability: Float[np.ndarray, "n"]
@@ -40,7 +42,7 @@ class WindowMasks:
         window_boxes: Float[np.ndarray, "n 4"],
         threshold_logit: float,
     ) -> WindowMasks:
-        """Of masks that lie one after another, without gaps."""
+        """Measure masks that lie one after another, without gaps."""
         starts = first_of_each(sides)
 
         def measure(some: slice) -> tuple[np.ndarray, np.ndarray]:
@@ -50,15 +52,15 @@ class WindowMasks:
         in_cells, stability = (np.concatenate(arrays) for arrays in zip(*measured, strict=True))
         cell = (window_boxes[:, 2:] - window_boxes[:, :2]) / sides[:, None]
         tight = window_boxes[:, [0, 1, 0, 1]] + in_cells * cell[:, [0, 1, 0, 1]]
-        return cls(scores, mask_logits, starts, sides, window_boxes, tight, stability)
+        return cls(scores, mask_logits, starts, sides, window_boxes, tight, threshold_logit, stability)
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def __getitem__(self, chosen: Int[np.ndarray, "k"] | Bool[np.ndarray, "n"] | list[int] | slice) -> WindowMasks:
         """Some of them, in the order asked for; the logits stay where they are."""
-        of_each = {name: values[chosen] for name, values in vars(self).items() if name != "mask_logits"}
-        return replace(self, **of_each)
+        shared = ("mask_logits", "threshold_logit")
+        return replace(self, **{name: values[chosen] for name, values in vars(self).items() if name not in shared})
 
     def logits(self, index: int) -> Float32[np.ndarray, "m m"]:
         """The mask logits of one window."""
@@ -67,7 +69,7 @@ class WindowMasks:
 
 
 def first_of_each(sides: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
-    """Where each of squares of so many cells a side begins, if they lie one after another."""
+    """Start of each square of ``sides`` cells a side, if the squares lie one after another."""
     return np.cumsum(sides**2) - sides**2
 
 

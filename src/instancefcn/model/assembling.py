@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
-from instancefcn.compiled import compiled, in_threads
+from instancefcn.compiled import compiled
 from instancefcn.structures import ScoreMaps
+from instancefcn.threads import in_threads
 
 # The logit of a mask pixel that lies outside the score maps: background, and finite so that losses stay finite.
 OUTSIDE_LOGIT = -20.0

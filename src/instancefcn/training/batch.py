@@ -10,11 +10,11 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from instancefcn.data.training_image import PADDING_VALUE, TrainingImage
+from instancefcn.data.resizing import pad
+from instancefcn.data.training_image import TrainingImage
 from instancefcn.geometry.masks import areas
 from instancefcn.structures import WindowSize
 from instancefcn.training.assignment import IGNORED, POSITIVE, Assignment, assign, is_tiny
@@ -98,14 +98,9 @@ class BatchMaker:
 
 
 def pad_to_batch(images: Sequence[TrainingImage], multiple: int) -> UInt8[Tensor, "b 3 h w"]:
-    """Images padded to the largest and to a multiple of the network's coarsest stride."""
+    """Images padded to the largest, and to a multiple of the network's coarsest stride."""
     height, width = (max(-(-image.image.shape[axis] // multiple) * multiple for image in images) for axis in (1, 2))
-    return torch.stack(
-        [
-            F.pad(image.image, (0, width - image.image.shape[2], 0, height - image.image.shape[1]), value=PADDING_VALUE)
-            for image in images
-        ]
-    )
+    return torch.stack([pad(image.image, height, width) for image in images])
 
 
 def assign_image(image: TrainingImage, grids: Sequence[tuple[int, int, int, int]], recipe: Recipe) -> list[Assignment]:

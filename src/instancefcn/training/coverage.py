@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from instancefcn.data import Source
+from instancefcn.data.resizing import resized_size
 from instancefcn.geometry.rle import area
-from instancefcn.inference.proposer import resized_sizes
 from instancefcn.model.build import build_network
 from instancefcn.training.assignment import is_covered, is_tiny
 from instancefcn.training.recipe import Recipe
@@ -38,7 +38,10 @@ def coverage(source: Source, recipe: Recipe) -> Coverage:
         judged = ~(instances.crowd | instances.ignore)
         boxes = torch.from_numpy(instances.boxes_xyxy[judged]).float()
         areas = torch.tensor([area(rle) for rle, kept in zip(instances.rles, judged, strict=True) if kept])
-        scales = [height / labels.height for height, _ in resized_sizes(labels.height, labels.width, recipe.inference)]
+        scales = [
+            resized_size(labels.height, labels.width, side, recipe.inference.longest_side)[0] / labels.height
+            for side in recipe.inference.shorter_sides
+        ]
         too_small = is_tiny(areas, boxes)
         fitting = is_covered(boxes, [side / scale for side in sides for scale in scales], recipe.assignment)
         total += len(boxes)

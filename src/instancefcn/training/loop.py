@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 from instancefcn.config import to_table
 from instancefcn.data import Source
 from instancefcn.data.training_image import TrainingImage
+from instancefcn.devices import choose_device
 from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, Checkpoint, load_checkpoint, save_checkpoint
 from instancefcn.inference.proposer import Proposer
 from instancefcn.model.batch_norms import freeze_batch_norms
@@ -78,7 +79,7 @@ def train(
         minutes: train this long, validation included; the schedule is fitted to it.
         init: "imagenet", "random", "shipped" for the checkpoint that the package brings, or a checkpoint file.
         resume: go on from ``last.state`` in ``out``, if there is one.
-        device: "cpu", "cuda", "mps", or "auto".
+        device: see ``choose_device``.
         workers: processes that load images; 0 to load between the steps.
         network: train this one, whatever ``init`` says; None for the recipe's.
         stream: train on its images, or lists of images; None for random views of the sources.
@@ -88,9 +89,10 @@ def train(
     """
     config = recipe.optimization
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's
+    chosen = choose_device(device)
     fabric = Fabric(
-        accelerator=device,
-        devices=processes,
+        accelerator=chosen.type,
+        devices=processes if processes > 1 or chosen.index is None else [chosen.index],
         strategy="ddp" if processes > 1 else "auto",
         precision="bf16-mixed" if config.precision == "bf16" else "32-true",
     )

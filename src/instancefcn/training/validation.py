@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from instancefcn.data import Source, source_to_coco
 from instancefcn.evaluation.average_recall import average_recall
-from instancefcn.inference.export import to_coco_results
 from instancefcn.inference.proposer import Proposer
 
 
@@ -19,6 +18,6 @@ def validation_recall(
         results = []
         for index in range(len(source)):
             sample = source[index]
-            results += to_coco_results(proposer(sample.image, max_proposals=max_proposals), sample.image_id)
+            results += proposer(sample.image, max_proposals=max_proposals).to_coco(sample.image_id)
         recall[source.name] = average_recall(source_to_coco(source), results)["coco"]
     return recall

@@ -1,1 +1,1 @@
-"""Pictures for people: proposals drawn over their image."""
+"""The paper's figures: score-map sheets, and what proposals find and miss."""

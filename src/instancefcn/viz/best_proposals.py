@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image, ImageFilter
 
+from instancefcn.drawing import PALETTE, default_line_width, outline, tint
 from instancefcn.evaluation.results import GroundTruth, ScoredRegions
 from instancefcn.geometry.rle import Rle, area, decode, ious
-from instancefcn.viz.overlays import PALETTE, default_line_width, outline, tint
 from instancefcn.viz.panels import GAP, fit, frame, margin, row, title
 
 MIN_IOU = 0.5  # below it an instance is missed

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from instancefcn.drawing import MAX_IOU, largest_iou
 from instancefcn.geometry.rle import Rle
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
 from instancefcn.inference.proposer import Windows, assemble_masks
-from instancefcn.viz.overlays import MAX_IOU, largest_iou
 
 MIN_SHARE = 0.25  # of the best window's score: one that scores less shows no object
 
@@ -27,7 +27,7 @@ class ShownWindow:
     corner_yx: tuple[int, int]  # its upper left one, in cells of the score maps; may lie outside
     window_box: Float[np.ndarray, "4"]  # xyxy, in the image's frame; may hang over the border
     mask_logits: Float[np.ndarray, "dm dm"]
-    threshold_logit: float  # above it a pixel is foreground
+    threshold_logit: float  # a pixel above it is foreground
     rle: Rle  # in the image's frame
 
 
@@ -60,7 +60,7 @@ def choose_windows(
     for index, (corner, score) in enumerate(zip(corners, windows.scores.tolist(), strict=True)):
         if len(shown) == count or (shown and score < MIN_SHARE * shown[0].score):
             break
-        (rle,) = paste(masks[[index]], config.threshold_logit, height, width)
+        (rle,) = paste(masks[[index]], height, width)
         if rle is not None and largest_iou(rle, [other.rle for other in shown]) <= max_iou:
             window_box, mask_logits = masks.window_boxes[index], masks.logits(index)
             shown.append(

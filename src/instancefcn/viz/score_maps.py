@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageDraw
 
+from instancefcn.drawing import PALETTE, default_line_width, outline, tint
 from instancefcn.inference.pasting import paste
 from instancefcn.inference.proposer import Windows
 from instancefcn.inference.window_masks import WindowMasks
 from instancefcn.model.assembling import cells
 from instancefcn.viz.best_windows import ShownWindow, window_side
-from instancefcn.viz.overlays import PALETTE, default_line_width, outline, tint
 from instancefcn.viz.panels import GAP, colour_map, column, frame, margin, resize_map, row, title
 
 PICTURE_SIDES = 860, 760  # pixels: at most this height and width for the photograph, and for all maps together
@@ -153,7 +153,7 @@ def _mask_on_photograph(
         np.array([[0.0, 0.0, side, side]]),
         window.threshold_logit,
     )
-    (rle,) = paste(on_panel, window.threshold_logit, side, side)
+    (rle,) = paste(on_panel, side, side)
     if rle is not None:
         tint(crop, crop.copy(), rle, colour, LINE_WIDTH)
         outline(crop, rle, colour, LINE_WIDTH)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from instancefcn.drawing import PALETTE, choose_distinct
 from instancefcn.geometry.rle import encode, tight_boxes
-from instancefcn.structures import Proposals
-from instancefcn.viz.overlays import PALETTE, choose_distinct, draw_proposals
+from instancefcn.proposals import Proposals, Segments
 
 
 def proposals_of(*masks: np.ndarray) -> Proposals:
@@ -34,19 +34,19 @@ def tint(pixel: np.ndarray, colour: np.ndarray) -> np.ndarray:
 
 def test_without_proposals_the_photograph_is_as_it_was(photograph: np.ndarray) -> None:
     empty = Proposals([], np.zeros((0, 4)), np.zeros(0), 120, 160)
-    drawn = draw_proposals(photograph, empty)
+    drawn = empty.draw(photograph)
     np.testing.assert_array_equal(drawn, photograph)
     assert drawn is not photograph
 
 
 def test_the_photograph_itself_is_not_drawn_on(photograph: np.ndarray) -> None:
     before = photograph.copy()
-    draw_proposals(photograph, proposals_of(rectangle(10, 10, 60, 60)))
+    proposals_of(rectangle(10, 10, 60, 60)).draw(photograph)
     np.testing.assert_array_equal(photograph, before)
 
 
 def test_inside_is_tinted_border_is_lined_outside_is_left(photograph: np.ndarray) -> None:
-    drawn = draw_proposals(photograph, proposals_of(rectangle(20, 30, 80, 110)))
+    drawn = proposals_of(rectangle(20, 30, 80, 110)).draw(photograph)
     np.testing.assert_array_equal(drawn[50, 70], tint(photograph[50, 70], PALETTE[0]))
     np.testing.assert_allclose(drawn[50, 30], PALETTE[0], atol=60)  # on the line: its colour, nearly
     outside = ~rectangle(10, 20, 90, 120)
@@ -56,29 +56,29 @@ def test_inside_is_tinted_border_is_lined_outside_is_left(photograph: np.ndarray
 def test_a_large_mask_hides_no_small_one_whichever_is_better(photograph: np.ndarray) -> None:
     large, small = rectangle(5, 5, 115, 155), rectangle(50, 60, 80, 100)
     for masks, colour in (((large, small), PALETTE[1]), ((small, large), PALETTE[0])):
-        drawn = draw_proposals(photograph, proposals_of(*masks))
+        drawn = proposals_of(*masks).draw(photograph)
         np.testing.assert_array_equal(drawn[65, 80], tint(photograph[65, 80], colour))  # not mixed with the large one's
 
 
 def test_masks_at_the_border_and_of_one_pixel_are_drawn(photograph: np.ndarray) -> None:
-    drawn = draw_proposals(photograph, proposals_of(rectangle(0, 0, 120, 160), rectangle(119, 159, 120, 160)))
+    drawn = proposals_of(rectangle(0, 0, 120, 160), rectangle(119, 159, 120, 160)).draw(photograph)
     np.testing.assert_array_equal(drawn[60, 80], tint(photograph[60, 80], PALETTE[0]))
     assert (drawn[119, 159] != photograph[119, 159]).any()
 
 
 def test_at_most_top_are_drawn(photograph: np.ndarray) -> None:
     masks = [rectangle(10, 20 * i, 30, 20 * i + 12) for i in range(6)]
-    drawn = draw_proposals(photograph, proposals_of(*masks), top=4)
+    drawn = proposals_of(*masks).draw(photograph, top=4)
     for i, mask in enumerate(masks):
         assert (drawn[20, 20 * i + 6] != photograph[20, 20 * i + 6]).any() == (i < 4), mask
 
 
 def test_of_near_duplicates_the_best_is_chosen() -> None:
     first, almost, other = rectangle(0, 0, 50, 50), rectangle(0, 2, 50, 52), rectangle(0, 80, 50, 130)
-    assert choose_distinct(proposals_of(first, almost, other), top=10) == [0, 2]
-    assert choose_distinct(proposals_of(first, almost, other), top=10, max_iou=0.95) == [0, 1, 2]
-    assert choose_distinct(proposals_of(first, almost, other), top=1) == [0]
-    assert choose_distinct(proposals_of(first), top=0) == []
+    assert choose_distinct(proposals_of(first, almost, other).rles, top=10) == [0, 2]
+    assert choose_distinct(proposals_of(first, almost, other).rles, top=10, max_iou=0.95) == [0, 1, 2]
+    assert choose_distinct(proposals_of(first, almost, other).rles, top=1) == [0]
+    assert choose_distinct(proposals_of(first).rles, top=0) == []
 
 
 def test_chosen_ones_differ_pairwise() -> None:
@@ -87,7 +87,7 @@ def test_chosen_ones_differ_pairwise() -> None:
     for _ in range(40):
         top, left = rng.integers(0, 60, 2)
         masks.append(rectangle(top, left, top + rng.integers(20, 60), left + rng.integers(20, 90)))
-    chosen = choose_distinct(proposals_of(*masks), top=40, max_iou=0.3)
+    chosen = choose_distinct(proposals_of(*masks).rles, top=40, max_iou=0.3)
 
     def iou(a: np.ndarray, b: np.ndarray) -> float:
         return (a & b).sum() / (a | b).sum()
@@ -99,9 +99,26 @@ def test_chosen_ones_differ_pairwise() -> None:
 
 def test_another_images_proposals_are_refused(photograph: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"120 x 160 pixels .* 100 x 160"):
-        draw_proposals(photograph, Proposals([], np.zeros((0, 4)), np.zeros(0), 100, 160))
+        Proposals([], np.zeros((0, 4)), np.zeros(0), 100, 160).draw(photograph)
 
 
 def test_colours_are_told_apart() -> None:
     distances = np.abs(PALETTE[:, None] - PALETTE[None]).sum(-1) + 1000 * np.eye(len(PALETTE), dtype=int)
     assert distances.min() > 60
+
+
+def test_names_are_written_over_the_overlay() -> None:
+    image = np.full((120, 160, 3), 200, dtype=np.uint8)
+    mask = rectangle(40, 120, 100, 160)  # at the rim, where a name needs to be moved inside
+    plain = proposals_of(mask)
+
+    def named(name: str) -> np.ndarray:
+        columns = plain.rles, plain.boxes_xyxy, plain.scores, 120, 160
+        return Segments(*columns, np.array([90]), {90: name}).draw(image)
+
+    rows, columns = np.nonzero((named("rhesus monkey") != plain.draw(image)).any(2))
+    assert columns.max() == 159
+    assert rows.max() < 60  # above the mask's middle
+    assert not np.array_equal(named("rhesus monkey"), named("rhesus donkey"))
+    nothing = Segments([], np.zeros((0, 4)), np.zeros(0), 120, 160, np.zeros(0, dtype=int))
+    np.testing.assert_array_equal(nothing.draw(image), image)

@@ -1,4 +1,4 @@
-"""Proposals drawn over their image: a tint for every mask, a smooth line around it."""
+"""Masks drawn over their image: a tint for every mask, a smooth line around it, a name beside it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from instancefcn.geometry.rle import Rle, area, decode, ious, tight_boxes
-from instancefcn.structures import Proposals
 
 FILL_OPACITY = 0.5
 MAX_IOU = 0.4  # of masks that are drawn together
@@ -25,31 +24,48 @@ PALETTE: Int[np.ndarray, "20 3"] = np.array(
 )
 
 
-def draw_proposals(
-    image: UInt8[np.ndarray, "h w 3"], proposals: Proposals, top: int = 10
-) -> UInt8[np.ndarray, "h w 3"]:
-    """A copy of the image with its best proposals drawn over it.
+def draw_distinct(
+    image: UInt8[np.ndarray, "h w 3"], rles: Sequence[Rle], top: int
+) -> tuple[UInt8[np.ndarray, "h w 3"], list[int]]:
+    """Draw the best masks over a copy of an image; of masks that show the same object only the best.
 
-    Of proposals that show the same object only the best is drawn. Where masks lie over one another the smallest gives
-    the tint, and every contour is drawn after every tint, so that none hides another.
+    Where masks lie over one another the smallest gives the tint, and every contour is drawn after every tint, so that
+    none hides another.
 
     Args:
         image: RGB.
-        proposals: of this image, best first.
+        rles: of this image, best first.
         top: how many to draw at most.
 
-    Raises:
-        ValueError: the proposals are of an image of another size.
+    Returns:
+        The picture, and the indices of the masks that were drawn, best first.
     """
-    if image.shape[:2] != (proposals.height, proposals.width):
-        raise ValueError(
-            f"the image has {image.shape[0]} x {image.shape[1]} pixels (height x width), "
-            f"but the proposals are of one with {proposals.height} x {proposals.width}"
-        )
     canvas = image.copy()
-    chosen = [proposals.rles[index] for index in choose_distinct(proposals, top)]
-    draw_masks(canvas, image, chosen, PALETTE[np.arange(len(chosen)) % len(PALETTE)])
-    return canvas
+    drawn = choose_distinct(rles, top)
+    draw_masks(canvas, image, [rles[index] for index in drawn], PALETTE[np.arange(len(drawn)) % len(PALETTE)])
+    return canvas, drawn
+
+
+def write_names(
+    image: UInt8[np.ndarray, "h w 3"], boxes_xyxy: Float[np.ndarray, "n 4"], texts: Sequence[str]
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Write a text at the upper left corner of each box, on a ground of the mask's colour.
+
+    Args:
+        boxes_xyxy: of the masks that ``draw_distinct`` drew, best first.
+    """
+    canvas = Image.fromarray(image)
+    draw = ImageDraw.Draw(canvas)
+    size = max(11, min(canvas.size) / 28)
+    font = ImageFont.load_default(size)
+    for rank in reversed(range(len(texts))):  # the best one's text comes last, over all others
+        left, top_edge = boxes_xyxy[rank, :2].tolist()
+        width, height = draw.textlength(texts[rank], font) + 0.6 * size, 1.4 * size
+        x = min(left, max(0, canvas.width - width))
+        y = min(max(0, top_edge - height), max(0, canvas.height - height))
+        draw.rectangle((x, y, x + width, y + height), fill=tuple(PALETTE[rank % len(PALETTE)].tolist()))
+        draw.text((x + 0.3 * size, y + 0.1 * size), texts[rank], fill=(0, 0, 0), font=font)
+    return np.array(canvas)
 
 
 def draw_masks(
@@ -75,13 +91,13 @@ def default_line_width(height: int, width: int) -> float:
     return max(1.0, min(height, width) / 240)
 
 
-def choose_distinct(proposals: Proposals, top: int, max_iou: float = MAX_IOU) -> list[int]:
-    """Indices, best first, of at most ``top`` proposals of which no two masks have a larger IoU."""
+def choose_distinct(rles: Sequence[Rle], top: int, max_iou: float = MAX_IOU) -> list[int]:
+    """Indices, best first, of at most ``top`` masks of which no two have a larger IoU."""
     chosen: list[int] = []
-    for index in range(len(proposals)):
+    for index, rle in enumerate(rles):
         if len(chosen) == top:
             break
-        if largest_iou(proposals.rles[index], [proposals.rles[i] for i in chosen]) <= max_iou:
+        if largest_iou(rle, [rles[other] for other in chosen]) <= max_iou:
             chosen.append(index)
     return chosen
 

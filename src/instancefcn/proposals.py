@@ -1,0 +1,251 @@
+"""Proposals: the masks of one image, best first. They need numpy, pycocotools and Pillow, but no torch."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar, overload
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8, UInt16
+from PIL import Image
+
+from instancefcn.drawing import draw_distinct, write_names
+from instancefcn.geometry.boxes import xyxy_to_xywh
+from instancefcn.geometry.rle import Rle, area, areas, decode, to_json
+
+CATEGORY_ID = 1  # proposals have no class; COCO results need a category
+CATEGORY_NAME = "object"
+MAX_LABEL = np.iinfo(np.uint16).max
+PREVIEW_SIDE = 640  # pixels: the longer side of a notebook's picture
+PREVIEW_GROUND = 236  # grey behind its masks
+
+Self = TypeVar("Self", bound="Proposals")
+Selection = slice | Sequence[int] | Int[np.ndarray, "k"] | Bool[np.ndarray, "n"]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One mask of an image, with its box and score."""
+
+    rle: Rle
+    box_xyxy: Float[np.ndarray, "4"]  # tight, half-open pixels
+    score: float
+    name: str = CATEGORY_NAME
+
+    @property
+    def area(self) -> int:
+        """Pixels of the mask."""
+        return int(area(self.rle))
+
+    def mask(self) -> Bool[np.ndarray, "h w"]:
+        """The mask at image size."""
+        return decode(self.rle)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Proposals:
+    """Class-agnostic masks of one image, best first, in the frame of that image.
+
+    Example:
+        >>> import numpy as np
+        >>> from instancefcn.geometry.rle import encode
+        >>> masks = np.zeros((2, 4, 6), dtype=bool)
+        >>> masks[0, 1:3, 1:4] = masks[1, :, 5] = True
+        >>> boxes_xyxy = np.array([[1.0, 1, 4, 3], [5, 0, 6, 4]])
+        >>> proposals = Proposals([encode(mask) for mask in masks], boxes_xyxy, np.array([0.9, 0.4]), 4, 6)
+        >>> proposals
+        Proposals(2 masks of 4 x 6 pixels, scores 0.90 to 0.40)
+        >>> len(proposals), proposals[0].area, len(proposals[:1]), len(proposals[proposals.areas < 5])
+        (2, 6, 1, 1)
+        >>> [round(proposal.score, 1) for proposal in proposals]
+        [0.9, 0.4]
+    """
+
+    rles: list[Rle]
+    boxes_xyxy: Float[np.ndarray, "n 4"]  # tight around the masks, half-open pixels
+    scores: Float[np.ndarray, "n"]  # in [0, 1]
+    height: int  # of the image, in pixels, as ``width``
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.rles)
+
+    def __iter__(self) -> Iterator[Proposal]:
+        return (self[index] for index in range(len(self)))
+
+    @overload
+    def __getitem__(self, chosen: int) -> Proposal: ...
+    @overload
+    def __getitem__(self: Self, chosen: Selection) -> Self: ...
+    def __getitem__(self: Self, chosen: int | Selection) -> Proposal | Self:
+        """One proposal by its rank, or several: a slice, indices, or a boolean for each.
+
+        Raises:
+            IndexError: there is no such rank, or not one boolean for each proposal.
+        """
+        if isinstance(chosen, int | np.integer):
+            return Proposal(self.rles[chosen], self.boxes_xyxy[chosen], float(self.scores[chosen]), self._name(chosen))
+        chosen = chosen if isinstance(chosen, slice) else np.asarray(chosen)
+        indices = np.arange(len(self))[chosen if isinstance(chosen, slice) or chosen.size else slice(0)]
+        arrays = {key: values[indices] for key, values in vars(self).items() if isinstance(values, np.ndarray)}
+        return replace(self, rles=[self.rles[index] for index in indices], **arrays)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether two are of one type, with the same masks, boxes and scores."""
+        if type(other) is not type(self):
+            return False
+        pairs = [(getattr(self, key.name), getattr(other, key.name)) for key in fields(self)]
+        return all(np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b for a, b in pairs)
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]  # arrays can change
+
+    def __repr__(self) -> str:
+        scores = f", scores {self.scores.max():.2f} to {self.scores.min():.2f}" if len(self) else ""
+        return f"{type(self).__name__}({len(self)} masks of {self.height} x {self.width} pixels{scores})"
+
+    def _repr_png_(self) -> bytes:
+        """The picture that a notebook shows: the best masks on plain ground."""
+        ground = np.full((self.height, self.width, 3), PREVIEW_GROUND, dtype=np.uint8)
+        picture = Image.fromarray(self.draw(ground))
+        picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+        buffer = io.BytesIO()
+        picture.save(buffer, format="png")
+        return buffer.getvalue()
+
+    @property
+    def areas(self) -> Float[np.ndarray, "n"]:
+        """Pixels of each mask."""
+        return areas(self.rles)
+
+    def masks(self) -> Bool[np.ndarray, "n h w"]:
+        """Every mask at image size: n * height * width bytes, so select first where the image is large."""
+        decoded = np.zeros((len(self), self.height, self.width), dtype=bool)
+        for mask, rle in zip(decoded, self.rles, strict=True):
+            mask[:] = decode(rle)
+        return decoded
+
+    def at_least(self: Self, score: float) -> Self:
+        """Those that score this or more: ``proposals.at_least(0.5)``."""
+        return self[self.scores >= score]
+
+    def to_coco(self, image_id: int) -> list[dict[str, Any]]:
+        """COCO results, best first, which ``json.dump`` writes and pycocotools' ``loadRes`` reads.
+
+        Each is ``{"image_id", "category_id", "segmentation": {"size": [h, w], "counts": text}, "bbox": [x, y, w, h],
+        "score"}``, in pixels; the category of proposals is 1. Example: ``json.dump(proposals.to_coco(7), file)``.
+        """
+        boxes_xywh = xyxy_to_xywh(self.boxes_xyxy).tolist()
+        columns = zip(self.rles, boxes_xywh, self.scores.tolist(), self._category_ids(), strict=True)
+        return [
+            {
+                "image_id": image_id,
+                "category_id": category_id,
+                "segmentation": to_json(rle),
+                "bbox": box_xywh,
+                "score": score,
+            }
+            for rle, box_xywh, score, category_id in columns
+        ]
+
+    def label_map(self) -> UInt16[np.ndarray, "h w"]:
+        """One label a pixel: the rank, from 1, of the best proposal that covers it; 0 where none does.
+
+        Masks are decoded one at a time. Example: ``Image.fromarray(proposals.label_map()).save("labels.png")``.
+
+        Raises:
+            ValueError: there are more proposals than 16 bits can number.
+        """
+        if len(self) > MAX_LABEL:
+            raise ValueError(f"a 16-bit label map holds {MAX_LABEL} proposals, not {len(self)}; ask for fewer")
+        labels = np.zeros((self.height, self.width), dtype=np.uint16, order="F")  # as masks are decoded
+        for index in reversed(range(len(self))):  # so that better ones are written over worse ones
+            left, top, right, bottom = self.boxes_xyxy[index].astype(int)
+            box = np.s_[top:bottom, left:right]
+            labels[box][decode(self.rles[index])[box]] = index + 1
+        return labels
+
+    def draw(self, image: UInt8[np.ndarray, "h w 3"], top: int = 10) -> UInt8[np.ndarray, "h w 3"]:
+        """A copy of the image with the best masks drawn over it, of those that show one object only the best.
+
+        Example: ``Image.fromarray(proposals.draw(image)).show()``.
+
+        Args:
+            image: RGB, the one that was proposed on.
+            top: how many masks to draw at most.
+
+        Raises:
+            ValueError: the image has another size.
+        """
+        self._check_size(image)
+        return draw_distinct(image, self.rles, top)[0]
+
+    def crops(self, image: UInt8[np.ndarray, "h w 3"]) -> list[UInt8[np.ndarray, "_ _ 3"]]:
+        """The part of an image in each tight box, with the pixels beside the mask as they are.
+
+        Example: ``thumbnails = proposals[:20].crops(image)``.
+
+        Raises:
+            ValueError: the image has another size.
+        """
+        self._check_size(image)
+        return [image[top:bottom, left:right] for left, top, right, bottom in self.boxes_xyxy.astype(int).tolist()]
+
+    def to_supervision(self) -> Any:
+        """``supervision.Detections`` with boxes, masks, scores as ``confidence``, and categories as ``class_id``.
+
+        Example: ``supervision.MaskAnnotator().annotate(image, proposals.to_supervision())``.
+
+        Raises:
+            ModuleNotFoundError: the package is not installed.
+        """
+        try:
+            import supervision  # pyright: ignore[reportMissingImports]
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError("to_supervision needs `pip install supervision`", name="supervision") from error
+        return supervision.Detections(
+            xyxy=self.boxes_xyxy.astype(np.float32),
+            mask=self.masks(),
+            confidence=self.scores.astype(np.float32),
+            class_id=np.array(self._category_ids(), dtype=int),
+        )
+
+    def _check_size(self, image: UInt8[np.ndarray, "h w 3"]) -> None:
+        if image.shape[:2] != (self.height, self.width):
+            raise ValueError(
+                f"the image has {image.shape[0]} x {image.shape[1]} pixels (height x width), but the proposals are of "
+                f"one with {self.height} x {self.width}"
+            )
+
+    def _category_ids(self) -> list[int]:
+        return [CATEGORY_ID] * len(self)
+
+    def _name(self, index: int) -> str:
+        return CATEGORY_NAME
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Segments(Proposals):
+    """Masks of one image with a category each, best first; a score is that of the category."""
+
+    category_ids: Int[np.ndarray, "n"]  # as the data set numbers them
+    names: Mapping[int, str] = field(default_factory=dict)  # of categories, by id
+
+    def draw(self, image: UInt8[np.ndarray, "h w 3"], top: int = 20) -> UInt8[np.ndarray, "h w 3"]:
+        """As ``Proposals.draw``, with name and score at each mask.
+
+        Raises:
+            ValueError: the image has another size.
+        """
+        self._check_size(image)
+        canvas, drawn = draw_distinct(image, self.rles, top)
+        texts = [f"{self._name(index)} {self.scores[index]:.2f}" for index in drawn]
+        return write_names(canvas, self.boxes_xyxy[drawn], texts)
+
+    def _category_ids(self) -> list[int]:
+        return self.category_ids.tolist()
+
+    def _name(self, index: int) -> str:
+        category_id = int(self.category_ids[index])
+        return self.names.get(category_id, str(category_id))

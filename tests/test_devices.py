@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from instancefcn.devices import choose_device
+
+
+def test_auto_is_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for there, expected in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        assert choose_device("auto").type == expected
+
+
+def test_a_device_that_is_not_there_is_refused_in_words() -> None:
+    assert choose_device("cpu") == choose_device(torch.device("cpu")) == torch.device("cpu")
+    for name in ("cuda:7", "gpu"):
+        with pytest.raises(ValueError, match=f"device '{name}' can't be used: .*write auto or cpu"):
+            choose_device(name)
