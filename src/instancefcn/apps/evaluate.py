@@ -85,10 +85,9 @@ def _precision_table(title: str, precision: dict[str, Any]) -> Any:
     columns = [(limit, variant) for variant in ("area", "11-point") for limit in ("0.5", "0.7")]
     headings = (f"AP^r@{limit} {variant}" for limit, variant in columns)
     table = Table("", "instances", *headings, title=f"{title}: average precision, in percent")
-    rows = {escape(category): of for category, of in precision["categories"].items()}
-    for category, of in rows.items():
-        values = (_percent(of[f"AP^r@{limit}"][variant]) for limit, variant in columns)
-        table.add_row(category, str(of["instances"]), *values)
+    for category, found in precision["categories"].items():
+        values = (_percent(found[f"AP^r@{limit}"][variant]) for limit, variant in columns)
+        table.add_row(escape(category), str(found["instances"]), *values)
     table.add_section()
     table.add_row("mean", "", *(_percent(precision[f"mAP^r@{limit}"][variant]) for limit, variant in columns))
     table.caption = ", ".join(f"COCO {name} {_percent(value)}" for name, value in precision["coco"].items())

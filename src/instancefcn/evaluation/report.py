@@ -145,10 +145,10 @@ def render_comparison(first: str, differences: Mapping[str, Mapping[str, Differe
         differences: ``compare.compare(first, other)`` for each other file, by its name.
         seed: of the drawn images.
     """
-    of_first = next(iter(differences.values()))
+    measures = next(iter(differences.values()))
     figures = _table(
         ["", first, *differences],
-        [[name, of.first, *(other[name].second for other in differences.values())] for name, of in of_first.items()],
+        [[name, d.first, *(other[name].second for other in differences.values())] for name, d in measures.items()],
     )
     percent = f"{100 * CONFIDENCE:g}%"
     against = "".join(
@@ -174,7 +174,7 @@ Each interval stands for itself: among many, a few seem decided by chance.</p>
 <div class="columns">{against}</div></section>"""
 
 
-def render_precision(name: str, precision: Mapping[str, Any]) -> str:
+def render_precision(file: str, precision: Mapping[str, Any]) -> str:
     """Section of the page: average precision of one file's results, by category.
 
     Args:
@@ -184,8 +184,8 @@ def render_precision(name: str, precision: Mapping[str, Any]) -> str:
     columns = [f"AP^r@{limit}, {variant}" for variant in variants for limit in limits]
     means = [precision[f"mAP^r@{limit}"][variant] for variant in variants for limit in limits]
     rows = [
-        [category, f"{of['instances']:,}", *(of[f"AP^r@{limit}"][variant] for variant in variants for limit in limits)]
-        for category, of in precision["categories"].items()
+        [name, f"{ap['instances']:,}", *(ap[f"AP^r@{limit}"][variant] for variant in variants for limit in limits)]
+        for name, ap in precision["categories"].items()
     ]
     table = _table(["", "Instances", *columns], [["Mean", None, *means], *rows], emphasised=(0,))
     coco = _table(["", *precision["coco"]], [["COCO AP", *precision["coco"].values()]])
@@ -194,7 +194,7 @@ def render_precision(name: str, precision: Mapping[str, Any]) -> str:
         for variant in variants
     ]
     return f"""
-<section><h2>Average precision by category, {escape(name)}</h2>{table}{coco}
+<section><h2>Average precision by category, {escape(file)}</h2>{table}{coco}
 <p><b>AP<sup>r</sup></b>: a result goes to the instance of its category that it overlaps best; a second hit is wrong.
 11-point is VOC 2007's mean, area VOC 2010's; means are over categories with instances.</p>
 {_published(TABLE_4, ours)}</section>"""
