@@ -84,6 +84,15 @@ def test_writing_that_fails_leaves_the_old_file_and_no_other(
         assert str(path) in str(caught.value)
 
 
+def test_another_writers_file_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("instancefcn.files.secrets.token_hex", lambda _: "0")
+    theirs = tmp_path / ".a.bin.0.tmp"
+    theirs.write_bytes(b"theirs")
+    with pytest.raises(FileExistsError):
+        write_whole(tmp_path / "a.bin", b"ours")
+    assert theirs.read_bytes() == b"theirs"
+
+
 def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     with whole_file(path) as first, whole_file(path) as second:

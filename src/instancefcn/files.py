@@ -79,8 +79,9 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    file = temporary.open("xb")  # exclusive: never another writer's file
     try:
-        with temporary.open("xb") as file:  # exclusive: nobody else's file is written to
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())

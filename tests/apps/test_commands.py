@@ -50,6 +50,22 @@ def test_convert(label_maps: Path, command: Callable[..., Any]) -> None:
     assert sorted(annotation["bbox"] for annotation in coco["annotations"]) == [[4, 4, 20, 40], [40, 20, 20, 10]]
 
 
+def test_convert_says_what_it_leaves_out(label_maps: Path, tmp_path: Path, command: Callable[..., Any]) -> None:
+    out = tmp_path / "coco.json"
+    arguments = ["convert", "--data", f"labels:{label_maps}", "--out", out]
+    (label_maps / "masks" / "b.png").unlink()
+    done = command(*arguments)
+    assert done.exit_code == 0
+    assert "1 problems left out" in done.stderr
+    assert len(json.loads(out.read_text())["images"]) == 1
+    out.unlink()
+    (label_maps / "masks" / "a.png").unlink()
+    done = command(*arguments)
+    assert done.exit_code == 1
+    assert "nothing sound is left to write" in done.stderr
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("iou", ["segm", "bbox"])
 def test_evaluate_what_was_converted(iou: str, label_maps: Path, tmp_path: Path, command: Callable[..., Any]) -> None:
     coco = convert(command, label_maps)

@@ -83,10 +83,12 @@ def test_whole_codes_are_read() -> None:
         pytest.param(b"4", id="too short"),
         pytest.param(b"T1", id="too long"),  # 36
         pytest.param(b"P", id="stops within a number"),
+        pytest.param(b"5P", id="stops within a number behind whole ones"),
         pytest.param(b"1\xff", id="no such digit"),
         pytest.param(b"1 4", id="below the digits"),
         pytest.param(b"O6", id="negative run"),  # -1 and 6, which sum to 5
         pytest.param(b"PPPPPPPPPPPPPP1", id="more digits than a run has"),
+        pytest.param(b"PPPPPPPPPPPPP21", id="a digit beyond 64 bits"),
     ],
 )
 def test_damaged_codes_are_found(code: bytes) -> None:
