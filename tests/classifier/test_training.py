@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +13,12 @@ import torch
 
 from classifier.models import RECIPE, Scenes, proposal_network, train
 from instancefcn.classifier.checkpoint import load_classifier, save_classifier
-from instancefcn.classifier.config import ClassifierConfig, LearningConfig
+from instancefcn.classifier.config import ClassifierConfig, ClassifierRecipe, LearningConfig
 from instancefcn.classifier.segmenter import Segmenter
 from instancefcn.classifier.training import class_weights, count_instances
 from instancefcn.inference.checkpoint import load_checkpoint, save_checkpoint
 from instancefcn.inference.proposer import Proposer
-from instancefcn.proposals import Proposals
+from instancefcn.proposals import Proposals, Segments
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -178,3 +179,45 @@ def test_given_proposals_are_named_as_its_own_are(tmp_path: Path, proposals: Pat
     np.testing.assert_allclose(given.scores, own.scores, rtol=1e-5)
     with pytest.raises(ValueError, match="the proposals are of an image of"):
         segmenter.name(image[:-1], segmenter.proposer(image))
+
+
+def outcome(tmp_path: Path, recipe: ClassifierRecipe, proposals: Path) -> tuple[dict[str, torch.Tensor], Segments]:
+    """Weights that a recipe learns, and the segments that they give."""
+    scenes = Scenes(3, IDS, NAMES)
+    path = train(recipe, [scenes], proposals, tmp_path)
+    return dict(load_classifier(path).weights), Segmenter.from_checkpoints(path, proposals)(scenes[0].image)
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value"),
+    [
+        ("", "seed", 1),
+        ("classifier", "trunk", "test_resnet"),
+        ("classifier", "shorter_side", 96.0),
+        ("classifier", "longest_side", 64.0),
+        ("classifier", "width", 12),
+        ("learning", "epochs", 3),
+        ("learning", "optimizer", "sgd"),
+        ("learning", "learning_rate", 0.01),
+        ("learning", "weight_decay", 0.5),
+        ("learning", "trunk_learning_rate", 0.5),
+        ("learning", "class_balance", 0.0),
+        ("learning", "label_smoothing", 0.5),
+        ("naming", "proposals", 3),
+        ("naming", "nms_threshold", 0.9),
+        ("naming", "vote_threshold", 0.0),
+        ("naming", "objectness_power", 0.0),
+    ],
+)
+def test_every_key_of_a_recipe_matters(tmp_path: Path, proposals: Path, table: str, key: str, value: Any) -> None:
+    change = {table: replace(getattr(RECIPE, table), **{key: value})} if table else {key: value}
+    weights, segments = outcome(tmp_path / "before", RECIPE, proposals)
+    other_weights, other_segments = outcome(tmp_path / "after", replace(RECIPE, **change), proposals)
+    if table == "naming" and key != "proposals":
+        same = segments.rles == other_segments.rles and np.array_equal(segments.scores, other_segments.scores)
+    else:
+        same = weights.keys() == other_weights.keys() and all(
+            weights[name].shape == other_weights[name].shape and torch.equal(weights[name], other_weights[name])
+            for name in weights
+        )
+    assert not same
