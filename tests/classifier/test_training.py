@@ -15,7 +15,7 @@ from classifier.models import RECIPE, Scenes, proposal_network, train
 from instancefcn.classifier.checkpoint import load_classifier, save_classifier
 from instancefcn.classifier.config import ClassifierConfig, ClassifierRecipe, LearningConfig
 from instancefcn.classifier.segmenter import Segmenter
-from instancefcn.classifier.training import class_weights, count_instances
+from instancefcn.classifier.training import class_weights, count_instances, rate_factor
 from instancefcn.inference.checkpoint import load_checkpoint, save_checkpoint
 from instancefcn.inference.proposer import Proposer
 from instancefcn.proposals import Proposals, Segments
@@ -221,3 +221,30 @@ def test_every_key_of_a_recipe_matters(tmp_path: Path, proposals: Path, table: s
             for name in weights
         )
     assert not same
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value"),
+    [
+        ("classifier", "trunk", "test_resnet"),
+        ("classifier", "shorter_side", 96.0),
+        ("classifier", "longest_side", 64.0),
+        ("learning", "trunk_learning_rate", 0.5),
+        ("naming", "proposals", 3),
+    ],
+)
+def test_what_is_kept_on_disk_is_not_taken_for_another_recipe(
+    tmp_path: Path, proposals: Path, table: str, key: str, value: Any
+) -> None:
+    other = replace(RECIPE, **{table: replace(getattr(RECIPE, table), **{key: value})})
+    for recipe in (RECIPE, other):
+        train(recipe, [Scenes(1, IDS, NAMES)], proposals, tmp_path)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_the_rate_falls_as_the_optimizer_wants() -> None:
+    shares = (0.0, 0.5, 0.74, 0.75, 1.0)
+    factors = [rate_factor(share, LearningConfig(optimizer="sgd")) for share in shares]
+    assert factors == [1.0, 1.0, 1.0, 0.1, 0.1]
+    cosine = [rate_factor(share, LearningConfig(optimizer="adamw")) for share in (0.0, 0.5, 1.0)]
+    assert cosine == pytest.approx([1.0, 0.5, 0.0])
