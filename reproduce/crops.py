@@ -21,7 +21,7 @@ from instancefcn.data.resizing import PADDING_VALUE
 from instancefcn.data.training_image import TrainingImage
 from instancefcn.geometry.masks import tight_boxes
 from instancefcn.structures import WindowSize
-from instancefcn.training.assignment import NEGATIVE, POSITIVE
+from instancefcn.training.assignment import NEGATIVE, POSITIVE, Grid
 from instancefcn.training.batch import assign_image
 from instancefcn.training.dataset import TrainingStream
 from reproduce.deepmask import CROP
@@ -59,14 +59,13 @@ def window_crops(
     Args:
         window: size of the network's windows.
     """
-    stride, m, _ = window
-    height, width = (-(-side // stride) for side in view.image.shape[-2:])
-    (assignment,) = assign_image(view, [(stride, m, height, width)], recipe)
+    height, width = view.image.shape[-2:]
+    (assignment,) = assign_image(view, [Grid.over(height, width, window)], recipe)
     count = recipe.crops.per_image
     positives = _draw((assignment.labels == POSITIVE).nonzero(), count // 2, rng)
     negatives = _draw((assignment.labels == NEGATIVE).nonzero(), count - len(positives), rng)
     return [
-        crop_around(view, (y, x), int(assignment.gt_index[y, x]) if of_instance else None, stride, CROP)
+        crop_around(view, (y, x), int(assignment.gt_index[y, x]) if of_instance else None, window.stride, CROP)
         for places, of_instance in ((positives, True), (negatives, False))
         for y, x in places.tolist()
     ]

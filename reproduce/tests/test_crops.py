@@ -12,7 +12,7 @@ from instancefcn.data.augmentation import Augmentation
 from instancefcn.data.training_image import TrainingImage
 from instancefcn.inference.checkpoint import load_checkpoint
 from instancefcn.structures import WindowSize
-from instancefcn.training.assignment import NEGATIVE, POSITIVE, AssignmentConfig
+from instancefcn.training.assignment import NEGATIVE, POSITIVE, AssignmentConfig, Grid
 from instancefcn.training.batch import BatchMaker, assign_image
 from instancefcn.training.dataset import TrainingStream
 from instancefcn.training.loop import train
@@ -45,14 +45,9 @@ def views() -> TrainingStream:
     return TrainingStream([scenes()], CROPS.augmentation, 1.0, 0)
 
 
-def grid_of(image: TrainingImage, window: WindowSize) -> tuple[int, int, int, int]:
-    height, width = (-(-side // window.stride) for side in image.image.shape[-2:])
-    return window.stride, window.m, height, width
-
-
 def windows_by_place(image: TrainingImage, window: WindowSize) -> dict[tuple[int, int], torch.Tensor]:
     """Target of every positive window."""
-    assignments = assign_image(image, [grid_of(image, window)], CROPS)
+    assignments = assign_image(image, [Grid.over(*image.image.shape[-2:], window)], CROPS)
     everything = SamplingConfig(windows=10**6, near_misses=0)
     (sampled,) = sample_windows([window], [assignments], [image], everything, torch.Generator())
     return {(y, x): target for (y, x), target in zip(sampled.positions_yx.tolist(), sampled.targets, strict=True)}
@@ -63,7 +58,7 @@ def test_crops_and_whole_images_share_labels_and_targets(whole: WindowSize, crop
     rng, seen = np.random.default_rng(0), {POSITIVE: 0, NEGATIVE: 0}
     for index in range(6):
         view = views()[index]
-        (assignment,) = assign_image(view, [grid_of(view, whole)], CROPS)
+        (assignment,) = assign_image(view, [Grid.over(*view.image.shape[-2:], whole)], CROPS)
         targets = windows_by_place(view, whole)
         padded = torch.nn.functional.pad(view.image, (224,) * 4, value=127)
         for image in window_crops(view, CROPS, whole, rng):

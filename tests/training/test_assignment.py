@@ -13,6 +13,7 @@ from instancefcn.training.assignment import (
     POSITIVE,
     SCALE_NEGATIVE,
     AssignmentConfig,
+    Grid,
     assign,
     is_covered,
     is_tiny,
@@ -39,7 +40,7 @@ def test_deepmask_rule_equals_the_loop(seed: int) -> None:
     corner = torch.rand(3, 2, generator=generator) * 200
     gt = torch.cat([corner, corner + 40 + torch.rand(3, 2, generator=generator) * 120], dim=1)
     config = config_of("deepmask")
-    (assignment,) = assign(gt, torch.zeros(3, dtype=torch.bool), [(8, 21, 30, 32)], config)
+    (assignment,) = assign(gt, torch.zeros(3, dtype=torch.bool), [Grid(8, 21, 30, 32)], config)
     for y in range(0, 30, 3):
         for x in range(0, 32, 3):
             window = window_boxes(torch.tensor([[y, x]]), 8, 21)[0].tolist()
@@ -59,7 +60,9 @@ def test_deepmask_rule_equals_the_loop(seed: int) -> None:
 
 def test_the_papers_window_in_pixels() -> None:
     # Window 168 px, object 96 px: positive within 12 px, negative from 24 px on.
-    (assignment,) = assign(boxes([100, 100, 196, 150]), torch.tensor([False]), [(8, 21, 40, 40)], config_of("deepmask"))
+    (assignment,) = assign(
+        boxes([100, 100, 196, 150]), torch.tensor([False]), [Grid(8, 21, 40, 40)], config_of("deepmask")
+    )
     rows, columns = (assignment.labels == POSITIVE).nonzero().unbind(1)
     centers_y, centers_x = (rows + 0.5) * 8, (columns + 0.5) * 8
     assert (centers_y - 125).abs().max() <= 12
@@ -86,13 +89,13 @@ def test_deepmask_has_gaps_and_gapless_stops_at_the_window() -> None:
 
 
 def test_nearest_scale_takes_one_size() -> None:
-    grids = [(8, 21, 40, 40), (8, 30, 40, 40)]
+    grids = [Grid(8, 21, 40, 40), Grid(8, 30, 40, 40)]
     assignments = assign(boxes([100, 100, 210, 150]), torch.tensor([False]), grids, config_of("nearest_scale"))
     assert [bool((a.labels == POSITIVE).any()) for a in assignments] == [True, False]
 
 
 def test_an_instance_may_be_left_to_another_scale() -> None:
-    box, grid = boxes([100, 100, 220, 150]), [(8, 21, 40, 40)]
+    box, grid = boxes([100, 100, 220, 150]), [Grid(8, 21, 40, 40)]
     config = config_of("nearest_scale")
     (alone,) = assign(box, torch.tensor([False]), grid, config)
     (beside,) = assign(box, torch.tensor([False]), grid, config, other_sides=[210.0])
@@ -101,7 +104,7 @@ def test_an_instance_may_be_left_to_another_scale() -> None:
 
 
 def test_ignored_instances_are_neither() -> None:
-    (assignment,) = assign(boxes([80, 80, 176, 176]), torch.tensor([True]), [(8, 21, 40, 40)], config_of("gapless"))
+    (assignment,) = assign(boxes([80, 80, 176, 176]), torch.tensor([True]), [Grid(8, 21, 40, 40)], config_of("gapless"))
     assert not (assignment.labels == POSITIVE).any()
     assert (assignment.labels[10:22, 10:22] == IGNORED).all()
     assert (assignment.labels[:9] == NEGATIVE).all()
@@ -109,7 +112,7 @@ def test_ignored_instances_are_neither() -> None:
 
 def test_partial_labels_say_nothing_of_the_background() -> None:
     (assignment,) = assign(
-        boxes([100, 100, 196, 150]), torch.tensor([False]), [(8, 21, 60, 60)], config_of("gapless"), partial=True
+        boxes([100, 100, 196, 150]), torch.tensor([False]), [Grid(8, 21, 60, 60)], config_of("gapless"), partial=True
     )
     assert (assignment.labels == POSITIVE).sum() == 9
     assert (assignment.labels[40:] == IGNORED).all()
@@ -117,7 +120,7 @@ def test_partial_labels_say_nothing_of_the_background() -> None:
 
 
 def test_no_instances() -> None:
-    (assignment,) = assign(boxes(), NONE, [(8, 21, 4, 5)], config_of("gapless"))
+    (assignment,) = assign(boxes(), NONE, [Grid(8, 21, 4, 5)], config_of("gapless"))
     assert (assignment.labels == NEGATIVE).all()
     assert (assignment.gt_index == -1).all()
     assert is_covered(boxes(), [168.0], config_of("gapless")).shape == (0,)

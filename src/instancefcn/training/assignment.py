@@ -1,8 +1,8 @@
-"""Which windows are positive, negative or ignored (DeepMask's rule, and two without its gaps).
+"""Labels windows as positive, negative or ignored, by DeepMask's rule or by two rules without its gaps.
 
-A window is *positive* for an instance that is centred in it and as large as windows of that size are made for;
-*negative* where it is far from that for every instance; *ignored* between. Lengths are relative to the window: the
-DeepMask paper gives them for windows of 224 pixels and objects of 128.
+A window is *positive* if an instance is centred in it and has the size that windows of this size are made for,
+*negative* if no instance comes close to that, and *ignored* otherwise. Lengths are relative to the window; the DeepMask
+paper gives them for windows of 224 pixels and objects of 128.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from instancefcn.geometry.windows import window_centers
+from instancefcn.structures import WindowSize
 
 NEGATIVE, IGNORED, POSITIVE = 0, -1, 1
-
 
 SCALE_NEGATIVE = 2.0  # windows within this factor of the size that suits an instance are not negative (DeepMask)
 MIN_AREA, MIN_SIDE = 100.0, 5.0  # image pixels; instances of less area or a shorter side are not judged
@@ -38,17 +38,37 @@ class AssignmentConfig:
 
 
 @dataclass(frozen=True)
+class Grid:
+    """Positions of the windows of one size over one image."""
+
+    stride: int  # image pixels per position
+    m: int  # window side, in positions
+    height: int  # in positions
+    width: int
+
+    @classmethod
+    def over(cls, height: int, width: int, size: WindowSize) -> Grid:
+        """The grid of windows of one size over an image of ``height`` x ``width`` pixels."""
+        return cls(size.stride, size.m, -(-height // size.stride), -(-width // size.stride))
+
+    @property
+    def side(self) -> int:
+        """Window side, in pixels of the network's frame."""
+        return self.stride * self.m
+
+
+@dataclass(frozen=True)
 class Assignment:
-    """Labels of all windows of one image at one stride and window size."""
+    """Labels of all windows of one grid."""
 
     labels: Int[Tensor, "h w"]  # POSITIVE, NEGATIVE or IGNORED
-    gt_index: Int[Tensor, "h w"]  # the nearest instance that the window is near to; -1 where there is none
+    gt_index: Int[Tensor, "h w"]  # the nearest instance close to the window's centre; -1 for none
 
 
 def assign(
     gt_boxes: Float[Tensor, "g 4"],
     gt_ignored: Bool[Tensor, "g"],
-    grids: Sequence[tuple[int, int, int, int]],
+    grids: Sequence[Grid],
     config: AssignmentConfig,
     partial: bool = False,
     other_sides: Sequence[float] = (),
@@ -58,12 +78,11 @@ def assign(
     Args:
         gt_boxes: tight boxes of the instances, xyxy, in the network's frame.
         gt_ignored: crowds, tiny instances and the like; windows centred on them are ignored, at every size.
-        grids: (stride, m, height, width) of each grid.
         partial: objects may be unlabelled, so only windows centred on or beside a labelled instance are negative.
-        other_sides: sides, in the network's frame, of the windows that see the image at its other scales: an
-            instance that one of them suits better may be left to it.
+        other_sides: sides, in the network's frame, of the windows at the other scales of an image pyramid. Under
+            ``nearest_scale``, an instance is left to them if one of them suits it better.
     """
-    sides = torch.tensor([*(float(stride * m) for stride, m, _, _ in grids), *other_sides])
+    sides = torch.tensor([*(float(grid.side) for grid in grids), *other_sides])
     scale_error = scale_errors(gt_boxes[~gt_ignored], sides, config)  # [kept, sides]
     positive_scale = scale_error <= config.scale_tolerance
     if config.rule == "nearest_scale" and len(scale_error):
@@ -79,8 +98,8 @@ def scale_errors(
 ) -> Float[Tensor, "g grids"]:
     """Factor (at least 1) by which each instance is off the size that windows of each side are made for.
 
-    Except under ``deepmask``, the largest windows take everything larger that still fits them, and the smallest ones
-    everything smaller; what does not even fit the largest is off by infinity.
+    Except under ``deepmask``, the largest windows also take larger instances that still fit into them, and the smallest
+    windows all smaller instances. An instance that does not fit into the largest window is off by infinity.
     """
     longer = (gt_boxes[:, 2:] - gt_boxes[:, :2]).amax(1) if len(gt_boxes) else gt_boxes.new_zeros(0)
     made_for = sides * config.object_to_window
@@ -95,30 +114,30 @@ def scale_errors(
 def _assign_grid(
     gt_boxes: Float[Tensor, "g 4"],
     kept: Bool[Tensor, "g"],
-    grid: tuple[int, int, int, int],
+    grid: Grid,
     scale_error: Float[Tensor, "kept"],
     positive_scale: Bool[Tensor, "kept"],
     config: AssignmentConfig,
     partial: bool,
 ) -> Assignment:
-    stride, m, height, width = grid
-    center_y, center_x = window_centers(height, width, stride, m)
-    labels = torch.full((height, width), IGNORED if partial else NEGATIVE)
-    gt_index = torch.full((height, width), -1)
-    for box in gt_boxes if partial else ():  # on or beside a labelled instance: known not to be another
+    shape = grid.height, grid.width
+    center_y, center_x = window_centers(*shape, grid.stride, grid.m)
+    labels = torch.full(shape, IGNORED if partial else NEGATIVE)
+    gt_index = torch.full(shape, -1)
+    for box in gt_boxes if partial else ():  # nothing else is unlabelled on or beside a labelled instance
         margin = (box[2:] - box[:2]) / 2
         labels[_within(center_y, center_x, torch.cat([box[:2] - margin, box[2:] + margin]))] = NEGATIVE
     for box in gt_boxes[~kept]:
         labels[_within(center_y, center_x, box)] = IGNORED
 
-    nearest = torch.full((height, width), torch.inf)
+    nearest = torch.full(shape, torch.inf)
     boxes, indices = gt_boxes[kept], kept.nonzero()[:, 0]
     for i in (scale_error < SCALE_NEGATIVE).nonzero()[:, 0].tolist():
         x, y = ((boxes[i, :2] + boxes[i, 2:]) / 2).tolist()
-        distance = torch.maximum((center_y - y).abs()[:, None], (center_x - x).abs()[None]) / (stride * m)
+        distance = torch.maximum((center_y - y).abs()[:, None], (center_x - x).abs()[None]) / grid.side
         near = distance < config.center_negative
         positive = (distance <= config.center_tolerance) & positive_scale[i]
-        # A positive goes before a near miss, and among equals the nearer instance takes the window.
+        # A window goes to an instance that it is positive for, and among those to the nearest.
         rank = torch.where(positive, distance - 1, distance)
         taken = near & (rank < nearest)
         nearest = torch.where(taken, rank, nearest)

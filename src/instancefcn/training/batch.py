@@ -1,6 +1,6 @@
-"""From training images to a batch with everything the losses are taken against, made in the processes that load images.
+"""Batches: images, labels and targets, made in the processes that load images.
 
-Labels and targets depend on the sizes of windows, not on what the network says, so no step has to wait for them.
+Labels and targets depend on the window sizes, not on the network's output, so no training step waits for them.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from instancefcn.data.resizing import pad
 from instancefcn.data.training_image import TrainingImage
 from instancefcn.geometry.masks import areas
 from instancefcn.structures import WindowSize
-from instancefcn.training.assignment import IGNORED, POSITIVE, Assignment, assign, is_tiny
+from instancefcn.training.assignment import IGNORED, POSITIVE, Assignment, Grid, assign, is_tiny
 from instancefcn.training.recipe import Recipe
 from instancefcn.training.targets import SampledWindows, sample_labels, sample_windows
 
 
 class Batch:
-    """Images, and for each ScoreMaps that the network will give of them the labels of all windows and some targets.
+    """Images, with the labels of all windows and the targets of some, for each ScoreMaps of the network.
 
-    No dataclass: in one Fabric would look for tensors to cast.
+    Not a dataclass, because Fabric would look into one for tensors to cast.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Batch:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """One tensor for each type: every tensor that passes from one process to another takes a file descriptor."""
+        """One tensor per dtype, because each tensor that is sent to another process takes a file descriptor."""
         tensors = [
             self.pixels,
             *self.labels,
@@ -60,22 +60,22 @@ class Batch:
     def __setstate__(self, state: dict[str, Any]) -> None:
         shapes, sizes = state["shapes"], state["sizes"]
         parts = {
-            dtype: iter(flat.split([shape.numel() for of, shape in shapes if of == dtype]))
+            dtype: iter(flat.split([shape.numel() for other, shape in shapes if other == dtype]))
             for dtype, flat in state["flat"].items()
         }
         tensors = [next(parts[dtype]).view(shape) for dtype, shape in shapes]
-        self.pixels, self.labels, of_windows = tensors[0], tensors[1 : 1 + sizes], tensors[1 + sizes :]
+        self.pixels, self.labels, rest = tensors[0], tensors[1 : 1 + sizes], tensors[1 + sizes :]
         each = len(fields(SampledWindows))
-        self.sampled = [SampledWindows(*of_windows[i : i + each]) for i in range(0, len(of_windows), each)]
+        self.sampled = [SampledWindows(*rest[i : i + each]) for i in range(0, len(rest), each)]
 
 
 @dataclass(frozen=True)
 class BatchMaker:
-    """Makes a batch of training images, or of lists of them: crops of one view lie side by side.
+    """Collates training images, or lists of them (the crops of one view), into a batch.
 
     Args:
-        sizes: of the windows of each ScoreMaps that the network gives in training.
-        size_multiple: what the network's coarsest stride asks the sides of images to be multiples of.
+        sizes: window size of each ScoreMaps that the network returns in training.
+        size_multiple: the sides of images are padded to a multiple of this, the network's coarsest stride.
     """
 
     recipe: Recipe
@@ -86,14 +86,14 @@ class BatchMaker:
         images = [image for item in items for image in (item if isinstance(item, list) else [item])]
         pixels = pad_to_batch(images, self.size_multiple)
         height, width = pixels.shape[-2:]
-        grids = [(stride, m, -(-height // stride), -(-width // stride)) for stride, m, _ in self.sizes]
+        grids = [Grid.over(height, width, size) for size in self.sizes]
         assignments = [assign_image(image, grids, self.recipe) for image in images]
         generator = torch.Generator().manual_seed(images[0].seed)  # the batch is a function of its images
         if self.recipe.loss.objectness == "logistic":
             windows = self.recipe.sampling.windows
-            assignments = [keep_sampled(of_image, windows, generator) for of_image in assignments]
+            assignments = [keep_sampled(grids, windows, generator) for grids in assignments]
         sampled = sample_windows(self.sizes, assignments, images, self.recipe.sampling, generator)
-        labels = [torch.stack([grid.labels for grid in of_size]) for of_size in zip(*assignments, strict=True)]
+        labels = [torch.stack([grid.labels for grid in batch]) for batch in zip(*assignments, strict=True)]
         return Batch(pixels, labels, sampled)
 
 
@@ -103,30 +103,27 @@ def pad_to_batch(images: Sequence[TrainingImage], multiple: int) -> UInt8[Tensor
     return torch.stack([pad(image.image, height, width) for image in images])
 
 
-def assign_image(image: TrainingImage, grids: Sequence[tuple[int, int, int, int]], recipe: Recipe) -> list[Assignment]:
-    """Labels of all windows of one training image.
-
-    Args:
-        grids: (stride, m, height, width) of each grid of positions.
-    """
+def assign_image(image: TrainingImage, grids: Sequence[Grid], recipe: Recipe) -> list[Assignment]:
+    """Label all windows of one training image, grid by grid."""
     if image.central_label is not None:
-        return [_central_alone(height, width, image.central_label) for _, _, height, width in grids]
+        return [_central_alone(grid, image.central_label) for grid in grids]
     ignored = image.gt_ignored | is_tiny(areas(image.gt_masks) / image.scale**2, image.gt_boxes / image.scale)
     other_sides: list[float] = []
-    if recipe.augmentation.draw != "between":  # an image pyramid: the other scales have windows of their own
+    if recipe.augmentation.draw != "between":  # an image pyramid: its other scales have windows too
         ratios = [image.shorter_side / side for side in recipe.augmentation.shorter_sides if side != image.shorter_side]
-        other_sides = [stride * m * ratio for stride, m, _, _ in grids for ratio in ratios]
+        other_sides = [grid.side * ratio for grid in grids for ratio in ratios]
     return assign(image.gt_boxes, ignored, grids, recipe.assignment, image.partial, other_sides)
 
 
 def keep_sampled(grids: Sequence[Assignment], windows: int, generator: torch.Generator) -> list[Assignment]:
-    """The assignment of one image with all but the sampled windows ignored."""
+    """Ignore all windows of one image but a sample of ``windows``."""
     labels = sample_labels([grid.labels for grid in grids], windows, generator)
     return [Assignment(kept, grid.gt_index) for kept, grid in zip(labels, grids, strict=True)]
 
 
-def _central_alone(height: int, width: int, label: int) -> Assignment:
-    """All windows ignored but the central one."""
+def _central_alone(grid: Grid, label: int) -> Assignment:
+    """Ignore all windows but the central one."""
+    height, width = grid.height, grid.width
     labels, gt_index = torch.full((height, width), IGNORED), torch.full((height, width), -1)
     labels[height // 2, width // 2] = label
     gt_index[height // 2, width // 2] = 0 if label == POSITIVE else -1

@@ -1,4 +1,4 @@
-"""Targets of a batch: sampled labels, and the windows whose masks are assembled, with the masks they should be."""
+"""Targets of a batch: a sample of the labels, and the masks that sampled windows should have."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class SamplingConfig:
 
     windows: int = 256  # positives and negatives together; positives are at most half
     near_misses: int = 32  # windows beside a positive, whose masks only the quality branch learns from
-    soft_targets: bool = True  # share of each cell that the instance covers; False: whether that is half (paper)
+    soft_targets: bool = True  # fraction of each cell that the instance covers; False: whether it covers half (paper)
 
 
 @dataclass(frozen=True)
 class SampledWindows:
-    """Windows of one ScoreMaps whose masks are assembled."""
+    """Windows of one ScoreMaps whose masks are assembled, and their targets."""
 
     image_index: Int[Tensor, "n"]
     positions_yx: Int[Tensor, "n 2"]
@@ -44,10 +44,10 @@ class SampledWindows:
 def sample_labels(
     labels: Sequence[Int[Tensor, "_ _"]], windows: int, generator: torch.Generator
 ) -> list[Int[Tensor, "_ _"]]:
-    """Ignore all but ``windows`` windows of an image, drawn 1:1; negatives fill up where positives are short.
+    """Ignore all windows of an image but ``windows``, drawn 1:1 (paper 3.3); negatives replace missing positives.
 
     Args:
-        labels: of the image's grids, one after another.
+        labels: of each grid of the image.
     """
     flat = torch.cat([grid.flatten() for grid in labels])
     kept = torch.full_like(flat, IGNORED)
@@ -64,53 +64,74 @@ def sample_windows(
     config: SamplingConfig,
     generator: torch.Generator,
 ) -> list[SampledWindows]:
-    """The windows to assemble on each ScoreMaps: of every image at most half of ``windows`` positives, and near misses.
+    """Draw the windows to assemble on each ScoreMaps: at most ``windows // 2`` positives an image, and near misses.
 
     Args:
-        sizes: of the windows of each ScoreMaps.
+        sizes: window size of each ScoreMaps.
         assignments: ``[image][score maps]``.
     """
-    rows: list[Tensor] = []  # of (image, score maps, y, x, instance, positive)
+    drawn: list[_Candidates] = []
     for image_index, grids in enumerate(assignments):
-        table = torch.cat([_candidates(image_index, index, grid) for index, grid in enumerate(grids)])
-        positive = table[:, 5] == 1
-        rows.append(_draw(table[positive], config.windows // 2, generator))
-        rows.append(_draw(table[~positive], config.near_misses, generator))
-    drawn = torch.cat(rows)
+        found = _concatenate([_candidates(image_index, maps_index, grid) for maps_index, grid in enumerate(grids)])
+        positive, near_miss = found.positive.nonzero()[:, 0], (~found.positive).nonzero()[:, 0]
+        drawn.append(found.at(_draw(positive, config.windows // 2, generator)))
+        drawn.append(found.at(_draw(near_miss, config.near_misses, generator)))
+    all_drawn = _concatenate(drawn)
     cells = _CellMasks(images, config.soft_targets)
-    return [_windows_of(drawn[drawn[:, 1] == index], size, cells) for index, size in enumerate(sizes)]
+    return [
+        _sampled_windows(all_drawn.at((all_drawn.maps_index == maps_index).nonzero()[:, 0]), size, cells)
+        for maps_index, size in enumerate(sizes)
+    ]
 
 
-def _candidates(image_index: int, index: int, grid: Assignment) -> Int[Tensor, "n 6"]:
+@dataclass(frozen=True)
+class _Candidates:
+    """Windows that may be drawn: positives and near misses."""
+
+    image_index: Int[Tensor, "n"]
+    maps_index: Int[Tensor, "n"]  # which ScoreMaps
+    positions_yx: Int[Tensor, "n 2"]
+    gt_index: Int[Tensor, "n"]  # instance of the image
+    positive: Bool[Tensor, "n"]
+
+    def at(self, index: Int[Tensor, "k"]) -> _Candidates:
+        """The candidates of these indices."""
+        return _Candidates(*(column[index] for column in vars(self).values()))
+
+
+def _concatenate(parts: Sequence[_Candidates]) -> _Candidates:
+    return _Candidates(*map(torch.cat, zip(*(vars(part).values() for part in parts), strict=True)))
+
+
+def _candidates(image_index: int, maps_index: int, grid: Assignment) -> _Candidates:
     positive = grid.labels == POSITIVE
-    places = (positive | ((grid.labels == IGNORED) & (grid.gt_index >= 0))).nonzero()
-    y, x = places.unbind(1)
-    head = torch.tensor([[image_index, index]]).expand(len(places), 2)
-    return torch.cat([head, places, grid.gt_index[y, x][:, None], positive[y, x][:, None]], dim=1)
+    positions = (positive | ((grid.labels == IGNORED) & (grid.gt_index >= 0))).nonzero()
+    y, x = positions.unbind(1)
+    return _Candidates(
+        torch.full_like(y, image_index), torch.full_like(y, maps_index), positions, grid.gt_index[y, x], positive[y, x]
+    )
 
 
-def _windows_of(rows: Int[Tensor, "n 6"], size: WindowSize, cells: _CellMasks) -> SampledWindows:
-    image_index, _, y, x, gt_index, positive = rows.unbind(1)
-    positions = torch.stack([y, x], dim=1)
-    side = size.m * size.density
-    targets, void = torch.zeros(len(rows), side, side), torch.zeros(len(rows), side, side, dtype=torch.bool)
-    areas = torch.zeros(len(rows))
-    for image in image_index.unique().tolist():
-        here = image_index == image
+def _sampled_windows(windows: _Candidates, size: WindowSize, cells: _CellMasks) -> SampledWindows:
+    count, side = len(windows.positive), size.m * size.density
+    targets, void = torch.zeros(count, side, side), torch.zeros(count, side, side, dtype=torch.bool)
+    areas = torch.zeros(count)
+    for image in windows.image_index.unique().tolist():
+        here = windows.image_index == image
         masks, image_void = cells.at(image, size.stride // size.density)
-        corners = (positions[here] - size.m // 2) * size.density
-        # A window of a map with a single cell is a plain crop.
-        targets[here] = assemble(masks[:, None], gt_index[here], corners, side).clamp(min=0)
-        void[here] = assemble(image_void[None, None], torch.zeros_like(gt_index[here]), corners, side) >= 0.5
-        areas[here] = masks.flatten(1).sum(1)[gt_index[here]]
-    return SampledWindows(image_index, positions, positive == 1, targets, void, areas)
+        gt_index, corners = windows.gt_index[here], (windows.positions_yx[here] - size.m // 2) * size.density
+        # With k = 1, assembling crops the window from one map.
+        targets[here] = assemble(masks[:, None], gt_index, corners, side).clamp(min=0)
+        void[here] = assemble(image_void[None, None], torch.zeros_like(gt_index), corners, side) >= 0.5
+        areas[here] = masks.flatten(1).sum(1)[gt_index]
+    return SampledWindows(windows.image_index, windows.positions_yx, windows.positive, targets, void, areas)
 
 
 class _CellMasks:
-    """Masks averaged over the cells of a score map; the paper leaves open how targets are resized.
+    """Instance masks averaged over cells of a score map; the paper leaves open how targets are resized.
 
-    A soft target tells where the outline crosses a cell: pasted to image resolution, those of density 2 have a mean
-    IoU of 0.96 with the instances of coco-mini val, hard ones 0.91.
+    A soft target tells where the outline crosses a cell. Pasted to image resolution, soft targets of density 2 have a
+    mean IoU of 0.96 with the instances of coco-mini val, hard targets 0.91.
     """
 
     def __init__(self, images: Sequence[TrainingImage], soft: bool) -> None:
@@ -118,24 +139,24 @@ class _CellMasks:
         self.averaged: dict[tuple[int, int], Tensor] = {}
 
     def at(self, image: int, cell: int) -> tuple[Float[Tensor, "g h w"], Float[Tensor, "h w"]]:
-        """What of each cell, of ``cell`` pixels a side, each instance and the void cover."""
+        """Fraction of each cell covered by each instance, and by void; cells are squares of ``cell`` pixels."""
         masks = self._average(image, cell)
         return masks[:-1] if self.soft else (masks[:-1] >= 0.5).float(), masks[-1]
 
     def _average(self, image: int, cell: int) -> Shaped[Tensor, "_ h w"]:
-        """All instances and the void; those of cells of one pixel are bytes."""
+        """The instances, then the void; cells of one pixel are bytes."""
         if (image, cell) not in self.averaged:
-            self.averaged[image, cell] = self._averaged_anew(image, cell)
+            self.averaged[image, cell] = self._compute(image, cell)
         return self.averaged[image, cell]
 
-    def _averaged_anew(self, image: int, cell: int) -> Shaped[Tensor, "_ h w"]:
-        of_image = self.images[image]
+    def _compute(self, image: int, cell: int) -> Shaped[Tensor, "_ h w"]:
+        source = self.images[image]
         if cell == 1:
-            return torch.cat([of_image.gt_masks, of_image.void[None].to(torch.uint8)])
-        height, width = of_image.void.shape
+            return torch.cat([source.gt_masks, source.void[None].to(torch.uint8)])
+        height, width = source.void.shape
         if cell % 2 or height % cell or width % cell:
             return F.avg_pool2d(self._average(image, 1)[:, None].float(), cell, ceil_mode=True)[:, 0]
-        # The mean of the four cells of half the size, added as they lie, takes a quarter of pooling's time.
+        # Adding the four cells of half the size takes a quarter of the time of pooling.
         finer = self._average(image, cell // 2)
         left, right = finer[..., ::2], finer[..., 1::2]
         return (left[:, ::2] + right[:, ::2] + left[:, 1::2] + right[:, 1::2]).float() / 4
