@@ -17,7 +17,8 @@ import torch
 from instancefcn.config import from_table, to_table
 from instancefcn.files import write_whole
 from instancefcn.inference.checkpoint import load_checkpoint
-from instancefcn.training.loop import STATE_FILE, train
+from instancefcn.training.loop import train
+from instancefcn.training.state import STATE_FILE
 from reproduce.crops import CropStream
 from reproduce.datasets import ImageSelection, open_images
 from reproduce.networks import ExperimentNetwork, build_network

@@ -14,7 +14,7 @@ from instancefcn.classifier.segmenter import Segmenter
 from instancefcn.data import open_source
 from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, load_checkpoint
 from instancefcn.inference.proposer import Proposer
-from instancefcn.training.loop import initial_network
+from instancefcn.training.initial_weights import initial_network
 from instancefcn.training.recipe import load_recipe
 from instancefcn.training.validation import validation_recall
 from oracles import box_iou

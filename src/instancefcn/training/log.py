@@ -1,12 +1,14 @@
-"""Figures of a run: a line of JSON each in ``metrics.jsonl``, the same as tensorboard events, and one line of text."""
+"""Figures of a run: as lines of JSON in ``metrics.jsonl``, as tensorboard events, and as a line of text on a bar."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich.progress import BarColumn, Progress, TextColumn
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
@@ -15,7 +17,7 @@ class Log:
     """Writer for the figures of one run.
 
     Args:
-        resumed_at: lines of later iterations are dropped: they come from a run that was killed before it saved.
+        resumed_at: lines of later iterations are dropped; the run was stopped before it saved them.
     """
 
     def __init__(self, out: Path, resumed_at: int) -> None:
@@ -36,7 +38,7 @@ class Log:
         batch_size: int,
         progress: float,
     ) -> str:
-        """Log the losses of a step and sum up the run in a line of text."""
+        """Log the losses of a step, and return a line about speed and remaining time."""
         values = {f"loss_{name}": loss.item() for name, loss in losses.items()}
         self._write(iteration, seconds, {**values, "learning_rate": rate})
         self.first = self.first or (iteration, seconds)
@@ -59,3 +61,13 @@ class Log:
         for name, value in values.items():
             self.writer.add_scalar(name, value, iteration)
         self.writer.flush()
+
+
+@contextmanager
+def show_progress(visible: bool) -> Iterator[Callable[[float, str], None]]:
+    """Show a progress bar; call the result with the fraction that is done and a line of text."""
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"), disable=not visible
+    ) as bar:
+        task = bar.add_task("training", total=1.0)
+        yield lambda share, text: bar.update(task, completed=share, description=text)

@@ -1,55 +1,51 @@
-"""The training loop."""
+"""The training loop: steps, validations and checkpoints of one run, which can be stopped and resumed."""
 
 from __future__ import annotations
 
 import os
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import torch
 from lightning_fabric import Fabric
-from rich.progress import BarColumn, Progress, TextColumn
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from instancefcn.config import to_table
 from instancefcn.data import Source
 from instancefcn.data.training_image import TrainingImage
 from instancefcn.devices import choose_device
-from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, Checkpoint, load_checkpoint, save_checkpoint
+from instancefcn.inference.checkpoint import Checkpoint, save_checkpoint
 from instancefcn.inference.proposer import Proposer
 from instancefcn.model.batch_norms import freeze_batch_norms
-from instancefcn.model.build import build_network
 from instancefcn.model.network import Network
 from instancefcn.training.batch import Batch, BatchMaker
 from instancefcn.training.dataset import RankSampler, TrainingStream
-from instancefcn.training.log import Log
+from instancefcn.training.initial_weights import initial_network
+from instancefcn.training.log import Log, show_progress
+from instancefcn.training.losses import LossConfig, compute_losses
 from instancefcn.training.optimization import average_weights, build_optimizer, learning_rate
 from instancefcn.training.recipe import Recipe
-from instancefcn.training.state import TrainingState, load_state, save_state
-from instancefcn.training.step import TrainingNetwork
+from instancefcn.training.state import STATE_FILE, TrainingState, find_state, save_state
 from instancefcn.training.validation import validation_recall
 
 LOG_EVERY = 20  # iterations
 SAVE_EVERY = 120  # seconds
 VALIDATE_EVERY = 0.5  # fraction of the run
-STATE_FILE = "last.state"
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to train: a number of iterations, or minutes that the schedule is fitted to."""
+    """How long to train: for a number of iterations, or for some minutes, to which the schedule is fitted."""
 
     iterations: int
     minutes: float | None = None
 
     def progress(self, iteration: int, seconds: float) -> float:
-        """Share of the run that is done."""
+        """Fraction of the run that is done."""
         return seconds / (60 * self.minutes) if self.minutes else iteration / self.iterations
 
 
@@ -75,14 +71,14 @@ def train(
     without any it is the last.
 
     Args:
-        iterations: instead of the recipe's.
-        minutes: train this long, validation included; the schedule is fitted to it.
-        init: "imagenet", "random", "shipped" for the checkpoint that the package brings, or a checkpoint file.
-        resume: go on from ``last.state`` in ``out``, if there is one.
+        iterations: replaces the recipe's number.
+        minutes: train this long, validation included, with a schedule of this length.
+        init: "imagenet", "random", "shipped" for the checkpoint of this package, or the path of a checkpoint.
+        resume: continue from ``last.state`` in ``out``, if there is one.
         device: see ``choose_device``.
         workers: processes that load images; 0 to load between the steps.
-        network: train this one, whatever ``init`` says; None for the recipe's.
-        stream: train on its images, or lists of images; None for random views of the sources.
+        network: a network to train as it is, instead of the recipe's; ``init`` is then not read.
+        stream: training images, or lists of them, instead of random views of the sources.
 
     Raises:
         ValueError: no data, no weights, a checkpoint of another network, or ``out`` holds a run already.
@@ -103,15 +99,31 @@ def train(
         network = initial_network(recipe, init if state is None else "random")
     if stream is None:
         stream = TrainingStream(sources, recipe.augmentation, recipe.source_balance, recipe.seed)
-    run = Run(fabric, recipe, network, Budget(iterations or config.iterations, minutes), out, validation)
+    trainer = Trainer(fabric, recipe, network, Budget(iterations or config.iterations, minutes), out, validation)
     if state is not None:
-        run.restore(state)
-    run.to_the_end(stream, workers)
+        trainer.restore(state)
+    trainer.run(stream, workers)
     return out / "best.safetensors"
 
 
-class Run:
-    """A network in training, with all that changes while it is trained."""
+class TrainingNetwork(nn.Module):
+    """A network whose ``forward`` gives the losses of a batch, so that data-parallel training wraps one module."""
+
+    def __init__(self, network: Network, loss: LossConfig) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        batch = batch.to(next(self.network.parameters()).device)
+        score_maps = self.network(batch.pixels.to(memory_format=torch.channels_last).float())
+        for maps, labels in zip(score_maps, batch.labels, strict=True):
+            assert maps.objectness.shape == labels.shape, "labels were made for other maps"
+        return compute_losses(score_maps, batch.labels, batch.sampled, self.loss)
+
+
+class Trainer:
+    """A network in training, with its optimizer, its averaged weights and its place in the run."""
 
     def __init__(
         self, fabric: Fabric, recipe: Recipe, network: Network, budget: Budget, out: Path, validation: Sequence[Source]
@@ -123,20 +135,20 @@ class Run:
         module = TrainingNetwork(network, recipe.loss).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.module, self.optimizer = fabric.setup(module, build_optimizer(network, recipe.optimization))
         self.iteration, self.best = 0, -1.0
-        self.seconds_before = 0.0  # trained before this process went on
+        self.seconds_before = 0.0  # trained before this process started
         self.started = time.monotonic()
 
     @property
     def seconds(self) -> float:
-        """Trained so far, all resumptions together."""
+        """Seconds of training so far, those before a resumption included."""
         return self.seconds_before + time.monotonic() - self.started
 
     def progress(self) -> float:
-        """Share of the run that is done; the same for all processes."""
+        """Fraction of the run that is done, as the first process measures it."""
         return self.fabric.broadcast(self.budget.progress(self.iteration, self.seconds))
 
-    def to_the_end(self, stream: Dataset[TrainingImage] | Dataset[list[TrainingImage]], workers: int) -> None:
-        """Train until the budget is spent; log, validate and save on the way."""
+    def run(self, stream: Dataset[TrainingImage] | Dataset[list[TrainingImage]], workers: int) -> None:
+        """Train until the budget is spent; log, validate and save meanwhile."""
         fabric, config = self.fabric, self.recipe.optimization
         per_process = max(1, config.batch_size // fabric.world_size)
         images_per_step = per_process * fabric.world_size
@@ -174,7 +186,7 @@ class Run:
         fabric.barrier()
 
     def step(self, batch: Batch, rate: float) -> dict[str, Tensor]:
-        """One iteration on the batch of this process; its losses."""
+        """Do one iteration on the batch of this process, and return its losses."""
         self.network.train()
         if self.recipe.network.batch_norm == "frozen":
             freeze_batch_norms(self.network.backbone)
@@ -195,11 +207,11 @@ class Run:
         return losses
 
     def kept_network(self) -> Network:
-        """The network that is validated and saved: the averaged one, if there is one."""
+        """The network to validate and save: the averaged one, if weights are averaged."""
         return self.network if self.averaged is None else cast(Network, self.averaged.module)
 
     def validate(self, log: Log) -> None:
-        """Measure, log and save; as the best too, if it is."""
+        """Measure recall, log it, and save: as the last network, and as the best if it beats all before."""
         proposer = Proposer(self.kept_network().eval(), self.recipe.inference, device=self.fabric.device)
         recall = validation_recall(proposer, self.validation)
         log.validation(self.iteration, self.seconds, recall)
@@ -209,7 +221,7 @@ class Run:
         self.save(names, recall)
 
     def save(self, names: Sequence[str], recall: Mapping[str, Mapping[str, float]] | None = None) -> None:
-        """Checkpoints under these names, then what resuming needs."""
+        """Write checkpoints of these names, then the state that resuming needs."""
         record = {
             "recipe": to_table(self.recipe),
             "iteration": self.iteration,
@@ -232,59 +244,9 @@ class Run:
         save_state(state, self.out / STATE_FILE)
 
     def restore(self, state: TrainingState) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
         self.network.load_state_dict(state.network)
         self.optimizer.load_state_dict(state.optimizer)
         if self.averaged is not None and state.averaged is not None:
             self.averaged.load_state_dict(state.averaged)
         self.iteration, self.best, self.seconds_before = state.iteration, state.best, state.seconds
-
-
-@contextmanager
-def show_progress(visible: bool) -> Iterator[Callable[[float, str], None]]:
-    """A progress bar; what it gives takes the share that is done and a line of text."""
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"), disable=not visible
-    ) as bar:
-        task = bar.add_task("training", total=1.0)
-        yield lambda share, text: bar.update(task, completed=share, description=text)
-
-
-def find_state(out: Path, recipe: Recipe, resume: bool) -> TrainingState | None:
-    """The state to go on from, if that is asked for and there is one.
-
-    Raises:
-        ValueError: ``out`` holds a run and resume is off, or the run there has another recipe.
-    """
-    path = out / STATE_FILE
-    if not path.exists():
-        return None
-    if not resume:
-        raise ValueError(f"{out} holds a run already: go on with --resume, or give another --out")
-    state = load_state(path)
-    if state.recipe != to_table(recipe):
-        raise ValueError(f"{out} was trained with another recipe: give that one, or another --out")
-    return state
-
-
-def initial_network(recipe: Recipe, init: str) -> Network:
-    """A network to start from: an ImageNet trunk, a random one, the shipped checkpoint's weights or another's.
-
-    Of a checkpoint of another network those weights are taken whose names and shapes agree.
-
-    Raises:
-        ValueError: no ImageNet weights, or a checkpoint of which nothing fits.
-    """
-    if init in ("imagenet", "random"):
-        return build_network(recipe.network, imagenet=init == "imagenet")
-    checkpoint = load_checkpoint(SHIPPED_CHECKPOINT if init == "shipped" else Path(init))
-    network = build_network(recipe.network)
-    own = network.state_dict()
-    weights = checkpoint.build().state_dict()
-    fitting = {name: w for name, w in weights.items() if name in own and own[name].shape == w.shape}
-    if not fitting:
-        raise ValueError(f"{init} is of another network ({checkpoint.network}) than the recipe's ({recipe.network})")
-    if len(fitting) < len(own):
-        warnings.warn(f"{init}: {len(fitting)} of {len(own)} tensors fit; the others start anew", stacklevel=2)
-    network.load_state_dict(fitting, strict=False)
-    return network

@@ -1,4 +1,4 @@
-"""What a run needs beside its weights to go on after it was killed."""
+"""The state that a run is resumed from after it was stopped."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from typing import Any
 
 import torch
 
+from instancefcn.config import to_table
 from instancefcn.files import write_whole
+from instancefcn.training.recipe import Recipe
+
+STATE_FILE = "last.state"
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """A run between two iterations. Its randomness is a function of the seed and the iteration, so it is here too."""
+    """A run between two iterations. Its random numbers follow from the seed and the iteration."""
 
     iteration: int
-    seconds: float  # trained so far, all resumptions together
+    seconds: float  # of training so far, those before a resumption included
     best: float  # validation AR@100 of the best checkpoint
     recipe: dict[str, Any]
     network: dict[str, Any]
@@ -44,3 +48,20 @@ def load_state(path: Path) -> TrainingState:
         raise ValueError(
             f"{path}: not a training state ({error}); start anew without --resume, in another folder"
         ) from error
+
+
+def find_state(out: Path, recipe: Recipe, resume: bool) -> TrainingState | None:
+    """The state of the run in a folder; None if there is no run yet.
+
+    Raises:
+        ValueError: ``out`` holds a run and resume is off, or the run there has another recipe.
+    """
+    path = out / STATE_FILE
+    if not path.exists():
+        return None
+    if not resume:
+        raise ValueError(f"{out} holds a run already: go on with --resume, or give another --out")
+    state = load_state(path)
+    if state.recipe != to_table(recipe):
+        raise ValueError(f"{out} was trained with another recipe: give that one, or another --out")
+    return state
