@@ -19,16 +19,16 @@ OUTSIDE_LOGIT = -20.0
 
 
 def cells(m: int, k: int, device: torch.device | None = None) -> Int[Tensor, "m"]:
-    """Cell of each window pixel along one axis, ``floor(i * k / m)``, so k need not divide m (5 over 21: 5 4 4 4 4)."""
+    """Cell of each window pixel along an axis, ``floor(i * k / m)``; k need not divide m (5 over 21: 5 4 4 4 4)."""
     return torch.arange(m, device=device) * k // m
 
 
 def assemble(
     instance: Float[Tensor, "b k2 h w"], image_index: Int[Tensor, "n"], corners_yx: Int[Tensor, "n 2"], m: int
 ) -> Float[Tensor, "n m m"]:
-    """Mask logits of m x m windows: pixel (i, j) is read at its own place from the map of the cell it falls into.
+    """Mask logits of m x m windows: pixel (i, j) is read, at its own position, from the map of its cell.
 
-    A selection of elements, hence differentiable; works for any m at run time.
+    It only selects elements, so it is differentiable and has no parameters; m may differ from call to call.
 
     Args:
         instance: instance-sensitive logits; channel = cell_y * k + cell_x, row-major.
@@ -51,15 +51,15 @@ def assemble(
 
     if instance.requires_grad:  # the gradient of a view covers all that lies between
         instance = instance.contiguous(memory_format=torch.channels_last)
-    # The maps are read where they lie: networks leave them channels last, beside those of other window sizes. A pixel's
-    # place is the sum of what its row and its column add to it, the cell's channel included.
-    of_image, of_channel, of_row, of_column = instance.stride()
-    by_row = image_index[:, None] * of_image + rows * of_row + cell * k * of_channel
-    by_column = columns * of_column + cell * of_channel
+    # The maps are read in place: they are channels last and a slice of those of all window sizes. The offset of a pixel
+    # is a part of its row plus a part of its column; both include the channel of the cell.
+    image_stride, channel_stride, row_stride, column_stride = instance.stride()
+    by_row = image_index[:, None] * image_stride + rows * row_stride + cell * k * channel_stride
+    by_column = columns * column_stride + cell * channel_stride
     place = by_row[:, :, None] + by_column[:, None, :]  # [n, m, m]
     span = sum((size - 1) * stride for size, stride in zip(instance.shape, instance.stride(), strict=True)) + 1
     logits = instance.as_strided((span,), (1,)).index_select(0, place.flatten()).view(place.shape)
-    # Most windows lie inside, and need nothing of this.
+    # Only the windows that hang over the border; most do not.
     hanging = (row_outside | column_outside).any(1).nonzero()[:, 0]
     outside = row_outside[hanging, :, None] | column_outside[hanging, None, :]
     filled = logits.index_select(0, hanging).masked_fill(outside, OUTSIDE_LOGIT)
@@ -82,12 +82,14 @@ def write_masks(
     masks: Sequence[Float32[np.ndarray, "_ _ _"]],
     blend: bool = False,
 ) -> None:
-    """``assemble_windows`` of a single image into arrays, on the CPU without gradients: in a quarter of its time.
+    """Assemble the windows of one image into arrays, on the CPU and without gradients.
+
+    Takes a quarter of the time of ``assemble_windows``.
 
     Args:
-        score_maps: at each stride and window size.
-        positions_yx: of the windows of each.
-        masks: what is written, [windows, dm, dm] of each.
+        score_maps: one for each window size, of a batch of one image.
+        positions_yx: positions of the windows on each ScoreMaps.
+        masks: arrays to fill with mask logits, [windows, dm, dm] for each ScoreMaps.
         blend: interpolate between the maps of the four nearest cells, so that tiles leave no seams.
     """
     tiles = []
@@ -95,7 +97,7 @@ def write_masks(
         if maps.mask_layer is not None:
             out[:] = assemble_windows(maps, torch.zeros_like(positions[:, 0]), positions).float().cpu().numpy()
             continue
-        instance = maps.instance[0].float().cpu().numpy()  # on the CPU and in fp32: read where they lie
+        instance = maps.instance[0].float().cpu().numpy()  # a view, if on the CPU and in fp32
         corners = ((positions - maps.m // 2) * maps.density).cpu().numpy()
         side, between = maps.m * maps.density, blend and maps.k > 1
         if between:
@@ -107,7 +109,7 @@ def write_masks(
 
 
 def cell_shares(m: int, k: int) -> tuple[Int[np.ndarray, "m"], Float32[np.ndarray, "m"]]:
-    """Where window pixels lie among the centres of k cells along an axis: the cell before, the share of that behind."""
+    """Cell whose centre lies before each window pixel along an axis, and the weight of the cell behind it."""
     places = ((np.arange(m) + 0.5) * k / m - 0.5).clip(0, k - 1)
     before = np.minimum(places.astype(np.int64), k - 2)
     return before, (places - before).astype(np.float32)

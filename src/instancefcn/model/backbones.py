@@ -33,7 +33,7 @@ class Backbone(nn.Module):
         return (images - self.mean) / self.std
 
     def stages(self) -> list[nn.Module]:
-        """Parts, in the order in which an image passes them, for freezing the first few."""
+        """Parts of the trunk, first to last, so that the first few can be frozen."""
         raise NotImplementedError
 
 
@@ -55,7 +55,7 @@ class VGG16(Backbone):
                 channels = out_channels
             if block < 4:
                 layers.append(nn.MaxPool2d(2, ceil_mode=True))
-            elif block == 4:  # keeps the size: windows of 2 at stride 1, the far border padded by hand below
+            elif block == 4:  # stride 1 keeps the size, so the far border is padded
                 layers.append(nn.Sequential(nn.ReplicationPad2d((0, 1, 0, 1)), nn.MaxPool2d(2, stride=1)))
         self.features = nn.Sequential(*layers)
         self.strides, self.channels = (8,), (channels,)
@@ -74,8 +74,11 @@ class TimmBackbone(Backbone):
 
     Args:
         name: a timm model that supports ``features_only``.
-        strides: which feature maps to give.
-        output_stride: the coarsest stride; below 32 the later stages keep their resolution and get holes instead.
+        strides: of the feature maps to return.
+        output_stride: the coarsest stride; below 32 the later stages keep their resolution and are dilated instead.
+
+    Raises:
+        ValueError: timm has no such model, or the model has no map at one of the strides.
     """
 
     def __init__(self, name: str, strides: Sequence[int] = (4, 8, 16, 32), output_stride: int = 32) -> None:
@@ -89,7 +92,7 @@ class TimmBackbone(Backbone):
         self.net: Any = timm.create_model(name, features_only=True, pretrained=False, output_stride=output_stride)
         shift_same_padding(self.net)
         reductions: list[int] = self.net.feature_info.reduction()
-        # With a smaller output stride several stages end at one resolution: the deepest one is taken.
+        # With a smaller output stride several stages have one resolution; the deepest is taken.
         index_of = {reduction: index for index, reduction in enumerate(reductions)}
         missing = [stride for stride in strides if stride not in index_of]
         if missing:
@@ -104,7 +107,7 @@ class TimmBackbone(Backbone):
         return [maps[index] for index in self.indices]
 
     def stages(self) -> list[nn.Module]:
-        """The stem (with its norm), then the stages of a timm network that keeps them in ``blocks``."""
+        """The stem with its norm, then each stage; networks without ``blocks`` give their children."""
         children = dict(self.net.named_children())
         if "blocks" not in children:
             return list(children.values())

@@ -9,10 +9,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 
 def fold_batch_norms(module: nn.Module) -> None:
-    """Fold every batch norm that follows a convolution into it, in place: frozen statistics and affine, no layer left.
+    """Fold every batch norm into the convolution before it, in place: its statistics and affine are frozen.
 
-    Uses that timm (and torchvision) declare a norm right after its convolution. The activation that timm keeps inside
-    its norm layers stays where the norm was.
+    Relies on timm and torchvision declaring a norm right after its convolution. An activation inside a norm layer of
+    timm takes the place of the norm.
     """
     for parent in list(module.modules()):
         children = list(parent.named_children())
@@ -27,7 +27,7 @@ def fold_batch_norms(module: nn.Module) -> None:
 
 
 def freeze_batch_norms(module: nn.Module) -> None:
-    """Make batch norms keep their running statistics, and their affine, also in training."""
+    """Keep running statistics and affine of batch norms fixed; call it again after every ``train()``."""
     for norm in module.modules():
         if isinstance(norm, nn.BatchNorm2d):
             norm.eval()

@@ -16,10 +16,10 @@ def build_network(config: NetworkConfig, imagenet: bool = False, backbone: Backb
 
     Args:
         imagenet: load the trunk's ImageNet weights.
-        backbone: a trunk to take instead of the one that ``config`` names.
+        backbone: replaces the trunk that ``config`` names.
 
     Raises:
-        ValueError: an unknown backbone, or ImageNet weights that are not to be had.
+        ValueError: an unknown backbone, or there are no ImageNet weights for it.
 
     Example:
         >>> build_network(NetworkConfig(channels=16)).window_sizes[0]
@@ -54,7 +54,7 @@ def build_backbone(config: NetworkConfig) -> Backbone:
 
 
 def prepare(backbone: Backbone, config: NetworkConfig, imagenet: bool) -> Backbone:
-    """Load a trunk's ImageNet weights if asked, and treat its batch norms as the recipe says; in place."""
+    """Load a trunk's ImageNet weights if asked, then fold or freeze its batch norms as ``config`` says, in place."""
     if imagenet:
         load_imagenet(backbone)
     if config.batch_norm == "folded":

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 
 class ShiftedConv2d(nn.Conv2d):
-    """TensorFlow's "same" padding of odd kernels at stride 2: where a side is even, by one less in front than behind.
+    """Convolution of stride 2 with an odd kernel and TensorFlow's "same" padding.
 
-    timm pads a copy of the map, which takes longer than the convolution. Padded by the convolution, and by two more in
-    front, the same outputs lie behind one more row and column.
+    TensorFlow pads an even side by one pixel less in front than behind. timm pads a copy of the map for that, which
+    takes longer than the convolution. Here the convolution pads by two pixels more in front; this gives the same output
+    behind one extra row and column, which are cut off.
     """
 
     def __init__(self, same: nn.Conv2d) -> None:
@@ -27,7 +28,7 @@ class ShiftedConv2d(nn.Conv2d):
 
 
 def shift_same_padding(module: nn.Module) -> None:
-    """Replace, in place, the convolutions of stride 2 that pad copies of their maps (those of odd kernels above 1)."""
+    """Replace timm's padding convolutions of stride 2 and odd kernels above 1 by ``ShiftedConv2d``, in place."""
     for parent in list(module.modules()):
         for name, conv in list(parent.named_children()):
             if isinstance(conv, Conv2dSame):

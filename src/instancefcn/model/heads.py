@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from instancefcn.model.pyramid import SeparableConv, add_enlarged
 
-OBJECTNESS_PRIOR = 0.01  # a dense loss starts from "nearly every window is empty" (focal loss, Lin et al., ICCV 2017)
+OBJECTNESS_PRIOR = 0.01  # initial score: nearly every window is empty (focal loss, Lin et al., ICCV 2017)
 FIRST_FINE_LEVEL = 2  # stride 16: outlines of this level and coarser ones also come from the map of a quarter stride
 
 
@@ -35,14 +35,14 @@ class PaperScoreHead(nn.Sequential):
 class MaskHead(nn.Module):
     """k*k score maps for each window size, two or four times as dense as the level's positions.
 
-    A pyramid level knows what is an instance and where its parts lie, but not its outline. The outline comes from the
-    trunk's map of half the level's stride (a skip, as in SharpMask, Pinheiro et al., ECCV 2016), then, on coarse
-    levels, from the map of a quarter. Score maps of the level alone, enlarged, are added: the refined features have a
-    third of the channels, which are few for the relative positions of several window sizes.
+    A pyramid level shows where an instance and its parts lie, but not its outline. The outline comes from the trunk's
+    map of half the level's stride (a skip, as in SharpMask, Pinheiro et al., ECCV 2016) and, on coarse levels, from the
+    map of a quarter of the stride too. The refined features have a third of the channels, too few for the relative
+    positions of several window sizes, so enlarged score maps of the level alone are added.
 
     Args:
-        channels: of the levels.
-        map_channels: of each map of the trunk; the i-th has half the stride of level i.
+        channels: of the pyramid's levels.
+        map_channels: channels of each map of the trunk; the i-th has half the stride of level i.
         sizes: number of window sizes on every level.
         finest_sizes: number of further window sizes on level 0.
     """
@@ -63,7 +63,7 @@ class MaskHead(nn.Module):
         self.predict.apply(init_gaussian)
         self.predict_finest.apply(init_gaussian)
         for weight in (*self.predict_coarse.parameters(), *self.predict_coarse_finest.parameters()):
-            nn.init.zeros_(weight)  # starts as a no-op
+            nn.init.zeros_(weight)  # starts as a no-op, so older checkpoints keep their behaviour
         self.refine_again.init_identity()
 
     def forward(
@@ -72,9 +72,9 @@ class MaskHead(nn.Module):
         """Score maps of one level, one for each of its window sizes.
 
         Args:
-            features: of the level.
-            maps: of the trunk, finest first.
-            level: counted from the finest, which is 0.
+            features: the pyramid's map of this level.
+            maps: the trunk's maps, finest first.
+            level: 0 is the finest.
         """
         finest = level == 0
         x = self.tower(features)
@@ -93,17 +93,17 @@ def density_of_level(level: int) -> int:
 
 
 class Refine(nn.Module):
-    """Double a map's density: enlarge it, and add the trunk's map of that density.
+    """Double the density of a map: enlarge it and add the trunk's map of that density.
 
     Args:
-        detail_channels: of the trunk's map for each level that is refined, finest first.
+        detail_channels: channels of the trunk's map for each refined level, finest first.
     """
 
     def __init__(self, channels: int, width: int, detail_channels: Sequence[int]) -> None:
         super().__init__()
         self.reduce = nn.Conv2d(channels, width, 1)
         self.detail = nn.ModuleList(nn.Conv2d(c, width, 1) for c in detail_channels)
-        # Without norms: at this density they would cost as much as the convolutions.
+        # No norms here: at this density they would take as long as the convolutions.
         self.mix = nn.Sequential(
             nn.ReLU(inplace=True),
             nn.Conv2d(width, width, 3, padding=1, groups=width),
@@ -112,11 +112,11 @@ class Refine(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "b c h w"], detail: Float[Tensor, "b _ _ _"], index: int) -> Tensor:
-        """Refine ``x``; ``index`` says which of the refined levels it is."""
+        """Refine ``x``, the map of the refined level ``index``, by ``detail``."""
         return self.mix(add_enlarged(self.detail[index](detail), self.reduce(x)))
 
     def init_identity(self) -> None:
-        """Start as a plain enlargement."""
+        """Start as a plain enlargement, so older checkpoints keep their behaviour."""
         self.detail.apply(init_gaussian)
         for layer in (self.reduce, *self.mix):
             if isinstance(layer, nn.Conv2d):
@@ -126,7 +126,7 @@ class Refine(nn.Module):
 
 
 def side_by_side(layers: Sequence[nn.Module], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b _ h w"]:
-    """Outputs of several 1x1 convolutions, concatenated. They run as one, which reads the map once."""
+    """Concatenated outputs of several 1x1 convolutions, run as one convolution, which reads the map once."""
     convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1)]
     biases = [layer.bias for layer in convolutions if layer.bias is not None]
     assert len(convolutions) == len(layers)
@@ -135,7 +135,7 @@ def side_by_side(layers: Sequence[nn.Module], x: Float[Tensor, "b c h w"]) -> Fl
 
 
 class ScoreHead(nn.Module):
-    """Objectness, and the IoU that the assembled mask is expected to have, for each window size.
+    """Objectness and expected IoU of the assembled mask, for each window size.
 
     Args:
         sizes: number of window sizes on every level.
@@ -153,7 +153,7 @@ class ScoreHead(nn.Module):
             nn.init.constant_(layer.bias[::2], -math.log(1 / OBJECTNESS_PRIOR - 1))
 
     def forward(self, features: Float[Tensor, "b c h w"], level: int) -> list[Float[Tensor, "b 2 h w"]]:
-        """Logits of one level, one pair of maps for each of its window sizes; level 0 is the finest."""
+        """Logits of one level: a pair of maps for each of its window sizes. Level 0 is the finest."""
         predict = [self.predict, *([self.predict_finest] if level == 0 else [])]
         return list(side_by_side(predict, self.tower(features)).split(2, dim=1))
 

@@ -1,4 +1,4 @@
-"""The networks: the paper's, at one stride, and one with a feature pyramid. Both map images to score maps."""
+"""Networks from images to score maps: the paper's, of one stride, and one with a feature pyramid."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from instancefcn.structures import ScoreMaps, WindowSize
 
 
 class Network(nn.Module):
-    """What training and proposing ask of a network: ``forward`` maps images to ScoreMaps, one for each window size."""
+    """Base of all networks: ``forward`` maps images to ScoreMaps, one for each window size."""
 
     backbone: Backbone
     size_multiple: int  # image sides must be multiples of it
@@ -26,7 +26,7 @@ class Network(nn.Module):
 
     @property
     def training_window_sizes(self) -> list[WindowSize]:
-        """The same in training mode, where they may differ."""
+        """The window sizes in training mode, if they differ."""
         return self.window_sizes
 
 
@@ -58,10 +58,10 @@ class InstanceFCN(Network):
 
 
 class PyramidInstanceFCN(Network):
-    """Every scale in one pass: a feature pyramid, heads that its levels share, several window sizes on each level.
+    """All scales in one pass: a feature pyramid, heads shared by its levels, several window sizes on each level.
 
     Args:
-        backbone: a trunk whose first map has half the stride of the finest level; outlines alone come from it.
+        backbone: a trunk whose first map has half the stride of the finest level; only the mask head reads that map.
         pyramid: of the trunk's other maps.
         window_sizes: m of the windows on every level, in positions.
         finest_window_sizes: m of further windows on the finest level.

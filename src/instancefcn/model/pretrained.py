@@ -1,4 +1,4 @@
-"""ImageNet weights of the trunks: from packages where they are installed, else from timm's and torchvision's hubs."""
+"""ImageNet weights of the trunks: from installed packages, else from timm's and torchvision's hubs."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ MEND = (
 
 
 def load_imagenet(backbone: Backbone) -> str:
-    """Fill a trunk with ImageNet weights, in place, and say where they came from.
+    """Load ImageNet weights into a trunk, in place, and return where they came from.
 
     Raises:
-        ValueError: no weights are to be had, neither from a package nor online. Never starts at random silently.
+        ValueError: neither a package nor a hub has weights. It never falls back to random ones.
     """
     if isinstance(backbone, VGG16):
         return _load_vgg16(backbone)
@@ -45,9 +45,9 @@ def load_imagenet(backbone: Backbone) -> str:
 
 
 def load_in_order(backbone: TimmBackbone, weights: dict[str, Tensor]) -> None:
-    """Copy a state dict onto the trunk tensor by tensor: same network, same order, other names.
+    """Copy a state dict into the trunk tensor by tensor: the order is the same, the names differ.
 
-    What the file has after the trunk's last tensor (the classifier's head) is left over.
+    Tensors after the trunk's last one, those of a classifier's head, are not used.
 
     Raises:
         ValueError: a tensor has another shape than its counterpart, or the file ends before the trunk does.
@@ -115,6 +115,6 @@ def _load_hed(backbone: VGG16, path: Path) -> None:
 
 
 def _set_input(backbone: Backbone, mean: tuple[float, float, float], std: float) -> None:
-    """The normalisation, of RGB in 0..255, that the weights were trained with."""
+    """Set the normalisation of RGB in 0..255 that the weights were trained with."""
     backbone.mean.copy_(torch.tensor(mean).view(1, 3, 1, 1))
     backbone.std.fill_(std)

@@ -27,8 +27,8 @@ class SeparableConv(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """Add to each pixel what the 5x5 pixels around it say (an inverted bottleneck without norm or scale, after
-    ConvNeXt, Liu et al., CVPR 2022).
+    """A 5x5 depthwise convolution and an inverted bottleneck, added to the input (after ConvNeXt, Liu et al., CVPR
+    2022, without norm and scale).
 
     Starts as a no-op, so older checkpoints keep their behaviour.
     """
@@ -47,9 +47,9 @@ class ResidualBlock(nn.Module):
 
 
 def add_enlarged(fine: Float[Tensor, "b c fh fw"], coarse: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c fh fw"]:
-    """Add a map to a finer one, in place, by nearest neighbour.
+    """Add a map, enlarged by nearest neighbour, to a finer map in place.
 
-    Where each position of the coarse map covers a whole number of fine cells, the enlarged map is never made.
+    The enlarged map is not made if each position of the coarse map covers a whole number of fine cells.
     """
     fine = fine.to(torch.promote_types(fine.dtype, coarse.dtype))  # they differ under autocast: norms give fp32
     (b, c, h, w), (fh, fw) = coarse.shape, fine.shape[-2:]
@@ -61,10 +61,10 @@ def add_enlarged(fine: Float[Tensor, "b c fh fw"], coarse: Float[Tensor, "b c h 
 
 
 class Pyramid(nn.Module):
-    """One map of ``channels`` for each input map, each with what all coarser maps know.
+    """One map of ``channels`` for each input map, with the context of all coarser maps added.
 
-    Two context maps are made above the coarsest input and flow down: an object as large as the image needs context that
-    wide, and there it costs next to nothing. The first ``extra_levels`` of them are returned too.
+    Two context maps are computed from the coarsest input, because an object as large as the image needs that much
+    context; at their size they cost next to nothing. The first ``extra_levels`` of them are also returned.
 
     Args:
         blocks: residual blocks of each level; the finest, which costs more than all others together, has one at most.
@@ -87,7 +87,7 @@ class Pyramid(nn.Module):
             levels.append(downsample(levels[-1]))
         for level in reversed(range(len(levels))):
             if level + 1 < len(levels):
-                # Context levels were made from some of these maps: their gradients need the maps unchanged.
+                # Context maps were computed from these maps, so their gradients need them unchanged.
                 fine = levels[level].clone() if level >= len(self.lateral) - 1 else levels[level]
                 levels[level] = add_enlarged(fine, levels[level + 1])
             levels[level] = self.blocks[level](levels[level])

@@ -1,4 +1,4 @@
-"""How much of a source a recipe can learn: the share of instances that are positive at some scale."""
+"""Coverage of a data set by a recipe: the fraction of instances that some window is made for."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from instancefcn.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Coverage:
-    """Counts of the instances of a source, crowds and ignored ones aside."""
+    """Counts of the instances of a source, without crowds and ignored ones."""
 
     instances: int
     tiny: int  # too small to be judged
-    covered: int  # of a size for which some window is positive, at one of the scales that the recipe proposes at
+    covered: int  # some window is positive for this size, at one of the recipe's scales
 
     @property
     def share(self) -> float:
-        """Covered ones of all, in [0, 1]; 1 where there are none."""
+        """Fraction of instances that are covered; 1 if there are no instances."""
         return self.covered / self.instances if self.instances else 1.0
 
 
 def coverage(source: Source, recipe: Recipe) -> Coverage:
-    """Count what a recipe's windows are made for, without reading any image."""
+    """Count the instances that a recipe's windows can learn, without reading any image."""
     sides = [float(size.stride * size.m) for size in build_network(recipe.network).window_sizes]
     total = tiny = covered = 0
     for index in range(len(source)):

@@ -1,4 +1,4 @@
-"""An endless stream of training images in which the i-th depends on the seed and i alone, so that any run can go on."""
+"""An endless stream of training images: image i depends only on the seed and i, so that runs can be resumed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from instancefcn.data import Source
 from instancefcn.data.augmentation import Augmentation, augment, copy_paste
 from instancefcn.data.training_image import TrainingImage
 
-MAX_REDRAWS = 10  # files that cannot be read, one after another, before training gives up
+MAX_REDRAWS = 10  # unreadable images in a row that end training
 
 
 class TrainingStream(Dataset[TrainingImage]):
@@ -38,7 +38,7 @@ class TrainingStream(Dataset[TrainingImage]):
         return view
 
     def _view(self, rng: np.random.Generator) -> TrainingImage:
-        """A view of a random image; one that cannot be read any more is replaced by another, a few times."""
+        """A view of a random image; an image that cannot be read is replaced by another."""
         for attempt in range(1, MAX_REDRAWS + 1):
             source = self.sources[rng.choice(len(self.sources), p=self.shares)]
             try:
@@ -50,7 +50,7 @@ class TrainingStream(Dataset[TrainingImage]):
 
 
 class RankSampler(Sampler[int]):
-    """Indices of one process from a given step on: ranks take turns, so that the union is the same stream."""
+    """Indices for one process from a given step on; processes take turns, so that together they read one stream."""
 
     def __init__(self, start_step: int, images_per_step: int, rank: int, world_size: int) -> None:
         self.start, self.stride, self.rank = start_step * images_per_step, world_size, rank

@@ -1,4 +1,4 @@
-"""Losses: objectness of windows, mask pixels of positive windows, and the IoU that a mask turns out to have."""
+"""Losses: objectness of windows, mask pixels of positive windows, and expected IoU of masks."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def compute_losses(
     """Weighted losses of a batch, by name.
 
     Args:
-        labels: of the windows, for each ScoreMaps.
-        sampled: the windows to assemble, for each ScoreMaps.
+        labels: labels of all windows, for each ScoreMaps.
+        sampled: windows to assemble, for each ScoreMaps.
     """
-    # Without its mask a positive has no IoU: where the mask is not assembled, it stays out of the loss.
+    # Focal: a positive's target is its IoU, so positives whose mask is not assembled stay out of the loss.
     positive_target = 1.0 if config.objectness == "logistic" else NO_TARGET
     objectness_targets = [(grid == POSITIVE).float() * positive_target for grid in labels]
     masks, dices, qualities = [], [], []
@@ -76,10 +76,10 @@ def objectness_loss(
     targets: Sequence[Float[Tensor, "b _ _"]],
     config: LossConfig,
 ) -> Float[Tensor, ""]:
-    """Logistic loss over windows that are not ignored: their mean, or focal and then the sum for each positive.
+    """Logistic loss over the windows that are not ignored: their mean, or focal, as the sum per positive window.
 
-    The focal form for soft targets weights a window by the square of how far its score is off (quality focal loss,
-    Li et al., NeurIPS 2020).
+    The focal form for soft targets weights a window by the squared error of its score (quality focal loss, Li et al.,
+    NeurIPS 2020).
     """
     logits = torch.cat([maps.objectness.flatten() for maps in score_maps])
     flat_labels = torch.cat([grid.flatten() for grid in labels])
@@ -112,12 +112,12 @@ def dice_loss(
 
 
 def mask_iou_with_instance(logits: Float[Tensor, "n m m"], windows: SampledWindows) -> Float[Tensor, "n"]:
-    """IoU of thresholded masks with whole instances: what of an instance lies outside the window counts as missed."""
+    """IoU of thresholded masks with whole instances; the part of an instance outside the window counts as missed."""
     masks = (logits > 0).float() * ~windows.void
     intersection = (masks * windows.targets).flatten(1).sum(1)
     return intersection / (masks.flatten(1).sum(1) + windows.gt_cells - intersection).clamp(min=1)
 
 
 def mean(values: Float[Tensor, "n"]) -> Float[Tensor, ""]:
-    """Mean that is 0, and still differentiable, for no values."""
+    """Mean of values; 0, and still differentiable, if there are none."""
     return values.sum() / max(len(values), 1)

@@ -1,4 +1,4 @@
-"""Optimiser, learning rate over the run, and the running average of the weights."""
+"""Optimizer, learning-rate schedule, and the running average of the weights."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ class OptimizationConfig:
 
 
 def build_optimizer(network: Network, config: OptimizationConfig) -> torch.optim.Optimizer:
-    """An optimiser with the trunk at its own rate and no decay of biases and norms. Freezes the early stages."""
+    """Freeze the early stages and build an optimizer: the trunk has its own rate, biases and norms no decay."""
     for stage in network.backbone.stages()[: config.frozen_stages]:
         stage.requires_grad_(False)
     trunk = {id(parameter) for parameter in network.backbone.parameters()}
     groups = []
-    for of_trunk in (True, False):
+    for in_trunk in (True, False):
         for decayed in (True, False):
             parameters = [
                 p
                 for p in network.parameters()
-                if p.requires_grad and (id(p) in trunk) == of_trunk and (p.ndim > 1) == decayed
+                if p.requires_grad and (id(p) in trunk) == in_trunk and (p.ndim > 1) == decayed
             ]
-            factor = config.trunk_learning_rate if of_trunk else 1.0
+            factor = config.trunk_learning_rate if in_trunk else 1.0
             decay = config.weight_decay if decayed else 0.0
             groups.append({"params": parameters, "weight_decay": decay, "factor": factor})
     if config.optimizer == "sgd":
@@ -56,18 +56,18 @@ def build_optimizer(network: Network, config: OptimizationConfig) -> torch.optim
 
 
 def learning_rate(progress: float, iteration: int, config: OptimizationConfig) -> float:
-    """Learning rate when the fraction ``progress`` of the run is done."""
+    """Learning rate at the fraction ``progress`` of the run."""
     if config.optimizer == "adamw":
         rate = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
     else:
         rate = 0.1 if progress >= STEP_AT else 1.0
-    # A run of minutes cannot afford the warm-up of one of hours.
+    # A short run shortens the warm-up.
     warmth = max((iteration + 1) / max(config.warmup_iterations, 1), progress / MAX_WARMUP)
     return config.learning_rate * rate * min(1.0, warmth)
 
 
 def average_weights(network: nn.Module, decay: float) -> AveragedModel:
-    """Exponential moving average of the weights that forgets the random start quickly."""
+    """Exponential moving average of the weights; its decay grows at first, so that it forgets the start quickly."""
 
     def update(averaged: Any, current: Any, count: Tensor | int) -> None:
         n = int(count)
