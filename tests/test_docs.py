@@ -25,7 +25,17 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
             ]
 
 
-def test_recipe_page_has_the_keys_of_today() -> None:
-    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
-    make_page = runpy.run_path(str(ROOT / "tools" / "recipe_keys.py"))["page_with_keys"]
-    assert make_page(page) == page, "python tools/recipe_keys.py"
+@pytest.mark.parametrize(
+    ("page", "tool", "function"),
+    [("recipes.md", "recipe_keys.py", "page_with_keys"), ("architecture.md", "import_graph.py", "page_with_graph")],
+)
+def test_what_a_tool_makes_is_of_today(page: str, tool: str, function: str) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert runpy.run_path(str(ROOT / "tools" / tool))[function](text) == text, f"python tools/{tool}"
+
+
+def test_every_file_of_the_walks_is_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    package = ROOT / "src" / "instancefcn"
+    for name in re.findall(r"`([\w/]+\.py)`", page):
+        assert list(package.rglob(name)) or (ROOT / name).exists(), name
