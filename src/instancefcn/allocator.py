@@ -11,12 +11,12 @@ _NEVER = -1  # as a trim threshold
 
 
 def keep_freed_memory() -> bool:
-    """Let the process keep the memory it frees, for its next use; whether that could be set.
+    """Let the process keep the memory it frees; return whether that could be set.
 
     glibc takes every large block from the kernel and gives it back when it is freed, and the kernel clears the pages
-    each time: for the maps of a network that takes longer than some convolutions. A setting of the whole process, so
-    the command line makes it and the library does not; other systems than glibc's have other allocators, and are left
-    as they are. The price: until it ends, the process holds the most that it ever needed.
+    each time: for a network's maps that takes longer than some of its convolutions. The setting is of the whole
+    process, so the command line makes it and the library does not. Systems without glibc have other allocators and are
+    left alone. The price: until it ends, the process holds the most memory that it ever needed.
     """
     if not sys.platform.startswith("linux"):
         return False

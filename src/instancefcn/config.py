@@ -30,7 +30,7 @@ def load_table(name_or_path: str, *folders: Traversable) -> Table:
 
 
 def _layers(name_or_path: str, folders: tuple[Traversable, ...]) -> Iterator[Table]:
-    """Tables of a recipe, of its base, and so on."""
+    """The table of a recipe, then that of its base, and so on."""
     shipped = {
         file.name.removesuffix(".toml"): file
         for folder in folders
@@ -60,7 +60,7 @@ def _layers(name_or_path: str, folders: tuple[Traversable, ...]) -> Iterator[Tab
 
 
 def _merged(below: Table, above: Table) -> Table:
-    """One table over another, key by key; tables in them likewise."""
+    """Merge two tables key by key; where both have a key, ``above`` wins."""
     merged = dict(below)
     for key, value in above.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
@@ -94,7 +94,7 @@ def from_table(cls: type[T], table: Any, where: str, complete: bool = False) -> 
 
 
 def to_table(config: Any) -> Table:
-    """The table a dataclass came from; ``from_table`` reads it back."""
+    """The dataclass as a table, which ``from_table`` reads back."""
     return dataclasses.asdict(config)
 
 

@@ -77,7 +77,7 @@ def draw_masks(
     """Draw masks, best first, in place: the image inside them, tinted, and a line around each.
 
     Args:
-        canvas: stays as it is where no mask lies.
+        canvas: drawn on; unchanged where no mask lies.
     """
     line_width = default_line_width(*image.shape[:2])
     for index in sorted(range(len(rles)), key=lambda index: -area(rles[index])):  # smaller ones over larger ones
@@ -87,7 +87,7 @@ def draw_masks(
 
 
 def default_line_width(height: int, width: int) -> float:
-    """Pixels of a line that shows on a picture of this size, and hides little."""
+    """Width, in pixels, of a line that shows on a picture of this size and hides little."""
     return max(1.0, min(height, width) / 240)
 
 
@@ -103,7 +103,7 @@ def choose_distinct(rles: Sequence[Rle], top: int, max_iou: float = MAX_IOU) -> 
 
 
 def largest_iou(rle: Rle, others: Sequence[Rle]) -> float:
-    """IoU of a mask with that of others which it overlaps most; 0 without others."""
+    """Largest IoU of a mask with any of some others; 0 without others."""
     return float(ious([rle], others).max(initial=0))
 
 
@@ -115,7 +115,7 @@ def tint(
     line_width: float,
     opacity: float = FILL_OPACITY,
 ) -> None:
-    """Replace what the canvas shows inside a mask by the tinted image, in place."""
+    """Draw the tinted image inside a mask, in place."""
     rows, columns, coverage = _soft_mask(rle, line_width)
     tinted = (1 - opacity) * image[rows, columns] + opacity * colour
     _blend(canvas[rows, columns], tinted, coverage)
@@ -136,7 +136,7 @@ def outline(
 
 
 def _soft_mask(rle: Rle, blur: float) -> tuple[slice, slice, Float[np.ndarray, "ch cw"]]:
-    """Where a mask lies (with a margin for its blur), and how much of each pixel there it covers, in [0, 1]."""
+    """Rows and columns of a blurred mask, and the fraction of each pixel that it covers, in [0, 1]."""
     margin = int(np.ceil(3 * blur))
     height, width = rle["size"]
     left, top, right, bottom = tight_boxes([rle])[0].astype(int).tolist()

@@ -1,1 +1,1 @@
-"""What people start: the command line. Files, devices and printing live here; the rooms below compute."""
+"""The command line. Files and printing live here; the rooms below compute."""

@@ -1,6 +1,6 @@
 """``instancefcn``: puts the commands together.
 
-What a command needs it imports when it runs, so that help comes at once.
+Commands import what they need when they run, so that help comes at once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from instancefcn.apps.validate import validate
 
 TRACEBACK_VARIABLE = "INSTANCEFCN_TRACEBACK"
 
-# Packages that proposing does without, and the extra that brings each.
+# Packages that proposing does not need, and the extra that brings each.
 EXTRAS = {"hotcoco": "eval", "matplotlib": "eval", "scipy": "eval", "lightning_fabric": "train", "tensorboard": "train"}
 
 

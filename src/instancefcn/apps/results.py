@@ -28,12 +28,12 @@ JPEG_LONGEST_SIDE = 65500  # pixels
 
 
 class ResultsFolder:
-    """What a run writes, as a context manager.
+    """Writer for the results of a run, as a context manager.
 
-    The JSON files are written under other names, one image after the other, so that memory stays flat; on leaving, also
-    after an interruption, they are made whole and renamed into place. Then overlays and label maps go that an earlier
-    run made of the images in its ``images.json`` and this run did not: they would contradict the new files. Attributes
-    count what was written and removed.
+    The JSON files are written under other names, one image after the other, so that memory stays flat. On leaving, also
+    after an interruption, they are completed and renamed into place. Then overlays and label maps are removed that an
+    earlier run made (of the images in its ``images.json``) and this run did not: they would contradict the new files.
+    Attributes count what was written and removed.
 
     Args:
         folder: made where there is none.
@@ -110,7 +110,7 @@ class ResultsFolder:
     def fill(
         self, verb: str, images: Sequence[ImageFile], call: Callable[[UInt8[np.ndarray, "h w 3"]], Proposals]
     ) -> None:
-        """Call a function on the pixels of each image and write what it returns; failures are written down and passed.
+        """Call a function on the pixels of each image and write what it returns; failures are noted and skipped.
 
         Args:
             verb: what the progress bar says.
@@ -201,7 +201,7 @@ def earlier_pictures(folder: Path) -> set[Path]:
 
 
 def _write_items(file: BinaryIO, items: Sequence[dict[str, Any]], *, first: bool) -> None:
-    """Items of a JSON array, each on a line; in one go, so that an interruption leaves all of them or none."""
+    """Write items of a JSON array, one a line, in one call, so that an interruption leaves all of them or none."""
     lines = ",\n".join(json.dumps(item, separators=(",", ":"), allow_nan=False) for item in items)
     if lines:
         file.write((("\n" if first else ",\n") + lines).encode())

@@ -67,10 +67,10 @@ def read_image(file: ImageFile, size: tuple[int, int] | None = None) -> UInt8[np
     """Pixels of an image file, by the rules of ``to_rgb``.
 
     Args:
-        size: (height, width) that annotations of the image say it has. Where only the stored pixels agree with it, and
-            not the image turned upright, the annotator saw the stored pixels (pycocotools knows no EXIF either), and
-            these are what is returned. Where both agree (mirrored, turned by 180 degrees, square) it is turned upright.
-            Of a TIFF the stored pixels are not to be had: Pillow turns it upright by itself.
+        size: (height, width) by the annotations of the image. If the stored pixels have this size and the upright image
+            does not, the annotator saw the stored pixels (pycocotools ignores EXIF, too), and they are returned. If
+            both have it (mirrored, turned by 180 degrees, square), the upright image is returned. Pillow turns TIFFs
+            upright by itself, so their stored pixels can't be read.
 
     Raises:
         ValueError: not an image, truncated, above MAX_PIXELS, or of another size; the message names the file.
@@ -82,10 +82,10 @@ def read_image(file: ImageFile, size: tuple[int, int] | None = None) -> UInt8[np
 
 
 def inspect_image(file: ImageFile, size: tuple[int, int] | None = None) -> tuple[int, int]:
-    """(height, width) of what ``read_image`` returns, and its complaints.
+    """(height, width) of the image that ``read_image`` returns, with the same errors.
 
-    Of a JPEG only the header and the end are read, unless the end leaves in doubt whether the file is complete (damage
-    in its middle stays unseen: decoders fill it in). Other files are decoded.
+    Of a JPEG only header and end are read, unless the end shows that the file may be cut (damage in its middle stays
+    unseen: decoders fill it in). Other files are decoded.
 
     Raises:
         ValueError: as ``read_image``.
@@ -111,13 +111,13 @@ def read_label_map(file: ImageFile) -> Int32[np.ndarray, "h w"]:
 
 
 def image_extensions() -> frozenset[str]:
-    """Endings of file names that say that a file can be read: ".jpg", lower case."""
+    """Suffixes of the files that can be read, such as ".jpg", in lower case."""
     return frozenset(end for end, image_format in Image.registered_extensions().items() if image_format in FORMATS)
 
 
 @contextmanager
 def _opened(file: ImageFile) -> Iterator[Image.Image]:
-    """An open image; whatever goes wrong in the body as well becomes a ValueError that names the file."""
+    """Open an image; any error, also in the body of the block, becomes a ValueError that names the file."""
     name = "embedded image" if isinstance(file, bytes) else str(file)
     try:
         if not isinstance(file, bytes):
@@ -137,7 +137,7 @@ def _opened(file: ImageFile) -> Iterator[Image.Image]:
         raise ValueError(f"{name}: not an image, or none of {', '.join(FORMATS)}") from None
     except Image.DecompressionBombError:
         raise ValueError(f"{name}: more than {MAX_PIXELS / 1e6:.0f} megapixels: make it smaller") from None
-    except Exception as error:  # decoders meet hostile bytes with errors of every type
+    except Exception as error:  # decoders raise errors of every type on hostile bytes
         raise ValueError(f"{name}: {str(error) or type(error).__name__}") from error
 
 
@@ -150,7 +150,7 @@ def _ends_with(file: ImageFile, end: bytes) -> bool:
 
 
 def _transposition(image: Image.Image, size: tuple[int, int] | None) -> Image.Transpose | None:
-    """What turns the stored pixels upright, or None where ``size`` says that annotations are in the stored frame.
+    """The transposition that turns the stored pixels upright; None where ``size`` is that of the stored pixels.
 
     Raises:
         ValueError: neither frame has the size.
@@ -210,6 +210,6 @@ def _stretch(values: Num[np.ndarray, "*_"]) -> UInt8[np.ndarray, "*_"]:
     """Values of any range to 0..255; an image of one value becomes black."""
     values = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
     low, high = np.percentile(values, STRETCH_PERCENTILES)
-    if low == high:  # what there is to see covers less than the percentiles
+    if low == high:  # all that differs lies beyond the percentiles
         low, high = values.min(), values.max()
     return (255 * np.clip((values - low) / max(high - low, 1e-12), 0, 1)).round().astype(np.uint8)

@@ -11,18 +11,18 @@ from instancefcn.threads import in_threads, parts
 
 
 def paste(masks: WindowMasks, height: int, width: int) -> list[Rle | None]:
-    """Resize the logits to the windows' boxes in the image, bilinearly, and threshold.
+    """Resize mask logits to their windows' boxes in the image, bilinearly, and threshold them.
 
-    Down a column of pixels interpolated logits are linear from the centre of one cell to that of the next, so the row
-    at which they cross the threshold is known from the two: a mask costs its columns times the cells of its side.
-    Cells outside the image hold no evidence, so the first inside is extended to the image's border.
+    Down a column of pixels, interpolated logits are linear between the centres of two cells. So the row where they
+    cross the threshold follows from the two cells: a mask costs its columns times the cells of its side. Cells outside
+    the image hold no evidence, so the first cell inside is extended to the image's border.
 
     Args:
-        masks: whose windows may hang over the border, at the top by whole cells.
+        masks: their windows may hang over the border, at the top by whole cells.
         height: of the image, in pixels, as ``width``.
 
     Returns:
-        None for a mask that no pixel's centre lies in.
+        A code for each mask; None for a mask that contains no pixel's centre.
     """
     # Pixels whose centres lie in the window, with one cell of margin around the tight box: between the centres of two
     # cells the interpolated border may lie on either side.
@@ -47,7 +47,7 @@ def paste(masks: WindowMasks, height: int, width: int) -> list[Rle | None]:
 
 @compiled
 def _encode(mask_logits, starts, sides, windows, pixels, threshold, height, width):
-    """Codes of masks one after another as text, and where each ends; a mask lies within its box of ``pixels``."""
+    """Write the codes of masks, each within its box of ``pixels``; return the text and where each code ends."""
     text, ends, end = np.empty(4096, dtype=np.uint8), np.empty(len(sides), dtype=np.int64), 0
     for index in range(len(sides)):
         m = sides[index]
@@ -69,7 +69,7 @@ def _encode(mask_logits, starts, sides, windows, pixels, threshold, height, widt
 
 @compiled
 def _edges(mask, threshold, window, left, top, right, bottom, height, places):
-    """Write where a mask changes, column-major, in the columns ``left`` to ``right``; how many places that are."""
+    """Write where a mask changes, column-major, in the columns ``left`` to ``right``; return the number of places."""
     m = len(mask)
     cell_x, cell_y = (window[2] - window[0]) / m, (window[3] - window[1]) / m
     lowest = max(0.0, -window[0] / cell_x)

@@ -169,7 +169,7 @@ def as_tensor(image: AnyImage) -> UInt8[Tensor, "3 h w"]:
 def best_windows(
     score_maps: ScoreMaps, size: tuple[int, int], image_scale: tuple[float, float], config: InferenceConfig
 ) -> Windows:
-    """The windows of one ScoreMaps with the highest scores, of those that are centred on the image.
+    """The windows of one ScoreMaps with the highest scores among those centred on the image.
 
     Args:
         size: (height, width) of the resized image, without padding.
@@ -177,7 +177,7 @@ def best_windows(
     scores = score_maps.objectness[0].float().sigmoid()
     if score_maps.quality is not None and config.quality_power:
         scores = scores * score_maps.quality[0].float().sigmoid() ** config.quality_power
-    rows, columns = (-(-side // score_maps.stride) for side in size)  # padding beyond has no objects
+    rows, columns = (-(-side // score_maps.stride) for side in size)  # the padding beyond has no objects
     best = scores[:rows, :columns].flatten().topk(min(config.candidates, rows * columns))
     positions = torch.stack([best.indices // columns, best.indices % columns], dim=1)
     return Windows(score_maps, image_scale, positions, best.values)
@@ -197,14 +197,14 @@ def keep_best(windows: Sequence[Windows], count: int) -> list[Windows]:
 
 
 def ranked_masks(windows: Sequence[Windows], config: InferenceConfig) -> WindowMasks:
-    """The masks of windows that have foreground; unstable ones fall in rank."""
+    """The masks of the windows that have foreground, with scores weighted by their stability."""
     masks = assemble_masks(windows, config.threshold_logit, config.blend_tiles)
     ranked = replace(masks, scores=masks.scores * masks.stability**config.stability_power)
     return ranked[masks.tight_boxes[:, 2] > masks.tight_boxes[:, 0]]
 
 
 def assemble_masks(windows: Sequence[Windows], threshold_logit: float, blend: bool = False) -> WindowMasks:
-    """The masks of windows, in the order of these; ``blend`` as in ``assembling.write_masks``."""
+    """Assemble the masks of windows, in their order; ``blend`` as in ``assembling.write_masks``."""
     maps, positions = [group.score_maps for group in windows], [group.positions_yx for group in windows]
     counts, sides = [len(places) for places in positions], [group.m * group.density for group in maps]
     sizes = [count * side**2 for count, side in zip(counts, sides, strict=True)]

@@ -1,4 +1,4 @@
-"""Mask voting: candidates that do not survive still count, on the cells of the survivor's window."""
+"""Mask voting: suppressed candidates are averaged into the survivors that they overlap."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from instancefcn.threads import in_threads, parts
 
 
 def vote(masks: WindowMasks, survivors: Int[np.ndarray, "s"], config: InferenceConfig) -> WindowMasks:
-    """The masks of survivors, in their order, each the average over the candidates around it.
+    """Replace the mask of each survivor by a weighted average, on the cells of its window.
 
-    Every candidate whose tight box has IoU ``config.vote_threshold`` or more with that of the survivor votes, the
-    survivor included, each with its probabilities weighted by its score; outside its window a candidate votes for
-    background. With threshold 0 nobody votes.
+    The voters are the survivor and every candidate whose tight box has an IoU of ``config.vote_threshold`` or more with
+    the survivor's. Each votes with its probabilities, weighted by its score; outside its window it votes for
+    background. With threshold 0 the masks stay as they are.
 
     Args:
-        masks: of all candidates, all with foreground.
-        survivors: indices into them.
+        masks: all candidates; each has foreground.
+        survivors: indices into ``masks``.
+
+    Returns:
+        The masks of the survivors, in their order.
     """
     chosen = masks[survivors]
     if not config.vote_threshold:
@@ -47,7 +50,7 @@ def vote(masks: WindowMasks, survivors: Int[np.ndarray, "s"], config: InferenceC
 
 @compiled
 def _average(probabilities, starts, sides, windows, weights, boxes, threshold, survivors, average_starts, average):
-    """Write the average over its voters for each survivor, from its place of ``average_starts`` on."""
+    """Write the average of each survivor's voters into ``average``, from its ``average_starts`` on."""
     ious = np.empty(len(weights))
     for rank in range(len(survivors)):
         survivor, place = survivors[rank], average_starts[rank]

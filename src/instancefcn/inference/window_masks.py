@@ -1,4 +1,4 @@
-"""Masks of windows before they are pasted: on the cells of their windows, which lie anywhere in the image."""
+"""Masks before they are pasted: each on the cells of its window, which lies anywhere in the image."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from instancefcn.compiled import compiled
 from instancefcn.threads import in_threads, parts
 
 STABILITY_OFFSET = 1.0  # logits
-ROUNDING = 1e-4  # cells: what two grids that are one may be apart
+ROUNDING = 1e-4  # cells; two grids this close are the same
 
 
 @dataclass(frozen=True)
 class WindowMasks:
-    """Assembled masks of windows, boxes in the image's frame.
+    """Assembled masks of windows; boxes are in the image's frame.
 
-    Windows differ in their cells a side, so the masks lie one after another: that of window i, row by row, is the
-    ``sides[i] ** 2`` logits from ``starts[i]`` on.
+    Windows have different numbers of cells a side, so the masks lie one after another in one array: the mask of window
+    i is the ``sides[i] ** 2`` logits from ``starts[i]`` on, row by row.
     """
 
     scores: Float[np.ndarray, "n"]
@@ -58,7 +58,7 @@ class WindowMasks:
         return len(self.scores)
 
     def __getitem__(self, chosen: Int[np.ndarray, "k"] | Bool[np.ndarray, "n"] | list[int] | slice) -> WindowMasks:
-        """Some of them, in the order asked for; the logits stay where they are."""
+        """Select masks, in the order asked for; the logits are shared, not copied."""
         shared = ("mask_logits", "threshold_logit")
         return replace(self, **{name: values[chosen] for name, values in vars(self).items() if name not in shared})
 
@@ -118,22 +118,22 @@ def add_resampled(
 ) -> None:
     """Add a window's values, times a weight, at the centres of a grid of rectangles in the image.
 
-    Bilinearly between the centres of cells; the first cell inside the image is extended to its border (but where cells
-    are copied), and outside their window values are 0.
+    Values are interpolated bilinearly between the centres of cells, and are 0 outside their window. The first cell
+    inside the image is extended to its border, except where whole cells are copied.
 
     Args:
         values: of the window.
-        window_box: xyxy, in the image's frame, as all that follow.
-        corner_x: left side of the grid, and ``corner_y`` its upper one.
-        step_x: width of each rectangle, and ``step_y`` its height.
-        sums: what is added to, for each rectangle.
+        window_box: xyxy, in the image's frame, as all coordinates below.
+        corner_x: left side of the grid; ``corner_y`` is its upper side.
+        step_x: width of each rectangle; ``step_y`` is its height.
+        sums: one for each rectangle; added to in place.
     """
     m, (rows, columns) = len(values), sums.shape
     cell_x, cell_y = (window_box[2] - window_box[0]) / m, (window_box[3] - window_box[1]) / m
     left, top = (corner_x - window_box[0]) / cell_x, (corner_y - window_box[1]) / cell_y  # of the grid, in cells
     if _is_whole(left, step_x / cell_x, columns) and _is_whole(top, step_y / cell_y, rows):
-        # Most are: windows of one stride lie on one grid. Cells outside the image are copied, not replaced by the first
-        # inside: they are never pasted.
+        # The usual case: windows of one stride share a grid. Cells outside the image may be copied: they are never
+        # pasted.
         _add_copied(values, round(top), round(left), weight, sums)
         return
     row, row_share, first_row, end_row = _places(corner_y, step_y, rows, window_box[1], window_box[3], m)
@@ -151,7 +151,7 @@ def add_resampled(
 
 @compiled
 def _is_whole(start, step, count):
-    """Whether ``count`` steps from a start on go by whole cells, but for rounding."""
+    """Whether ``count`` steps from a start are whole cells, up to rounding."""
     return abs(start - round(start)) < ROUNDING and abs(step - 1) * count < ROUNDING
 
 
@@ -169,10 +169,10 @@ def _add_copied(values, top, left, weight, sums):
 
 @compiled
 def _places(corner, step, count, window_start, window_stop, m):
-    """Along an axis, where the centres of ``count`` intervals lie among the centres of a window's m cells.
+    """Locate the centres of ``count`` intervals among the centres of a window's m cells, along an axis.
 
     Returns:
-        The cell before each, the share of the cell behind it, and the first and the end of those inside the window.
+        The cell before each centre, the weight of the cell behind it, and the range of the centres inside the window.
     """
     cell = (window_stop - window_start) / m
     lowest = max(0.0, -window_start / cell)

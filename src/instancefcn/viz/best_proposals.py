@@ -1,7 +1,7 @@
-"""What proposals find of the labelled instances (the paper's Figures 8 and 9).
+"""Labelled instances that proposals find and miss (the paper's Figures 8 and 9).
 
-Of each instance the proposal with the best IoU is drawn, on white; an instance whose best IoU is below 0.5 is missed,
-and its own mask is drawn instead, white with a red outline.
+For each instance the proposal with the best IoU is drawn on white. An instance whose best IoU is below 0.5 is missed:
+its own mask is drawn, white with a red outline.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from instancefcn.viz.panels import GAP, fit, frame, margin, row, title
 
 MIN_IOU = 0.5  # below it an instance is missed
 MISSED_COLOUR: Int[np.ndarray, "3"] = np.array((228, 0, 0))
-# What looks like the red of missed instances is left out.
+# Without the colours that look like the red of missed instances.
 FOUND_COLOURS: Int[np.ndarray, "c 3"] = PALETTE[[1, 2, 3, 4, 6, 8, 9, 11, 12, 13, 14, 16, 17, 18, 19]]
 PANEL_SIDE = 640  # pixels: the longer side of a panel
 
 
 @dataclass(frozen=True)
 class BestProposals:
-    """The instances of an image and for each the proposal that overlaps it most; crowds are left out."""
+    """The instances of an image, without crowds, and the proposal that overlaps each most."""
 
     gt_rles: list[Rle]
     rles: list[Rle]  # one for each instance, the instance's own where no proposal touches it
@@ -36,12 +36,12 @@ class BestProposals:
 
     @property
     def missed(self) -> int:
-        """How many instances no proposal finds."""
+        """Number of instances that no proposal finds."""
         return int((self.ious < MIN_IOU).sum())
 
 
 def find_best(ground_truth: GroundTruth, proposals: ScoredRegions) -> BestProposals:
-    """The proposal with the best IoU of each instance, and of equal ones that with the best score; both are masks."""
+    """Find the proposal with the best IoU for each instance; among equal IoUs the better score wins. Both are masks."""
     assert isinstance(ground_truth.regions, list)
     assert isinstance(proposals.regions, list)
     gt_rles = [rle for rle, crowd in zip(ground_truth.regions, ground_truth.crowd, strict=True) if not crowd]
@@ -54,10 +54,10 @@ def find_best(ground_truth: GroundTruth, proposals: ScoredRegions) -> BestPropos
 
 
 def draw_best(image: UInt8[np.ndarray, "h w 3"], best: BestProposals) -> UInt8[np.ndarray, "h w 3"]:
-    """White, with the photograph tinted inside the best proposals, and missed instances white with red outlines.
+    """Draw the tinted photograph inside the best proposals, and missed instances white with red outlines, on white.
 
-    Smaller masks lie over larger ones; red is drawn last, so that nothing hides it. An instance keeps its colour
-    whatever the proposals.
+    Smaller masks lie over larger ones; red is drawn last, so that nothing hides it. The colour of an instance does not
+    depend on the proposals.
     """
     canvas = np.full_like(image, 255)
     line_width = default_line_width(*image.shape[:2])
@@ -76,7 +76,7 @@ def draw_best(image: UInt8[np.ndarray, "h w 3"], best: BestProposals) -> UInt8[n
 
 
 def _ring(rle: Rle, width: int) -> Bool[np.ndarray, "h w"]:
-    """What lies around a mask within some pixels: all of it, however thin the mask, so no missed object is lost."""
+    """The pixels within ``width`` of a mask, outside it; even the thinnest mask has such a ring."""
     mask = decode(rle)
     grown = Image.fromarray(mask).convert("L").filter(ImageFilter.MaxFilter(2 * width + 1))
     return (np.asarray(grown) > 0) & ~mask

@@ -1,4 +1,4 @@
-"""The windows of an image that a score-map sheet shows: of one window size, the best that show different objects."""
+"""The windows that a score-map sheet shows: the best of one window size that show different objects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
 from instancefcn.inference.proposer import Windows, assemble_masks
 
-MIN_SHARE = 0.25  # of the best window's score: one that scores less shows no object
+MIN_SHARE = 0.25  # of the best window's score; windows that score less show no object
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def window_side(windows: Windows) -> float:
 
 
 def choose_size(groups: Sequence[Windows], side: float | None = None) -> Windows:
-    """Of all window sizes the one nearest to ``side``, by their ratio, or without one that of the best window."""
+    """The window size nearest to ``side`` by ratio; without ``side``, the size of the best window."""
     if side is None:
         return max(groups, key=lambda group: float(group.scores.max()))
     return min(groups, key=lambda group: abs(math.log(window_side(group) / side)))
@@ -47,7 +47,7 @@ def choose_size(groups: Sequence[Windows], side: float | None = None) -> Windows
 def choose_windows(
     windows: Windows, height: int, width: int, config: InferenceConfig, count: int, max_iou: float = MAX_IOU
 ) -> list[ShownWindow]:
-    """At most ``count`` windows, best first, that have masks, of which no two overlap by more.
+    """At most ``count`` windows with masks, best first, of which no two overlap by more than ``max_iou``.
 
     Args:
         height: of the image, in pixels, as ``width``.

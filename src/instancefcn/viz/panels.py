@@ -28,7 +28,7 @@ def colour_map(probabilities: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h 
 def resize_map(
     values: Float[np.ndarray, "h w"], extent: tuple[float, float], size: tuple[int, int]
 ) -> Float[np.ndarray, "_ _"]:
-    """The upper left part of a map at the size of a panel: cells stay sharp squares where they grow, or are averaged.
+    """The upper left part of a map at the size of a panel; cells that grow stay sharp squares, others are averaged.
 
     Args:
         extent: (height, width) of the part, in cells; fractions of cells count.

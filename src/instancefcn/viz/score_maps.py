@@ -28,11 +28,11 @@ _CELL_LINE = 0.35  # opacity of the lines between the cells of a window
 def draw_sheet(
     image: UInt8[np.ndarray, "h w 3"], windows: Windows, shown: Sequence[ShownWindow]
 ) -> UInt8[np.ndarray, "_ _ 3"]:
-    """The photograph with its windows, the k*k score maps with the tiles they give, and what is assembled of these.
+    """Draw the photograph with its windows, the k*k score maps with the tiles that they give, and the assembled masks.
 
     Args:
         image: RGB.
-        windows: of the window size that is drawn; their positions are not looked at.
+        windows: of the size to draw; their positions are not used.
         shown: windows to draw, best first; each has a colour.
     """
     k = windows.score_maps.k
@@ -86,7 +86,7 @@ def _cell_sides(windows: Windows) -> tuple[float, float]:
 
 
 def tile_edges(m: int, k: int) -> Int[np.ndarray, "edges"]:
-    """Where the k tiles of a window start along an axis, in cells from its corner, and where the last ends."""
+    """Starts of a window's k tiles along an axis, in cells from its corner, and the end of the last."""
     return np.searchsorted(cells(m, k).numpy(), np.arange(k + 1))
 
 
@@ -97,7 +97,7 @@ def _draw_tiles(
     window: ShownWindow,
     colour: Int[np.ndarray, "3"],
 ) -> None:
-    """In each map, replace the picture by one with a box around the tile that the window takes from it."""
+    """Draw a box around the tile that the window takes from each map; in place."""
     maps = windows.score_maps
     edges = tile_edges(maps.m * maps.density, maps.k)
     cell_y, cell_x = _cell_sides(windows)
@@ -126,7 +126,7 @@ def _draw_windows(
 def _window_column(
     image: UInt8[np.ndarray, "h w 3"], window: ShownWindow, colour: Int[np.ndarray, "3"], k: int, side: int
 ) -> UInt8[np.ndarray, "_ _ 3"]:
-    """What is assembled in a window, cells marked, above the part of the photograph in it with the mask drawn."""
+    """The assembled mask of a window with its cells marked, above the part of the photograph with the mask drawn."""
     soft = colour_map(_probabilities(window.mask_logits))
     assembled = np.asarray(Image.fromarray(soft).resize((side, side), Image.Resampling.NEAREST)).astype(float)
     for edge in tile_edges(len(soft), k)[1:-1] * side // len(soft):
@@ -140,7 +140,7 @@ def _window_column(
 def _mask_on_photograph(
     image: UInt8[np.ndarray, "h w 3"], window: ShownWindow, colour: Int[np.ndarray, "3"], side: int
 ) -> UInt8[np.ndarray, "side side 3"]:
-    """What of the photograph lies in a window, white beyond its border; the mask is drawn at the panel's own size."""
+    """The part of the photograph in a window, white beyond the border, with the mask at the panel's size."""
     left, top, right, bottom = window.window_box.tolist()
     pad = int(max(0, -left, -top, right - image.shape[1], bottom - image.shape[0])) + 1
     padded = Image.fromarray(np.pad(image, ((pad, pad), (pad, pad), (0, 0)), constant_values=255))
