@@ -11,42 +11,30 @@ import pytest
 import torch
 from PIL import Image
 
-from inference.scenes import plain
 from instancefcn.config import to_table
 from instancefcn.data.augmentation import Augmentation
 from instancefcn.inference.checkpoint import load_checkpoint
 from instancefcn.inference.proposer import Proposer
-from instancefcn.model.config import NetworkConfig
 from instancefcn.structures import Sample
 from instancefcn.training import loop
 from instancefcn.training.coverage import coverage
 from instancefcn.training.dataset import RankSampler, TrainingStream
 from instancefcn.training.loop import Budget, train
 from instancefcn.training.optimization import OptimizationConfig, average_weights, learning_rate
-from instancefcn.training.recipe import Recipe, load_recipe
+from instancefcn.training.recipe import load_recipe
 from synthetic import SyntheticScenes
+from tiny import TINY, scenes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-SMALL = Recipe(
-    network=NetworkConfig(channels=16, k=3, window_sizes=(7,), finest_window_sizes=(5,)),
-    augmentation=Augmentation(shorter_sides=(64.0, 96.0), crop=64),
-    optimization=OptimizationConfig(batch_size=2, iterations=4, warmup_iterations=2),
-    inference=plain(shorter_sides=(64.0,), candidates=20),
-)
-
-
-def scenes() -> SyntheticScenes:
-    return SyntheticScenes(4, height=64, width=80, seed=0)
 
 
 def test_a_run_leaves_a_checkpoint_that_proposes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "VALIDATE_EVERY", 0.25)
-    best = train(SMALL, [scenes()], tmp_path, validation=[scenes()], init="random", device="cpu", workers=0)
+    best = train(TINY, [scenes()], tmp_path, validation=[scenes()], init="random", device="cpu", workers=0)
     proposals = Proposer.from_checkpoint(best)(scenes()[0].image)
     assert proposals.height == 64
     record = load_checkpoint(best).training
-    assert record["recipe"] == json.loads(json.dumps(to_table(SMALL)))
+    assert record["recipe"] == json.loads(json.dumps(to_table(TINY)))
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["iteration"] for line in lines] == [1, 2, 3, 4]
     assert all("synthetic" in key for line in lines for key in line if key.endswith("AR@100"))
@@ -71,7 +59,7 @@ class Dying(SyntheticScenes):
 
 def test_resuming_goes_on_as_if_nothing_had_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "SAVE_EVERY", -1)
-    recipe = replace(SMALL, augmentation=replace(SMALL.augmentation, copy_paste=0.0))
+    recipe = replace(TINY, augmentation=replace(TINY.augmentation, copy_paste=0.0))
     train(recipe, [scenes()], tmp_path / "whole", init="random", device="cpu", workers=0)
     with pytest.raises(KilledError):
         train(recipe, [Dying(4, height=64, width=80, seed=0)], tmp_path / "cut", init="random", device="cpu", workers=0)
@@ -87,40 +75,40 @@ def test_resuming_goes_on_as_if_nothing_had_happened(tmp_path: Path, monkeypatch
 def test_batches_made_in_other_processes_are_the_same(tmp_path: Path) -> None:
     runs = [tmp_path / str(workers) for workers in (0, 2)]
     for run, workers in zip(runs, (0, 2), strict=True):
-        train(SMALL, [scenes()], run, init="random", device="cpu", workers=workers)
+        train(TINY, [scenes()], run, init="random", device="cpu", workers=workers)
     alone, helped = (load_checkpoint(run / "last.safetensors").weights for run in runs)
     assert all(torch.equal(tensor, helped[name]) for name, tensor in alone.items())
 
 
 def test_another_recipe_is_no_resumption(tmp_path: Path) -> None:
-    train(SMALL, [scenes()], tmp_path, init="random", iterations=1, device="cpu", workers=0)
+    train(TINY, [scenes()], tmp_path, init="random", iterations=1, device="cpu", workers=0)
     with pytest.raises(ValueError, match="another recipe"):
-        train(replace(SMALL, seed=1), [scenes()], tmp_path, init="random", resume=True, device="cpu", workers=0)
+        train(replace(TINY, seed=1), [scenes()], tmp_path, init="random", resume=True, device="cpu", workers=0)
 
 
 def test_a_checkpoint_to_start_from(tmp_path: Path) -> None:
-    first = train(SMALL, [scenes()], tmp_path / "a", init="random", iterations=1, device="cpu", workers=0)
-    train(SMALL, [scenes()], tmp_path / "b", init=str(first), iterations=1, device="cpu", workers=0)
-    other = replace(SMALL, network=replace(SMALL.network, k=2))
+    first = train(TINY, [scenes()], tmp_path / "a", init="random", iterations=1, device="cpu", workers=0)
+    train(TINY, [scenes()], tmp_path / "b", init=str(first), iterations=1, device="cpu", workers=0)
+    other = replace(TINY, network=replace(TINY.network, k=2))
     with pytest.warns(UserWarning, match="tensors fit; the others start anew"):
         train(other, [scenes()], tmp_path / "c", init=str(first), iterations=1, device="cpu", workers=0)
 
 
 def test_no_images_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no image to train on"):
-        train(SMALL, [SyntheticScenes(0)], tmp_path, init="random", device="cpu", workers=0)
+        train(TINY, [SyntheticScenes(0)], tmp_path, init="random", device="cpu", workers=0)
 
 
 @pytest.mark.parametrize("preset", ["single", "frozen", "running"])
 def test_other_networks_train(preset: str, tmp_path: Path) -> None:
     network = (
-        replace(SMALL.network, batch_norm=preset)
+        replace(TINY.network, batch_norm=preset)
         if preset != "single"
-        else replace(SMALL.network, kind="single", finest_window_sizes=())
+        else replace(TINY.network, kind="single", finest_window_sizes=())
     )
     paper = load_recipe("paper")
-    recipe = replace(SMALL, network=network, loss=paper.loss, sampling=paper.sampling, assignment=paper.assignment)
-    sgd = replace(SMALL.optimization, optimizer="sgd", ema_decay=0.0, clip_norm=0.0, precision="bf16")
+    recipe = replace(TINY, network=network, loss=paper.loss, sampling=paper.sampling, assignment=paper.assignment)
+    sgd = replace(TINY.optimization, optimizer="sgd", ema_decay=0.0, clip_norm=0.0, precision="bf16")
     whole_images = Augmentation(shorter_sides=(48.0, 64.0), draw="one_of", crop=0, copy_paste=0.0)
     recipe = replace(recipe, optimization=sgd, augmentation=whole_images)
     train(recipe, [scenes()], tmp_path, init="random", iterations=2, device="cpu", workers=0)
@@ -168,7 +156,7 @@ def test_ranks_share_one_stream() -> None:
 
 
 def test_the_stream_depends_on_seed_and_index_alone() -> None:
-    streams = [TrainingStream([scenes()], SMALL.augmentation, 1.0, seed) for seed in (0, 0, 1)]
+    streams = [TrainingStream([scenes()], TINY.augmentation, 1.0, seed) for seed in (0, 0, 1)]
     images = [stream[5].image for stream in streams]
     assert torch.equal(images[0], images[1])
     assert not torch.equal(images[0], images[2])
@@ -184,9 +172,9 @@ class Broken(SyntheticScenes):
 
 
 def test_an_unreadable_image_is_replaced_and_only_so_often() -> None:
-    stream = TrainingStream([Broken(3, height=64, width=80)], replace(SMALL.augmentation, copy_paste=0.0), 1.0, 0)
+    stream = TrainingStream([Broken(3, height=64, width=80)], replace(TINY.augmentation, copy_paste=0.0), 1.0, 0)
     assert [stream[i].image.shape for i in range(6)] == [(3, 64, 64)] * 6
-    hopeless = TrainingStream([Broken(10**9, height=64, width=80)], SMALL.augmentation, 1.0, 0)
+    hopeless = TrainingStream([Broken(10**9, height=64, width=80)], TINY.augmentation, 1.0, 0)
     with pytest.raises(ValueError, match="is gone"):
         hopeless[0]
 
