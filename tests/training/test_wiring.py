@@ -74,6 +74,8 @@ def same(one: list[Tensor], other: list[Tensor]) -> bool:
 
 ONE_OF = {"augmentation.draw": "one_of"}
 SGD = {"optimization.optimizer": "sgd"}
+# In bf16, torch 2.14 now and then gives a gradient that is not finite where the coarsest map has a single position.
+LARGER = {"augmentation.crop": 256, "augmentation.shorter_sides": (256.0, 300.0)}
 # Of each key: what both recipes have, and the change that must be seen.
 CHANGES: dict[str, tuple[dict[str, Any], Any]] = {
     "seed": ({}, 1),
@@ -116,7 +118,7 @@ CHANGES: dict[str, tuple[dict[str, Any], Any]] = {
     "optimization.clip_norm": (SGD, 1e-3),
     "optimization.ema_decay": ({}, 0.0),
     "optimization.frozen_stages": ({}, 0),
-    "optimization.precision": ({"network.batch_norm": "running"}, "bf16"),
+    "optimization.precision": (LARGER, "bf16"),
 }
 
 
