@@ -8,6 +8,9 @@ import pytest
 from instancefcn.drawing import PALETTE, choose_distinct
 from instancefcn.geometry.rle import encode, tight_boxes
 from instancefcn.proposals import Proposals, Segments
+from pictures import photograph, rectangle
+
+PHOTOGRAPH = photograph()
 
 
 def proposals_of(*masks: np.ndarray) -> Proposals:
@@ -17,60 +20,49 @@ def proposals_of(*masks: np.ndarray) -> Proposals:
     return Proposals(rles, tight_boxes(rles), scores, height, width)
 
 
-def rectangle(top: int, left: int, bottom: int, right: int) -> np.ndarray:
-    mask = np.zeros((120, 160), dtype=bool)
-    mask[top:bottom, left:right] = True
-    return mask
-
-
-@pytest.fixture
-def photograph() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
-
-
 def tint(pixel: np.ndarray, colour: np.ndarray) -> np.ndarray:
     return np.rint(0.5 * pixel + 0.5 * colour)
 
 
-def test_without_proposals_the_photograph_is_as_it_was(photograph: np.ndarray) -> None:
+def test_without_proposals_the_photograph_is_as_it_was() -> None:
     empty = Proposals([], np.zeros((0, 4)), np.zeros(0), 120, 160)
-    drawn = empty.draw(photograph)
-    np.testing.assert_array_equal(drawn, photograph)
-    assert drawn is not photograph
+    drawn = empty.draw(PHOTOGRAPH)
+    np.testing.assert_array_equal(drawn, PHOTOGRAPH)
+    assert drawn is not PHOTOGRAPH
 
 
-def test_the_photograph_itself_is_not_drawn_on(photograph: np.ndarray) -> None:
-    before = photograph.copy()
-    proposals_of(rectangle(10, 10, 60, 60)).draw(photograph)
-    np.testing.assert_array_equal(photograph, before)
+def test_the_photograph_itself_is_not_drawn_on() -> None:
+    before = PHOTOGRAPH.copy()
+    proposals_of(rectangle(10, 10, 60, 60)).draw(PHOTOGRAPH)
+    np.testing.assert_array_equal(PHOTOGRAPH, before)
 
 
-def test_inside_is_tinted_border_is_lined_outside_is_left(photograph: np.ndarray) -> None:
-    drawn = proposals_of(rectangle(20, 30, 80, 110)).draw(photograph)
-    np.testing.assert_array_equal(drawn[50, 70], tint(photograph[50, 70], PALETTE[0]))
+def test_inside_is_tinted_border_is_lined_outside_is_left() -> None:
+    drawn = proposals_of(rectangle(20, 30, 80, 110)).draw(PHOTOGRAPH)
+    np.testing.assert_array_equal(drawn[50, 70], tint(PHOTOGRAPH[50, 70], PALETTE[0]))
     np.testing.assert_allclose(drawn[50, 30], PALETTE[0], atol=60)  # on the line: its colour, nearly
     outside = ~rectangle(10, 20, 90, 120)
-    np.testing.assert_array_equal(drawn[outside], photograph[outside])
+    np.testing.assert_array_equal(drawn[outside], PHOTOGRAPH[outside])
 
 
-def test_a_large_mask_hides_no_small_one_whichever_is_better(photograph: np.ndarray) -> None:
+def test_a_large_mask_hides_no_small_one_whichever_is_better() -> None:
     large, small = rectangle(5, 5, 115, 155), rectangle(50, 60, 80, 100)
     for masks, colour in (((large, small), PALETTE[1]), ((small, large), PALETTE[0])):
-        drawn = proposals_of(*masks).draw(photograph)
-        np.testing.assert_array_equal(drawn[65, 80], tint(photograph[65, 80], colour))  # not mixed with the large one's
+        drawn = proposals_of(*masks).draw(PHOTOGRAPH)
+        np.testing.assert_array_equal(drawn[65, 80], tint(PHOTOGRAPH[65, 80], colour))  # not mixed with the large one's
 
 
-def test_masks_at_the_border_and_of_one_pixel_are_drawn(photograph: np.ndarray) -> None:
-    drawn = proposals_of(rectangle(0, 0, 120, 160), rectangle(119, 159, 120, 160)).draw(photograph)
-    np.testing.assert_array_equal(drawn[60, 80], tint(photograph[60, 80], PALETTE[0]))
-    assert (drawn[119, 159] != photograph[119, 159]).any()
+def test_masks_at_the_border_and_of_one_pixel_are_drawn() -> None:
+    drawn = proposals_of(rectangle(0, 0, 120, 160), rectangle(119, 159, 120, 160)).draw(PHOTOGRAPH)
+    np.testing.assert_array_equal(drawn[60, 80], tint(PHOTOGRAPH[60, 80], PALETTE[0]))
+    assert (drawn[119, 159] != PHOTOGRAPH[119, 159]).any()
 
 
-def test_at_most_top_are_drawn(photograph: np.ndarray) -> None:
+def test_at_most_top_are_drawn() -> None:
     masks = [rectangle(10, 20 * i, 30, 20 * i + 12) for i in range(6)]
-    drawn = proposals_of(*masks).draw(photograph, top=4)
+    drawn = proposals_of(*masks).draw(PHOTOGRAPH, top=4)
     for i, mask in enumerate(masks):
-        assert (drawn[20, 20 * i + 6] != photograph[20, 20 * i + 6]).any() == (i < 4), mask
+        assert (drawn[20, 20 * i + 6] != PHOTOGRAPH[20, 20 * i + 6]).any() == (i < 4), mask
 
 
 def test_of_near_duplicates_the_best_is_chosen() -> None:
@@ -97,9 +89,9 @@ def test_chosen_ones_differ_pairwise() -> None:
     assert all(any(iou(masks[i], masks[j]) > 0.3 for j in chosen if j < i) for i in left_out)
 
 
-def test_another_images_proposals_are_refused(photograph: np.ndarray) -> None:
+def test_another_images_proposals_are_refused() -> None:
     with pytest.raises(ValueError, match=r"120 x 160 pixels .* 100 x 160"):
-        Proposals([], np.zeros((0, 4)), np.zeros(0), 100, 160).draw(photograph)
+        Proposals([], np.zeros((0, 4)), np.zeros(0), 100, 160).draw(PHOTOGRAPH)
 
 
 def test_colours_are_told_apart() -> None:

@@ -15,15 +15,9 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from instancefcn.geometry.rle import decode, from_json
+from pictures import write_photograph
 
 pytestmark = pytest.mark.usefixtures("asked_for")
-
-
-def photograph(path: Path, width: int = 40, height: int = 30, **options: Any) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path, **options)
-    return path
 
 
 def read(path: Path) -> Any:
@@ -40,9 +34,9 @@ def names(out: Path) -> list[str]:
 
 def test_results_of_a_folder(tmp_path: Path, command: Callable[..., Any]) -> None:
     for name, width in (("10.jpg", 50), ("2.PNG", 60), ("sub/1.webp", 70)):
-        photograph(tmp_path / "in" / name, width)
+        write_photograph(tmp_path / "in" / name, width)
     (tmp_path / "in" / "notes.txt").write_text("no image, and not taken for one")
-    photograph(tmp_path / "in" / ".thumbnails" / "2.png")
+    write_photograph(tmp_path / "in" / ".thumbnails" / "2.png")
     out = tmp_path / "out"
     done = command("propose", tmp_path / "in", "--out", out)
 
@@ -68,14 +62,14 @@ def test_results_of_a_folder(tmp_path: Path, command: Callable[..., Any]) -> Non
 
 
 def test_pycocotools_loads_both_files(tmp_path: Path, command: Callable[..., Any]) -> None:
-    photograph(tmp_path / "a.png")
+    write_photograph(tmp_path / "a.png")
     assert command("propose", tmp_path / "a.png", "--out", tmp_path / "out").exit_code == 0
     results = COCO(str(tmp_path / "out/images.json")).loadRes(str(tmp_path / "out/proposals.json"))
     assert len(results.anns) == 3
 
 
 def test_options_reach_the_proposer(tmp_path: Path, command: Callable[..., Any], asked_for: dict[str, Any]) -> None:
-    image, checkpoint, out = photograph(tmp_path / "a.png"), tmp_path / "mine.safetensors", tmp_path / "out"
+    image, checkpoint, out = write_photograph(tmp_path / "a.png"), tmp_path / "mine.safetensors", tmp_path / "out"
     checkpoint.touch()
     options = ["--checkpoint", checkpoint, "--device", "cpu", "--precision", "bf16", "--max-proposals", 2]
     assert command("propose", image, "--out", out, *options).exit_code == 0
@@ -87,7 +81,7 @@ def test_options_reach_the_proposer(tmp_path: Path, command: Callable[..., Any],
 
 
 def test_an_image_without_proposals_is_in_images_json(tmp_path: Path, command: Callable[..., Any]) -> None:
-    done = command("propose", photograph(tmp_path / "a.png"), "--out", tmp_path / "out", "--min-score", 1)
+    done = command("propose", write_photograph(tmp_path / "a.png"), "--out", tmp_path / "out", "--min-score", 1)
     assert done.exit_code == 0
     assert read(tmp_path / "out/proposals.json") == []
     assert names(tmp_path / "out") == ["a.png"]
@@ -97,7 +91,7 @@ def test_globs_files_and_folders_together(
     tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("x/9.png", "x/10.png", "y/deep/1.png", "z[1].png"):
-        photograph(tmp_path / name)
+        write_photograph(tmp_path / name)
     monkeypatch.chdir(tmp_path)
     done = command("propose", "z[1].png", "x/*.png", "y", "./x/../x/9.png", "**/1.png", "--out", "out")
     assert done.exit_code == 0, done.output
@@ -105,7 +99,7 @@ def test_globs_files_and_folders_together(
 
 
 def test_overlays_and_label_maps(tmp_path: Path, command: Callable[..., Any]) -> None:
-    image, out = photograph(tmp_path / "in/scan v1.2.png"), tmp_path / "out"
+    image, out = write_photograph(tmp_path / "in/scan v1.2.png"), tmp_path / "out"
     done = command("propose", image, "--out", out, "--overlays", "--label-maps")
     assert done.exit_code == 0
     assert str(out / "overlays") in done.stdout
@@ -120,7 +114,7 @@ def test_overlays_and_label_maps(tmp_path: Path, command: Callable[..., Any]) ->
 def test_images_of_one_stem_have_files_of_their_own(tmp_path: Path, command: Callable[..., Any]) -> None:
     inputs = ["cat.jpg", "cat.png", "cat.png.bmp", "dog.png", "sub/cat.png"]
     for width, name in enumerate(inputs, start=40):
-        photograph(tmp_path / "in" / name, width)
+        write_photograph(tmp_path / "in" / name, width)
     out = tmp_path / "out"
     assert command("propose", tmp_path / "in", "--out", out, "--overlays", "--label-maps").exit_code == 0
     files = ["cat.jpg", "cat.png", "cat.png.bmp", "dog", "sub/cat"]
@@ -133,7 +127,7 @@ def test_images_of_one_stem_have_files_of_their_own(tmp_path: Path, command: Cal
 
 
 def test_a_second_run_does_not_propose_on_the_first_ones_pictures(tmp_path: Path, command: Callable[..., Any]) -> None:
-    photograph(tmp_path / "a.png")
+    write_photograph(tmp_path / "a.png")
     for _ in range(2):
         assert command("propose", tmp_path, "--out", tmp_path, "--overlays", "--label-maps").exit_code == 0
         assert names(tmp_path) == ["a.png"]
@@ -188,8 +182,8 @@ def test_what_is_no_image_is_reported_and_the_rest_goes_on(
 ) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / name).write_bytes(BAD[name])
-    photograph(tmp_path / "in" / "a.png")
-    photograph(tmp_path / "in" / "z.png")
+    write_photograph(tmp_path / "in" / "a.png")
+    write_photograph(tmp_path / "in" / "z.png")
     out = tmp_path / "out"
     done = command("propose", tmp_path / "in", "--out", out, "--overlays")
     assert done.exit_code == 1
@@ -230,7 +224,7 @@ def test_a_folder_of_failures_only(tmp_path: Path, command: Callable[..., Any]) 
 def test_a_sideways_photograph_is_proposed_upright(tmp_path: Path, command: Callable[..., Any]) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    photograph(tmp_path / "a.jpg", width=40, height=30, exif=exif)
+    write_photograph(tmp_path / "a.jpg", width=40, height=30, exif=exif)
     assert command("propose", tmp_path / "a.jpg", "--out", tmp_path / "out").exit_code == 0
     (image,) = read(tmp_path / "out/images.json")["images"]
     assert (image["width"], image["height"]) == (30, 40)
@@ -240,7 +234,7 @@ def test_an_interruption_keeps_what_was_done(
     tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("1.png", "2.png", "3.png"):
-        photograph(tmp_path / "in" / name)
+        write_photograph(tmp_path / "in" / name)
     from instancefcn.apps import results
 
     def interrupted_at_third(path: Path, size: Any = None) -> Any:
@@ -271,7 +265,7 @@ def entry(image_id: int, name: str, width: int = 40, height: int = 30) -> dict[s
 
 def test_images_and_ids_of_annotations(tmp_path: Path, command: Callable[..., Any]) -> None:
     for name in ("a.jpg", "sub/b.jpg", "unlisted.jpg"):
-        photograph(tmp_path / "in" / name)
+        write_photograph(tmp_path / "in" / name)
     listed = [entry(139, "sub/b.jpg"), entry(7, "a.jpg")]
     out = tmp_path / "out"
     coco = annotations(tmp_path / "coco.json", *listed)
@@ -283,8 +277,8 @@ def test_images_and_ids_of_annotations(tmp_path: Path, command: Callable[..., An
 
 
 def test_a_missing_image_and_one_of_another_size_are_reported(tmp_path: Path, command: Callable[..., Any]) -> None:
-    photograph(tmp_path / "in/a.jpg")
-    photograph(tmp_path / "in/b.jpg")
+    write_photograph(tmp_path / "in/a.jpg")
+    write_photograph(tmp_path / "in/b.jpg")
     coco = annotations(tmp_path / "coco.json", entry(1, "gone.jpg"), entry(2, "a.jpg", width=41), entry(3, "./b.jpg"))
     out = tmp_path / "out"
     assert command("propose", tmp_path / "in", "--annotations", coco, "--out", out).exit_code == 1
@@ -297,7 +291,7 @@ def test_a_missing_image_and_one_of_another_size_are_reported(tmp_path: Path, co
 def test_annotations_of_the_stored_frame_are_kept_to(tmp_path: Path, command: Callable[..., Any]) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    photograph(tmp_path / "in/a.jpg", width=40, height=30, exif=exif)
+    write_photograph(tmp_path / "in/a.jpg", width=40, height=30, exif=exif)
     coco = annotations(tmp_path / "coco.json", entry(1, "a.jpg", width=40, height=30))
     assert command("propose", tmp_path / "in", "--annotations", coco, "--out", tmp_path / "out").exit_code == 0
     assert read(tmp_path / "out/proposals.json")[0]["segmentation"]["size"] == [30, 40]
@@ -305,7 +299,7 @@ def test_annotations_of_the_stored_frame_are_kept_to(tmp_path: Path, command: Ca
 
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/hostname", "sub/../../secret.png", "..", ".", ""])
 def test_names_that_lead_out_of_the_folder_are_refused(name: str, tmp_path: Path, command: Callable[..., Any]) -> None:
-    photograph(tmp_path / "secret.png")
+    write_photograph(tmp_path / "secret.png")
     (tmp_path / "in").mkdir()
     coco = annotations(tmp_path / "coco.json", entry(1, name))
     done = command("propose", tmp_path / "in", "--annotations", coco, "--out", tmp_path / "out", "--overlays")
@@ -363,7 +357,7 @@ def test_annotations_that_cannot_be_used(
 def test_wrong_usage(
     arguments: list[str], tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    photograph(tmp_path / "a.png")
+    write_photograph(tmp_path / "a.png")
     (tmp_path / "empty").mkdir()
     annotations(tmp_path / "coco.json")
     monkeypatch.chdir(tmp_path)
@@ -374,7 +368,7 @@ def test_wrong_usage(
 
 
 def test_no_input_is_written_over(tmp_path: Path, command: Callable[..., Any]) -> None:
-    image = photograph(tmp_path / "overlays" / "a.jpg")
+    image = write_photograph(tmp_path / "overlays" / "a.jpg")
     images_json = annotations(tmp_path / "images.json", entry(1, "a.jpg"))
     (tmp_path / "label_maps").mkdir()
     os.link(image, tmp_path / "label_maps" / "a.png")  # another name for the same file
@@ -392,7 +386,7 @@ def test_no_input_is_written_over(tmp_path: Path, command: Callable[..., Any]) -
 
 def test_a_rerun_leaves_no_pictures_that_contradict_it(tmp_path: Path, command: Callable[..., Any]) -> None:
     for name in ("a", "b"):
-        photograph(tmp_path / "in" / f"{name}.png")
+        write_photograph(tmp_path / "in" / f"{name}.png")
     out = tmp_path / "out"
     assert command("propose", tmp_path / "in", "--out", out, "--overlays", "--label-maps").exit_code == 0
     (out / "overlays" / "mine.jpg").write_bytes(b"of a person")
@@ -403,7 +397,7 @@ def test_a_rerun_leaves_no_pictures_that_contradict_it(tmp_path: Path, command: 
 
 
 def test_a_crafted_list_of_images_removes_nothing_elsewhere(tmp_path: Path, command: Callable[..., Any]) -> None:
-    photograph(tmp_path / "in" / "a.png")
+    write_photograph(tmp_path / "in" / "a.png")
     out = tmp_path / "out"
     for folder in (out / "overlays", tmp_path):
         folder.mkdir(parents=True, exist_ok=True)
@@ -414,7 +408,7 @@ def test_a_crafted_list_of_images_removes_nothing_elsewhere(tmp_path: Path, comm
 
 
 def test_results_of_the_other_command_are_not_left_beside_new_ones(tmp_path: Path, command: Callable[..., Any]) -> None:
-    photograph(tmp_path / "in" / "a.png")
+    write_photograph(tmp_path / "in" / "a.png")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "segments.json").write_text("[]")
     done = command("propose", tmp_path / "in", "--out", tmp_path / "out")

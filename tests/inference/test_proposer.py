@@ -30,6 +30,7 @@ from instancefcn.model.build import build_network
 from instancefcn.model.config import NetworkConfig
 from instancefcn.proposals import Proposals
 from instancefcn.structures import ScoreMaps
+from pictures import photograph
 
 
 @settings(max_examples=50, deadline=None)
@@ -139,10 +140,6 @@ def proposer() -> Proposer:
     for layer in (network.score_head.predict, network.score_head.predict_finest):
         torch.nn.init.normal_(layer.weight, std=0.3)  # and scores that differ
     return Proposer(network, plain(shorter_sides=(96.0,), candidates=50), device="cpu")
-
-
-def photograph(height: int, width: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 300), (40, 60), (200, 150)])

@@ -19,12 +19,10 @@ from instancefcn.structures import ScoreMaps
 from instancefcn.viz.best_windows import choose_size, choose_windows, window_side
 from instancefcn.viz.panels import colour_map, title
 from instancefcn.viz.score_maps import draw_sheet, score_map_panels, tile_edges
+from pictures import photograph
 
 HEIGHT, WIDTH = 60, 90  # pixels of the image
-
-
-def photograph() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+PHOTOGRAPH = photograph(HEIGHT, WIDTH)
 
 
 def windows_of(instance: torch.Tensor, objectness: torch.Tensor, m: int = 6, density: int = 1) -> Windows:
@@ -52,7 +50,7 @@ def test_a_panel_for_each_map_in_row_major_order() -> None:
     for panel, level in zip(panels, levels, strict=True):
         expected = colour_map(np.array([[level.sigmoid().item()]]))[0, 0]
         np.testing.assert_allclose(panel, np.broadcast_to(expected, panel.shape), atol=1)
-    sheet = draw_sheet(photograph(), windows, [])
+    sheet = draw_sheet(PHOTOGRAPH, windows, [])
     centres = [panel[panel.shape[0] // 2, panel.shape[1] // 2] for panel in panels]
     assert all((np.abs(sheet.astype(int) - colour).sum(-1) <= 3).any() for colour in centres)
 
@@ -106,7 +104,7 @@ def test_masks_are_what_assembling_says() -> None:
 
 
 def test_a_sheet_shows_every_window_in_its_colour() -> None:
-    windows, image = two_squares(), photograph() // 8  # dark, so that no pixel of it has a window's colour
+    windows, image = two_squares(), PHOTOGRAPH // 8  # dark, so that no pixel of it has a window's colour
     both = choose_windows(windows, HEIGHT, WIDTH, plain(), 2)
     sheets = [draw_sheet(image, windows, both[:count]) for count in range(3)]
     for count, sheet in enumerate(sheets):
@@ -119,7 +117,7 @@ def test_a_sheet_shows_every_window_in_its_colour() -> None:
 def test_tiles_lie_where_the_mask_was_read() -> None:
     windows = two_squares()
     (window,) = choose_windows(windows, HEIGHT, WIDTH, plain(), 1)
-    empty, drawn = draw_sheet(photograph(), windows, []), draw_sheet(photograph(), windows, [window])
+    empty, drawn = draw_sheet(PHOTOGRAPH, windows, []), draw_sheet(PHOTOGRAPH, windows, [window])
     grid = np.s_[: empty.shape[0], empty.shape[1] // 2 :]
     y, x = np.nonzero((drawn[grid] == PALETTE[0]).all(-1) & (empty[grid] != PALETTE[0]).any(-1))
     panel = empty.shape[1] // 4  # about; the four tiles lie at the upper left of their maps, the window being there
@@ -132,7 +130,7 @@ def test_sizes_of_the_papers_network_come_from_its_scales() -> None:
         NetworkConfig(kind="single", channels=16, window_sizes=(21,), finest_window_sizes=())
     ).eval()
     proposer = Proposer(network, plain(shorter_sides=(60.0, 120.0), candidates=3))
-    groups = proposer.windows(as_tensor(photograph()))
+    groups = proposer.windows(as_tensor(PHOTOGRAPH))
     assert [window_side(group) for group in groups] == pytest.approx([168, 84])  # 8 * 21, of the image or twice it
     assert choose_size(groups, 100.0) is groups[1]
     assert choose_size(groups, 130.0) is groups[0]
@@ -146,14 +144,14 @@ def test_any_network_has_its_sheet(kind: str) -> None:
         config = replace(config, kind="single", window_sizes=(21,), finest_window_sizes=())
     network = build_network(config).eval()
     proposer = Proposer(network, plain(shorter_sides=(64.0,), candidates=20))
-    groups = proposer.windows(as_tensor(photograph()))
+    groups = proposer.windows(as_tensor(PHOTOGRAPH))
     assert len(groups) == len(network.window_sizes)
     best = choose_size(groups)
     assert best.scores.max() == max(group.scores.max() for group in groups)
     shown = choose_windows(best, HEIGHT, WIDTH, proposer.config, 3)
-    sheet = draw_sheet(photograph(), best, shown)
+    sheet = draw_sheet(PHOTOGRAPH, best, shown)
     assert sheet.shape[1] > 1000
-    np.testing.assert_array_equal(sheet, draw_sheet(photograph(), best, shown))
+    np.testing.assert_array_equal(sheet, draw_sheet(PHOTOGRAPH, best, shown))
 
 
 def test_a_title_longer_than_its_picture_is_not_cut() -> None:

@@ -1,0 +1,30 @@
+"""Photographs of noise, and masks to draw over them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+HEIGHT, WIDTH = 120, 160
+
+
+def photograph(height: int = HEIGHT, width: int = WIDTH, seed: int = 0) -> np.ndarray:
+    """Noise, RGB."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def write_photograph(path: Path, width: int = 40, height: int = 30, **options: Any) -> Path:
+    """A file of noise, another one for each width; options are Pillow's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(photograph(height, width, seed=width)).save(path, **options)
+    return path
+
+
+def rectangle(top: int, left: int, bottom: int, right: int, size: tuple[int, int] = (HEIGHT, WIDTH)) -> np.ndarray:
+    """The mask of a rectangle, half-open, at (height, width)."""
+    mask = np.zeros(size, dtype=bool)
+    mask[top:bottom, left:right] = True
+    return mask
