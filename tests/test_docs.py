@@ -1,5 +1,7 @@
 """The documents say what is there."""
 
+import doctest
+import importlib
 import re
 import runpy
 from pathlib import Path
@@ -39,3 +41,12 @@ def test_every_file_of_the_walks_is_there() -> None:
     package = ROOT / "src" / "instancefcn"
     for name in re.findall(r"`([\w/]+\.py)`", page):
         assert list(package.rglob(name)) or (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize(
+    "module", ["devices", "proposals", "data.images", "model.build", "training.recipe", "inference.proposer"]
+)
+def test_examples_in_docstrings_run(module: str) -> None:
+    loaded = importlib.import_module(f"instancefcn.{module}")
+    found = doctest.testmod(loaded)
+    assert (found.failed, found.attempted > 0) == (0, True)

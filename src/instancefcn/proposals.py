@@ -40,7 +40,7 @@ class Proposal:
         return int(area(self.rle))
 
     def mask(self) -> Bool[np.ndarray, "h w"]:
-        """The mask at image size."""
+        """The mask at image size: ``image[proposals[0].mask()]`` are its pixels."""
         return decode(self.rle)
 
 
@@ -80,7 +80,9 @@ class Proposals:
     @overload
     def __getitem__(self: Self, chosen: Selection) -> Self: ...
     def __getitem__(self: Self, chosen: int | Selection) -> Proposal | Self:
-        """One proposal by its rank, or several: a slice, indices, or a boolean for each.
+        """One proposal by its rank, or several by a slice, indices, or a boolean for each.
+
+        Example: ``proposals[0]``, ``proposals[:10]``, ``proposals[[2, 5]]``, ``proposals[proposals.scores > 0.5]``.
 
         Raises:
             IndexError: there is no such rank, or not one boolean for each proposal.
@@ -116,11 +118,11 @@ class Proposals:
 
     @property
     def areas(self) -> Float[np.ndarray, "n"]:
-        """Pixels of each mask."""
+        """Pixels of each mask: ``proposals[proposals.areas > 100]`` leaves out the small ones."""
         return areas(self.rles)
 
     def masks(self) -> Bool[np.ndarray, "n h w"]:
-        """Every mask at image size: n * height * width bytes, so select first where the image is large."""
+        """Every mask at image size: n * height * width bytes, so select first, as in ``proposals[:10].masks()``."""
         decoded = np.zeros((len(self), self.height, self.width), dtype=bool)
         for mask, rle in zip(decoded, self.rles, strict=True):
             mask[:] = decode(rle)
