@@ -141,6 +141,7 @@ def test_a_notebook_shows_a_line_and_a_picture(proposals: Proposals) -> None:
     assert repr(EMPTY) == "Proposals(0 masks of 7 x 5 pixels)"
     assert repr(proposals).startswith("Proposals(12 masks of 40 x 60 pixels, scores 0.")
     assert len(repr(proposals)) < 80
+    assert "counts" not in repr(proposals[0])
     picture = np.asarray(Image.open(io.BytesIO(proposals._repr_png_())))
     assert picture.shape == (40, 60, 3)
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 2

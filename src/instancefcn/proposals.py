@@ -29,7 +29,7 @@ Selection = slice | Sequence[int] | Int[np.ndarray, "k"] | Bool[np.ndarray, "n"]
 class Proposal:
     """One mask of an image, with its box and score."""
 
-    rle: Rle
+    rle: Rle = field(repr=False)
     box_xyxy: Float[np.ndarray, "4"]  # tight, half-open pixels
     score: float
     name: str = CATEGORY_NAME
