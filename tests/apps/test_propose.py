@@ -402,9 +402,38 @@ def test_a_crafted_list_of_images_removes_nothing_elsewhere(tmp_path: Path, comm
     for folder in (out / "overlays", tmp_path):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "victim.jpg").write_bytes(b"")
-    (out / "images.json").write_text(json.dumps({"images": [{"id": 1, "file_name": "../../victim.jpg"}]}))
-    assert command("propose", tmp_path / "in", "--out", out).exit_code == 0
+    (out / "victim.jpg").write_bytes(b"")
+    for name in ("../victim.jpg", "overlays/../../victim.jpg", "victim.jpg", "overlays/../victim.jpg"):
+        (out / "images.json").write_text(json.dumps({"images": [], "pictures": [name]}))
+        assert command("propose", tmp_path / "in", "--out", out).exit_code == 0
+    for pictures in (3, [3], {"a": 1}, None):
+        (out / "images.json").write_text(json.dumps({"images": [], "pictures": pictures}))
+        assert command("propose", tmp_path / "in", "--out", out).exit_code == 0
     assert (tmp_path / "victim.jpg").exists()
+    assert (out / "victim.jpg").exists()
+
+
+def test_a_rerun_keeps_a_persons_files_that_are_named_as_pictures(tmp_path: Path, command: Callable[..., Any]) -> None:
+    write_photograph(tmp_path / "in" / "a.png")
+    own = [tmp_path / "out" / "overlays" / "a.jpg", tmp_path / "out" / "label_maps" / "a.png"]
+    for path in own:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"of a person")
+    for _ in range(2):
+        done = command("propose", tmp_path / "in", "--out", tmp_path / "out")
+        assert done.exit_code == 0
+        assert "removed" not in done.stdout
+    assert [path.read_bytes() for path in own] == [b"of a person"] * 2
+
+
+def test_a_rerun_removes_pictures_of_images_that_shared_a_stem(tmp_path: Path, command: Callable[..., Any]) -> None:
+    write_photograph(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "a.jpg").write_bytes(b"no image")  # fails, so images.json does not have it
+    out = tmp_path / "out"
+    assert command("propose", tmp_path / "in", "--out", out, "--label-maps").exit_code == 1
+    assert [path.name for path in (out / "label_maps").iterdir()] == ["a.png.png"]
+    assert "removed 1 pictures" in command("propose", tmp_path / "in" / "a.png", "--out", out).stdout
+    assert not list((out / "label_maps").iterdir())
 
 
 def test_results_of_the_other_command_are_not_left_beside_new_ones(tmp_path: Path, command: Callable[..., Any]) -> None:

@@ -31,9 +31,10 @@ class ResultsFolder:
     """Writer for the results of a run, as a context manager.
 
     The JSON files are written under other names, one image after the other, so that memory stays flat. On leaving, also
-    after an interruption, they are completed and renamed into place. Then overlays and label maps are removed that an
-    earlier run made (of the images in its ``images.json``) and this run did not: they would contradict the new files.
-    Attributes count what was written and removed.
+    after an interruption, they are completed and renamed into place. ``images.json`` also lists the overlays and label
+    maps that the run drew, under "pictures". Those that the earlier run lists and this one did not draw are removed
+    then, since they contradict the new files. A person's own files are not listed, so they stay. Attributes count what
+    was written and removed.
 
     Args:
         folder: made where there is none.
@@ -66,9 +67,9 @@ class ResultsFolder:
         self.names = (name, IMAGES, ERRORS)
         self.categories, self.shown = categories, shown
         self.images = self.proposals = self.failures = self.removed = 0
-        overlay_paths, label_map_paths = picture_paths(folder, images)
-        self._overlays = overlay_paths if overlays else {}
-        self._label_maps = label_map_paths if label_maps else {}
+        stems = list(zip([image.image_id for image in images], output_stems(images), strict=True))
+        self._overlays = {key: folder / OVERLAYS / f"{stem}.jpg" for key, stem in stems if overlays}
+        self._label_maps = {key: folder / LABEL_MAPS / f"{stem}.png" for key, stem in stems if label_maps}
         self._earlier = earlier_pictures(folder)
         self._drawn: set[Path] = set()
 
@@ -168,7 +169,10 @@ class ResultsFolder:
         with self._files:
             self._proposals.write(b"\n]\n")
             categories = [{"id": category_id, "name": name} for category_id, name in self.categories.items()]
-            self._images.write(f'\n],\n"annotations": [],\n"categories": {json.dumps(categories)}}}\n'.encode())
+            drawn = sorted(path.relative_to(self.folder).as_posix() for path in self._drawn)
+            pictures = f',\n"pictures": {json.dumps(drawn)}' if drawn else ""
+            end = f'\n],\n"annotations": [],\n"categories": {json.dumps(categories)}{pictures}}}\n'
+            self._images.write(end.encode())
         for path in self._earlier - self._drawn:
             path.unlink(missing_ok=True)
             self.removed += 1
@@ -179,25 +183,15 @@ class ResultsFolder:
         self._drawn.add(path)
 
 
-def picture_paths(folder: Path, images: Sequence[ImageFile]) -> tuple[dict[int, Path], dict[int, Path]]:
-    """Where the overlay and the label map of each image go, by image id."""
-    stems = list(zip([image.image_id for image in images], output_stems(images), strict=True))
-    return (
-        {image_id: folder / OVERLAYS / f"{stem}.jpg" for image_id, stem in stems},
-        {image_id: folder / LABEL_MAPS / f"{stem}.png" for image_id, stem in stems},
-    )
-
-
 def earlier_pictures(folder: Path) -> set[Path]:
-    """Overlays and label maps of the run whose ``images.json`` is in a folder; only files that it made."""
+    """Overlays and label maps that ``images.json`` in a folder lists as drawn by its run, and that are still there."""
     try:
-        entries = read_json(folder / IMAGES)["images"]
-        images = [ImageFile(entry["id"], entry["file_name"], folder / entry["file_name"]) for entry in entries]
-        paths = [path for of_kind in picture_paths(folder, images) for path in of_kind.values()]
-        inside = [path_inside(folder, str(path.relative_to(folder))) for path in paths]
-    except (ValueError, TypeError, KeyError):  # there was no run, or the file is not ours
+        names = read_json(folder / IMAGES)["pictures"]
+        paths = [path_inside(folder, name) for name in names]
+    except (ValueError, TypeError, KeyError, AttributeError):  # no run, one without pictures, or another's file
         return set()
-    return {path for path in inside if path.is_file()}
+    ours = {(OVERLAYS, ".jpg"), (LABEL_MAPS, ".png")}
+    return {path for path in paths if (path.relative_to(folder).parts[0], path.suffix) in ours and path.is_file()}
 
 
 def _write_items(file: BinaryIO, items: Sequence[dict[str, Any]], *, first: bool) -> None:
