@@ -116,6 +116,9 @@ def test_equal_is_what_holds_the_same(proposals: Proposals) -> None:
     assert proposals != proposals[::-1]
     assert proposals != Proposals(proposals.rles, proposals.boxes_xyxy, proposals.scores / 2, 40, 60)
     assert proposals != proposals.rles
+    assert proposals[3] == proposals[3]
+    assert proposals[3] != proposals[4]
+    assert [one for one in proposals if one in proposals[:2]] == list(proposals[:2])
     with pytest.raises(TypeError, match="unhashable"):
         hash(proposals)
 
@@ -135,6 +138,25 @@ def test_crops_are_the_images_own_pixels(proposals: Proposals) -> None:
         np.testing.assert_array_equal(crop, image[top:bottom, left:right])
     with pytest.raises(ValueError, match=r"30 x 60 pixels .* 40 x 60"):
         proposals.crops(image[:30])
+
+
+def test_what_is_no_rgb_array_is_not_drawn_on() -> None:
+    # In a process of its own, since here the annotations are checked before the method runs.
+    script = """
+import numpy as np
+from PIL import Image
+from instancefcn.proposals import Proposals
+proposals, rgb = Proposals([], np.zeros((0, 4)), np.zeros(0), 5, 6), np.zeros((5, 6, 3), dtype=np.uint8)
+for image in (rgb[..., 0], np.zeros((5, 6, 4), dtype=np.uint8), rgb / 255, Image.fromarray(rgb), "photo.jpg"):
+    for method in (proposals.draw, proposals.crops):
+        try:
+            method(image)
+        except ValueError as error:
+            assert "must be a uint8 array [height, width, 3]" in str(error), error
+        else:
+            raise AssertionError(f"{method.__name__} took {type(image)}")
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
 
 
 def test_a_notebook_shows_a_line_and_a_picture(proposals: Proposals) -> None:

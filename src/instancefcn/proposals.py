@@ -1,4 +1,4 @@
-"""Proposals: the masks of one image, best first. They need numpy, pycocotools and Pillow, but no torch."""
+"""Proposals: the masks of one image, best first. They need numpy, numba, pycocotools and Pillow, but no torch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Self = TypeVar("Self", bound="Proposals")
 Selection = slice | Sequence[int] | Int[np.ndarray, "k"] | Bool[np.ndarray, "n"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Proposal:
     """One mask of an image, with its box and score."""
 
@@ -33,6 +33,12 @@ class Proposal:
     box_xyxy: Float[np.ndarray, "4"]  # tight, half-open pixels
     score: float
     name: str = CATEGORY_NAME
+
+    def __eq__(self, other: object) -> bool:
+        """Whether two have the same mask, box, score and name."""
+        return _equal(self, other)
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]  # arrays can change
 
     @property
     def area(self) -> int:
@@ -96,10 +102,7 @@ class Proposals:
 
     def __eq__(self, other: object) -> bool:
         """Whether two are of one type, with the same masks, boxes and scores."""
-        if type(other) is not type(self):
-            return False
-        pairs = [(getattr(self, key.name), getattr(other, key.name)) for key in fields(self)]
-        return all(np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b for a, b in pairs)
+        return _equal(self, other)
 
     __hash__ = None  # pyright: ignore[reportAssignmentType]  # arrays can change
 
@@ -178,7 +181,7 @@ class Proposals:
             top: how many masks to draw at most.
 
         Raises:
-            ValueError: the image has another size.
+            ValueError: the image has another size, or is no RGB array.
         """
         self._check_size(image)
         return draw_distinct(image, self.rles, top)[0]
@@ -189,7 +192,7 @@ class Proposals:
         Example: ``thumbnails = proposals[:20].crops(image)``.
 
         Raises:
-            ValueError: the image has another size.
+            ValueError: the image has another size, or is no RGB array.
         """
         self._check_size(image)
         return [image[top:bottom, left:right] for left, top, right, bottom in self.boxes_xyxy.astype(int).tolist()]
@@ -214,6 +217,11 @@ class Proposals:
         )
 
     def _check_size(self, image: UInt8[np.ndarray, "h w 3"]) -> None:
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(
+                "an image to draw on or to crop must be a uint8 array [height, width, 3], RGB: "
+                "instancefcn.data.images.to_rgb makes one of a path, any array or a PIL image"
+            )
         if image.shape[:2] != (self.height, self.width):
             raise ValueError(
                 f"the image has {image.shape[0]} x {image.shape[1]} pixels (height x width), but the proposals are of "
@@ -238,7 +246,7 @@ class Segments(Proposals):
         """As ``Proposals.draw``, with name and score at each mask.
 
         Raises:
-            ValueError: the image has another size.
+            ValueError: the image has another size, or is no RGB array.
         """
         self._check_size(image)
         canvas, drawn = draw_distinct(image, self.rles, top)
@@ -251,3 +259,11 @@ class Segments(Proposals):
     def _name(self, index: int) -> str:
         category_id = int(self.category_ids[index])
         return self.names.get(category_id, str(category_id))
+
+
+def _equal(one: Any, other: object) -> bool:
+    """Whether two dataclasses are of one type and hold the same; arrays by their values."""
+    if type(other) is not type(one):
+        return False
+    pairs = [(getattr(one, key.name), getattr(other, key.name)) for key in fields(one)]
+    return all(np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b for a, b in pairs)

@@ -77,6 +77,14 @@ def test_quality_changes_the_rank() -> None:
         assert windows.positions_yx[0].tolist() == [0, first]
 
 
+def test_quality_acts_by_its_power() -> None:
+    objectness, quality = torch.tensor([[0.5, 1.5]]), torch.tensor([[1.0, -0.5]])
+    for power in (0.5, 1.0, 2.0):
+        windows = best_windows(flat_maps(objectness, quality), (8, 16), (1.0, 1.0), plain(quality_power=power))
+        expected = (objectness.sigmoid() * quality.sigmoid() ** power)[0].sort(descending=True).values
+        torch.testing.assert_close(windows.scores, expected)
+
+
 def test_stability_acts_by_its_power() -> None:
     generator = torch.Generator().manual_seed(0)
     maps = ScoreMaps(torch.randn(1, 4, 8, 8, generator=generator), torch.zeros(1, 8, 8), None, 8, 5)
