@@ -132,7 +132,7 @@ class Proposals:
         return decoded
 
     def at_least(self: Self, score: float) -> Self:
-        """Those that score this or more: ``proposals.at_least(0.5)``."""
+        """Those that score this or more: ``proposals.at_least(0.1)``."""
         return self[self.scores >= score]
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:

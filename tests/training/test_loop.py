@@ -45,6 +45,21 @@ class KilledError(Exception):
     """Stands for whatever ends a process."""
 
 
+@pytest.mark.parametrize(("precision", "of_products"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_a_run_computes_in_the_precision_of_its_recipe(
+    precision: str, of_products: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def multiply(trainer: loop.Trainer, stream: object, workers: int) -> None:
+        with trainer.fabric.autocast():
+            assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == of_products
+        raise KilledError
+
+    monkeypatch.setattr(loop.Trainer, "run", multiply)
+    recipe = replace(TINY, optimization=replace(TINY.optimization, precision=precision))
+    with pytest.raises(KilledError):
+        train(recipe, [scenes()], tmp_path, init="random", device="cpu")
+
+
 class Dying(SyntheticScenes):
     """Scenes that kill the run when they have been read too often."""
 
