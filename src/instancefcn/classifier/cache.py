@@ -44,8 +44,7 @@ class Example:
 
     def pixels(self, flip: bool) -> UInt8[Tensor, "3 h w"]:
         """The image, or the mirrored image."""
-        pixels = as_tensor(self.source.image(self.index))
-        return pixels.flip(-1) if flip else pixels
+        return _mirrored(as_tensor(self.source.image(self.index)), flip)
 
     def maps(self, flip: bool) -> TrunkMaps:
         """The trunk's maps of the image, or of the mirrored image, from disk."""
@@ -94,7 +93,7 @@ def cache_examples(
                 problems.append(str(error))
                 continue
             if not recipe.learning.trunk_learning_rate:
-                _write_maps(example, trunk)
+                _write_maps(example, as_tensor(image), trunk)
             proposals = proposer(image, max_proposals=recipe.naming.proposals)
             write_whole(path, save(vars(match_proposals(proposals, labels.instances, classes, partial=source.partial))))
         if len(example.rois(flip=False)):
@@ -105,11 +104,15 @@ def cache_examples(
 
 
 @torch.inference_mode()
-def _write_maps(example: Example, trunk: Trunk) -> None:
+def _write_maps(example: Example, pixels: UInt8[Tensor, "3 h w"], trunk: Trunk) -> None:
     for flip in (False, True):
-        seen = trunk(example.pixels(flip))
+        seen = trunk(_mirrored(pixels, flip))
         maps = {f"map{index}": level.half().cpu().contiguous() for index, level in enumerate(seen.maps)}
         write_whole(example.maps_file(flip), save({**maps, "scale": torch.tensor(seen.scale, dtype=torch.float64)}))
+
+
+def _mirrored(pixels: UInt8[Tensor, "3 h w"], flip: bool) -> UInt8[Tensor, "3 h w"]:
+    return pixels.flip(-1) if flip else pixels
 
 
 def _key(

@@ -12,7 +12,7 @@ from instancefcn.classifier.config import NamingConfig
 from instancefcn.classifier.heads import mask_grids
 from instancefcn.classifier.network import Classifier
 from instancefcn.classifier.voting import name_proposals
-from instancefcn.data.images import AnyImage
+from instancefcn.data.images import AnyImage, to_rgb
 from instancefcn.geometry.runs import Edges
 from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT
 from instancefcn.inference.proposer import Proposer, as_tensor
@@ -74,8 +74,9 @@ class Segmenter:
         Raises:
             ValueError: the image can't be read.
         """
-        proposals = self.proposer(image, max_proposals=self.config.proposals)
-        return self.name(image, proposals, max_segments=max_segments, min_score=min_score)
+        pixels = to_rgb(image)  # once: a file would be decoded twice
+        proposals = self.proposer(pixels, max_proposals=self.config.proposals)
+        return self.name(pixels, proposals, max_segments=max_segments, min_score=min_score)
 
     @torch.inference_mode()
     def name(
