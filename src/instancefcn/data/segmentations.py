@@ -14,7 +14,6 @@ from jaxtyping import Float
 from instancefcn.geometry.rle import (
     Rle,
     area,
-    damaged,
     encode_edges,
     from_counts,
     from_polygons,
@@ -52,10 +51,11 @@ def segmentation_to_rle(segmentation: Any, height: int, width: int) -> Rle:
         ValueError: with the reason, without the place.
     """
     rle = read_segmentation(segmentation, height, width)
-    if damaged([rle])[0]:
+    ends, _ = run_ends([rle["counts"]])
+    if not len(ends) or ends[-1] != height * width:
         raise ValueError(damage(rle))
     # Written anew, as pycocotools finds wrong boxes where runs are empty.
-    return _not_empty(encode_edges(run_ends([rle["counts"]])[0][:-1], height, width))
+    return _not_empty(encode_edges(ends[:-1], height, width))
 
 
 def read_segmentation(segmentation: Any, height: int, width: int) -> Rle:
