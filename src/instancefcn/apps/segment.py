@@ -95,8 +95,9 @@ def check_categories(known: Mapping[int, str], annotations: Path) -> None:
     Raises:
         ValueError: names the category and both ids, or both names of an id.
     """
-    entries = read_json(annotations).get("categories") or []
-    theirs = {entry["id"]: str(entry.get("name")) for entry in entries if isinstance(entry, dict) and "id" in entry}
+    from instancefcn.data.coco_reader import CocoReader
+
+    theirs = CocoReader(read_json(annotations), str(annotations), keys=("images",)).categories()
     for category_id, name in known.items():
         if theirs.get(category_id, name) != name:
             raise ValueError(
