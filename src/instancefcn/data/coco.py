@@ -17,7 +17,6 @@ from instancefcn.data.source import FileSource, Labels, Source
 from instancefcn.files import existing_dir, read_json
 from instancefcn.geometry.boxes import xyxy_to_xywh
 from instancefcn.geometry.rle import area, to_json
-from instancefcn.structures import Instances
 
 
 def load_coco(annotations: Path, images_dir: Path, *, name: str, partial: bool = False) -> FileSource:
@@ -29,27 +28,23 @@ def load_coco(annotations: Path, images_dir: Path, *, name: str, partial: bool =
     reader = CocoReader(read_json(annotations), str(annotations))
     existing_dir(images_dir, f"the images of {annotations}")
     categories = reader.categories()
-    images: dict[int, Labels] = {}
-    sized: list[CocoImage] = []
+    images: list[CocoImage] = []
     for image in reader.images(images_dir):
         assert image.path is not None
         try:
-            size = inspect_image(image.path, image.size)
+            images.append(replace(image, size=inspect_image(image.path, image.size)))
         except ValueError as error:
             reader.lose_image(image.place, image.image_id, error, path=image.path)
-            continue
-        sized.append(replace(image, size=size))
-        images[image.image_id] = Labels(image.image_id, image.file_name, image.path, *size, to_instances([], [], []))
-    kept: dict[int, list[CocoAnnotation]] = defaultdict(list)
-    for annotation in reader.annotations(sized, categories):
-        kept[annotation.image_id].append(annotation)
-    labels = [replace(image, instances=_instances(kept[image.image_id])) for image in images.values()]
-    instances = [annotation for own in kept.values() for annotation in own]
+    annotations_of: dict[int, list[CocoAnnotation]] = defaultdict(list)
+    instances = reader.annotations(images, categories)
+    for annotation in instances:
+        annotations_of[annotation.image_id].append(annotation)
     if instances and all(annotation.crowd for annotation in instances):
         reader.flaw(
             f"all {len(instances)} instances are crowds, which teach nothing (CVAT writes iscrowd 1 for masks): set "
             "iscrowd to 0"
         )
+    labels = [_labels(image, annotations_of[image.image_id]) for image in images]
     return FileSource(name, partial, categories or DEFAULT_CATEGORIES, labels, reader.problems)
 
 
@@ -87,11 +82,14 @@ def source_to_coco(source: Source) -> dict[str, Any]:
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def _instances(annotations: Sequence[CocoAnnotation]) -> Instances:
-    return to_instances(
+def _labels(image: CocoImage, annotations: Sequence[CocoAnnotation]) -> Labels:
+    assert image.path is not None
+    assert image.size is not None
+    instances = to_instances(
         [annotation.annotation_id for annotation in annotations],
         [annotation.region for annotation in annotations if not isinstance(annotation.region, np.ndarray)],
         [annotation.category_id for annotation in annotations],
         [annotation.crowd for annotation in annotations],
         [annotation.ignore for annotation in annotations],
     )
+    return Labels(image.image_id, image.file_name, image.path, *image.size, instances)

@@ -58,9 +58,7 @@ def to_rgb(image: AnyImage) -> UInt8[np.ndarray, "h w 3"]:
         return _array_to_rgb(image)
     if not isinstance(image, Image.Image):
         raise TypeError(f"an image must be a file's path, an array or a PIL image, not {type(image).__name__}")
-    transposition = _transposition(image, None)
-    rgb = _to_rgb(image)
-    return np.asarray(rgb if transposition is None else rgb.transpose(transposition))
+    return _upright(image, None)
 
 
 def read_image(file: ImageFile, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "h w 3"]:
@@ -76,9 +74,7 @@ def read_image(file: ImageFile, size: tuple[int, int] | None = None) -> UInt8[np
         ValueError: not an image, truncated, above MAX_PIXELS, or of another size; the message names the file.
     """
     with _opened(file) as image:
-        transposition = _transposition(image, size)
-        rgb = _to_rgb(image)
-        return np.array(rgb if transposition is None else rgb.transpose(transposition))
+        return _upright(image, size)
 
 
 def inspect_image(file: ImageFile, size: tuple[int, int] | None = None) -> tuple[int, int]:
@@ -171,6 +167,13 @@ def _transposition(image: Image.Image, size: tuple[int, int] | None) -> Image.Tr
 def _turned_size(image: Image.Image, transposition: Image.Transpose | None) -> tuple[int, int]:
     sideways = transposition in [_TRANSPOSITIONS[orientation] for orientation in (5, 6, 7, 8)]
     return (image.width, image.height) if sideways else (image.height, image.width)
+
+
+def _upright(image: Image.Image, size: tuple[int, int] | None) -> UInt8[np.ndarray, "h w 3"]:
+    """Pixels in the frame of ``_transposition``."""
+    transposition = _transposition(image, size)
+    rgb = _to_rgb(image)
+    return np.array(rgb if transposition is None else rgb.transpose(transposition))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
