@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, cast, overload
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8, UInt16
@@ -25,20 +25,26 @@ Self = TypeVar("Self", bound="Proposals")
 Selection = slice | Sequence[int] | Int[np.ndarray, "k"] | Bool[np.ndarray, "n"]
 
 
+class _ByValue:
+    """Dataclasses that are equal if they are of one type and hold the same; arrays by their values."""
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return False
+        pairs = [(getattr(self, key.name), getattr(other, key.name)) for key in fields(cast(Any, self))]
+        return all(np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b for a, b in pairs)
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]  # arrays can change
+
+
 @dataclass(frozen=True, eq=False)
-class Proposal:
+class Proposal(_ByValue):
     """One mask of an image, with its box and score."""
 
     rle: Rle = field(repr=False)
     box_xyxy: Float[np.ndarray, "4"]  # tight, half-open pixels
     score: float
     name: str = CATEGORY_NAME
-
-    def __eq__(self, other: object) -> bool:
-        """Whether two have the same mask, box, score and name."""
-        return _equal(self, other)
-
-    __hash__ = None  # pyright: ignore[reportAssignmentType]  # arrays can change
 
     @property
     def area(self) -> int:
@@ -51,7 +57,7 @@ class Proposal:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Proposals:
+class Proposals(_ByValue):
     """Class-agnostic masks of one image, best first, in the frame of that image.
 
     Example:
@@ -95,16 +101,12 @@ class Proposals:
         """
         if isinstance(chosen, int | np.integer):
             return Proposal(self.rles[chosen], self.boxes_xyxy[chosen], float(self.scores[chosen]), self._name(chosen))
-        chosen = chosen if isinstance(chosen, slice) else np.asarray(chosen)
-        indices = np.arange(len(self))[chosen if isinstance(chosen, slice) or chosen.size else slice(0)]
+        if not isinstance(chosen, slice):
+            chosen = np.asarray(chosen)
+            chosen = chosen if chosen.size else slice(0)  # an empty list has no type that selects
+        indices = np.arange(len(self))[chosen]
         arrays = {key: values[indices] for key, values in vars(self).items() if isinstance(values, np.ndarray)}
         return replace(self, rles=[self.rles[index] for index in indices], **arrays)
-
-    def __eq__(self, other: object) -> bool:
-        """Whether two are of one type, with the same masks, boxes and scores."""
-        return _equal(self, other)
-
-    __hash__ = None  # pyright: ignore[reportAssignmentType]  # arrays can change
 
     def __repr__(self) -> str:
         scores = f", scores {self.scores.max():.2f} to {self.scores.min():.2f}" if len(self) else ""
@@ -259,11 +261,3 @@ class Segments(Proposals):
     def _name(self, index: int) -> str:
         category_id = int(self.category_ids[index])
         return self.names.get(category_id, str(category_id))
-
-
-def _equal(one: Any, other: object) -> bool:
-    """Whether two dataclasses are of one type and hold the same; arrays by their values."""
-    if type(other) is not type(one):
-        return False
-    pairs = [(getattr(one, key.name), getattr(other, key.name)) for key in fields(one)]
-    return all(np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b for a, b in pairs)
