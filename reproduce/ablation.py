@@ -105,7 +105,6 @@ def reproduce_ablation(runner: Runner, rows: Sequence[Part] | None = None) -> Pa
     if settings.scale != "mini":
         raise ValueError("ablation is of the lite preset, which the paper does not have: leave --scale at mini")
     rows = rows or parts()
-    settings.folder.mkdir(parents=True, exist_ok=True)
     page = settings.folder / f"{NAME}.md"
     measured: list[AblationRow] = []
     for part in rows:
@@ -113,13 +112,13 @@ def reproduce_ablation(runner: Runner, rows: Sequence[Part] | None = None) -> Pa
         missing = [left.label for left in rows[len(measured) :]]
         first = measured[0].recall
         differences = [compare(first, row.recall, generator=np.random.default_rng(0)) for row in measured]
-        write_whole(page, _to_markdown(measured, differences, settings, missing).encode())
+        write_whole(page, _to_markdown(measured, differences, settings, missing))
         table = {
             "dry_run": settings.dry,
             "not_made_yet": missing,
             "rows": [_to_table(row, difference) for row, difference in zip(measured, differences, strict=True)],
         }
-        write_whole(page.with_suffix(".json"), json_text(table).encode())
+        write_whole(page.with_suffix(".json"), json_text(table))
     return page
 
 
@@ -149,7 +148,7 @@ def _measure_seed(part: Part, seed: int, runner: Runner) -> tuple[ImageRecall, i
             return results
 
         save_recall(measure(timed, source, ("segm",), f"{folder.name}, {TEST}")["segm"], recall_file)
-        write_whole(seconds_file, json.dumps(float(np.median(seconds))).encode())
+        write_whole(seconds_file, json.dumps(float(np.median(seconds))))
     seconds_an_image = float(json.loads(seconds_file.read_text(encoding="utf-8")))
     return load_recall(recall_file), result.iterations, result.seconds / 60, seconds_an_image
 

@@ -34,8 +34,7 @@ class KeptProposals:
         path = self.folder / f"{source.labels(index).image_id}.json"
         if not path.exists():
             image: UInt8[np.ndarray, "h w 3"] = source.image(index)
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole(path, to_text(self.propose(image, max_proposals=MAX_PROPOSALS)).encode())
+            write_whole(path, to_text(self.propose(image, max_proposals=MAX_PROPOSALS)))
         return from_text(path.read_text(encoding="utf-8"))
 
 

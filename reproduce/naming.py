@@ -163,7 +163,7 @@ class NamingRunner:
                 track_images=partial(track, description=f"{shown}: proposing", transient=True),
                 track_steps=lambda steps: watch(track(steps, description=f"{shown}: training", transient=True)),
             )
-            write_whole(result, json.dumps({"seconds": watch.seconds}).encode())
+            write_whole(result, json.dumps({"seconds": watch.seconds}))
         return own / "classifier.safetensors", json.loads(result.read_text(encoding="utf-8"))["seconds"]
 
 

@@ -22,10 +22,7 @@ def selective_search(
     Raises:
         ModuleNotFoundError: OpenCV is not installed, or not with its contributed modules.
     """
-    import cv2  # pyright: ignore[reportMissingImports]
-
-    if not hasattr(cv2, "ximgproc"):
-        raise ModuleNotFoundError("OpenCV is installed without ximgproc", name="cv2")
+    cv2 = opencv()
     if min(image.shape[:2]) < MIN_SIDE:
         return []
     _seed_c_library(0)
@@ -37,6 +34,19 @@ def selective_search(
         {"image_id": image_id, "category_id": 1, "bbox": box, "score": 1 - rank / limit}
         for rank, box in enumerate(boxes_xywh)
     ]
+
+
+def opencv() -> Any:
+    """OpenCV, with its contributed modules.
+
+    Raises:
+        ModuleNotFoundError: it is not installed, or not with them.
+    """
+    import cv2  # pyright: ignore[reportMissingImports]
+
+    if not hasattr(cv2, "ximgproc"):
+        raise ModuleNotFoundError("OpenCV is installed without ximgproc", name="cv2")
+    return cv2
 
 
 def _seed_c_library(seed: int) -> None:

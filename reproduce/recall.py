@@ -77,7 +77,6 @@ def save_recall(recall: ImageRecall, path: Path) -> None:
         best_iou=np.concatenate([np.zeros((0, recall.matched.shape[2])), *recall.best_iou]),
         counts=np.array([len(best) for best in recall.best_iou], dtype=np.int64),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, buffer.getvalue())
 
 

@@ -70,9 +70,8 @@ class RecallPage:
 
     def write(self, path: Path) -> None:
         """As markdown, and as JSON beside it."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, self.markdown().encode())
-        write_whole(path.with_suffix(".json"), self.json().encode())
+        write_whole(path, self.markdown())
+        write_whole(path.with_suffix(".json"), self.json())
 
     def markdown(self) -> str:
         """The page for people."""
@@ -145,8 +144,9 @@ def reproduce_table(experiment: Experiment, runner: Runner) -> Path:
         for claim in experiment.claims
         if claim.first in found and claim.second in found
         for test in tests
-        for iou in (claim.regions,)
-        for finding in judge_recall(claim, found[claim.first][test, iou], found[claim.second][test, iou], test)
+        for finding in judge_recall(
+            claim, found[claim.first][test, claim.regions], found[claim.second][test, claim.regions], test
+        )
     ]
     title = f"Table {experiment.published.number}: {experiment.published.title} ({settings.scale} scale)"
     path = settings.folder / f"{experiment.name}.md"

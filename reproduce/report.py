@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from instancefcn.evaluation.compare import CONFIDENCE
+from instancefcn.files import nan_as_none
 from reproduce.verdict import Finding
 
 DRY = "**DRY RUN: a few steps on a few images, to see that everything is there. The numbers mean nothing.**"
@@ -57,12 +58,4 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list
 
 def json_text(table: Mapping[str, Any]) -> str:
     """JSON, with null for NaN, which JSON does not have."""
-    return json.dumps(_without_nan(table), indent=1, allow_nan=False) + "\n"
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and np.isnan(value) else value
+    return json.dumps(nan_as_none(table), indent=1, allow_nan=False) + "\n"

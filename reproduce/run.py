@@ -62,7 +62,7 @@ def carry_out(run: RunPlan, folder: Path, processes: int = 1) -> RunResult:
             launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
             subprocess.run([sys.executable, *launcher, "-m", __name__, str(folder)], check=True)
         record = load_checkpoint(folder / "best.safetensors", ExperimentNetwork).training
-        write_whole(result, json.dumps({key: record[key] for key in ("iteration", "seconds")}).encode())
+        write_whole(result, json.dumps({key: record[key] for key in ("iteration", "seconds")}))
         for name in ("last.safetensors", STATE_FILE):  # no longer needed, and many runs would fill a disk
             (folder / name).unlink(missing_ok=True)
     done = json.loads(result.read_text(encoding="utf-8"))
@@ -80,8 +80,7 @@ def reserve(folder: Path, run: Any) -> None:
     if plan.exists() and from_table(type(run), json.loads(plan.read_text(encoding="utf-8")), str(plan)) != run:
         raise ValueError(f"{plan} is of another run (recipe, images or budget): give another --out, or remove {folder}")
     if not (folder / RESULT_FILE).exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_whole(plan, json.dumps(to_table(run), indent=1).encode())
+        write_whole(plan, json.dumps(to_table(run), indent=1))
 
 
 def _train(run: RunPlan, folder: Path) -> None:

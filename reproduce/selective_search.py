@@ -17,9 +17,9 @@ from jaxtyping import Bool, Int, Int32, UInt8
 
 from instancefcn.geometry.rle import Rle, encode_in_box, tight_boxes
 from instancefcn.proposals import Proposals
+from reproduce.peers import MIN_SIDE, opencv
+from reproduce.recall import MAX_PROPOSALS
 
-MAX_PROPOSALS = 1000
-MIN_SIDE = 3  # pixels; a smaller image has no regions to merge
 COLOUR_SPACES = ("COLOR_RGB2HSV", "COLOR_RGB2Lab")
 SEGMENTATION_SCALES = (150.0, 300.0, 450.0)  # k of graph segmentation (Felzenszwalb and Huttenlocher, IJCV 2004)
 SMOOTHING = 0.8  # pixels, before graph segmentation
@@ -84,10 +84,7 @@ def selective_search(
 
 def hierarchies(image: UInt8[np.ndarray, "h w 3"]) -> Iterator[Hierarchy]:
     """One hierarchy for each colour space, scale of segmentation and measure of similarity."""
-    import cv2  # pyright: ignore[reportMissingImports]
-
-    if not hasattr(cv2, "ximgproc"):
-        raise ModuleNotFoundError("OpenCV is installed without ximgproc", name="cv2")
+    cv2 = opencv()
     if min(image.shape[:2]) < MIN_SIDE:
         return
     segmentation = cv2.ximgproc.segmentation

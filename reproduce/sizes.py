@@ -97,7 +97,6 @@ def _write_sizes(
             for name in (test, TRAINING_SET)
         )
         picture = draw_sizes(on_test, on_training, "coco/AR@100", f"Masks of {test}" + " (DRY RUN)" * settings.dry)
-        settings.folder.mkdir(parents=True, exist_ok=True)
         write_whole(settings.folder / f"sizes-{test.split(',')[0].replace(' ', '-')}.png", picture)
     title = f"AR against the number of training images ({settings.scale} scale)"
     about = [

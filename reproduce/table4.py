@@ -84,7 +84,6 @@ def reproduce_table_4(
     settings, naming_runner = runner.settings, NamingRunner(runner)
     rows = namings(settings.scale) if rows is None else rows
     claims = naming_claims(settings.scale) if claims is None else claims
-    settings.folder.mkdir(parents=True, exist_ok=True)
     page = settings.folder / f"{TABLE_4_NAME}.md"
     made: list[PrecisionRow] = []
     for done, naming in enumerate(rows, start=1):
@@ -92,8 +91,8 @@ def reproduce_table_4(
             seeds = tuple(naming_runner.measure(naming, data, seed) for seed in range(settings.seeds))
             made.append(PrecisionRow(data, naming, seeds))
         findings, missing = judge_rows(made, claims), [naming.label for naming in rows[done:]]
-        write_whole(page, to_markdown(settings, made, findings, missing).encode())
-        write_whole(page.with_suffix(".json"), to_json(settings, made, findings, missing).encode())
+        write_whole(page, to_markdown(settings, made, findings, missing))
+        write_whole(page.with_suffix(".json"), to_json(settings, made, findings, missing))
     return page
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 from collections.abc import Iterator
@@ -53,6 +54,15 @@ def read_json(path: Path) -> Any:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not a JSON file: {error}") from error
+
+
+def nan_as_none(value: Any) -> Any:
+    """Replace NaN, which JSON lacks, by None, also inside dicts, lists and tuples."""
+    if isinstance(value, dict):
+        return {key: nan_as_none(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [nan_as_none(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def is_integer(value: Any) -> TypeGuard[int]:

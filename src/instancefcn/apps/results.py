@@ -78,7 +78,6 @@ class ResultsFolder:
         return [*(self.folder / name for name in self.names), *self._overlays.values(), *self._label_maps.values()]
 
     def __enter__(self) -> ResultsFolder:
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._files = ExitStack()
         self._proposals, self._images, self._errors = (
             self._files.enter_context(whole_file(self.folder / name)) for name in self.names

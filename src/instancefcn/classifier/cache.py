@@ -77,7 +77,6 @@ def cache_examples(
         Examples with at least one proposal or instance, and the reasons why images were left out.
     """
     folder = folder / _key(sources, network, proposer.config, recipe)
-    folder.mkdir(parents=True, exist_ok=True)
     examples: list[Example] = []
     problems: list[str] = []
     every = [(source, index) for source in sources for index in range(len(source))]

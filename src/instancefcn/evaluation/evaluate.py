@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -20,7 +19,7 @@ from instancefcn.evaluation.matching import MAX_PROPOSALS
 from instancefcn.evaluation.regions import IouType
 from instancefcn.evaluation.report import Counts, render_comparison, render_html, render_precision
 from instancefcn.evaluation.results import GroundTruth, parse_ground_truth, parse_results, split_by_category
-from instancefcn.files import read_json, write_whole
+from instancefcn.files import nan_as_none, read_json, write_whole
 
 
 def evaluate(
@@ -119,7 +118,7 @@ def measure_precision(proposals: Path, annotations: Path, iou: IouType = "segm")
     """
     sources = str(annotations), str(proposals)
     categories = split_by_category(read_json(annotations), read_json(proposals), iou, sources=sources)
-    return _nan_as_none({**region_precision(categories), "coco": coco_precision(categories, iou)})
+    return nan_as_none({**region_precision(categories), "coco": coco_precision(categories, iou)})
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
@@ -146,18 +145,9 @@ def _as_json(recall: ImageRecall, counts: Counts) -> dict[str, Any]:
     curves = recall.curves(CURVE_THRESHOLDS)
     lines = {f"N={n}": recalls.tolist() for n, recalls in zip(MAX_PROPOSALS, curves, strict=True)}
     about = {"counts": asdict(counts), "curves": {"iou": CURVE_THRESHOLDS.tolist()} | lines}
-    return _nan_as_none(recall.metrics() | about)
+    return nan_as_none(recall.metrics() | about)
 
 
 def _difference_as_json(found: Difference) -> dict[str, Any]:
     derived = {"difference": found.difference, "decided": found.decided}
-    return _nan_as_none(asdict(found) | derived)
-
-
-def _nan_as_none(value: Any) -> Any:
-    """Replace NaN, which JSON lacks, by None."""
-    if isinstance(value, dict):
-        return {key: _nan_as_none(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_nan_as_none(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return nan_as_none(asdict(found) | derived)
