@@ -9,6 +9,7 @@ import typer
 
 from instancefcn.allocator import keep_freed_memory
 from instancefcn.apps.cli import errors_in_one_line
+from instancefcn.apps.options import DeviceName, OutFolder
 
 DATA_ROOT = Path("../shared/data")
 
@@ -18,7 +19,7 @@ def reproduce(
         Literal["table1", "table2", "table3", "table4", "table5", "sizes", "all", "ablation"],
         typer.Argument(metavar="EXPERIMENT", help="table1 to table5, sizes, all of these, or ablation."),
     ],
-    out: Annotated[Path, typer.Option(file_okay=False, help="Folder to write to; made where there is none.")],
+    out: OutFolder,
     scale: Annotated[
         Literal["paper", "mini"], typer.Option(help="The paper's recipes and data, or small ones for two CPU cores.")
     ] = "mini",
@@ -33,7 +34,7 @@ def reproduce(
         float | None, typer.Option(min=0.01, help="Train every row this long, instead of so many steps.")
     ] = None,
     processes: Annotated[int, typer.Option(min=1, help="Train with so many processes, one for each GPU.")] = 1,
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")] = "auto",
+    device: DeviceName = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that load images, for each that trains.")] = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Two steps and two images: is everything there? The numbers mean nothing.")

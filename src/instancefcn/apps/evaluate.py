@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from instancefcn.apps.options import OutFolder
+
 
 def evaluate(
     proposals: Annotated[
@@ -15,7 +17,7 @@ def evaluate(
     annotations: Annotated[
         Path, typer.Option(metavar="COCO.json", exists=True, dir_okay=False, help="Whose image ids the results use.")
     ],
-    out: Annotated[Path, typer.Option(file_okay=False, help="Folder to write to; made where there is none.")],
+    out: OutFolder,
     iou: Annotated[Literal["segm", "bbox"], typer.Option(help="Compare masks, or boxes.")] = "segm",
     compare: Annotated[
         list[Path] | None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from instancefcn.apps.images import images_of_annotations, output_stems, refuse_to_overwrite
+from instancefcn.apps.options import CheckpointFile, DeviceName, OutFolder
 from instancefcn.files import read_json, write_whole
 
 if TYPE_CHECKING:
@@ -41,12 +42,7 @@ def _about() -> None:
 def score_maps(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", exists=True, dir_okay=False, help="A photograph.")],
     out: Annotated[Path, typer.Option(metavar="FILE.png", dir_okay=False, help="File to write; its folder is made.")],
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True, dir_okay=False, help="What `instancefcn train` wrote.", show_default="the one that is shipped"
-        ),
-    ] = None,
+    checkpoint: CheckpointFile = None,
     window: Annotated[
         float | None,
         typer.Option(
@@ -57,7 +53,7 @@ def score_maps(
         ),
     ] = None,
     windows: Annotated[int, typer.Option(min=1, help="How many windows to show, at most.")] = 5,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto is cuda where there is one.")] = "auto",
+    device: DeviceName = "auto",
 ) -> None:
     """Draw the instance-sensitive score maps of a photograph, and masks assembled from them (Figure 5).
 
@@ -136,7 +132,7 @@ def proposals(
     images: Annotated[
         Path, typer.Option(metavar="DIR", exists=True, file_okay=False, help="Folder that the images lie in.")
     ],
-    out: Annotated[Path, typer.Option(file_okay=False, help="Folder to write to; made where there is none.")],
+    out: OutFolder,
     max_proposals: Annotated[int, typer.Option(min=1, help="Of each image, the best to look at.")] = 1000,
     max_images: Annotated[
         int | None, typer.Option(min=1, help="Draw the first images, by their ids.", show_default="all")

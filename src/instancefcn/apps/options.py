@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,3 +23,15 @@ SPEC_HELP = "\n\n".join(
 SourceSpec = Annotated[str, typer.Option(metavar="SPEC", help="Labelled images; see below.")]
 SourceSpecs = Annotated[list[str], typer.Option(metavar="SPEC", help="Labelled images; see below. May be given again.")]
 RecipeName = Annotated[str, typer.Option(help="lite, paper, or a TOML file.")]
+
+Inputs = Annotated[
+    list[str], typer.Argument(metavar="INPUT", help="Images, folders of images (searched to the bottom), globs.")
+]
+OutFolder = Annotated[Path, typer.Option(file_okay=False, help="Folder to write to; made where there is none.")]
+CheckpointFile = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True, dir_okay=False, help="What `instancefcn train` wrote.", show_default="the one that is shipped"
+    ),
+]
+DeviceName = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto is cuda where there is one.")]

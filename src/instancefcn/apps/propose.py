@@ -9,19 +9,13 @@ from typing import Annotated, Literal
 import typer
 
 from instancefcn.apps.images import find_inputs, refuse_to_overwrite
+from instancefcn.apps.options import CheckpointFile, DeviceName, Inputs, OutFolder
 
 
 def propose(
-    inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT", help="Images, folders of images (searched to the bottom), globs.")
-    ],
-    out: Annotated[Path, typer.Option(file_okay=False, help="Folder to write to; made where there is none.")],
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True, dir_okay=False, help="What `instancefcn train` wrote.", show_default="the one that is shipped"
-        ),
-    ] = None,
+    inputs: Inputs,
+    out: OutFolder,
+    checkpoint: CheckpointFile = None,
     max_proposals: Annotated[int, typer.Option(min=1, help="Masks per image, at most.")] = 100,
     min_score: Annotated[float, typer.Option(min=0, max=1, help="Leave out masks that score less.")] = 0.0,
     annotations: Annotated[
@@ -38,7 +32,7 @@ def propose(
         bool,
         typer.Option("--label-maps", help="Also write 16-bit PNGs: each pixel has the rank of its best mask, or 0."),
     ] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto is cuda where there is one.")] = "auto",
+    device: DeviceName = "auto",
     precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="Arithmetic of the network.")] = "fp32",
 ) -> None:
     """Propose masks of everything that looks like an object, best first.

@@ -10,17 +10,16 @@ from typing import Annotated, Literal
 import typer
 
 from instancefcn.apps.images import find_inputs, refuse_to_overwrite
+from instancefcn.apps.options import DeviceName, Inputs, OutFolder
 from instancefcn.files import read_json
 
 
 def segment(
-    inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT", help="Images, folders of images (searched to the bottom), globs.")
-    ],
+    inputs: Inputs,
     classifier: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="animals, or what `instancefcn train-classifier` wrote.")
     ],
-    out: Annotated[Path, typer.Option(file_okay=False, help="Folder to write to; made where there is none.")],
+    out: OutFolder,
     checkpoint: Annotated[
         Path | None,
         typer.Option(
@@ -48,7 +47,7 @@ def segment(
     label_maps: Annotated[
         bool, typer.Option(help="Write 16-bit PNGs: each pixel has the rank of its best mask, or 0.")
     ] = True,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto is cuda where there is one.")] = "auto",
+    device: DeviceName = "auto",
     precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="Arithmetic of the proposals.")] = "fp32",
 ) -> None:
     """Mask what a classifier knows, and say what it is.

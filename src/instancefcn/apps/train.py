@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from instancefcn.apps.options import RecipeName, SourceSpecs
+from instancefcn.apps.options import DeviceName, OutFolder, RecipeName, SourceSpecs
 
 
 def train(
     data: SourceSpecs,
-    out: Annotated[Path, typer.Option(file_okay=False, help="Folder to write to; made where there is none.")],
+    out: OutFolder,
     recipe: RecipeName = "lite",
     val: Annotated[
         list[str] | None,
@@ -31,7 +30,7 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out as if it had not stopped.")
     ] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto.")] = "auto",
+    device: DeviceName = "auto",
     precision: Annotated[
         Literal["fp32", "bf16"] | None, typer.Option(help="Arithmetic of the network.", show_default="the recipe's")
     ] = None,

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from instancefcn.apps.options import SourceSpecs
+from instancefcn.apps.options import DeviceName, OutFolder, RecipeName, SourceSpecs
 
 
 def train_classifier(
     data: SourceSpecs,
-    out: Annotated[Path, typer.Option(file_okay=False, help="Folder to write to; made where there is none.")],
-    recipe: Annotated[str, typer.Option(help="lite, paper, or a TOML file.")] = "lite",
+    out: OutFolder,
+    recipe: RecipeName = "lite",
     proposals_from: Annotated[
         Path | None,
         typer.Option(
@@ -28,7 +28,7 @@ def train_classifier(
         Path | None,
         typer.Option(file_okay=False, help="Where proposals are kept for the next run.", show_default="OUT/cache"),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto is cuda where there is one.")] = "auto",
+    device: DeviceName = "auto",
 ) -> None:
     """Learn to name the proposals of a network that stays as it is.
 
