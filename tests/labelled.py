@@ -15,6 +15,7 @@ from instancefcn.evaluation.regions import IouType
 from instancefcn.evaluation.results import parse_ground_truth, parse_results
 from instancefcn.files import read_json
 from instancefcn.geometry import rle as rle_codec
+from pictures import rectangle
 
 HEIGHT, WIDTH = 24, 32
 
@@ -94,16 +95,12 @@ def labelme_shape(points: Any, kind: str | None = "polygon", label: Any = "thing
 
 def box_mask(x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
     """A mask of a box, half-open."""
-    mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
-    mask[y0:y1, x0:x1] = True
-    return mask
+    return rectangle(y0, x0, y1, x1, (HEIGHT, WIDTH))
 
 
-def rectangle(height: int, width: int, top: int, left: int, bottom: int, right: int) -> dict[str, Any]:
+def rectangle_rle(height: int, width: int, top: int, left: int, bottom: int, right: int) -> dict[str, Any]:
     """JSON RLE of a rectangle, half-open."""
-    mask = np.zeros((height, width), dtype=bool)
-    mask[top:bottom, left:right] = True
-    return rle_codec.to_json(rle_codec.encode(mask))
+    return rle_codec.to_json(rle_codec.encode(rectangle(top, left, bottom, right, (height, width))))
 
 
 def annotation(number: int, image_id: int, segmentation: Any, **more: Any) -> dict[str, Any]:

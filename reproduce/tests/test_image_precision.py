@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from instancefcn.evaluation.average_precision import region_precision
 from instancefcn.evaluation.results import split_by_category
-from labelled import annotation, coco, random_scenes, rectangle, result
+from labelled import annotation, coco, random_scenes, rectangle_rle, result
 from reproduce.image_precision import PRECISION_MEASURES, ImagePrecision, compare_precision
 
-LEFT, RIGHT = rectangle(10, 20, 0, 0, 10, 10), rectangle(10, 20, 0, 10, 10, 20)
+LEFT, RIGHT = rectangle_rle(10, 20, 0, 0, 10, 10), rectangle_rle(10, 20, 0, 10, 10, 20)
 
 
 def drawn_again(table: dict[str, Any], results: list[Any], times: list[int]) -> tuple[dict[str, Any], list[Any]]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from labelled import annotation, coco, rectangle, result
+from labelled import annotation, coco, rectangle_rle, result
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def scene(tmp_path: Path) -> Path:
     for name in "abc":
         pixels = np.random.default_rng(ord(name)).integers(0, 200, (48, 64, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / "images" / f"{name}.png")
-    first, second = rectangle(48, 64, 4, 4, 24, 24), rectangle(48, 64, 20, 40, 30, 60)
+    first, second = rectangle_rle(48, 64, 4, 4, 24, 24), rectangle_rle(48, 64, 20, 40, 30, 60)
     labels = coco(dict.fromkeys((1, 2, 3), (48, 64)), [annotation(i, *of) for i, of in
         enumerate([(1, first), (1, second), (2, first)], start=1)])  # fmt: skip
     for image, name in zip(labels["images"], "abc", strict=True):

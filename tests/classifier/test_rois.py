@@ -10,14 +10,13 @@ from instancefcn.classifier.rois import BACKGROUND, Rois, match_proposals, sampl
 from instancefcn.geometry.rle import encode, tight_boxes
 from instancefcn.proposals import Proposals
 from instancefcn.structures import Instances
+from pictures import rectangle
 
 HEIGHT, WIDTH = 20, 30
 
 
 def box_mask(left: int, right: int, top: int = 0, bottom: int = HEIGHT) -> np.ndarray:
-    mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
-    mask[top:bottom, left:right] = True
-    return mask
+    return rectangle(top, left, bottom, right, (HEIGHT, WIDTH))
 
 
 def proposals(*masks: np.ndarray) -> Proposals:

@@ -22,7 +22,7 @@ from instancefcn.evaluation.average_precision import (
 from instancefcn.evaluation.evaluate import evaluate
 from instancefcn.evaluation.results import split_by_category
 from instancefcn.geometry.rle import decode, from_json
-from labelled import annotation, coco, random_scenes, rectangle, result
+from labelled import annotation, coco, random_scenes, rectangle_rle, result
 
 
 def pixels(segmentation: dict[str, Any]) -> set[tuple[int, int]]:
@@ -65,7 +65,7 @@ def judged(of: Any, threshold: float = 0.5) -> list[str]:
     return ["right" if hit else "wrong" if miss else "neither" for hit, miss in zip(right, wrong, strict=True)]
 
 
-LEFT, RIGHT = rectangle(10, 20, 0, 0, 10, 10), rectangle(10, 20, 0, 10, 10, 20)
+LEFT, RIGHT = rectangle_rle(10, 20, 0, 0, 10, 10), rectangle_rle(10, 20, 0, 10, 10, 20)
 
 
 def test_a_duplicate_is_wrong() -> None:
@@ -77,21 +77,21 @@ def test_a_duplicate_is_wrong() -> None:
 
 
 def test_only_the_instance_that_overlaps_best_counts() -> None:
-    wide, narrow = rectangle(10, 20, 0, 0, 10, 10), rectangle(10, 20, 0, 0, 10, 8)
+    wide, narrow = rectangle_rle(10, 20, 0, 0, 10, 10), rectangle_rle(10, 20, 0, 0, 10, 8)
     # The second result overlaps the wide instance best, which is taken; COCO would give it the narrow one.
-    of = scene([wide, narrow], [(wide, 0.9), (rectangle(10, 20, 0, 0, 10, 10), 0.8)])
+    of = scene([wide, narrow], [(wide, 0.9), (rectangle_rle(10, 20, 0, 0, 10, 10), 0.8)])
     assert judged(of) == ["right", "wrong"]
     assert coco_precision([of], "segm")["AP50"] == pytest.approx(100)
 
 
 def test_what_a_crowd_covers_is_neither_right_nor_wrong() -> None:
-    of = scene([rectangle(10, 20, 0, 0, 10, 20)], [(LEFT, 0.9)], iscrowd=1)
+    of = scene([rectangle_rle(10, 20, 0, 0, 10, 20)], [(LEFT, 0.9)], iscrowd=1)
     assert of.instances == 0
     assert judged(of) == ["neither"]
 
 
 def test_the_threshold_is_reached_by_equality() -> None:
-    of = scene([LEFT], [(rectangle(10, 20, 0, 0, 10, 5), 0.9)])
+    of = scene([LEFT], [(rectangle_rle(10, 20, 0, 0, 10, 5), 0.9)])
     assert judged(of, 0.5) == ["right"]
     assert judged(of, 0.7) == ["wrong"]
 

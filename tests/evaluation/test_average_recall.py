@@ -23,7 +23,7 @@ from instancefcn.evaluation.matching import IOU_THRESHOLDS, MAX_PROPOSALS
 from instancefcn.evaluation.regions import IouType
 from instancefcn.evaluation.results import parse_ground_truth, parse_results
 from instancefcn.geometry import rle as rle_codec
-from labelled import annotation, coco, random_scenes, rectangle, result
+from labelled import annotation, coco, random_scenes, rectangle_rle, result
 
 
 def by_pycocotools(ground_truth: dict[str, Any], results: list[dict[str, Any]], iou: IouType) -> dict[str, float]:
@@ -65,7 +65,8 @@ def test_coco_numbers_are_those_of_pycocotools(seed: int, images: int, proposals
 
 
 def test_iou_at_a_threshold_counts() -> None:
-    squares = [rectangle(10, 10, 0, 0, 10, right) for right in (5, 6, 7, 8, 9, 10)]  # IoU .5, .6, ... 1 with the image
+    # IoU .5, .6, ... 1 with the image
+    squares = [rectangle_rle(10, 10, 0, 0, 10, right) for right in (5, 6, 7, 8, 9, 10)]
     for tenths, square in zip(range(5, 11), squares, strict=True):
         ground_truth = coco({1: (10, 10)}, [annotation(1, 1, squares[-1], area=100)])
         numbers = average_recall(ground_truth, [result(1, square, 0.5)])
@@ -78,7 +79,7 @@ def test_iou_at_a_threshold_counts() -> None:
 
 
 def test_one_proposal_finds_one_instance_by_coco_and_any_number_by_hosang() -> None:
-    whole = rectangle(10, 10, 0, 0, 10, 10)
+    whole = rectangle_rle(10, 10, 0, 0, 10, 10)
     ground_truth = coco({1: (10, 10)}, [annotation(1, 1, whole, area=100), annotation(2, 1, whole, area=100)])
     numbers = average_recall(ground_truth, [result(1, whole, 0.5)])
     assert numbers["coco"]["AR@10"] == 50
@@ -86,7 +87,7 @@ def test_one_proposal_finds_one_instance_by_coco_and_any_number_by_hosang() -> N
 
 
 def test_only_the_best_n_proposals_of_each_image_count() -> None:
-    hit, miss = rectangle(10, 10, 0, 0, 5, 5), rectangle(10, 10, 6, 6, 9, 9)
+    hit, miss = rectangle_rle(10, 10, 0, 0, 5, 5), rectangle_rle(10, 10, 6, 6, 9, 9)
     ground_truth = coco({1: (10, 10), 2: (10, 10)}, [annotation(n, n, hit, area=25) for n in (1, 2)])
     first = [result(1, miss, 0.9)] * 10 + [result(1, hit, 0.8)]  # 11th
     second = [result(2, miss, 0.3)] * 9 + [result(2, hit, 0.2)]  # 10th, though its score is lower than all of image 1
@@ -98,7 +99,7 @@ def test_only_the_best_n_proposals_of_each_image_count() -> None:
 
 
 def test_crowds_are_neither_found_nor_missed() -> None:
-    whole, half = rectangle(10, 10, 0, 0, 10, 10), rectangle(10, 10, 0, 0, 10, 5)
+    whole, half = rectangle_rle(10, 10, 0, 0, 10, 10), rectangle_rle(10, 10, 0, 0, 10, 5)
     crowd = annotation(1, 1, whole, area=100, iscrowd=1)
     alone = average_recall(coco({1: (10, 10)}, [crowd]), [result(1, whole, 0.5)])
     assert all(math.isnan(number) for number in (*alone["coco"].values(), *alone["hosang"].values()))
@@ -123,7 +124,7 @@ def test_order_categories_ids_and_images_without_instances_do_not_matter() -> No
     again["images"].append({"id": 10**12, "height": 5, "width": 5})
     for index, labelled in enumerate(again["annotations"]):
         labelled["id"] = index  # from 0, which pycocotools takes for "no match"
-    shuffled.append(result(10**12, rectangle(5, 5, 0, 0, 2, 2), 0.7))
+    shuffled.append(result(10**12, rectangle_rle(5, 5, 0, 0, 2, 2), 0.7))
     assert average_recall(again, shuffled) == expected
 
 

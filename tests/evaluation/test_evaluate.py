@@ -22,7 +22,7 @@ from instancefcn.evaluation.curves import (
 from instancefcn.evaluation.evaluate import evaluate, unique_names
 from instancefcn.evaluation.published import RECALL_TABLES, TABLE_1, TABLE_2, TABLE_3
 from instancefcn.evaluation.regions import IouType
-from labelled import annotation, coco, compare_files, random_scenes, rectangle, result
+from labelled import annotation, coco, compare_files, random_scenes, rectangle_rle, result
 
 
 class Balanced(HTMLParser):
@@ -116,7 +116,7 @@ def test_report_needs_no_network_and_runs_nothing(tmp_path: Path) -> None:
 
 
 def test_nothing_to_find_is_said_as_such(tmp_path: Path) -> None:
-    whole = rectangle(10, 10, 0, 0, 10, 10)
+    whole = rectangle_rle(10, 10, 0, 0, 10, 10)
     ground_truth = coco({1: (10, 10), 2: (9, 9)}, [annotation(1, 1, whole, iscrowd=1)])
     proposals, annotations = write(tmp_path, ground_truth, [result(1, whole, 0.5)] * 1002)
     returned = evaluate(proposals, annotations, tmp_path / "out")["segm"]
@@ -196,7 +196,7 @@ def test_a_file_beside_itself_differs_by_nothing(tmp_path: Path) -> None:
 
 
 def test_difference_of_nothing_to_find_is_none(tmp_path: Path) -> None:
-    whole = rectangle(10, 10, 0, 0, 10, 10)
+    whole = rectangle_rle(10, 10, 0, 0, 10, 10)
     ground_truth = coco({1: (10, 10)}, [annotation(1, 1, whole, area=100)])
     proposals, annotations = write(tmp_path, ground_truth, [result(1, whole, 0.5)])
     other, _ = write(tmp_path, ground_truth, [], "other.json")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from instancefcn.evaluation.results import parse_ground_truth, parse_results
-from labelled import annotation, coco, rectangle, result
+from labelled import annotation, coco, rectangle_rle, result
 
-MASK = rectangle(8, 10, 1, 2, 4, 7)
+MASK = rectangle_rle(8, 10, 1, 2, 4, 7)
 SIZES = {7: (8, 10), 3: (5, 5)}
 
 
@@ -17,7 +17,7 @@ def test_ground_truth_comes_by_image_id_in_the_order_of_its_file() -> None:
         SIZES,
         [
             annotation(10, 7, MASK, area=99, iscrowd=1),
-            annotation(0, 3, rectangle(5, 5, 0, 0, 2, 2)),  # no area: the mask's
+            annotation(0, 3, rectangle_rle(5, 5, 0, 0, 2, 2)),  # no area: the mask's
             annotation(4, 7, [[2, 1, 7, 1, 7, 4, 2, 4]], area=15.5),
         ],
     )
@@ -27,14 +27,14 @@ def test_ground_truth_comes_by_image_id_in_the_order_of_its_file() -> None:
     assert (seventh.image_id, seventh.height, seventh.width) == (7, 8, 10)
     assert seventh.areas.tolist() == [99, 15.5]
     assert seventh.crowd.tolist() == [True, False]
-    assert seventh.regions[0] == seventh.regions[1]  # the polygon is the same rectangle
+    assert seventh.regions[0] == seventh.regions[1]  # the polygon is the same rectangle_rle
 
 
 def test_proposals_come_best_first_and_ties_in_file_order() -> None:
     images = parse_ground_truth(coco(SIZES, []))
     results = [
         result(7, MASK, 0.5, bbox=[0, 0, 1, 1]),
-        result(3, rectangle(5, 5, 0, 0, 2, 2), 0.1, bbox=[1, 1, 1, 1]),
+        result(3, rectangle_rle(5, 5, 0, 0, 2, 2), 0.1, bbox=[1, 1, 1, 1]),
         result(7, MASK, 0.9, bbox=[0, 0, 2, 2]),
         result(7.0, MASK, 0.5, bbox=[0, 0, 3, 3]),  # pandas writes ids so
     ]
