@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from instancefcn.apps import cli
 from instancefcn.apps.options import SPEC_HELP
 from instancefcn.data.open import SPECS
 from labelled import compare_files
@@ -236,3 +238,10 @@ def test_help_names_every_format() -> None:
 
 def test_version(command: Callable[..., Any]) -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*\n", command("--version").stdout)
+
+
+def test_warnings_are_one_line_without_a_place_in_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "app", lambda: None)
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # put back at the end
+    cli.main()
+    assert warnings.formatwarning("a.tif: white", UserWarning, "images.py", 7) == "warning: a.tif: white\n"

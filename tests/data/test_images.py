@@ -3,11 +3,13 @@ from __future__ import annotations
 import io
 import os
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageOps
 
 from instancefcn.data import image_extensions, inspect_image, read_image, read_label_map
@@ -268,7 +270,7 @@ def test_arrays_and_pil_images_are_read_by_the_rule_for_files(tmp_path: Path, rn
         np.testing.assert_array_equal(to_rgb(image), expected, err_msg=name)
         np.testing.assert_array_equal(to_rgb(tmp_path / name), expected, err_msg=name)
         if image.mode != "CMYK":  # an array does not say that its four channels are inks
-            assert np.abs(to_rgb(np.asarray(image)).astype(int) - expected).max() <= 1, name
+            np.testing.assert_array_equal(to_rgb(np.asarray(image)), expected, err_msg=name)
 
 
 def test_arrays_of_every_kind() -> None:
@@ -283,6 +285,79 @@ def test_arrays_of_every_kind() -> None:
     assert np.abs(to_rgb(rgb.astype(np.uint16) * 16).astype(int) - rgb).max() <= 1
     half = np.array([[[10, 20, 30, 128]]], dtype=np.uint8)
     np.testing.assert_array_equal(to_rgb(half), [[[132, 137, 142]]])  # 255 + 128 / 255 * (value - 255)
+
+
+def write_png_of_16_bits(path: Path, values: np.ndarray, colour_type: int) -> None:
+    """By the PNG specification: Pillow writes no colours of 16 bits."""
+    height, width, _ = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)  # 0: no filter
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    )
+    coded = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(coded))
+
+
+def test_colours_of_16_bits_keep_their_low_bits(tmp_path: Path) -> None:
+    """Twelve bits in sixteen: 0, 1,023 and 4,095 are 0, 64 and 255; by their high bytes alone 0, 51 and 255."""
+    values = np.array([[[0, 1023, 4095], [4095, 0, 1023]]] * 2, dtype=np.uint16)
+    expected = [[[0, 64, 255], [255, 0, 64]]] * 2
+    opaque = np.concatenate([values, np.full((2, 2, 1), 65535, dtype=np.uint16)], axis=2)
+    write_png_of_16_bits(tmp_path / "rgb.png", values, 2)
+    write_png_of_16_bits(tmp_path / "rgba.png", opaque, 6)
+    tifffile.imwrite(tmp_path / "little.tif", values, photometric="rgb")
+    tifffile.imwrite(tmp_path / "big.tif", values, photometric="rgb", byteorder=">")
+    tifffile.imwrite(tmp_path / "packed.tif", values, photometric="rgb", compression="zlib", predictor=True)
+    tifffile.imwrite(tmp_path / "alpha.tif", opaque, photometric="rgb")
+    orientation = [(274, "H", 1, 6, True)]  # stored turned by 90 degrees
+    tifffile.imwrite(tmp_path / "turned.tif", np.rot90(values), photometric="rgb", extratags=orientation)
+    assert to_rgb(values).tolist() == to_rgb(opaque).tolist() == expected
+    for name in ("rgb.png", "rgba.png", "little.tif", "big.tif", "packed.tif", "alpha.tif", "turned.tif"):
+        assert to_rgb(tmp_path / name).tolist() == expected, name
+        assert read_image((tmp_path / name).read_bytes()).tolist() == expected, name
+        with Image.open(tmp_path / name) as image:
+            assert to_rgb(image).tolist() == expected, name
+    write_png_of_16_bits(tmp_path / "la.png", opaque[..., [0, 3]], 4)
+    assert to_rgb(tmp_path / "la.png").tolist() == to_rgb(opaque[..., [0, 3]]).tolist() == [[[0] * 3, [255] * 3]] * 2
+
+
+def test_colours_of_16_bits_agree_in_files_and_arrays(tmp_path: Path, rng: np.random.Generator) -> None:
+    values = rng.integers(0, 4096, (40, 56, 4), dtype=np.uint16)
+    values[..., 3] *= 16
+    for channels, colour_type in ((2, 4), (3, 2), (4, 6)):
+        array = values[..., -channels:]
+        write_png_of_16_bits(tmp_path / "a.png", array, colour_type)
+        np.testing.assert_array_equal(to_rgb(tmp_path / "a.png"), to_rgb(array))
+
+
+def test_more_than_8_bits_in_pil_images_are_stretched() -> None:
+    """Of 16 and 32 bits, and floats: the lowest value is black, the highest white."""
+    grey = np.array([[1000, 1100, 1200]])
+    for mode, dtype in (("I;16", np.uint16), ("I", np.int32), ("F", np.float32)):
+        image = Image.fromarray(grey.astype(dtype))
+        assert image.mode == mode
+        assert to_rgb(image).tolist() == [[[0] * 3, [128] * 3, [255] * 3]], mode
+
+
+def test_alpha_that_hides_nearly_everything_is_warned_of(tmp_path: Path) -> None:
+    """Near infrared as fourth channel, which the file calls transparency."""
+    near_infrared = np.full((4, 5, 4), (200, 100, 50, 10), dtype=np.uint8)
+    Image.fromarray(near_infrared).save(tmp_path / "a.tif")
+    with pytest.warns(UserWarning, match=r"a\.tif: 96% transparent, so nearly white"):
+        assert read_image(tmp_path / "a.tif")[0, 0].tolist() == [253, 249, 247]
+    with pytest.warns(UserWarning, match="image: 96% transparent"):
+        to_rgb(near_infrared)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        to_rgb(np.full((4, 5, 4), (200, 100, 50, 30), dtype=np.uint8))
+
+
+def test_a_tiff_that_pillow_does_not_know_is_called_one(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 5, 3), dtype=np.float32), photometric="rgb")
+    with pytest.raises(ValueError, match=r"a\.tif: a TIFF of a kind that can't be read .* save it with 8 or 16 bits"):
+        read_image(tmp_path / "a.tif")
 
 
 def test_a_pil_image_is_turned_upright_as_its_file_is(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -106,4 +107,5 @@ app.command(epilog=SPEC_HELP)(convert)
 def main() -> None:
     """Entry point of the ``instancefcn`` script."""
     keep_freed_memory()
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     app()

@@ -6,18 +6,21 @@ What is wrong with a file becomes a ValueError that names it.
 from __future__ import annotations
 
 import io
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import PIL.ImageFile
 from jaxtyping import Int32, Num, Shaped, UInt8
 from PIL import ExifTags, Image
 
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # vector formats would run programs
 MAX_PIXELS = 100_000_000  # more is taken for a decompression bomb: 100 megapixels are 300 MB as RGB
 JPEG_END = b"\xff\xd9"  # end-of-image marker
+FAINT = 0.1  # mean opacity below which a 4th channel may be something else
 STRETCH_PERCENTILES = (0.1, 99.9)  # of an image of more than 8 bits, to 0 and 255
 
 ImageFile = str | Path | bytes  # a path, or the content of a file
@@ -34,15 +37,24 @@ _TRANSPOSITIONS = {
 }
 
 
+# Pillow's raw modes of 16-bit colours, and those that read the low bytes where these read the high ones (N: native).
+_LOW_BYTES = {
+    f"{mode};16{order}": f"{mode};16{other}"
+    for mode in ("RGB", "RGBX", "RGBA")
+    for order, other in (("B", "L"), ("L", "B"), ("N", "B" if sys.byteorder == "little" else "L"))
+} | {"LA;16B": "RGBA"}  # all four bytes
+
+
 def to_rgb(image: AnyImage) -> UInt8[np.ndarray, "h w 3"]:
     """Pixels of an image, RGB, 0 to 255, upright.
 
     - Files and PIL images are turned upright by their EXIF orientation; of an animation the first frame is taken.
     - Arrays are [h, w] or [h, w, 1] for grey, [h, w, 2] with alpha, [h, w, 3] for RGB, [h, w, 4] with alpha.
-    - More than 8 bits (16 bits, floats, ...) are stretched: the 0.1 and 99.9 percentiles of the grey or colour values
-      become 0 and 255, since the 12 bits of a microscope in a 16-bit file would be black otherwise. Of booleans True is
-      255. (Pillow itself reads colour files of 16 bits as 8.)
-    - Transparent pixels are composited on white; CMYK, palette and grey become RGB.
+    - More than 8 bits (16 bits, floats, ...), grey or colour, are stretched: the 0.1 and 99.9 percentiles of all values
+      but alpha's become 0 and 255, since the 12 bits of a microscope in a 16-bit file would be black otherwise. Of
+      booleans True is 255. (A PIL image has 8 bits of a 16-bit colour file once it is loaded: give the path.)
+    - Transparent pixels are composited on white, with a warning where that leaves almost nothing; CMYK, palette and
+      grey become RGB.
 
     Raises:
         ValueError: a file can't be read, or an array has another shape, another type, or no pixels.
@@ -89,7 +101,7 @@ def inspect_image(file: ImageFile, size: tuple[int, int] | None = None) -> tuple
     with _opened(file) as image:
         transposition = _transposition(image, size)
         height, width = _turned_size(image, transposition)
-        if image.format != "JPEG" or not _ends_with(file, JPEG_END):
+        if image.format != "JPEG" or _bytes_at(file, -2, 2) != JPEG_END:
             _to_rgb(image)
     return height, width
 
@@ -124,12 +136,16 @@ def _opened(file: ImageFile) -> Iterator[Image.Image]:
             if Path(file).stat().st_size == 0:
                 raise ValueError("the file is empty")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of flaws in metadata, and of sizes that are checked below
+            warnings.filterwarnings("ignore", module="PIL")  # flaws in metadata, and sizes, which are checked below
             with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
                 yield image
     except Image.UnidentifiedImageError:
+        if _bytes_at(file, 0, 4) in (b"II*\0", b"MM\0*"):
+            raise ValueError(
+                f"{name}: a TIFF of a kind that can't be read (floats of several channels?): save it with 8 or 16 bits"
+            ) from None
         raise ValueError(f"{name}: not an image, or none of {', '.join(FORMATS)}") from None
     except Image.DecompressionBombError:
         raise ValueError(f"{name}: more than {MAX_PIXELS / 1e6:.0f} megapixels: make it smaller") from None
@@ -137,12 +153,12 @@ def _opened(file: ImageFile) -> Iterator[Image.Image]:
         raise ValueError(f"{name}: {str(error) or type(error).__name__}") from error
 
 
-def _ends_with(file: ImageFile, end: bytes) -> bool:
-    if isinstance(file, bytes):
-        return file.endswith(end)
-    with open(file, "rb") as stream:
-        stream.seek(max(0, stream.seek(0, io.SEEK_END) - len(end)))
-        return stream.read() == end
+def _bytes_at(file: ImageFile, start: int, count: int) -> bytes:
+    """As of a slice, a negative ``start`` counts from the end."""
+    with io.BytesIO(file) if isinstance(file, bytes) else open(file, "rb") as stream:
+        size = stream.seek(0, io.SEEK_END)
+        stream.seek(start if start >= 0 else max(0, size + start))
+        return stream.read(count)
 
 
 def _transposition(image: Image.Image, size: tuple[int, int] | None) -> Image.Transpose | None:
@@ -171,22 +187,59 @@ def _turned_size(image: Image.Image, transposition: Image.Transpose | None) -> t
 
 def _upright(image: Image.Image, size: tuple[int, int] | None) -> UInt8[np.ndarray, "h w 3"]:
     """Pixels in the frame of ``_transposition``."""
+    rgb = _to_rgb(image)  # first: Pillow decodes a PNG to look for its orientation
     transposition = _transposition(image, size)
-    rgb = _to_rgb(image)
     return np.array(rgb if transposition is None else rgb.transpose(transposition))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    name = str(getattr(image, "filename", "")) or "image"
+    values = _more_than_8_bits(image)
+    if values is not None:
+        return Image.fromarray(_array_to_rgb(values, name))
     image.load()
+    return _on_white(image.convert("RGBA"), name) if image.has_transparency_data else image.convert("RGB")
+
+
+def _more_than_8_bits(image: Image.Image) -> Num[np.ndarray, "h w *channels"] | None:
+    """Values as stored; None of an image of 8 bits or fewer.
+
+    Of colours of 16 bits Pillow keeps the high bytes. A second decoder, told that the bytes are stored in the other
+    order, keeps the low ones.
+    """
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_array_to_rgb(np.asarray(image)))
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return image.convert("RGB")
+        return np.asarray(image)
+    if not isinstance(image, PIL.ImageFile.ImageFile) or not image.tile:  # decoded already
+        return None
+    tiles = [(tile, tile.args if isinstance(tile.args, tuple) else (tile.args,)) for tile in image.tile]
+    stored = next(iter(tiles[0][1]), None)  # such as "RGB;16B"
+    if stored not in _LOW_BYTES:
+        return None
+    assert image.fp is not None
+    position = image.fp.tell()
+    image.fp.seek(0)
+    content = io.BytesIO(image.fp.read())
+    image.fp.seek(position)
+    with Image.open(content, formats=FORMATS) as twin:
+        twin.tile = [tile._replace(args=(_LOW_BYTES[stored], *args[1:])) for tile, args in tiles]
+        low = np.asarray(twin)
+    if stored == "LA;16B":
+        return low.view(">u2").astype(np.uint16)
+    return np.asarray(image).astype(np.uint16) << 8 | low
 
 
-def _array_to_rgb(array: Shaped[np.ndarray, "*_"]) -> UInt8[np.ndarray, "h w 3"]:
+def _on_white(rgba: Image.Image, name: str) -> Image.Image:
+    opacity = np.asarray(rgba.getchannel("A")).mean() / 255
+    if opacity < FAINT:
+        warnings.warn(
+            f"{name}: {1 - opacity:.0%} transparent, so nearly white: if channel 4 is something else (near infrared), "
+            "leave it out",
+            stacklevel=2,
+        )
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+
+
+def _array_to_rgb(array: Shaped[np.ndarray, "*_"], name: str = "image") -> UInt8[np.ndarray, "h w 3"]:
     values = array[..., None] if array.ndim == 2 else array
     if values.ndim != 3 or values.shape[2] not in (1, 2, 3, 4) or values.size == 0 or values.dtype.kind not in "buif":
         raise ValueError(
@@ -202,11 +255,11 @@ def _array_to_rgb(array: Shaped[np.ndarray, "*_"]) -> UInt8[np.ndarray, "h w 3"]
     elif values.dtype != np.uint8:
         colours = _stretch(colours)
     rgb = np.repeat(colours, 3, axis=2) if colours.shape[2] == 1 else colours
-    if alpha is not None:
-        most = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else 1
-        opacity = np.clip(alpha.astype(np.float64) / most, 0, 1)
-        rgb = np.rint(255 + opacity * (rgb.astype(np.float64) - 255)).astype(np.uint8)
-    return rgb
+    if alpha is None:
+        return rgb
+    most = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else 1
+    opacity = np.rint(np.clip(alpha / most, 0, 1) * 255).astype(np.uint8)
+    return np.array(_on_white(Image.fromarray(np.concatenate([rgb, opacity], axis=2)), name))
 
 
 def _stretch(values: Num[np.ndarray, "*_"]) -> UInt8[np.ndarray, "*_"]:
