@@ -89,6 +89,7 @@ def crop_around(
         gt_boxes=tight_boxes(masks).float(),
         gt_ignored=view.gt_ignored[chosen],
         void=_crop(view.void[None], corner, side, 0)[0],
+        padding=_crop(view.padding[None], corner, side, 1)[0],
         central_label=NEGATIVE if instance is None else POSITIVE,
     )
 

@@ -65,9 +65,17 @@ def window_label(
     object_to_window: float,
     positive: tuple[float, float],
     negative: tuple[float, float],
+    padding: Tensor,
 ) -> str:
-    """DeepMask's rule for one window and one instance; tolerances are (centre, scale)."""
+    """DeepMask's rule for one window and one instance; tolerances are (centre, scale).
+
+    Windows centred on ``padding``, or on no pixel of it, are ignored.
+    """
     side = window_box[2] - window_box[0]
+    x, y = (window_box[0] + window_box[2]) / 2, (window_box[1] + window_box[3]) / 2
+    height, width = padding.shape
+    if not (0 <= y < height and 0 <= x < width) or padding[math.floor(y), math.floor(x)]:
+        return "ignored"
     off_center = max(
         abs((box[0] + box[2]) / 2 - (window_box[0] + window_box[2]) / 2),
         abs((box[1] + box[3]) / 2 - (window_box[1] + window_box[3]) / 2),

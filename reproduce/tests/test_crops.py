@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from instancefcn.data.augmentation import Augmentation
 from instancefcn.data.training_image import TrainingImage
@@ -60,7 +61,8 @@ def test_crops_and_whole_images_share_labels_and_targets(whole: WindowSize, crop
         view = views()[index]
         (assignment,) = assign_image(view, [Grid.over(*view.image.shape[-2:], whole)], CROPS)
         targets = windows_by_place(view, whole)
-        padded = torch.nn.functional.pad(view.image, (224,) * 4, value=127)
+        padded = F.pad(view.image, (224,) * 4, value=127)
+        beyond = F.pad(view.padding, (224,) * 4, value=True)
         for image in window_crops(view, CROPS, whole, rng):
             # The pixels say where the crop was taken from: the same of the whole image, and nowhere else.
             places = [
@@ -71,6 +73,8 @@ def test_crops_and_whole_images_share_labels_and_targets(whole: WindowSize, crop
                 )
             ]
             assert len(places) == 1
+            top, left = (8 * place + 112 for place in places[0])
+            assert torch.equal(image.padding, beyond[top : top + 224, left : left + 224])
             seen[assignment.labels[places[0]].item()] += 1
             of_crop = windows_by_place(image, crop)
             if image.central_label == NEGATIVE:

@@ -122,7 +122,8 @@ def test_any_view_of_any_size_is_well_formed(seed: int, height: int, width: int,
     assert view.scale == pytest.approx(view.shorter_side / min(height, width))
     size = (crop, crop) if crop else (round(height * view.scale), round(width * view.scale))
     assert view.image.shape == (3, *size)
-    assert view.void.shape == size
+    assert view.void.shape == view.padding.shape == size
+    assert view.padding.any() <= bool(crop)
     assert view.gt_masks.shape == (len(view.gt_masks), *size)
     assert (view.image.dtype, view.gt_masks.dtype, view.void.dtype) == (torch.uint8, torch.uint8, torch.bool)
     assert len(view.gt_masks) == len(view.gt_boxes) == len(view.gt_ignored) <= len(sample.instances)
@@ -181,6 +182,7 @@ def test_a_crop_larger_than_the_image_is_padded_below_and_to_the_right() -> None
         assert (view.image[:, padding] == PADDING_VALUE).all()  # not shaken with the image's colours
         assert not view.gt_masks[:, padding].any()
         assert not view.void[padding].any()
+        assert torch.equal(view.padding, padding)
         assert view.gt_masks.sum() == view.void.sum() == 200
 
 

@@ -25,6 +25,7 @@ def training_image(masks: Tensor, ignored: Tensor, colour: int = 0, partial: boo
         gt_boxes=tight_boxes(masks.bool()).float(),
         gt_ignored=ignored,
         void=torch.zeros(height, width, dtype=torch.bool),
+        padding=torch.zeros(height, width, dtype=torch.bool),
         partial=partial,
         shorter_side=float(min(height, width)),
         scale=1.0,
@@ -39,7 +40,8 @@ def random_image(rng: np.random.Generator, count: int, height: int, width: int) 
         mask[top : rng.integers(top, height) + 1, left : rng.integers(left, width) + 1] = 1
     flat = training_image(masks, torch.from_numpy(rng.random(count) < 0.3), partial=bool(rng.random() < 0.5))
     image = torch.from_numpy(rng.integers(0, 256, (3, height, width), dtype=np.uint8))
-    return replace(flat, image=image, void=torch.from_numpy(rng.random((height, width)) < 0.2))
+    void, padding = (torch.from_numpy(rng.random((height, width)) < 0.2) for _ in range(2))
+    return replace(flat, image=image, void=void, padding=padding)
 
 
 def contents(image: TrainingImage) -> list[object]:
@@ -76,6 +78,7 @@ def test_pasting(seed: int, base_count: int, donor_count: int, height: int, widt
     assert torch.equal(result.image[:, covered], donor.image[:, covered])
     assert torch.equal(result.image[:, ~covered], base.image[:, ~covered])
     assert torch.equal(result.void, base.void & ~covered)
+    assert torch.equal(result.padding, base.padding & ~covered)
 
     index = 0
     for mask, was_ignored in zip(base.gt_masks, base.gt_ignored, strict=True):

@@ -34,16 +34,18 @@ def boxes(*rows: list[float]) -> torch.Tensor:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**31))
-def test_deepmask_rule_equals_the_loop(seed: int) -> None:
+@given(st.integers(0, 2**31), st.sampled_from([20, 21]))
+def test_deepmask_rule_equals_the_loop(seed: int, m: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     corner = torch.rand(3, 2, generator=generator) * 200
     gt = torch.cat([corner, corner + 40 + torch.rand(3, 2, generator=generator) * 120], dim=1)
     config = config_of("deepmask")
-    (assignment,) = assign(gt, torch.zeros(3, dtype=torch.bool), [Grid(8, 21, 30, 32)], config)
+    padding = torch.rand(220, 250, generator=generator) < 0.3  # and beyond it, up to 240 x 256
+    kept = torch.ones(3, dtype=torch.bool)
+    (assignment,) = assign(gt, ~kept, [Grid(8, m, 30, 32)], config, padding=padding)
     for y in range(0, 30, 3):
         for x in range(0, 32, 3):
-            window = window_boxes(torch.tensor([[y, x]]), 8, 21)[0].tolist()
+            window = window_boxes(torch.tensor([[y, x]]), 8, m)[0].tolist()
             labels = [
                 oracles.window_label(
                     box,
@@ -51,6 +53,7 @@ def test_deepmask_rule_equals_the_loop(seed: int) -> None:
                     config.object_to_window,
                     (config.center_tolerance, config.scale_tolerance),
                     (config.center_negative, SCALE_NEGATIVE),
+                    padding,
                 )
                 for box in gt.tolist()
             ]
@@ -117,6 +120,24 @@ def test_partial_labels_say_nothing_of_the_background() -> None:
     assert (assignment.labels == POSITIVE).sum() == 9
     assert (assignment.labels[40:] == IGNORED).all()
     assert (assignment.labels == NEGATIVE).any()  # beside the instance
+
+
+def test_windows_centred_on_padding_are_neither_positive_nor_negative() -> None:
+    # An image of 124 x 148 pixels in a frame of 160 x 160; an instance whose centre is 2 pixels from its border.
+    padding = torch.ones(124, 160, dtype=torch.bool)
+    padding[:, :148] = False
+    box, config = boxes([98, 80, 194, 120]), config_of("gapless")
+    for partial in (False, True):
+        (assignment,) = assign(box, torch.tensor([False]), [Grid(8, 21, 20, 20)], config, partial, padding=padding)
+        # Row 15 is centred on pixel 124, the first that is none; column 18 on 148.
+        assert (assignment.labels[15:] == IGNORED).all()
+        assert (assignment.labels[:, 18:] == IGNORED).all()  # though the instance is but 2 pixels away
+        assert (assignment.gt_index[:, 18:] == -1).all()
+        assert (assignment.labels[11:14, 17] == POSITIVE).all()
+        assert (assignment.gt_index[11:14, 17] == 0).all()
+        if not partial:
+            assert (assignment.labels[:8, :18] == NEGATIVE).all()
+            assert (assignment.labels[14, :13] == NEGATIVE).all()
 
 
 def test_no_instances() -> None:

@@ -38,6 +38,7 @@ def scene(*boxes: tuple[int, int, int, int], side: int = 160) -> TrainingImage:
         gt_boxes=gt_boxes,
         gt_ignored=torch.zeros(len(boxes), dtype=torch.bool),
         void=torch.zeros(side, side, dtype=torch.bool),
+        padding=torch.zeros(side, side, dtype=torch.bool),
         partial=False,
         shorter_side=float(side),
         scale=1.0,

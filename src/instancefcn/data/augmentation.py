@@ -78,17 +78,20 @@ def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> T
         image, masks, void = image.flip(-1), masks.flip(-1), void.flip(-1)
     if config.colour_jitter:
         image = shake_colours(image, config.colour_jitter, rng)
+    padding = torch.zeros_like(void)
     if config.crop:
-        padding = (0, config.crop - size[1], 0, config.crop - size[0])
-        image, masks = pad(image, config.crop, config.crop), F.pad(masks, padding)
-        void = F.pad(void, padding)
+        beyond = (0, config.crop - size[1], 0, config.crop - size[0])
+        image, masks = pad(image, config.crop, config.crop), F.pad(masks, beyond)
+        void, padding = F.pad(void, beyond), F.pad(padding, beyond, value=True)
 
     kept = masks.flatten(1).amax(1) > 0
     ignored = torch.from_numpy(sample.instances.crowd | sample.instances.ignore)[chosen] | (visible < MIN_VISIBLE)
     masks = masks[kept]
     boxes = tight_boxes(masks).float()
     seed = int(rng.integers(2**31))
-    return TrainingImage(image, masks, boxes, ignored[kept], void, sample.partial, shorter_side, scale, seed=seed)
+    return TrainingImage(
+        image, masks, boxes, ignored[kept], void, padding, sample.partial, shorter_side, scale, seed=seed
+    )
 
 
 def copy_paste(base: TrainingImage, donor: TrainingImage, rng: np.random.Generator) -> TrainingImage:
@@ -118,6 +121,7 @@ def copy_paste(base: TrainingImage, donor: TrainingImage, rng: np.random.Generat
         gt_boxes=tight_boxes(masks).float(),
         gt_ignored=torch.cat([ignored[left > 0], torch.zeros(len(pasted), dtype=torch.bool)]),
         void=base.void & ~covered,
+        padding=base.padding & ~covered,
     )
 
 

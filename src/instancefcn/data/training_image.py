@@ -19,6 +19,7 @@ class TrainingImage:
     gt_boxes: Float[Tensor, "g 4"]  # tight, xyxy
     gt_ignored: Bool[Tensor, "g"]  # crowds, and what is mostly cut off or covered: neither positive nor negative
     void: Bool[Tensor, "h w"]  # label unknown
+    padding: Bool[Tensor, "h w"]  # no pixel of an image: windows centred here are neither positive nor negative
     partial: bool  # objects may be unlabelled, so pixels without an instance may not be background
     shorter_side: float  # of the whole image after resizing, in pixels
     scale: float  # network pixels per image pixel

@@ -1,8 +1,8 @@
 """Labels windows as positive, negative or ignored, by DeepMask's rule or by two rules without its gaps.
 
 A window is *positive* if an instance is centred in it and has the size that windows of this size are made for,
-*negative* if no instance comes close to that, and *ignored* otherwise. Lengths are relative to the window; the DeepMask
-paper gives them for windows of 224 pixels and objects of 128.
+*negative* if no instance comes close to that, and *ignored* otherwise. Windows centred on padding are ignored, too.
+Lengths are relative to the window; the DeepMask paper gives them for windows of 224 pixels and objects of 128.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ def assign(
     config: AssignmentConfig,
     partial: bool = False,
     other_sides: Sequence[float] = (),
+    padding: Bool[Tensor, "h w"] | None = None,
 ) -> list[Assignment]:
     """Label the windows of several grids of positions.
 
@@ -81,16 +82,23 @@ def assign(
         partial: objects may be unlabelled, so only windows centred on or beside a labelled instance are negative.
         other_sides: sides, in the network's frame, of the windows at the other scales of an image pyramid. Under
             ``nearest_scale``, an instance is left to them if one of them suits it better.
+        padding: pixels of the network's frame that are no pixels of an image; windows centred on them, or beyond them
+            on the right and below, are ignored. None: every window is centred on the image.
     """
     sides = torch.tensor([*(float(grid.side) for grid in grids), *other_sides])
     scale_error = scale_errors(gt_boxes[~gt_ignored], sides, config)  # [kept, sides]
     positive_scale = scale_error <= config.scale_tolerance
     if config.rule == "nearest_scale" and len(scale_error):
         positive_scale = (scale_error == scale_error.amin(1, keepdim=True)) & (scale_error < torch.inf)
-    return [
+    assignments = [
         _assign_grid(gt_boxes, ~gt_ignored, grid, scale_error[:, index], positive_scale[:, index], config, partial)
         for index, grid in enumerate(grids)
     ]
+    for grid, assignment in zip(grids, assignments, strict=True):
+        if padding is not None:
+            assignment.labels[beyond := _on_padding(grid, padding)] = IGNORED
+            assignment.gt_index[beyond] = -1  # no near misses either
+    return assignments
 
 
 def scale_errors(
@@ -145,6 +153,15 @@ def _assign_grid(
         labels[near & (labels != POSITIVE)] = IGNORED
         labels[positive] = POSITIVE
     return Assignment(labels, gt_index)
+
+
+def _on_padding(grid: Grid, padding: Bool[Tensor, "h w"]) -> Bool[Tensor, "_ _"]:
+    """Whether each window of a grid is centred on padding, or outside the pixels of ``padding``."""
+    height, width = padding.shape
+    center_y, center_x = window_centers(grid.height, grid.width, grid.stride, grid.m)
+    rows, columns = center_y.long(), center_x.long()
+    outside = (rows >= height)[:, None] | (columns >= width)[None]
+    return outside | padding[rows.clamp(max=height - 1)][:, columns.clamp(max=width - 1)]
 
 
 def _within(center_y: Tensor, center_x: Tensor, box_xyxy: Tensor) -> Bool[Tensor, "h w"]:

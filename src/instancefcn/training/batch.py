@@ -112,7 +112,7 @@ def assign_image(image: TrainingImage, grids: Sequence[Grid], recipe: Recipe) ->
     if recipe.augmentation.draw != "between":  # an image pyramid: its other scales have windows too
         ratios = [image.shorter_side / side for side in recipe.augmentation.shorter_sides if side != image.shorter_side]
         other_sides = [grid.side * ratio for grid in grids for ratio in ratios]
-    return assign(image.gt_boxes, ignored, grids, recipe.assignment, image.partial, other_sides)
+    return assign(image.gt_boxes, ignored, grids, recipe.assignment, image.partial, other_sides, image.padding)
 
 
 def keep_sampled(grids: Sequence[Assignment], windows: int, generator: torch.Generator) -> list[Assignment]:

@@ -1,0 +1,47 @@
+"""Batches: what lies beyond an image in them is padding, of which no loss learns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from instancefcn.data.resizing import PADDING_VALUE
+from instancefcn.model.build import build_network
+from instancefcn.training.assignment import IGNORED, NEGATIVE
+from instancefcn.training.batch import BatchMaker
+from instancefcn.training.dataset import TrainingStream
+from instancefcn.training.recipe import Recipe
+from tiny import TINY, scenes
+
+WHOLE = replace(TINY.augmentation, shorter_sides=(40.0, 150.0), draw="one_of", crop=0, copy_paste=0.0)
+CROPS = replace(TINY.augmentation, shorter_sides=(40.0, 60.0), crop=96)
+
+
+def recipe_of(augmentation: str, objectness: str) -> Recipe:
+    return replace(
+        TINY,
+        augmentation=WHOLE if augmentation == "whole" else CROPS,
+        loss=replace(TINY.loss, objectness=objectness),  # pyright: ignore[reportArgumentType]
+    )
+
+
+@pytest.mark.parametrize("augmentation", ["whole", "crops"])
+@pytest.mark.parametrize("objectness", ["logistic", "focal"])
+def test_windows_centred_on_padding_are_ignored(augmentation: str, objectness: str) -> None:
+    recipe = recipe_of(augmentation, objectness)
+    sizes = build_network(recipe.network).window_sizes
+    stream = TrainingStream([scenes()], recipe.augmentation, 1.0, 0)
+    batch = BatchMaker(recipe, sizes, 64)([stream[index] for index in range(6)])
+    # Scenes have no pixel of the padding's colour in all channels, but where one was pasted onto padding.
+    padding = (batch.pixels == PADDING_VALUE).all(1)
+    assert padding.flatten(1).float().mean(1).max() > 0.3
+    for (stride, m, _), labels, windows in zip(sizes, batch.labels, batch.sampled, strict=True):
+        offset = stride // 2 if m % 2 else 0
+        centers = padding[:, offset::stride, offset::stride]
+        assert centers.shape == labels.shape
+        assert (labels[centers] == IGNORED).all()
+        if objectness == "focal":  # all windows are judged, not a sample
+            assert (labels[~centers] == NEGATIVE).any()
+        assert not centers[windows.image_index, *windows.positions_yx.T].any()  # no near misses either
+    assert sum(len(windows.positive) for windows in batch.sampled) > 10
