@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
 
 import oracles
 from inference.scenes import plain
 from instancefcn.drawing import PALETTE
-from instancefcn.geometry.rle import decode
+from instancefcn.evaluation.curves import render
 from instancefcn.inference.proposer import Proposer, Windows, as_tensor, best_windows
 from instancefcn.model.build import build_network
 from instancefcn.model.config import NetworkConfig
 from instancefcn.structures import ScoreMaps
-from instancefcn.viz.best_windows import choose_size, choose_windows, window_side
-from instancefcn.viz.panels import colour_map, title
-from instancefcn.viz.score_maps import draw_sheet, score_map_panels, tile_edges
+from instancefcn.viz.score_maps import choose_size, choose_windows, draw_sheet, tile_edges, window_side
 from pictures import photograph
 
 HEIGHT, WIDTH = 60, 90  # pixels of the image
@@ -41,18 +43,28 @@ def two_squares() -> Windows:
     return windows_of(instance, objectness, m=4)
 
 
+def drawn(figure: Figure) -> np.ndarray:
+    """The picture of a figure."""
+    return np.asarray(Image.open(io.BytesIO(render(figure, "png"))).convert("RGB"))
+
+
+def colour_at(figure: Figure, axes: Axes, x: float, y: float) -> np.ndarray:
+    """The colour with which a place of the image is drawn on a panel."""
+    picture = drawn(figure)
+    column, row = axes.transData.transform((x, y)) * 150 / figure.dpi
+    return picture[-1 - int(row), int(column)]
+
+
 def test_a_panel_for_each_map_in_row_major_order() -> None:
-    k = 3
-    levels = torch.linspace(-4, 4, k * k)
+    levels = torch.linspace(-4, 4, 9)
     windows = windows_of(levels[:, None, None].expand(-1, 7, 10).clone(), torch.zeros(7, 10))
-    panels = score_map_panels(windows, (HEIGHT, WIDTH), (300, 450))
-    assert len(panels) == k * k
-    for panel, level in zip(panels, levels, strict=True):
-        expected = colour_map(np.array([[level.sigmoid().item()]]))[0, 0]
-        np.testing.assert_allclose(panel, np.broadcast_to(expected, panel.shape), atol=1)
-    sheet = draw_sheet(PHOTOGRAPH, windows, [])
-    centres = [panel[panel.shape[0] // 2, panel.shape[1] // 2] for panel in panels]
-    assert all((np.abs(sheet.astype(int) - colour).sum(-1) <= 3).any() for colour in centres)
+    figure = draw_sheet(PHOTOGRAPH, windows, choose_windows(windows, HEIGHT, WIDTH, plain(), 0))
+    colours = [colour_at(figure, axes, 45, 30).astype(int).sum() for axes in figure.axes[1:]]
+    assert len(colours) == 9
+    assert (np.diff(colours) < 0).all()  # from light to dark
+    left, top = np.array([axes.get_position().corners()[1] for axes in figure.axes[1:]]).reshape(3, 3, 2).T
+    assert (np.diff(left, axis=0) > 0).all()
+    assert (np.diff(top, axis=1) < 0).all()
 
 
 @pytest.mark.parametrize("density", [1, 2])
@@ -61,18 +73,14 @@ def test_panels_show_each_cell_where_it_lies_in_the_image_and_no_padding(density
     cells[:, : 6 * density, : 9 * density] = -20
     cells[2, 1 * density, 4 * density] = 20
     windows = windows_of(cells, torch.zeros(8, 12), density=density)
-    panels = score_map_panels(windows, (HEIGHT, WIDTH), (2 * 60 + 4 + 4, 2 * 90 + 4 + 4))  # frames and a gap
-    assert {panel.shape for panel in panels} == {(60, 90, 3)}  # a pixel of the image each
-    dark = np.array([(panel < 128).all(-1) for panel in panels])
-    expected = np.zeros_like(dark)
-    expected[2, 10 : 10 + 10 // density, 40 : 40 + 10 // density] = True
-    np.testing.assert_array_equal(dark, expected)
-
-
-def test_colours_darken_from_white() -> None:
-    colours = colour_map(np.linspace(0, 1, 50)[None])[0].astype(int).sum(-1)
-    assert colours[0] == 3 * 255
-    assert (np.diff(colours) < 0).all()
+    figure = draw_sheet(PHOTOGRAPH, windows, choose_windows(windows, HEIGHT, WIDTH, plain(), 0))
+    side = 10 // density  # the dark cell spans [40, 40 + side) x [10, 10 + side)
+    for index, axes in enumerate(figure.axes[1:]):
+        assert axes.get_xlim() == (0, WIDTH)
+        assert axes.get_ylim() == (HEIGHT, 0)
+        for x, y in ((41, 11), (39 + side, 9 + side), (38, 12), (42 + side, 12), (42, 8), (42, 12 + side), (88, 58)):
+            inside = index == 2 and 40 <= x < 40 + side and 10 <= y < 10 + side
+            assert (colour_at(figure, axes, x, y)[0] < 128) == inside
 
 
 def test_tiles_of_a_window() -> None:
@@ -83,45 +91,44 @@ def test_tiles_of_a_window() -> None:
 def test_the_best_windows_that_show_different_objects_are_chosen() -> None:
     windows = two_squares()
     shown = choose_windows(windows, HEIGHT, WIDTH, plain(), 5)
-    assert [window.corner_yx for window in shown] == [(0, 0), (0, 4)]  # not the one beside, not the empty one
-    assert [window.window_box.tolist() for window in shown] == [[0, 0, 40, 40], [40, 0, 80, 40]]
-    assert decode(shown[0].rle)[15, 15]
-    assert not decode(shown[0].rle)[15, 55]
+    # Not the one beside, not the empty one.
+    assert shown.window_boxes.tolist() == [[0, 0, 40, 40], [40, 0, 80, 40]]
+    assert shown.tight_boxes.tolist() == [[10, 10, 30, 30], [50, 10, 70, 30]]
     assert len(choose_windows(windows, HEIGHT, WIDTH, plain(), 1)) == 1
 
 
 def test_masks_are_what_assembling_says() -> None:
     generator = torch.Generator().manual_seed(3)
     windows = windows_of(torch.randn(9, 14, 20, generator=generator), torch.randn(7, 10, generator=generator), 5, 2)
-    shown = choose_windows(windows, HEIGHT, WIDTH, plain(), 4, max_iou=1.0)
-    corners = torch.tensor([window.corner_yx for window in shown])
+    shown = choose_windows(windows, HEIGHT, WIDTH, plain(), 4)
+    corners = torch.from_numpy(shown.window_boxes[:, [1, 0]] / 5).round().long()
     expected = oracles.assemble(
         windows.score_maps.instance, torch.zeros(len(shown), dtype=torch.long), corners, windows.score_maps.m * 2
     )
-    np.testing.assert_array_equal(np.stack([window.mask_logits for window in shown]), expected)
-    positions = windows.positions_yx[: len(shown)]
-    assert torch.equal(corners, (positions - 2) * 2)
+    assert len(shown) > 1
+    np.testing.assert_array_equal(np.stack([shown.logits(index) for index in range(len(shown))]), expected)
 
 
 def test_a_sheet_shows_every_window_in_its_colour() -> None:
     windows, image = two_squares(), PHOTOGRAPH // 8  # dark, so that no pixel of it has a window's colour
     both = choose_windows(windows, HEIGHT, WIDTH, plain(), 2)
-    sheets = [draw_sheet(image, windows, both[:count]) for count in range(3)]
+    sheets = [drawn(draw_sheet(image, windows, both[:count])) for count in range(3)]
     for count, sheet in enumerate(sheets):
         for index in range(2):
             assert (sheet == PALETTE[index]).all(-1).any() == (index < count)
-    np.testing.assert_array_equal(sheets[2], draw_sheet(image, windows, both))
+    np.testing.assert_array_equal(sheets[2], drawn(draw_sheet(image, windows, both)))
     assert image.max() < 32  # not drawn on
 
 
 def test_tiles_lie_where_the_mask_was_read() -> None:
     windows = two_squares()
-    (window,) = choose_windows(windows, HEIGHT, WIDTH, plain(), 1)
-    empty, drawn = draw_sheet(PHOTOGRAPH, windows, []), draw_sheet(PHOTOGRAPH, windows, [window])
-    grid = np.s_[: empty.shape[0], empty.shape[1] // 2 :]
-    y, x = np.nonzero((drawn[grid] == PALETTE[0]).all(-1) & (empty[grid] != PALETTE[0]).any(-1))
-    panel = empty.shape[1] // 4  # about; the four tiles lie at the upper left of their maps, the window being there
-    assert len(np.unique(np.stack([y // panel, x // panel]), axis=1).T) == 4
+    shown = choose_windows(windows, HEIGHT, WIDTH, plain(), 1)
+    assert len(shown) == 1
+    for index, axes in enumerate(draw_sheet(PHOTOGRAPH, windows, shown).axes[1:5]):
+        (line,) = axes.lines
+        left, top, right, bottom = (np.array([*line.get_xydata().min(0), *line.get_xydata().max(0)]) / 10).astype(int)
+        tile = shown.logits(0).reshape(2, 2, 2, 2)[index // 2, :, index % 2]
+        np.testing.assert_array_equal(windows.score_maps.instance[0, index, top:bottom, left:right], tile)
 
 
 def test_sizes_of_the_papers_network_come_from_its_scales() -> None:
@@ -149,14 +156,6 @@ def test_any_network_has_its_sheet(kind: str) -> None:
     best = choose_size(groups)
     assert best.scores.max() == max(group.scores.max() for group in groups)
     shown = choose_windows(best, HEIGHT, WIDTH, proposer.config, 3)
-    sheet = draw_sheet(PHOTOGRAPH, best, shown)
-    assert sheet.shape[1] > 1000
-    np.testing.assert_array_equal(sheet, draw_sheet(PHOTOGRAPH, best, shown))
-
-
-def test_a_title_longer_than_its_picture_is_not_cut() -> None:
-    picture = np.zeros((10, 20, 3), dtype=np.uint8)
-    short, long = title(picture, "a mask"), title(picture, "a mask and the photograph")
-    assert long.shape[1] > short.shape[1] > 20
-    assert (long[-10:, :20] == 0).all()
-    assert (long[-10:, 20:] == 255).all()
+    sheet = render(draw_sheet(PHOTOGRAPH, best, shown), "png")
+    assert Image.open(io.BytesIO(sheet)).width > 1000
+    assert sheet == render(draw_sheet(PHOTOGRAPH, best, shown), "png")

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from instancefcn.apps.images import images_of_annotations, output_stems, refuse_to_overwrite
 from instancefcn.apps.options import CheckpointFile, DeviceName, OutFolder
 from instancefcn.files import read_json, write_whole
-
-if TYPE_CHECKING:
-    import numpy as np
-    from jaxtyping import UInt8
 
 figure = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
@@ -69,16 +65,16 @@ def score_maps(
     refuse_to_overwrite([path for path in (image, checkpoint) if path is not None], [out])
 
     from instancefcn.data.images import read_image
+    from instancefcn.evaluation.curves import render
     from instancefcn.inference.proposer import Proposer, as_tensor
-    from instancefcn.viz.best_windows import choose_size, choose_windows, window_side
-    from instancefcn.viz.score_maps import draw_sheet
+    from instancefcn.viz.score_maps import choose_size, choose_windows, draw_sheet, window_side
 
     pixels = read_image(image)
     proposer = Proposer.from_checkpoint(checkpoint, device=device)
     groups = proposer.windows(as_tensor(pixels))
     group = choose_size(groups, window)
     shown = choose_windows(group, pixels.shape[0], pixels.shape[1], proposer.config, windows)
-    _save(draw_sheet(pixels, group, shown), out)
+    write_whole(out, render(draw_sheet(pixels, group, shown), "png"))
     typer.echo(f"windows there are, pixels: {', '.join(f'{side:.0f}' for side in sorted(map(window_side, groups)))}")
     typer.echo(f"score maps of windows of {window_side(group):.0f} pixels, {len(shown)} windows: {out}")
 
@@ -153,6 +149,7 @@ def proposals(
     from rich.progress import track
 
     from instancefcn.data.images import read_image
+    from instancefcn.evaluation.curves import render
     from instancefcn.evaluation.evaluate import unique_names
     from instancefcn.evaluation.results import parse_ground_truth, parse_results
     from instancefcn.viz.best_proposals import draw_beside, find_best
@@ -185,7 +182,7 @@ def proposals(
         best = {
             name: find_best(ground_truth[index], ranked[index].top(max_proposals)) for name, ranked in results.items()
         }
-        _save(draw_beside(pixels, best), targets[file.image_id])
+        write_whole(targets[file.image_id], render(draw_beside(pixels, best), "png"))
         objects += int((~ground_truth[index].crowd).sum())
         for name, found in best.items():
             missed[name] += found.missed
@@ -195,14 +192,3 @@ def proposals(
     if failures:
         typer.echo(f"{failures} of {len(chosen)} images could not be read", err=True)
         raise typer.Exit(1)
-
-
-def _save(picture: UInt8[np.ndarray, "h w 3"], path: Path) -> None:
-    """Write a picture as PNG, whatever the path's suffix."""
-    import io
-
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="png")
-    write_whole(path, buffer.getvalue())

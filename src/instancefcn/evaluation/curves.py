@@ -30,7 +30,7 @@ def draw_curves(curves: Float[np.ndarray, "n t"], average_recalls: list[float], 
         average_recalls: Hosang's AR of each line, for its label: the area beneath it.
         title: printed above.
     """
-    figure = _empty_figure(6.4, 4.8)
+    figure = empty_figure(6.4, 4.8)
     axes = figure.add_subplot()
     _style(axes, title)
     for n, recall, average, color in zip(MAX_PROPOSALS, curves, average_recalls, _COLORS, strict=True):
@@ -51,9 +51,9 @@ def draw_recall_panels(curves: Mapping[str, Float[np.ndarray, "n t"]], title: st
     """
     from matplotlib.lines import Line2D
 
-    names = [_in_font(name) for name in curves]
+    names = [in_font(name) for name in curves]
     lines = ["\n".join(name[i : i + _LETTERS_A_LINE] for i in range(0, len(name), _LETTERS_A_LINE)) for name in names]
-    figure = _empty_figure(11.0, 4.1 + 0.2 * sum(name.count("\n") + 1 for name in lines))
+    figure = empty_figure(11.0, 4.1 + 0.2 * sum(name.count("\n") + 1 for name in lines))
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
     panels = figure.subplots(1, len(MAX_PROPOSALS), sharey=True, gridspec_kw={"wspace": 0.08})
     for index, (axes, n) in enumerate(zip(panels, MAX_PROPOSALS, strict=True)):
@@ -71,7 +71,7 @@ def draw_recall_panels(curves: Mapping[str, Float[np.ndarray, "n t"]], title: st
     return figure
 
 
-def _empty_figure(width: float, height: float) -> Figure:
+def empty_figure(width: float, height: float) -> Figure:
     """A figure made without pyplot, which would keep it alive and choose a backend for the whole process."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -88,7 +88,7 @@ def _style(axes: Axes, title: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _in_font(text: str) -> str:
+def in_font(text: str) -> str:
     """The text with U+FFFD for every character that the figure's font lacks, line breaks included."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 

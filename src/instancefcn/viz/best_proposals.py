@@ -9,21 +9,27 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import fill
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image, ImageFilter
 
 from instancefcn.drawing import PALETTE, default_line_width, outline, tint
+from instancefcn.evaluation.curves import empty_figure, in_font
 from instancefcn.evaluation.results import GroundTruth, ScoredRegions
 from instancefcn.geometry.rle import Rle, area, decode, ious
-from instancefcn.viz.panels import GAP, fit, frame, margin, row, title
+from instancefcn.viz.panels import show
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MIN_IOU = 0.5  # below it an instance is missed
 MISSED_COLOUR: Int[np.ndarray, "3"] = np.array((228, 0, 0))
 # Without the colours that look like the red of missed instances.
 FOUND_COLOURS: Int[np.ndarray, "c 3"] = PALETTE[[1, 2, 3, 4, 6, 8, 9, 11, 12, 13, 14, 16, 17, 18, 19]]
-PANEL_SIDE = 640  # pixels: the longer side of a panel
+PANEL_SIDE = 4.3  # inches: the longer side of a panel
 
 
 @dataclass(frozen=True)
@@ -82,17 +88,22 @@ def _ring(rle: Rle, width: int) -> Bool[np.ndarray, "h w"]:
     return (np.asarray(grown) > 0) & ~mask
 
 
-def draw_beside(image: UInt8[np.ndarray, "h w 3"], best: Mapping[str, BestProposals]) -> UInt8[np.ndarray, "_ _ 3"]:
+def draw_beside(image: UInt8[np.ndarray, "h w 3"], best: Mapping[str, BestProposals]) -> Figure:
     """The photograph, and beside it the best proposals of each file.
 
     Args:
         best: of one image, by the file's name; the name is left out where there is one file.
     """
-    panels = [title(frame(fit(image, PANEL_SIDE)), "photograph")]
+    pictures = {"photograph": image}
     for name, found in best.items():
         count = len(found.ious)
         text = f"{count - found.missed} of {count} found" + (f", {found.missed} missed (red)" if found.missed else "")
-        panels.append(
-            title(frame(fit(draw_best(image, found), PANEL_SIDE)), f"{name}: {text}" if len(best) > 1 else text)
-        )
-    return margin(row(panels), GAP)
+        pictures[f"{in_font(name)}: {text}" if len(best) > 1 else text] = draw_best(image, found)
+    height, width = (side * PANEL_SIDE / max(image.shape) for side in image.shape[:2])
+    titles = [fill(title, round(12 * width)) for title in pictures]
+    figure = empty_figure(len(pictures) * width, height + 0.2 * (1 + max(title.count("\n") + 1 for title in titles)))
+    whole = np.array([0.0, 0, image.shape[1], image.shape[0]])
+    for axes, title, picture in zip(figure.subplots(1, len(titles)), titles, pictures.values(), strict=True):
+        show(axes, picture, whole, whole)
+        axes.set_title(title, loc="left", fontsize=9, parse_math=False)
+    return figure
