@@ -28,32 +28,22 @@ class ImageFile:
 
 
 def find_inputs(inputs: Sequence[str], annotations: Path | None, out: Path) -> list[ImageFile]:
-    """The images that a command's arguments name.
-
-    Raises:
-        typer.BadParameter: they name none.
-    """
-    if annotations is not None:
-        if len(inputs) != 1 or not Path(inputs[0]).is_dir():
-            raise typer.BadParameter("with --annotations, INPUT is one folder: the one that its images lie in")
-        return images_of_annotations(annotations, Path(inputs[0]))
-    try:
-        return find_images(inputs, out)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-def find_images(inputs: Sequence[str], out: Path) -> list[ImageFile]:
     """Find the images in files, folders (with all folders below, except hidden ones) and globs, numbered from 1.
 
     In the order of ``inputs``, and sorted naturally within each (2.jpg before 10.jpg), each image once.
 
     Args:
+        annotations: COCO file whose images are taken instead; the one input is their folder.
         out: folder that results are written to; pictures that an earlier run left there are not found.
 
     Raises:
-        ValueError: an input does not exist, or no image is found in it.
+        typer.BadParameter: an input does not exist, or no image is found in it.
     """
+    if annotations is not None:
+        if len(inputs) != 1 or not Path(inputs[0]).is_dir():
+            raise typer.BadParameter("with --annotations, INPUT is one folder: the one that its images lie in")
+        return images_of_annotations(annotations, Path(inputs[0]))
+
     from instancefcn.data.images import image_extensions
 
     suffixes = image_extensions()
@@ -71,9 +61,9 @@ def find_images(inputs: Sequence[str], out: Path) -> list[ImageFile]:
             paths = sorted((match for match in matches if match.is_file()), key=_natural_key)
             root = Path(os.path.commonpath([match.parent for match in paths])) if paths else path
             if not paths and not glob.has_magic(text):
-                raise ValueError(f"{text}: no such file or folder")
+                raise typer.BadParameter(f"{text}: no such file or folder")
         if not paths:
-            raise ValueError(f"{text}: no image in it (a folder is searched for {' '.join(sorted(suffixes))})")
+            raise typer.BadParameter(f"{text}: no image in it (a folder is searched for {' '.join(sorted(suffixes))})")
         found.update(dict.fromkeys(paths))
         roots.append(root)
     common = Path(os.path.commonpath(roots))
@@ -81,10 +71,7 @@ def find_images(inputs: Sequence[str], out: Path) -> list[ImageFile]:
 
 
 def images_of_annotations(annotations: Path, folder: Path) -> list[ImageFile]:
-    """The images that a COCO file lists, in its order, with its ids.
-
-    Args:
-        folder: where their ``file_name`` starts from; none may lead out of it.
+    """The images in a folder that a COCO file lists, in its order, with its ids.
 
     Raises:
         ValueError: the file can't be read or is no COCO file, an id or a name is used twice, or a name leads out of the
@@ -116,19 +103,17 @@ def _walk(folder: Path, left_out: set[Path], suffixes: frozenset[str]) -> Iterat
     """Image files in a folder and those below, naturally sorted, files before folders."""
     for parent, folders, files in os.walk(folder):
         here = Path(parent)
-        folders[:] = sorted(
-            (name for name in folders if not name.startswith(".") and here / name not in left_out), key=_natural_key
-        )
+        visible = (name for name in folders if not name.startswith(".") and here / name not in left_out)
+        folders[:] = sorted(visible, key=_natural_key)
         for name in sorted(files, key=_natural_key):
             if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
                 yield here / name
 
 
-def _natural_key(name: str | Path) -> tuple[list[tuple[str, int]], str]:
+def _natural_key(path: str | Path) -> tuple[list[str | int], str]:
     """Sort key that compares digits within names as numbers."""
-    texts_and_numbers = [*re.split(r"([0-9]+)", str(name)), "-1"]
-    pairs = zip(texts_and_numbers[::2], texts_and_numbers[1::2], strict=True)
-    return [(text.casefold(), int(number)) for text, number in pairs], str(name)
+    texts_and_numbers = re.split(r"([0-9]+)", str(path))
+    return [int(part) if i % 2 else part.casefold() for i, part in enumerate(texts_and_numbers)], str(path)
 
 
 def _folded(path: PurePosixPath) -> str:
@@ -136,22 +121,17 @@ def _folded(path: PurePosixPath) -> str:
 
 
 def refuse_to_overwrite(read: Sequence[Path], written: Sequence[Path]) -> None:
-    """Stop before a file that is read would be written over.
-
-    Files are compared as the file system knows them: with links and letter case two names may be one file.
+    """Stop before a file that is read would be written over, also by another name: a link, or in other letter case.
 
     Raises:
         typer.BadParameter: one would; names it.
     """
 
-    def identity(path: Path) -> tuple[int, int] | None:
-        try:
-            status = path.stat()
-        except (OSError, ValueError):  # not there, or no name for a file
-            return None
+    def identity(path: Path) -> tuple[int, int]:
+        status = path.stat()
         return status.st_dev, status.st_ino
 
-    inputs = {identity(path) for path in read} - {None}
+    inputs = {identity(path) for path in read if path.exists()}
     for path in written:
-        if identity(path) in inputs:
+        if path.exists() and identity(path) in inputs:
             raise typer.BadParameter(f"would write over an input, {path}; choose another folder", param_hint="--out")

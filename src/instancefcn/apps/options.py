@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -20,6 +20,12 @@ SPEC_HELP = "\n\n".join(
     ]
 )
 
+
+def existing_file(help: str, **settings: Any) -> Any:
+    """An option whose value is a file that is there."""
+    return typer.Option(exists=True, dir_okay=False, help=help, **settings)
+
+
 SourceSpec = Annotated[str, typer.Option(metavar="SPEC", help="Labelled images; see below.")]
 SourceSpecs = Annotated[list[str], typer.Option(metavar="SPEC", help="Labelled images; see below. May be given again.")]
 RecipeName = Annotated[str, typer.Option(help="lite, paper, or a TOML file.")]
@@ -29,9 +35,11 @@ Inputs = Annotated[
 ]
 OutFolder = Annotated[Path, typer.Option(file_okay=False, help="Folder to write to; made where there is none.")]
 CheckpointFile = Annotated[
-    Path | None,
-    typer.Option(
-        exists=True, dir_okay=False, help="What `instancefcn train` wrote.", show_default="the one that is shipped"
-    ),
+    Path | None, existing_file("What `instancefcn train` wrote.", show_default="the one that is shipped")
 ]
+AnnotatedImages = Annotated[
+    Path | None,
+    existing_file("Take this file's images, under its ids; INPUT is the folder that they lie in.", metavar="COCO.json"),
+]
+Precision = Annotated[Literal["fp32", "bf16"], typer.Option(help="Arithmetic of the proposal network.")]
 DeviceName = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto is cuda where there is one.")]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from instancefcn.apps.images import find_inputs, refuse_to_overwrite
-from instancefcn.apps.options import CheckpointFile, DeviceName, Inputs, OutFolder
+from instancefcn.apps.images import find_inputs
+from instancefcn.apps.options import AnnotatedImages, CheckpointFile, DeviceName, Inputs, OutFolder, Precision
 
 
 def propose(
@@ -18,22 +17,14 @@ def propose(
     checkpoint: CheckpointFile = None,
     max_proposals: Annotated[int, typer.Option(min=1, help="Masks per image, at most.")] = 100,
     min_score: Annotated[float, typer.Option(min=0, max=1, help="Leave out masks that score less.")] = 0.0,
-    annotations: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="COCO.json",
-            exists=True,
-            dir_okay=False,
-            help="Propose on this file's images, under its ids; INPUT is the folder that they lie in.",
-        ),
-    ] = None,
+    annotations: AnnotatedImages = None,
     overlays: Annotated[bool, typer.Option("--overlays", help="Also draw the best masks over each image.")] = False,
     label_maps: Annotated[
         bool,
         typer.Option("--label-maps", help="Also write 16-bit PNGs: each pixel has the rank of its best mask, or 0."),
     ] = False,
     device: DeviceName = "auto",
-    precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="Arithmetic of the network.")] = "fp32",
+    precision: Precision = "fp32",
 ) -> None:
     """Propose masks of everything that looks like an object, best first.
 
@@ -55,9 +46,7 @@ def propose(
     from instancefcn.apps.results import ResultsFolder
     from instancefcn.inference.proposer import Proposer
 
-    folder = ResultsFolder(out, images, overlays=overlays, label_maps=label_maps)
-    given = [path for path in (annotations, checkpoint) if path is not None]
-    refuse_to_overwrite([*(image.path for image in images), *given], folder.paths())
+    folder = ResultsFolder(out, images, (annotations, checkpoint), overlays=overlays, label_maps=label_maps)
     proposer = Proposer.from_checkpoint(checkpoint, device=device, precision=precision)
-    folder.fill("proposing", images, partial(proposer, max_proposals=max_proposals, min_score=min_score))
-    folder.report("proposals", len(images))
+    folder.fill("proposing", partial(proposer, max_proposals=max_proposals, min_score=min_score))
+    folder.report("proposals")

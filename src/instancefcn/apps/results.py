@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -17,7 +16,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from instancefcn.apps.images import LABEL_MAPS, OVERLAYS, ImageFile, output_stems
+from instancefcn.apps.images import LABEL_MAPS, OVERLAYS, ImageFile, output_stems, refuse_to_overwrite
 from instancefcn.data.images import read_image
 from instancefcn.files import path_inside, read_json, whole_file
 from instancefcn.proposals import CATEGORY_ID, CATEGORY_NAME, Proposals
@@ -28,17 +27,16 @@ JPEG_LONGEST_SIDE = 65500  # pixels
 
 
 class ResultsFolder:
-    """Writer for the results of a run, as a context manager.
+    """Writer for the results of a run.
 
-    The JSON files are written under other names, one image after the other, so that memory stays flat. On leaving, also
-    after an interruption, they are completed and renamed into place. ``images.json`` also lists the overlays and label
-    maps that the run drew, under "pictures". Those that the earlier run lists and this one did not draw are removed
-    then, since they contradict the new files. A person's own files are not listed, so they stay. Attributes count what
-    was written and removed.
+    ``images.json`` also lists the overlays and label maps that the run drew, under "pictures". Those that the earlier
+    run lists and this one did not draw are removed, since they contradict the new files. A person's own files are not
+    listed, so they stay.
 
     Args:
         folder: made where there is none.
         images: of the whole run.
+        given: other files that the run reads.
         overlays: also draw the best proposals over each image, into ``overlays/``.
         label_maps: also write a 16-bit label map of each image, into ``label_maps/``.
         name: of the file of results.
@@ -47,12 +45,14 @@ class ResultsFolder:
 
     Raises:
         ValueError: the folder holds the results of the other command.
+        typer.BadParameter: a file that is read would be written over.
     """
 
     def __init__(
         self,
         folder: Path,
         images: Sequence[ImageFile],
+        given: Sequence[Path | None],
         *,
         overlays: bool,
         label_maps: bool,
@@ -63,53 +63,20 @@ class ResultsFolder:
         other = folder / (SEGMENTS if name == PROPOSALS else PROPOSALS)
         if other.exists():
             raise ValueError(f"{other} would not belong to the new {IMAGES}: give another --out, or remove it")
-        self.folder = folder
-        self.names = (name, IMAGES, ERRORS)
-        self.categories, self.shown = categories, shown
-        self.images = self.proposals = self.failures = self.removed = 0
+        self.folder, self.images, self.categories, self.shown = folder, images, categories, shown
+        self.files = [folder / file for file in (name, IMAGES, ERRORS)]
         stems = list(zip([image.image_id for image in images], output_stems(images), strict=True))
-        self._overlays = {key: folder / OVERLAYS / f"{stem}.jpg" for key, stem in stems if overlays}
-        self._label_maps = {key: folder / LABEL_MAPS / f"{stem}.png" for key, stem in stems if label_maps}
-        self._earlier = earlier_pictures(folder)
-        self._drawn: set[Path] = set()
-
-    def paths(self) -> list[Path]:
-        """Every file that may be written."""
-        return [*(self.folder / name for name in self.names), *self._overlays.values(), *self._label_maps.values()]
-
-    def __enter__(self) -> ResultsFolder:
-        self._files = ExitStack()
-        self._proposals, self._images, self._errors = (
-            self._files.enter_context(whole_file(self.folder / name)) for name in self.names
+        self.overlays = {key: folder / OVERLAYS / f"{stem}.jpg" for key, stem in stems if overlays}
+        self.label_maps = {key: folder / LABEL_MAPS / f"{stem}.png" for key, stem in stems if label_maps}
+        refuse_to_overwrite(
+            [*(image.path for image in images), *filter(None, given)],
+            [*self.files, *self.overlays.values(), *self.label_maps.values()],
         )
-        self._proposals.write(b"[")
-        self._images.write(b'{"images": [')
-        return self
+        self.earlier = earlier_pictures(folder)
+        self.drawn: set[Path] = set()
+        self.done = self.found = self.failed = 0  # images, results, images
 
-    def add(self, image: ImageFile, pixels: UInt8[np.ndarray, "h w 3"], proposals: Proposals) -> None:
-        """Write the proposals of an image, best first."""
-        results = proposals.to_coco(image.image_id)
-        entry = {
-            "id": image.image_id,
-            "file_name": image.file_name,
-            "width": proposals.width,
-            "height": proposals.height,
-        }
-        _write_items(self._proposals, results, first=self.proposals == 0)
-        _write_items(self._images, [entry], first=self.images == 0)
-        self.images += 1
-        self.proposals += len(results)
-        if image.image_id in self._overlays:
-            picture = Image.fromarray(self.shown(proposals).draw(pixels))
-            picture.thumbnail((JPEG_LONGEST_SIDE, JPEG_LONGEST_SIDE))  # does nothing to a smaller one
-            self._save(picture, self._overlays[image.image_id], quality=90, subsampling=0)
-        if image.image_id in self._label_maps:
-            labels = self.shown(proposals).label_map()
-            self._save(Image.fromarray(labels), self._label_maps[image.image_id])
-
-    def fill(
-        self, verb: str, images: Sequence[ImageFile], call: Callable[[UInt8[np.ndarray, "h w 3"]], Proposals]
-    ) -> None:
+    def fill(self, verb: str, call: Callable[[UInt8[np.ndarray, "h w 3"]], Proposals]) -> None:
         """Call a function on the pixels of each image and write what it returns; failures are noted and skipped.
 
         Args:
@@ -118,68 +85,92 @@ class ResultsFolder:
         Raises:
             typer.Exit: interrupted; what was done until then is in the folder.
         """
-        console = Console(stderr=True)
-        columns = TextColumn(verb), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         try:
-            with self, Progress(*columns, console=console) as progress:
-                for image in progress.track(images):
+            with self._opened() as (results, entries, errors), progress_bar() as progress:
+                for image in progress.track(self.images, description=verb):
                     try:
                         pixels = read_image(image.path, image.size)
                         found = call(pixels)
                     except (ValueError, OSError, MemoryError, torch.OutOfMemoryError) as error:
                         reason = " ".join(str(error).removeprefix(f"{image.path}: ").split()) or type(error).__name__
-                        self.add_failure(image, reason)
-                        console.print(f"{image.file_name}: {reason}", markup=False, highlight=False, soft_wrap=True)
-                    else:
-                        self.add(image, pixels, found)
+                        failure = {"image_id": image.image_id, "file_name": image.file_name, "reason": reason}
+                        errors.write(json.dumps(failure).encode() + b"\n")
+                        self.failed += 1
+                        say(progress, f"{image.file_name}: {reason}")
+                        continue
+                    size = {"width": found.width, "height": found.height}
+                    _write_items(results, found.to_coco(image.image_id), first=self.found == 0)
+                    _write_items(
+                        entries, [{"id": image.image_id, "file_name": image.file_name} | size], first=self.done == 0
+                    )
+                    self.done += 1
+                    self.found += len(found)
+                    self._draw(image, pixels, self.shown(found))
         except KeyboardInterrupt:
-            typer.echo(f"interrupted after {self.images} of {len(images)} images, which are in {self.folder}", err=True)
+            done = f"{self.done} of {len(self.images)} images"
+            typer.echo(f"interrupted after {done}, which are in {self.folder}", err=True)
             raise typer.Exit(130) from None
 
-    def report(self, noun: str, images: int) -> None:
-        """Say what was written, and what was removed.
+    @contextmanager
+    def _opened(self) -> Iterator[list[BinaryIO]]:
+        """The files of results, images and errors, which are completed and put in place also after an error."""
+        stack = ExitStack()
+        files = [stack.enter_context(whole_file(path)) for path in self.files]
+        results, entries, _ = files
+        results.write(b"[")
+        entries.write(b'{"images": [')
+        try:
+            yield files
+        finally:
+            with stack:
+                results.write(b"\n]\n")
+                categories = [{"id": category_id, "name": name} for category_id, name in self.categories.items()]
+                drawn = sorted(path.relative_to(self.folder).as_posix() for path in self.drawn)
+                pictures = f',\n"pictures": {json.dumps(drawn)}' if drawn else ""
+                end = f'\n],\n"annotations": [],\n"categories": {json.dumps(categories)}{pictures}}}\n'
+                entries.write(end.encode())
+            for path in self.earlier - self.drawn:
+                path.unlink(missing_ok=True)
 
-        Args:
-            noun: for the results.
-            images: of the whole run.
-
-        Raises:
-            typer.Exit: some images failed.
-        """
-        typer.echo(f"{self.proposals} {noun} of {self.images} images: {self.folder / self.names[0]}")
-        for paths, name in ((self._overlays, OVERLAYS), (self._label_maps, LABEL_MAPS)):
-            if paths:
-                typer.echo(f"{name.replace('_', ' ')}: {self.folder / name}")
-        if self.removed:
-            typer.echo(f"removed {self.removed} pictures of an earlier run, which contradict this one")
-        if self.failures:
-            typer.echo(f"{self.failures} of {images} images failed: {self.folder / ERRORS}", err=True)
-            raise typer.Exit(1)
-
-    def add_failure(self, image: ImageFile, reason: str) -> None:
-        """Write why there is nothing of an image."""
-        entry = {"image_id": image.image_id, "file_name": image.file_name, "reason": reason}
-        self._errors.write(json.dumps(entry).encode() + b"\n")
-        self.failures += 1
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        with self._files:
-            self._proposals.write(b"\n]\n")
-            categories = [{"id": category_id, "name": name} for category_id, name in self.categories.items()]
-            drawn = sorted(path.relative_to(self.folder).as_posix() for path in self._drawn)
-            pictures = f',\n"pictures": {json.dumps(drawn)}' if drawn else ""
-            end = f'\n],\n"annotations": [],\n"categories": {json.dumps(categories)}{pictures}}}\n'
-            self._images.write(end.encode())
-        for path in self._earlier - self._drawn:
-            path.unlink(missing_ok=True)
-            self.removed += 1
+    def _draw(self, image: ImageFile, pixels: UInt8[np.ndarray, "h w 3"], proposals: Proposals) -> None:
+        if path := self.overlays.get(image.image_id):
+            picture = Image.fromarray(proposals.draw(pixels))
+            picture.thumbnail((JPEG_LONGEST_SIDE, JPEG_LONGEST_SIDE))  # does nothing to a smaller one
+            self._save(picture, path, quality=90, subsampling=0)
+        if path := self.label_maps.get(image.image_id):
+            self._save(Image.fromarray(proposals.label_map()), path)
 
     def _save(self, picture: Image.Image, path: Path, **options: Any) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         picture.save(path, **options)
-        self._drawn.add(path)
+        self.drawn.add(path)
+
+    def report(self, noun: str) -> None:
+        """Say what was written, and what was removed.
+
+        Raises:
+            typer.Exit: some images failed.
+        """
+        typer.echo(f"{self.found} {noun} of {self.done} images: {self.files[0]}")
+        for paths, name in ((self.overlays, OVERLAYS), (self.label_maps, LABEL_MAPS)):
+            if paths:
+                typer.echo(f"{name.replace('_', ' ')}: {self.folder / name}")
+        if removed := len(self.earlier - self.drawn):
+            typer.echo(f"removed {removed} pictures of an earlier run, which contradict this one")
+        if self.failed:
+            typer.echo(f"{self.failed} of {len(self.images)} images failed: {self.folder / ERRORS}", err=True)
+            raise typer.Exit(1)
+
+
+def progress_bar() -> Progress:
+    """A bar on stderr: what is done, of how much, and the time that is left."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    return Progress(*columns, console=Console(stderr=True))
+
+
+def say(progress: Progress, text: str) -> None:
+    """Print a line above a bar, as it is."""
+    progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def earlier_pictures(folder: Path) -> set[Path]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from instancefcn.apps.images import find_inputs, refuse_to_overwrite
-from instancefcn.apps.options import DeviceName, Inputs, OutFolder
+from instancefcn.apps.images import find_inputs
+from instancefcn.apps.options import AnnotatedImages, DeviceName, Inputs, OutFolder, Precision, existing_file
 from instancefcn.files import read_json
 
 
@@ -22,33 +22,20 @@ def segment(
     out: OutFolder,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(
-            exists=True,
-            dir_okay=False,
-            help="The proposal network that the classifier was trained for.",
-            show_default="the one that is shipped",
-        ),
+        existing_file("The network that the classifier was trained for.", show_default="the one that is shipped"),
     ] = None,
     max_segments: Annotated[int, typer.Option(min=1, help="Named masks per image, at most.")] = 100,
     min_score: Annotated[float, typer.Option(min=0, max=1, help="Leave out what scores less.")] = 0.01,
     shown_score: Annotated[
         float, typer.Option(min=0, max=1, help="Overlays and label maps leave out what scores less.")
     ] = 0.3,
-    annotations: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="COCO.json",
-            exists=True,
-            dir_okay=False,
-            help="Name what is on this file's images, under its ids; INPUT is the folder that they lie in.",
-        ),
-    ] = None,
+    annotations: AnnotatedImages = None,
     overlays: Annotated[bool, typer.Option(help="Draw the named masks over each image.")] = True,
     label_maps: Annotated[
         bool, typer.Option(help="Write 16-bit PNGs: each pixel has the rank of its best mask, or 0.")
     ] = True,
     device: DeviceName = "auto",
-    precision: Annotated[Literal["fp32", "bf16"], typer.Option(help="Arithmetic of the proposals.")] = "fp32",
+    precision: Precision = "fp32",
 ) -> None:
     """Mask what a classifier knows, and say what it is.
 
@@ -76,36 +63,27 @@ def segment(
     folder = ResultsFolder(
         out,
         images,
+        (annotations, checkpoint, Path(classifier)),
         overlays=overlays,
         label_maps=label_maps,
         name=SEGMENTS,
         categories=segmenter.categories,
         shown=lambda segments: segments.at_least(shown_score),
     )
-    given = [path for path in (annotations, checkpoint, Path(classifier)) if path is not None]
-    refuse_to_overwrite([*(image.path for image in images), *given], folder.paths())
-    folder.fill("naming", images, partial(segmenter, max_segments=max_segments, min_score=min_score))
-    folder.report("segments", len(images))
+    folder.fill("naming", partial(segmenter, max_segments=max_segments, min_score=min_score))
+    folder.report("segments")
 
 
 def check_categories(known: Mapping[int, str], annotations: Path) -> None:
-    """Refuse annotations that number a category of the classifier otherwise.
-
-    Raises:
-        ValueError: names the category and both ids, or both names of an id.
-    """
+    """Refuse annotations that number a category otherwise than the classifier, or name it otherwise."""
     from instancefcn.data.coco_reader import CocoReader
 
     theirs = CocoReader(read_json(annotations), str(annotations), keys=("images",)).categories()
-    for category_id, name in known.items():
-        if theirs.get(category_id, name) != name:
+    ids = {name: category_id for category_id, name in known.items()}
+    for number, name in theirs.items():
+        if known.get(number, name) != name or ids.get(name, number) != number:
+            ours = ids.get(name, number)
             raise ValueError(
-                f"{annotations}: category {category_id} is {theirs[category_id]!r}, but {name!r} to the classifier: "
-                "its results would not mean the same; take annotations of the data set that it learnt from"
-            )
-        other = next((number for number, called in theirs.items() if called == name and number != category_id), None)
-        if other is not None and category_id not in theirs:
-            raise ValueError(
-                f"{annotations}: category {name!r} has id {other}, but {category_id} to the classifier: "
+                f"{annotations}: category {number} is {name!r}, but the classifier's {ours} is {known[ours]!r}: "
                 "take annotations of the data set that it learnt from"
             )

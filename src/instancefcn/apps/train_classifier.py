@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from instancefcn.apps.options import DeviceName, OutFolder, RecipeName, SourceSpecs
+from instancefcn.apps.options import DeviceName, OutFolder, RecipeName, SourceSpecs, existing_file
 
 
 def train_classifier(
@@ -16,13 +16,7 @@ def train_classifier(
     recipe: RecipeName = "lite",
     proposals_from: Annotated[
         Path | None,
-        typer.Option(
-            metavar="CHECKPOINT",
-            exists=True,
-            dir_okay=False,
-            help="The proposal network whose masks are to be named.",
-            show_default="the one that is shipped",
-        ),
+        existing_file("The proposal network whose masks are to be named.", show_default="the one that is shipped"),
     ] = None,
     cache: Annotated[
         Path | None,
@@ -45,9 +39,9 @@ def train_classifier(
 
     Categories keep their ids. Look at your labels first: [bold]instancefcn validate[/].
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from functools import partial
 
+    from instancefcn.apps.results import progress_bar, say
     from instancefcn.classifier.checkpoint import load_proposer
     from instancefcn.classifier.config import load_classifier_recipe
     from instancefcn.classifier.training import train_classifier as train
@@ -55,21 +49,15 @@ def train_classifier(
     from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT
 
     loaded = load_classifier_recipe(recipe)
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console) as progress:
-
-        def track(what: str) -> Any:
-            return lambda items: progress.track(items, description=what)
-
+    with progress_bar() as progress:
         path = train(
             loaded,
             [open_source(spec) for spec in data],
             *load_proposer(proposals_from or SHIPPED_CHECKPOINT, device=device),
             out,
             cache=cache,
-            report=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True),
-            track_images=track("proposing"),
-            track_steps=track("training"),
+            report=partial(say, progress),
+            track_images=partial(progress.track, description="proposing"),
+            track_steps=partial(progress.track, description="training"),
         )
     typer.echo(f"classifier: {path}")
