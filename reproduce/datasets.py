@@ -33,11 +33,7 @@ def open_images(images: ImageSelection) -> list[FileSource]:
     Raises:
         ValueError: the data is missing, or the list names none of the images.
     """
-    sources = []
-    for spec in images.specs:
-        source = open_source(spec)
-        assert isinstance(source, FileSource)
-        sources.append(source)
+    sources = [open_source(spec) for spec in images.specs]
     places = [(source, index) for source, opened in enumerate(sources) for index in range(len(opened))]
     if images.listed_in:
         stems = {line.split()[0] for line in Path(images.listed_in).read_text(encoding="utf-8").splitlines() if line}

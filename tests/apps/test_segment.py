@@ -102,8 +102,14 @@ def test_annotations_that_number_categories_otherwise_are_refused(
 ) -> None:
     table = json.loads((tmp_path / "coco.json").read_text())
     for categories, message in (
-        ([{"id": 90, "name": "plate"}, {"id": 7, "name": "spoon"}], "category 90 is 'plate', but the classifier's 90 is 'cup'"),
-        ([{"id": 1, "name": "cup"}, {"id": 7, "name": "spoon"}], "category 1 is 'cup', but the classifier's 90 is 'cup'"),
+        (
+            [{"id": 90, "name": "plate"}, {"id": 7, "name": "spoon"}],
+            "category 90 is 'plate', but the classifier's 90 is 'cup'",
+        ),
+        (
+            [{"id": 1, "name": "cup"}, {"id": 7, "name": "spoon"}],
+            "category 1 is 'cup', but the classifier's 90 is 'cup'",
+        ),
     ):
         other = tmp_path / "other.json"
         other.write_text(json.dumps(table | {"categories": categories}))

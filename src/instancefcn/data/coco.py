@@ -19,7 +19,7 @@ from instancefcn.geometry.boxes import xyxy_to_xywh
 from instancefcn.geometry.rle import area, to_json
 
 
-def load_coco(annotations: Path, images_dir: Path, *, name: str, partial: bool = False) -> FileSource:
+def load_coco(annotations: Path, images_dir: Path) -> FileSource:
     """Open a COCO file.
 
     Raises:
@@ -45,7 +45,7 @@ def load_coco(annotations: Path, images_dir: Path, *, name: str, partial: bool =
             "iscrowd to 0"
         )
     labels = [_labels(image, annotations_of[image.image_id]) for image in images]
-    return FileSource(name, partial, categories or DEFAULT_CATEGORIES, labels, reader.problems)
+    return FileSource(categories or DEFAULT_CATEGORIES, labels, reader.problems)
 
 
 def source_to_coco(source: Source) -> dict[str, Any]:
@@ -61,18 +61,18 @@ def source_to_coco(source: Source) -> dict[str, Any]:
     annotations: list[dict[str, Any]] = []
     for index in range(len(source)):
         labels = source.labels(index)
-        images.append(
-            {"id": labels.image_id, "file_name": labels.file_name, "width": labels.width, "height": labels.height}
-        )
+        size = {"width": labels.width, "height": labels.height}
+        images.append({"id": labels.image_id, "file_name": labels.file_name} | size)
         instances = labels.instances
-        for i, (rle, box_xywh) in enumerate(zip(instances.rles, xyxy_to_xywh(instances.boxes_xyxy), strict=True)):
+        boxes_xywh = xyxy_to_xywh(instances.boxes_xyxy).tolist()
+        for i, rle in enumerate(instances.rles):
             annotations.append(
                 {
                     "id": len(annotations) + 1,
                     "image_id": labels.image_id,
                     "category_id": int(instances.category_ids[i]),
                     "segmentation": to_json(rle),
-                    "bbox": box_xywh.tolist(),
+                    "bbox": boxes_xywh[i],
                     "area": int(area(rle)),
                     "iscrowd": int(instances.crowd[i]),
                     "ignore": int(instances.ignore[i]),

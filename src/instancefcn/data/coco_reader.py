@@ -118,24 +118,20 @@ class CocoReader:
             users[image.path].append(image.image_id)
         sound: list[CocoImage] = []
         for image in found:
-            shared = users[image.path] if image.path else []
+            images, reason = users[image.path], None
             if ids[image.image_id] > 1:
-                error = f"duplicate id {image.image_id}: no image of this id can be used"
-                self.lose_image(image.place, image.image_id, ValueError(error))
-            elif len(shared) > 1:
-                images = " and ".join(map(str, sorted(shared)))
-                error = f"{image.file_name} is images {images}: give all its labels one id"
-                self.lose_image(image.place, image.image_id, ValueError(error))
-            else:
+                reason = f"duplicate id {image.image_id}: no image of this id can be used"
+            elif image.path and len(images) > 1:
+                both = " and ".join(map(str, sorted(images)))
+                reason = f"{image.file_name} is images {both}: give all its labels one id"
+            if reason is None:
                 sound.append(image)
+            else:
+                self.lose_image(image.place, image.image_id, ValueError(reason))
         return sound
 
     def annotations(
-        self,
-        images: Iterable[CocoImage],
-        categories: Mapping[int, str] | None = None,
-        *,
-        boxes: bool = False,
+        self, images: Iterable[CocoImage], categories: Mapping[int, str] | None = None, *, boxes: bool = False
     ) -> list[CocoAnnotation]:
         """Sound annotations of images that have a size, in the order of the file.
 
@@ -166,10 +162,10 @@ class CocoReader:
                 seen.add(number)
                 if image is not None:
                     category_id = _known_category(entry, categories) if categories is not None else 0
-                    crowd, ignore = (_flag(entry.get(key), key) for key in ("iscrowd", "ignore"))
-                    ids, area = (number, image_id, category_id), entry.get("area")
+                    flags = [_flag(entry.get(key), key) for key in ("iscrowd", "ignore")]
                     region = self._region(entry, image.size, boxes)
-                    found.append(CocoAnnotation(place, *ids, region, area, crowd, ignore))
+                    ids = (number, image_id, category_id)
+                    found.append(CocoAnnotation(place, *ids, region, entry.get("area"), *flags))
             except ValueError as error:
                 self._lose(place, error, image, annotation_id)
         return found
@@ -214,11 +210,7 @@ class CocoReader:
 
 
 def whole_number(value: Any, what: str) -> int:
-    """Convert an id or a size; some tools write 160.0 or "160".
-
-    Raises:
-        ValueError: it is none of these; quotes the value.
-    """
+    """Convert an id or a size; some tools write 160.0 or "160"."""
     number = _whole_or_none(value)
     if number is None:
         raise ValueError(f"{what} {value!r:.100} is no whole number")
@@ -226,11 +218,7 @@ def whole_number(value: Any, what: str) -> int:
 
 
 def parse_box(bbox: Any) -> Float[np.ndarray, "4"]:
-    """Box, xywh, of a COCO ``bbox``.
-
-    Raises:
-        ValueError: it is not four finite numbers, or its size is negative.
-    """
+    """Box, xywh, of a COCO ``bbox``: four finite numbers, the last two not negative."""
     try:
         box_xywh = np.asarray(bbox, dtype=float)
     except (TypeError, ValueError):

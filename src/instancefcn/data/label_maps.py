@@ -23,7 +23,7 @@ _NAMES = (
 CATEGORIES: dict[int, str] = dict(enumerate(_NAMES, start=1))
 
 
-def load_labels(folder: Path, *, name: str, partial: bool = False) -> FileSource:
+def load_labels(folder: Path) -> FileSource:
     """Open a folder of ``images/`` and ``masks/``; an image and its label map have the same stem. 0 is background.
 
     Raises:
@@ -46,27 +46,27 @@ def load_labels(folder: Path, *, name: str, partial: bool = False) -> FileSource
             labels.append(_load_pair(image_id, path, masks.get(stem, [])))
         except ValueError as error:
             problems.append(Problem.from_error(path, error))
-    return FileSource(name, partial, {1: "object"}, labels, problems)
+    return FileSource({1: "object"}, labels, problems)
 
 
-def load_voc(folder: Path, split: str, *, name: str, partial: bool = False) -> FileSource:
+def load_voc(folder: Path, split: str) -> FileSource:
     """Open a split of a folder such as VOCdevkit/VOC2012: palette images in which 255 is void.
 
     Raises:
         ValueError: a folder or the list of the split is missing.
     """
     images = existing_dir(folder / "JPEGImages", "the images; give a folder such as VOCdevkit/VOC2012")
-    objects = existing_dir(folder / "SegmentationObject", "a palette PNG per image")
-    classes = existing_dir(folder / "SegmentationClass", "a palette PNG per image")
+    kinds = ("SegmentationObject", "SegmentationClass")
+    folders = [existing_dir(folder / kind, "a palette PNG per image") for kind in kinds]
     stems = read_split(folder / "ImageSets" / "Segmentation", split)
 
     def read_maps(stem: str) -> list[np.ndarray]:
-        return [read_label_map(path_inside(directory, f"{stem}.png")) for directory in (objects, classes)]
+        return [read_label_map(path_inside(maps, f"{stem}.png")) for maps in folders]
 
-    return _load_split(images, stems, read_maps, name, partial)
+    return _load_split(images, stems, read_maps)
 
 
-def load_sbd(folder: Path, split: str, *, name: str, partial: bool = False) -> FileSource:
+def load_sbd(folder: Path, split: str) -> FileSource:
     """Open a split of the folder ``dataset`` of SBD's release, which has img, inst, cls and the lists of the splits.
 
     Semantic Boundaries Dataset (Hariharan et al., ICCV 2011): instances and classes of VOC images in MATLAB files.
@@ -77,22 +77,16 @@ def load_sbd(folder: Path, split: str, *, name: str, partial: bool = False) -> F
     if find_spec("scipy") is None:
         raise ValueError("SBD's .mat files need scipy: pip install 'instancefcn[train]'")
     images = existing_dir(folder / "img", "the images; give the folder `dataset` of SBD's release")
-    instances = existing_dir(folder / "inst", "a .mat of instances per image")
-    classes = existing_dir(folder / "cls", "a .mat of classes per image")
-    structs = ((instances, "GTinst"), (classes, "GTcls"))
+    folders = [existing_dir(folder / kind, "a .mat per image") for kind in ("inst", "cls")]
 
     def read_maps(stem: str) -> list[np.ndarray]:
-        return [read_segmentation(path_inside(directory, f"{stem}.mat"), struct) for directory, struct in structs]
+        return [_read_mat(path_inside(maps, f"{stem}.mat"), f"GT{maps.name}") for maps in folders]
 
-    return _load_split(images, read_split(folder, split), read_maps, name, partial)
+    return _load_split(images, read_split(folder, split), read_maps)
 
 
 def read_split(folder: Path, split: str) -> list[str]:
-    """Stems of the images of a split: the first word of each line of its list.
-
-    Raises:
-        ValueError: there is no such list, or nothing in it.
-    """
+    """Stems of the images of a split: the first word of each line of its list."""
     path = path_inside(existing_dir(folder, "lists of images"), f"{split}.txt")
     if not path.is_file():
         others = ", ".join(sorted(other.stem for other in folder.glob("*.txt"))) or "none"
@@ -121,14 +115,10 @@ def split_label_map(label_map: Integer[np.ndarray, "h w"]) -> tuple[list[int], l
     return labels.tolist(), rles
 
 
-def label_image(
+def _label_image(
     image_id: int, path: Path, object_map: Integer[np.ndarray, "h w"], class_map: Integer[np.ndarray, "h2 w2"]
 ) -> tuple[Labels, list[Problem]]:
-    """Labels of one image, and the objects that were rejected. An object has the class of most of its pixels.
-
-    Raises:
-        ValueError: the image cannot be read, or the three are not of one size.
-    """
+    """Labels of one image, and the objects that were rejected. An object has the class of most of its pixels."""
     if class_map.shape != object_map.shape:
         raise ValueError(
             f"its map of classes {class_map.shape} is not of the size of its map of objects {object_map.shape}"
@@ -140,7 +130,7 @@ def label_image(
     ids, rles = split_label_map(np.where(void, 0, object_map))
     votes = np.bincount((object_map * 256 + class_map).ravel(), minlength=256 * 256).reshape(256, 256)
     votes[:, [0, VOID]] = 0
-    category_ids = [int(votes[label].argmax()) for label in ids]
+    category_ids = votes[ids].argmax(1).tolist()
     kept = [i for i, category_id in enumerate(category_ids) if category_id in CATEGORIES]
     problems = [
         Problem(str(path), label, f"class {category_id} is none of VOC's: the map of classes does not name this object")
@@ -151,12 +141,8 @@ def label_image(
     return Labels(image_id, path.name, path, height, width, instances, encode(void) if void.any() else None), problems
 
 
-def read_segmentation(path: Path, struct: str) -> Int32[np.ndarray, "h w"]:
-    """The field ``Segmentation`` of a struct in a .mat file; its boundaries are not needed.
-
-    Raises:
-        ValueError: the file is missing or holds no such field.
-    """
+def _read_mat(path: Path, struct: str) -> Int32[np.ndarray, "h w"]:
+    """The field ``Segmentation`` of a struct in a .mat file; its boundaries are not needed."""
     from scipy.io import loadmat
 
     if not path.is_file():
@@ -168,21 +154,19 @@ def read_segmentation(path: Path, struct: str) -> Int32[np.ndarray, "h w"]:
         raise ValueError(f"{path}: holds no {struct}.Segmentation that can be read: {error}") from error
 
 
-def _load_split(
-    images: Path, stems: list[str], read_maps: Callable[[str], list[np.ndarray]], name: str, partial: bool
-) -> FileSource:
+def _load_split(images: Path, stems: list[str], read_maps: Callable[[str], list[np.ndarray]]) -> FileSource:
     """Images of VOC's classes; ``read_maps`` gives the map of objects and the map of classes of a stem."""
     labels: list[Labels] = []
     problems: list[Problem] = []
     for image_id, stem in enumerate(stems, start=1):
         try:
-            image, rejected = label_image(image_id, path_inside(images, f"{stem}.jpg"), *read_maps(stem))
+            image, rejected = _label_image(image_id, path_inside(images, f"{stem}.jpg"), *read_maps(stem))
         except ValueError as error:
             problems.append(Problem.from_error(images / f"{stem}.jpg", error))
         else:
             labels.append(image)
             problems += rejected
-    return FileSource(name, partial, CATEGORIES, labels, problems)
+    return FileSource(CATEGORIES, labels, problems)
 
 
 def _files_by_stem(folder: Path) -> dict[str, list[Path]]:

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from instancefcn.data.images import inspect_image, read_image, read_label_map
-from instancefcn.data.segmentations import as_numbers, check_inside, polygons_to_rle, to_instances
+from instancefcn.data.segmentations import as_numbers, check_inside, not_empty, polygons_to_rle, to_instances
 from instancefcn.data.source import FileSource, Labels, Problem
 from instancefcn.files import existing_dir, is_integer, path_inside, read_json
 from instancefcn.geometry.rle import Rle, encode_in_box, union
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(NamedTuple):
     """One instance: a shape, or the union of all shapes of one label and group."""
 
-    index: int  # of the first shape, in the file
+    number: int  # of the first shape, from 0, in the file
     label: str
     rle: Rle
 
 
-def load_labelme(folder: Path, *, name: str, partial: bool = False) -> FileSource:
+def load_labelme(folder: Path) -> FileSource:
     """Open all JSON files in a folder and below. The labels, sorted by name, become the categories.
 
     Raises:
@@ -35,40 +33,30 @@ def load_labelme(folder: Path, *, name: str, partial: bool = False) -> FileSourc
     files = sorted(existing_dir(folder, "labelme's JSON files").rglob("*.json"))
     if not files:
         raise ValueError(f"{folder}: holds no JSON file of labelme's")
-    images: list[tuple[Labels, list[Shape]]] = []
+    images: list[tuple[tuple[int, str, Path, int, int], list[Shape]]] = []
     problems: list[Problem] = []
     for image_id, path in enumerate(files, start=1):
         try:
             table = read_labelme_json(path)
-            image = _find_image(image_id, table, path, folder)
+            file, (height, width) = _find_image(table, path, folder)
         except ValueError as error:
             problems.append(Problem.from_error(path, error))
             continue
-        shapes, rejected = _check_shapes(table["shapes"], path, image.height, image.width)
-        images.append((image, shapes))
+        file_name = file.name if file == path else str(file.relative_to(folder))
+        shapes, rejected = _check_shapes(table["shapes"], path, height, width)
+        images.append(((image_id, file_name, file, height, width), shapes))
         problems += rejected
     names = sorted({shape.label for _, shapes in images for shape in shapes})
     ids = {label: category_id for category_id, label in enumerate(names, start=1)}
-    labels = [
-        replace(
-            image,
-            instances=to_instances(
-                [shape.index for shape in shapes],
-                [shape.rle for shape in shapes],
-                [ids[shape.label] for shape in shapes],
-            ),
-        )
-        for image, shapes in images
-    ]
-    return FileSource(name, partial, {ids[label]: label for label in names}, labels, problems, read_labelme_image)
+    labels: list[Labels] = []
+    for image, shapes in images:
+        numbers, shape_labels, rles = zip(*shapes, strict=True) if shapes else ((), (), ())
+        labels.append(Labels(*image, to_instances(numbers, rles, [ids[label] for label in shape_labels])))
+    return FileSource({ids[label]: label for label in names}, labels, problems, read_labelme_image)
 
 
 def read_labelme_json(path: Path) -> dict[str, Any]:
-    """The table of a labelme file.
-
-    Raises:
-        ValueError: it is missing, is no JSON, or not labelme's.
-    """
+    """The table of a labelme file; a ValueError where it is none."""
     table = read_json(path)
     shapes = table.get("shapes") if isinstance(table, dict) else None
     if not isinstance(shapes, list) or not all(isinstance(shape, dict) for shape in shapes):
@@ -91,8 +79,8 @@ def read_labelme_image(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "
         raise ValueError(f"{path}: {error}") from error
 
 
-def _find_image(image_id: int, table: dict[str, Any], path: Path, folder: Path) -> Labels:
-    """The image of a JSON file, without instances yet: the file that it names, or the embedded one."""
+def _find_image(table: dict[str, Any], path: Path, folder: Path) -> tuple[Path, tuple[int, int]]:
+    """The file that a JSON file names, or the JSON file where it embeds the image; and the size, (height, width)."""
     image_path, height, width = table.get("imagePath"), table.get("imageHeight"), table.get("imageWidth")
     if not isinstance(image_path, str) or not image_path:
         raise ValueError("has no imagePath")
@@ -107,9 +95,7 @@ def _find_image(image_id: int, table: dict[str, Any], path: Path, folder: Path) 
         file = path
     if embedded and not file.is_file():
         file = path
-    height, width = inspect_image(_embedded_image(table) if file == path else file, stated)
-    name = file.name if file == path else str(file.relative_to(folder))
-    return Labels(image_id, name, file, height, width, to_instances([], [], []))
+    return file, inspect_image(_embedded_image(table) if file == path else file, stated)
 
 
 def _embedded_image(table: dict[str, Any]) -> bytes:
@@ -138,7 +124,7 @@ def _check_shapes(
         index = indices[0]
         try:
             for index in indices:
-                rles.append(shape_to_rle(shapes[index], height, width))
+                rles.append(not_empty(shape_to_rle(shapes[index], height, width)))
             label = shapes[index].get("label")
             if not isinstance(label, str):
                 raise ValueError(f"label {label} is no text")
@@ -149,11 +135,7 @@ def _check_shapes(
 
 
 def shape_to_rle(shape: dict[str, Any], height: int, width: int) -> Rle:
-    """RLE of one shape: a polygon, rectangle, circle or mask.
-
-    Raises:
-        ValueError: with the reason, without the place.
-    """
+    """RLE of one shape: a polygon, rectangle, circle or mask; it may be empty."""
     kind, given = shape.get("shape_type") or "polygon", shape.get("points")
     if not isinstance(given, list) or not given:
         raise ValueError(f"{kind} of 0 points")
@@ -184,17 +166,11 @@ def _circle(points_xy: Float[np.ndarray, "2 2"], height: int, width: int) -> Rle
     left, right = (int(np.clip(np.floor(x + side), 0, width)) for side in (-radius, radius + 1))
     top, bottom = (int(np.clip(np.floor(y + side), 0, height)) for side in (-radius, radius + 1))
     rows, columns = np.arange(top, bottom)[:, None], np.arange(left, right)
-    crop = (columns + 0.5 - x) ** 2 + (rows + 0.5 - y) ** 2 <= radius**2
-    if not crop.any():
-        raise ValueError("zero area: the circle covers no pixel")
-    return encode_in_box(crop, top, left, height, width)
+    return encode_in_box((columns + 0.5 - x) ** 2 + (rows + 0.5 - y) ** 2 <= radius**2, top, left, height, width)
 
 
 def _mask(shape: dict[str, Any], points_xy: Float[np.ndarray, "2 2"], height: int, width: int) -> Rle:
     """A mask as an embedded image; the first point is its upper left corner."""
     crop = read_label_map(_embedded_image({"imageData": shape.get("mask")})) != 0
     left, top = (int(value) for value in points_xy[0].round().clip(0, [width, height]))
-    crop = crop[: height - top, : width - left]
-    if not crop.any():
-        raise ValueError("zero area: the mask covers no pixel")
-    return encode_in_box(crop, top, left, height, width)
+    return encode_in_box(crop[: height - top, : width - left], top, left, height, width)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from instancefcn.data.coco import load_coco
 from instancefcn.data.label_maps import load_labels, load_sbd, load_voc
 from instancefcn.data.labelme import load_labelme
-from instancefcn.data.source import Source
+from instancefcn.data.source import FileSource
 
 SPECS = {
     "coco": "coco:ANNOTATIONS.json,IMAGES_DIR",
@@ -19,7 +20,7 @@ SPECS = {
 PARTIAL_PREFIX = "partial+"
 
 
-def open_source(spec: str) -> Source:
+def open_source(spec: str) -> FileSource:
     """Open labelled images. Reads all labels, and the start and end of every image file.
 
     Args:
@@ -29,18 +30,18 @@ def open_source(spec: str) -> Source:
     Raises:
         ValueError: no such format, a missing file or folder, or an annotation file that is not of its format.
     """
-    partial = spec.startswith(PARTIAL_PREFIX)
-    kind, _, rest = spec.removeprefix(PARTIAL_PREFIX).partition(":")
-    if kind not in SPECS or not rest:
+    kind, _, place = spec.removeprefix(PARTIAL_PREFIX).partition(":")
+    if kind not in SPECS or not place:
         raise ValueError(f"unknown data {spec!r}: give one of {', '.join(SPECS.values())}")
-    if kind == "labels":
-        return load_labels(Path(rest), name=spec, partial=partial)
-    if kind == "labelme":
-        return load_labelme(Path(rest), name=spec, partial=partial)
-    first, _, second = rest.rpartition(",")
-    if not first or not second:
+    first, _, second = place.rpartition(",")
+    if "," in SPECS[kind] and not (first and second):
         raise ValueError(f"{spec!r} needs two parts with a comma between: {SPECS[kind]}")
-    if kind == "coco":
-        return load_coco(Path(first), Path(second), name=spec, partial=partial)
-    load_split = load_voc if kind == "voc" else load_sbd
-    return load_split(Path(first), second, name=spec, partial=partial)
+    if kind == "labels":
+        source = load_labels(Path(place))
+    elif kind == "labelme":
+        source = load_labelme(Path(place))
+    elif kind == "coco":
+        source = load_coco(Path(first), Path(second))
+    else:
+        source = (load_voc if kind == "voc" else load_sbd)(Path(first), second)
+    return replace(source, name=spec, partial=spec.startswith(PARTIAL_PREFIX))

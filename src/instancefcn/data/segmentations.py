@@ -1,6 +1,7 @@
 """Segmentations of annotation files, checked and turned into run-length codes.
 
-Refuses everything that pycocotools would crash on, read beyond its memory for, or misread.
+A ValueError, with the reason and without the place, refuses all that pycocotools would crash on, read beyond its memory
+for, or misread.
 """
 
 from __future__ import annotations
@@ -11,15 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from instancefcn.geometry.rle import (
-    Rle,
-    area,
-    encode_edges,
-    from_counts,
-    from_polygons,
-    run_ends,
-    tight_boxes,
-)
+from instancefcn.geometry.rle import Rle, area, encode_edges, from_counts, from_polygons, run_ends, tight_boxes
 from instancefcn.structures import Instances
 
 MAX_PERIMETER = 1_000_000  # pixels; rasterising takes about 100 bytes for each
@@ -34,39 +27,32 @@ def to_instances(
     ignore: Sequence[bool] | None = None,
 ) -> Instances:
     """Instances with tight boxes; no crowds, and none ignored, unless given."""
+    none = np.zeros(len(rles), dtype=bool)
     return Instances(
         ids=np.asarray(ids, dtype=np.int64),
         rles=list(rles),
         boxes_xyxy=tight_boxes(rles),
         category_ids=np.asarray(category_ids, dtype=np.int64),
-        crowd=np.asarray(crowd if crowd is not None else [False] * len(rles), dtype=bool),
-        ignore=np.asarray(ignore if ignore is not None else [False] * len(rles), dtype=bool),
+        crowd=none if crowd is None else np.asarray(crowd, dtype=bool),
+        ignore=none if ignore is None else np.asarray(ignore, dtype=bool),
     )
 
 
 def segmentation_to_rle(segmentation: Any, height: int, width: int) -> Rle:
-    """RLE of a COCO ``segmentation``, whole and not empty: of polygons, or of run lengths, compressed or not.
-
-    Raises:
-        ValueError: with the reason, without the place.
-    """
+    """RLE of a COCO ``segmentation``, whole and not empty: of polygons, or of run lengths, compressed or not."""
     rle = read_segmentation(segmentation, height, width)
     ends, _ = run_ends([rle["counts"]])
     if not len(ends) or ends[-1] != height * width:
         raise ValueError(damage(rle))
     # Written anew, as pycocotools finds wrong boxes where runs are empty.
-    return _not_empty(encode_edges(ends[:-1], height, width))
+    return not_empty(encode_edges(ends[:-1], height, width))
 
 
 def read_segmentation(segmentation: Any, height: int, width: int) -> Rle:
-    """RLE of a COCO ``segmentation``, which may be empty. Does not check compressed codes for damage (``rle.damaged``).
-
-    Raises:
-        ValueError: with the reason, without the place.
-    """
+    """RLE of a COCO ``segmentation``, which may be empty, and damaged if it is a compressed code (``rle.damaged``)."""
     if isinstance(segmentation, list):
         flat = bool(segmentation) and all(isinstance(number, (int, float)) for number in segmentation)
-        return _rasterise([segmentation] if flat else segmentation, height, width)
+        return polygons_to_rle([segmentation] if flat else segmentation, height, width)
     if not isinstance(segmentation, dict):
         raise ValueError(f"segmentation must be polygons or an RLE, not {type(segmentation).__name__}")
     size, counts = segmentation.get("size"), segmentation.get("counts")
@@ -94,15 +80,7 @@ def damage(rle: Rle) -> str:
 
 
 def polygons_to_rle(polygons: Sequence[Any], height: int, width: int) -> Rle:
-    """RLE of the union of polygons, each ``[x, y, x, y, ...]`` in pixels.
-
-    Raises:
-        ValueError: with the reason, without the place.
-    """
-    return _not_empty(_rasterise(polygons, height, width))
-
-
-def _rasterise(polygons: Sequence[Any], height: int, width: int) -> Rle:
+    """RLE of the union of polygons, each ``[x, y, x, y, ...]`` in pixels; it may be empty."""
     if not polygons:
         raise ValueError("segmentation is empty: there is no polygon")
     for polygon in polygons:
@@ -119,11 +97,7 @@ def _rasterise(polygons: Sequence[Any], height: int, width: int) -> Rle:
 
 
 def check_inside(points_xy: Float[np.ndarray, "n 2"], height: int, width: int, what: str) -> None:
-    """Check that points are in the image, up to ``OUTSIDE_TOLERANCE``.
-
-    Raises:
-        ValueError: with the reason, without the place.
-    """
+    """Check that points are in the image, up to ``OUTSIDE_TOLERANCE``."""
     low, high = points_xy.min(0), points_xy.max(0)
     if (low < -OUTSIDE_TOLERANCE).any() or (high > np.array([width, height]) + OUTSIDE_TOLERANCE).any():
         x, y = (f"{start:g}..{end:g}" for start, end in zip(low, high, strict=True))
@@ -131,11 +105,7 @@ def check_inside(points_xy: Float[np.ndarray, "n 2"], height: int, width: int, w
 
 
 def as_numbers(values: Any, what: str) -> Float[np.ndarray, "n"]:
-    """Convert a JSON list of numbers.
-
-    Raises:
-        ValueError: not a flat list of finite numbers.
-    """
+    """Convert a flat JSON list of finite numbers."""
     if not isinstance(values, list) or not all(isinstance(value, (int, float)) for value in values):
         raise ValueError(f"{what} must be a flat list of numbers")
     try:
@@ -147,7 +117,8 @@ def as_numbers(values: Any, what: str) -> Float[np.ndarray, "n"]:
     return numbers
 
 
-def _not_empty(rle: Rle) -> Rle:
+def not_empty(rle: Rle) -> Rle:
+    """The mask, which has to cover a pixel."""
     if not area(rle):
         raise ValueError("zero area: the mask covers no pixel")
     return rle

@@ -81,32 +81,21 @@ class Source(ABC):
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> Sample:
-        """An image with its instances.
-
-        Raises:
-            ValueError: the file cannot be read (any more).
-        """
-        labels = self.labels(index)
-        return Sample(
-            image_id=labels.image_id,
-            file_name=labels.file_name,
-            image=self.image(index),
-            instances=labels.instances,
-            partial=self.partial,
-            void=labels.void,
-        )
+        """An image with its instances; the same errors as ``image``."""
+        labels, pixels = self.labels(index), self.image(index)
+        return Sample(labels.image_id, labels.file_name, pixels, labels.instances, self.partial, labels.void)
 
 
 @dataclass(frozen=True)
 class FileSource(Source):
     """Images in files, their labels in memory. Every format's loader returns one."""
 
-    name: str
-    partial: bool
     categories: dict[int, str]
     all_labels: Sequence[Labels]
     problems: Sequence[Problem]
     read: Callable[[Path, tuple[int, int]], np.ndarray] = read_image  # from a path and (height, width)
+    name: str = ""
+    partial: bool = False
 
     def __len__(self) -> int:
         return len(self.all_labels)
