@@ -17,7 +17,7 @@ from instancefcn.evaluation.compare import Difference, compare
 from instancefcn.evaluation.matching import MAX_PROPOSALS
 from instancefcn.files import write_whole
 from reproduce.datasets import test_images, training_images
-from reproduce.recall import load_recall, measure, pool, save_recall
+from reproduce.recall import holds_recall, load_recall, measure, pool, save_recall
 from reproduce.recipe import ExperimentRecipe, load_recipe
 from reproduce.report import DRY, json_text, markdown_table
 from reproduce.runner import Runner, Settings, proposals_of
@@ -137,7 +137,7 @@ def _measure_seed(part: Part, seed: int, runner: Runner) -> tuple[ImageRecall, i
     minutes = 0.0 if settings.iterations is not None else settings.minutes or MINUTES
     folder, result = runner.train(f"{NAME}-{part.slug}-seed{seed}", runner.as_asked(part.recipe, seed), images, minutes)
     recall_file, seconds_file = folder / "recall.npz", folder / "seconds.json"
-    if not (recall_file.exists() and seconds_file.exists()):
+    if not (holds_recall(recall_file) and seconds_file.exists()):
         source = runner.open_test(test_images(settings.scale, settings.data_root, NAME)[TEST])
         propose, seconds = proposals_of(folder / "best.safetensors", settings.device), []
 

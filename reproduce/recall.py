@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from rich.progress import track
 
 from instancefcn.data import Source, source_to_coco
@@ -18,6 +18,7 @@ from instancefcn.evaluation.results import parse_ground_truth, parse_results
 from instancefcn.files import write_whole
 
 MAX_PROPOSALS = 1000
+ARRAYS = ("image_ids", "instances", "matched", "best_iou", "counts", "assigned_iou")  # of a file of recall
 BLOCK = 25  # images whose proposals are in memory at once
 
 Propose = Callable[[UInt8[np.ndarray, "h w 3"], int], list[dict[str, Any]]]  # image and its id to COCO results
@@ -51,6 +52,7 @@ def join(blocks: Sequence[ImageRecall]) -> ImageRecall:
         np.concatenate([block.instances for block in blocks]),
         np.concatenate([block.matched for block in blocks]),
         [best for block in blocks for best in block.best_iou],
+        [assigned for block in blocks for assigned in block.assigned_iou],
     )
 
 
@@ -62,26 +64,51 @@ def pool(recalls: Sequence[ImageRecall]) -> ImageRecall:
         first.image_ids,
         sum(recall.instances for recall in recalls[1:]) + first.instances,
         sum(recall.matched for recall in recalls[1:]) + first.matched,
-        [np.concatenate(of_image) for of_image in zip(*(recall.best_iou for recall in recalls), strict=True)],
+        _together([recall.best_iou for recall in recalls]),
+        _together([recall.assigned_iou for recall in recalls]),
     )
+
+
+def _together(runs: Sequence[list[Float[np.ndarray, "_ n"]]]) -> list[Float[np.ndarray, "_ n"]]:
+    """Image by image, the instances of all runs one after another."""
+    return [np.concatenate(of_image) for of_image in zip(*runs, strict=True)]
 
 
 def save_recall(recall: ImageRecall, path: Path) -> None:
     """Write arrays, without pickle."""
     buffer = io.BytesIO()
+    none = np.zeros((0, recall.matched.shape[2]))
     np.savez_compressed(
         buffer,
         image_ids=np.array(recall.image_ids, dtype=np.int64),
         instances=recall.instances,
         matched=recall.matched,
-        best_iou=np.concatenate([np.zeros((0, recall.matched.shape[2])), *recall.best_iou]),
+        best_iou=np.concatenate([none, *recall.best_iou]),
+        assigned_iou=np.concatenate([none, *recall.assigned_iou]),
         counts=np.array([len(best) for best in recall.best_iou], dtype=np.int64),
     )
     write_whole(path, buffer.getvalue())
 
 
 def load_recall(path: Path) -> ImageRecall:
-    """Inverse of ``save_recall``."""
+    """Inverse of ``save_recall``.
+
+    Raises:
+        ValueError: the file lacks what recall consists of today.
+    """
+    if not holds_recall(path):
+        raise ValueError(f"{path}: lacks {ARRAYS[-1]}, as an earlier version wrote it: remove it, and measure anew")
     with np.load(path, allow_pickle=False) as arrays:
-        parts = np.split(arrays["best_iou"], np.cumsum(arrays["counts"])[:-1]) if len(arrays["counts"]) else []
-        return ImageRecall(arrays["image_ids"].tolist(), arrays["instances"], arrays["matched"], parts)
+        ends = np.cumsum(arrays["counts"])[:-1]
+        best, assigned = (
+            np.split(arrays[name], ends) if len(arrays["counts"]) else [] for name in ("best_iou", "assigned_iou")
+        )
+        return ImageRecall(arrays["image_ids"].tolist(), arrays["instances"], arrays["matched"], best, assigned)
+
+
+def holds_recall(path: Path) -> bool:
+    """Whether there is a file that ``load_recall`` can read; one of an earlier version has to be made anew."""
+    if not path.exists():
+        return False
+    with np.load(path, allow_pickle=False) as arrays:
+        return set(ARRAYS) <= set(arrays.files)

@@ -27,7 +27,7 @@ from reproduce.deepmask import DeepMask
 from reproduce.methods import Method
 from reproduce.networks import build_network, load_proposer
 from reproduce.peers import selective_search
-from reproduce.recall import MAX_PROPOSALS, Propose, load_recall, measure, save_recall
+from reproduce.recall import MAX_PROPOSALS, Propose, holds_recall, load_recall, measure, save_recall
 from reproduce.recipe import CropConfig, ExperimentRecipe, load_recipe
 from reproduce.run import RunPlan, RunResult, carry_out
 
@@ -150,7 +150,7 @@ class Runner:
         found: Recalls = {}
         for test, images in tests.items():
             paths: dict[IouType, Path] = {iou: folder / f"{_file_name(test)}-{iou}.npz" for iou in ious}
-            if not all(path.exists() for path in paths.values()):
+            if not all(holds_recall(path) for path in paths.values()):
                 propose = selective_search if method.only_boxes else proposals_of(checkpoint, settings.device)
                 made = measure(propose, self.open_test(images), ious, f"{folder.name}, {test}")
                 for iou, path in paths.items():

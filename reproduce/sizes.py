@@ -13,10 +13,11 @@ from instancefcn.files import write_whole
 from reproduce.datasets import TRAINING_SET, open_images, test_images, training_images
 from reproduce.methods import DEEPMASK, OURS, Claim
 from reproduce.recall import pool
-from reproduce.recall_tables import REGIONS, RecallPage, RecallRow, SeedRecalls, measure_seeds, trained_on
+from reproduce.recall_page import RecallPage, RecallRow
+from reproduce.recall_tables import REGIONS, SeedRecalls, measure_seeds, trained_on
 from reproduce.run import RunResult
 from reproduce.runner import MEASURED_TRAINING_IMAGES, Runner, mask_parameters
-from reproduce.verdict import judge_change, judge_recall
+from reproduce.verdict import MEASURES, judge_change, judge_recall
 
 SIZES_NAME = "sizes"
 SIZES = (50, 100, 200, 400, 0)  # images to train on; 0 for all
@@ -96,7 +97,7 @@ def _write_sizes(
             {method.label: {size: found[method.slug, size][name, "segm"] for size in sizes} for method in SIZE_METHODS}
             for name in (test, TRAINING_SET)
         )
-        picture = draw_sizes(on_test, on_training, "coco/AR@100", f"Masks of {test}" + " (DRY RUN)" * settings.dry)
+        picture = draw_sizes(on_test, on_training, MEASURES[1], f"Masks of {test}" + " (DRY RUN)" * settings.dry)
         write_whole(settings.folder / f"sizes-{test.split(',')[0].replace(' ', '-')}.png", picture)
     title = f"AR against the number of training images ({settings.scale} scale)"
     about = [
@@ -115,7 +116,7 @@ def draw_sizes(on_test: BySize, on_training: BySize, measure: str, title: str) -
     """A PNG: AR of each method over the number of images; dashed lines show AR on training images.
 
     Args:
-        measure: such as ``coco/AR@100``.
+        measure: such as ``hosang/AR_hosang@100``.
     """
     # Without pyplot, which would pick a backend for the whole process.
     from matplotlib.backends.backend_agg import FigureCanvasAgg

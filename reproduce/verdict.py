@@ -16,7 +16,8 @@ from reproduce.methods import Claim
 from reproduce.recall import pool
 
 Verdict = Literal["held", "not held", "not decidable"]
-MEASURES = tuple(f"coco/AR@{n}" for n in MAX_PROPOSALS)
+# As Hosang's public code measures, one to one: the paper's tables are taken to have this measure.
+MEASURES = tuple(f"hosang/AR_hosang@{n}" for n in MAX_PROPOSALS)
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Finding:
 
 
 def judge_recall(claim: Claim, first: Sequence[ImageRecall], second: Sequence[ImageRecall], test: str) -> list[Finding]:
-    """Judge a claim about two rows by COCO's AR at each number of proposals.
+    """Judge a claim about two rows by Hosang's AR, one to one, at each number of proposals.
 
     Args:
         first, second: recalls of each row on the same images, seed by seed. A row without seeds has one recall, which

@@ -160,6 +160,22 @@ def mask_iou(a: Tensor, b: Tensor) -> float:
     return len(in_a & in_b) / len(in_a | in_b) if in_a or in_b else 0.0
 
 
+def assigned_ious(iou: list[list[float]], limit: int) -> list[float]:
+    """Hosang's matching among the first proposals: every pair sorted by IoU, taken where both are still free.
+
+    ``iou[n][g]``; equal IoU: the first instance goes first, then the first proposal.
+    """
+    pairs = [(-value, g, n) for n, row in enumerate(iou[:limit]) for g, value in enumerate(row)]
+    assigned = [0.0] * (len(iou[0]) if iou else 0)
+    free_instances, free_proposals = set(range(len(assigned))), set(range(limit))
+    for negative, g, n in sorted(pairs):
+        if g in free_instances and n in free_proposals:
+            assigned[g] = -negative
+            free_instances.remove(g)
+            free_proposals.remove(n)
+    return assigned
+
+
 def region_average_precision(
     instances: dict[int, list[set[tuple[int, int]]]],
     results: list[tuple[int, float, set[tuple[int, int]]]],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from instancefcn.evaluation.compare import Difference
 from instancefcn.geometry.rle import decode, encode, to_json
 from reproduce import recall as module
 from reproduce.methods import Claim
-from reproduce.recall import load_recall, measure, pool, save_recall
+from reproduce.recall import holds_recall, load_recall, measure, pool, save_recall
 from reproduce.verdict import MEASURES, decide, judge_change, judge_recall
 from synthetic import SyntheticScenes
 
@@ -49,7 +50,32 @@ def test_measuring_by_blocks_is_measuring_at_once(block: int, tmp_path: Path, mo
     loaded = load_recall(tmp_path / "deep" / "found.npz")
     np.testing.assert_equal(loaded.metrics(), found.metrics())
     assert loaded.image_ids == found.image_ids
-    assert all(np.array_equal(a, b) for a, b in zip(loaded.best_iou, found.best_iou, strict=True))
+    for name in ("best_iou", "assigned_iou"):
+        pairs = zip(getattr(loaded, name), getattr(found, name), strict=True)
+        assert all(np.array_equal(a, b) for a, b in pairs)
+
+
+def test_a_file_of_an_earlier_version_is_not_misread(tmp_path: Path) -> None:
+    path = tmp_path / "found.npz"
+    assert not holds_recall(path)
+    save_recall(found_by(2), path)
+    assert holds_recall(path)
+    with np.load(path) as arrays:
+        earlier = {name: arrays[name] for name in arrays.files if name != "assigned_iou"}
+    np.savez_compressed(path, **earlier)
+    assert not holds_recall(path)
+    with pytest.raises(ValueError, match=r"found\.npz: lacks assigned_iou, .* remove it, and measure anew"):
+        load_recall(path)
+
+
+def test_verdicts_go_by_hosangs_one_to_one_matching() -> None:
+    found = found_by(1)
+    nothing = [np.zeros_like(of_image) for of_image in found.assigned_iou]
+    by_assigned = judge_recall(Claim("more", "a", "b"), [found], [replace(found, assigned_iou=nothing)], "scenes")
+    assert {finding.verdict for finding in by_assigned} == {"held"}
+    worse = replace(found, matched=np.zeros_like(found.matched), best_iou=nothing)
+    by_others = judge_recall(Claim("more", "a", "b"), [found], [worse], "scenes")
+    assert {finding.verdict for finding in by_others} == {"not decidable"}
 
 
 def test_a_pool_has_the_mean_of_every_number() -> None:

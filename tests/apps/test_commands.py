@@ -80,7 +80,7 @@ def test_evaluate_what_was_converted(iou: str, label_maps: Path, tmp_path: Path,
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert metrics[iou]["coco"]["AR@100"] == pytest.approx(50)  # one of two
     assert re.search(r"AR@10 .*AR@100 .*AR@1000", done.stdout)
-    assert re.search(r"coco\W+50\.0\W+50\.0\W+50\.0", done.stdout)
+    assert re.search(r"COCO AR\W+50\.0\W+50\.0\W+50\.0", done.stdout)
     assert str(tmp_path / "out/report.html") in done.stdout
 
 

@@ -11,8 +11,11 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+import oracles
 from instancefcn.data.segmentations import segmentation_to_rle
 from instancefcn.evaluation.average_recall import (
+    AVERAGES,
+    assigned_ious,
     average_recall,
     best_ious,
     hosang_average_recall,
@@ -78,12 +81,31 @@ def test_iou_at_a_threshold_counts() -> None:
         assert numbers["recall@0.9"] == 100 * (tenths >= 9)
 
 
-def test_one_proposal_finds_one_instance_by_coco_and_any_number_by_hosang() -> None:
+def test_one_proposal_finds_any_number_of_instances_by_best_iou_alone() -> None:
     whole = rectangle_rle(10, 10, 0, 0, 10, 10)
     ground_truth = coco({1: (10, 10)}, [annotation(1, 1, whole, area=100), annotation(2, 1, whole, area=100)])
     numbers = average_recall(ground_truth, [result(1, whole, 0.5)])
-    assert numbers["coco"]["AR@10"] == 50
+    assert numbers["coco"]["AR@10"] == numbers["hosang"]["AR_hosang@10"] == 50
     assert numbers["hosang"]["AR@10"] == 100
+
+
+def test_hosang_matches_by_iou_where_coco_matches_by_score() -> None:
+    # Instances [0, 10) and [0, 8) of a row. The better score has IoU .9 and 8/9 with them, the other one .6 and 3/4.
+    # Hosang: .9 with the first instance, so the second gets 3/4. COCO: thresholds up to .9, and up to .75.
+    instances = [rectangle_rle(1, 20, 0, 0, 1, right) for right in (10, 8)]
+    ground_truth = coco({1: (1, 20)}, [annotation(n, 1, rle, area=10) for n, rle in enumerate(instances, start=1)])
+    results = [result(1, rectangle_rle(1, 20, 0, 0, 1, right), score) for right, score in ((9, 0.9), (6, 0.8))]
+    numbers = average_recall(ground_truth, results)
+    assert numbers["hosang"]["AR_hosang@10"] == pytest.approx(100 * 2 * (0.4 + 0.25) / 2)
+    assert numbers["hosang"]["AR@10"] == pytest.approx(100 * 2 * (0.4 + 8 / 9 - 0.5) / 2)
+    assert numbers["coco"]["AR@10"] == pytest.approx(100 * (9 + 6) / 20)
+
+
+def test_every_average_has_a_title_and_a_key() -> None:
+    numbers = average_recall(*random_scenes(np.random.default_rng(8), 6, 20))
+    keys = [key.split("/") for keys in AVERAGES.values() for key in keys]
+    assert all(0 < numbers[group][name] < 100 for group, name in keys)
+    assert {f"AR@{n}" for n in MAX_PROPOSALS} | {f"AR_hosang@{n}" for n in MAX_PROPOSALS} == set(numbers["hosang"])
 
 
 def test_only_the_best_n_proposals_of_each_image_count() -> None:
@@ -153,23 +175,42 @@ def test_best_iou_of_each_instance_among_the_first() -> None:
     assert best_ious(np.zeros((3, 0))).shape == (0, 3)
 
 
+@pytest.mark.parametrize(("proposals", "instances"), [(5, 3), (14, 30), (130, 9), (1003, 4)])
+@pytest.mark.parametrize("levels", [4, 10**9])  # few: many pairs have the same IoU
+def test_assigned_ious_are_those_of_all_pairs_in_order(proposals: int, instances: int, levels: int) -> None:
+    iou = np.random.default_rng(9).integers(0, levels, (proposals, instances)) / levels
+    expected = [oracles.assigned_ious(iou.tolist(), limit) for limit in MAX_PROPOSALS]
+    assert assigned_ious(iou).T.tolist() == expected
+
+
+def test_a_proposal_is_assigned_once() -> None:
+    # The first takes the second instance at .8; the first instance has to do with .3, though its best is .7.
+    iou = np.array([[0.7, 0.8, 0.0], [0.3, 0.6, 0.0]])
+    assert assigned_ious(iou)[:, 0].tolist() == [0.3, 0.8, 0.0]
+    assert best_ious(iou)[:, 0].tolist() == [0.7, 0.8, 0.0]
+    assert iou[0, 1] == 0.8  # what is given stays
+    assert assigned_ious(np.zeros((0, 2))).tolist() == [[0, 0, 0], [0, 0, 0]]
+    assert assigned_ious(np.zeros((3, 0))).shape == (0, 3)
+
+
 def test_recall_over_iou() -> None:
     best = np.array([0.5, 0.7, 1.0, 0.2])
     assert recall_over_iou(best, np.array([0.5, 0.6, 0.7, 0.71, 1.0])).tolist() == [0.75, 0.5, 0.5, 0.25, 0.25]
     assert np.isnan(recall_over_iou(np.zeros(0), IOU_THRESHOLDS)).all()
 
 
+@pytest.mark.parametrize(("one_to_one", "key"), [(False, "AR"), (True, "AR_hosang")])
 @pytest.mark.parametrize("iou", ["segm", "bbox"])
-def test_curves_are_those_of_all_instances_together(iou: IouType) -> None:
+def test_curves_are_those_of_all_instances_together(iou: IouType, one_to_one: bool, key: str) -> None:
     ground_truth, results = random_scenes(np.random.default_rng(7), 10, 40)
     images = parse_ground_truth(ground_truth, iou)
     recall = recall_per_image(images, parse_results(results, images, iou), iou)
     fine = np.linspace(0.5, 1, 20_001)
-    curves = recall.curves(fine)
+    curves = recall.curves(fine, one_to_one=one_to_one)
     assert (np.diff(curves, axis=1) <= 0).all()  # falls along IoU
     assert (np.diff(curves, axis=0) >= 0).all()  # rises with N
     areas = 2 * np.trapezoid(curves, fine, axis=1)
-    expected = [recall.metrics()["hosang"][f"AR@{n}"] for n in MAX_PROPOSALS]
+    expected = [recall.metrics()["hosang"][f"{key}@{n}"] for n in MAX_PROPOSALS]
     np.testing.assert_allclose(areas, expected, atol=0.02)
 
 

@@ -21,7 +21,7 @@ def hits(instances: list[int], found: list[int]) -> ImageRecall:
     best = [
         np.repeat(np.arange(i)[:, None] < f, 3, axis=1).astype(float) for i, f in zip(instances, found, strict=True)
     ]
-    return ImageRecall(list(range(n)), there, matched, best)
+    return ImageRecall(list(range(n)), there, matched, best, best)
 
 
 def test_interval_of_two_images_by_hand() -> None:
@@ -30,7 +30,7 @@ def test_interval_of_two_images_by_hand() -> None:
     first, second = hits([1, 1], [1, 0]), hits([1, 1], [1, 1])
     for confidence, low, high in ((0.95, 0, 100), (0.6, 0, 100), (0.4, 50, 50)):
         found = compare(first, second, generator=np.random.default_rng(0), confidence=confidence)
-        for name in ("coco/AR@10", "hosang/AR@1000", "recall@0.75"):
+        for name in ("coco/AR@10", "hosang/AR@1000", "hosang/AR_hosang@10", "recall@0.75"):
             difference = found[name]
             assert (difference.first, difference.second, difference.difference) == (50, 100, 50)
             assert (difference.low, difference.high) == (low, high)
@@ -77,6 +77,7 @@ def test_interval_is_that_of_evaluating_drawn_images_anew() -> None:
                 recall.instances[drawn],
                 recall.matched[drawn],
                 [recall.best_iou[i] for i in drawn],
+                [recall.assigned_iou[i] for i in drawn],
             ).measures()
             for recall in (first, second)
         ]

@@ -57,6 +57,7 @@ def evaluate(
     from rich.markup import escape
     from rich.table import Table
 
+    from instancefcn.evaluation.average_recall import AVERAGES
     from instancefcn.evaluation.evaluate import evaluate as write_evaluation
 
     written = write_evaluation(
@@ -65,15 +66,14 @@ def evaluate(
     metrics = written[iou]
     columns = [key for key in metrics["coco"] if "_" not in key]
     table = Table("", *columns, title=f"average recall, {iou}, in percent")
-    for rules in ("coco", "hosang"):
-        values = [metrics[rules].get(column) for column in columns]
-        table.add_row(rules, *map(_percent, values))
+    for title, keys in AVERAGES.items():
+        values = (metrics[group][name] for group, name in (key.split("/") for key in keys))
+        table.add_row(title, *map(_percent, values))
     Console().print(table)
     for name, other in written.get("compare", {}).items():
         differences = Table("", *columns, title=f"{escape(name)}: difference, 95% interval")
-        for rules in ("coco", "hosang"):
-            found = [other["difference"][f"{rules}/{column}"] for column in columns]
-            differences.add_row(rules, *(_interval(difference) for difference in found))
+        for title, keys in AVERAGES.items():
+            differences.add_row(title, *(_interval(other["difference"][key]) for key in keys))
         Console().print(differences)
     for name, precision in written.get("per_class", {}).items():
         Console().print(_precision_table(escape(name), precision))

@@ -1,10 +1,14 @@
-"""Average recall (AR) of proposals, in percent, by COCO's rules and by Hosang's.
+"""Average recall (AR) of proposals, in percent, by COCO's rules and by Hosang's, in two variants.
 
-Both average, over IoU thresholds, the share of instances that the best N proposals of each image find. They differ:
+All average, over IoU thresholds, the share of instances that the best N proposals of each image find. They differ:
 
-- COCO: thresholds .5, .55, ... .95; a proposal finds one instance at most (``matching.py``).
-- Hosang et al., "What makes for effective detection proposals?", TPAMI 2016, which the paper cites: the area under
-  recall over IoU in [0.5, 1], doubled; an instance is found where its best IoU with any proposal reaches the threshold.
+- ``coco/AR@N``, COCO's: thresholds .5, .55, ... .95; a proposal finds one instance at most, best score first
+  (``matching.py``).
+- ``hosang/AR@N``, as Hosang et al. define it ("What makes for effective detection proposals?", TPAMI 2016, which the
+  paper cites): the area under recall over IoU in [0.5, 1], doubled; an instance is found where its best IoU with any
+  proposal reaches the threshold.
+- ``hosang/AR_hosang@N``, as their public code measures it, and so the papers that used it: the same area, but a
+  proposal finds one instance at most, highest IoU first (``assigned_ious``).
 
 Every measure is a ratio of sums over images. The terms are kept image by image, so that images can be weighted
 (``compare.py``).
@@ -24,6 +28,12 @@ from instancefcn.evaluation.regions import IouType, select
 from instancefcn.evaluation.results import GroundTruth, ScoredRegions, parse_ground_truth, parse_results
 from instancefcn.geometry.rle import ious
 
+# Titles of the three averages, and their keys for each of ``MAX_PROPOSALS``.
+AVERAGES: dict[str, tuple[str, ...]] = {
+    "COCO AR": tuple(f"coco/AR@{limit}" for limit in MAX_PROPOSALS),
+    "Hosang AR, one to one": tuple(f"hosang/AR_hosang@{limit}" for limit in MAX_PROPOSALS),
+    "Hosang AR, best IoU": tuple(f"hosang/AR@{limit}" for limit in MAX_PROPOSALS),
+}
 RECALL_AT = (0.5, 0.75, 0.9)  # IoU thresholds whose recall is stated by itself, at the largest N
 
 
@@ -47,28 +57,30 @@ class ImageRecall:
     instances: Int[np.ndarray, "i a"]  # in each of COCO's area ranges, without crowds
     matched: Int[np.ndarray, "i a n t"]  # of these matched one-to-one, with the best N proposals at IoU threshold t
     best_iou: list[Float[np.ndarray, "_ n"]]  # for each instance that is no crowd, among the best N proposals
+    assigned_iou: list[Float[np.ndarray, "_ n"]]  # with the proposal that ``assigned_ious`` gives it, 0 where none
 
     def measures(self) -> dict[str, PerImage]:
-        """All measures by name: ``coco/AR@100_small``, ``hosang/AR@10``, ``recall@0.5``, ..."""
+        """All by name: ``coco/AR@100_small``, ``hosang/AR@10``, ``hosang/AR_hosang@10``, ``recall@0.5``, ..."""
         found: dict[str, PerImage] = {}
         for a, area in enumerate(AREA_RANGES):
             for n, limit in enumerate(MAX_PROPOSALS):
                 suffix = "" if area == "all" else f"_{area}"
                 found[f"coco/AR@{limit}{suffix}"] = PerImage(self.matched[:, a, n].mean(-1), self.instances[:, a])
         instances = np.array([len(best) for best in self.best_iou])
-        for n, limit in enumerate(MAX_PROPOSALS):
-            found[f"hosang/AR@{limit}"] = PerImage(
-                np.array([hosang_average_recall(best[:, n]) * len(best) for best in self.best_iou]), instances
-            )
+        for name, ious_of_images in (("AR", self.best_iou), ("AR_hosang", self.assigned_iou)):
+            for n, limit in enumerate(MAX_PROPOSALS):
+                areas = [hosang_average_recall(of_image[:, n]) * len(of_image) for of_image in ious_of_images]
+                found[f"hosang/{name}@{limit}"] = PerImage(np.array(areas), instances)
         for threshold in RECALL_AT:
             t = int(np.argmin(np.abs(IOU_THRESHOLDS - threshold)))
             found[f"recall@{threshold}"] = PerImage(self.matched[:, 0, -1, t], self.instances[:, 0])
         return found
 
     def metrics(self) -> dict[str, Any]:
-        """All measures in percent: ``{"coco": {"AR@10", ...}, "hosang": {"AR@10", ...}, "recall@0.5", ...}``.
+        """All measures in percent, ``{"coco": {"AR@10", ...}, "hosang": {"AR@10", ...}, "recall@0.5", ...}``.
 
-        ``recall@T`` is COCO's recall at the IoU threshold T and 1000 proposals. NaN without instances.
+        ``hosang`` has ``AR@N`` by best IoU and ``AR_hosang@N`` one to one. ``recall@T`` is COCO's recall at the IoU
+        threshold T and 1000 proposals. NaN without instances.
         """
         nested: dict[str, Any] = {}
         for name, measure in self.measures().items():
@@ -76,25 +88,32 @@ class ImageRecall:
             (nested.setdefault(group[0], {}) if group else nested)[key] = measure.percent()
         return nested
 
-    def curves(self, thresholds: Float[np.ndarray, "t"]) -> Float[np.ndarray, "n t"]:
-        """Recall in percent over IoU thresholds, by best IoU, for each of ``MAX_PROPOSALS``."""
-        best = np.concatenate([*self.best_iou, np.zeros((0, len(MAX_PROPOSALS)))])
-        return np.stack([100 * recall_over_iou(best[:, n], thresholds) for n in range(len(MAX_PROPOSALS))])
+    def curves(self, thresholds: Float[np.ndarray, "t"], *, one_to_one: bool = False) -> Float[np.ndarray, "n t"]:
+        """Recall in percent over IoU thresholds for each of ``MAX_PROPOSALS``, by best IoU or one to one.
+
+        Twice the area under a curve over [0.5, 1] is ``hosang/AR@N``, or ``hosang/AR_hosang@N`` if ``one_to_one``.
+        """
+        of_images = self.assigned_iou if one_to_one else self.best_iou
+        all_ious = np.concatenate([*of_images, np.zeros((0, len(MAX_PROPOSALS)))])
+        return np.stack([100 * recall_over_iou(all_ious[:, n], thresholds) for n in range(len(MAX_PROPOSALS))])
 
 
-def hosang_average_recall(best_iou: Float[np.ndarray, "g"]) -> float:
+def hosang_average_recall(iou: Float[np.ndarray, "g"]) -> float:
     """Twice the area under the curve of recall over IoU in [0.5, 1]; in [0, 1], and 0 without instances.
 
     Exact: the area under a step that falls at IoU o is ``max(o - 0.5, 0)``.
+
+    Args:
+        iou: of each instance with the proposal that finds it.
     """
-    return float(2 * np.maximum(best_iou - 0.5, 0).mean()) if len(best_iou) else 0.0
+    return float(2 * np.maximum(iou - 0.5, 0).mean()) if len(iou) else 0.0
 
 
-def recall_over_iou(best_iou: Float[np.ndarray, "g"], thresholds: Float[np.ndarray, "t"]) -> Float[np.ndarray, "t"]:
-    """Fraction of instances whose best IoU reaches each threshold; NaN without instances."""
-    if len(best_iou) == 0:
+def recall_over_iou(iou: Float[np.ndarray, "g"], thresholds: Float[np.ndarray, "t"]) -> Float[np.ndarray, "t"]:
+    """Fraction of instances whose IoU reaches each threshold; NaN without instances."""
+    if len(iou) == 0:
         return np.full(len(thresholds), np.nan)
-    return (best_iou[:, None] >= thresholds[None]).mean(0)
+    return (iou[:, None] >= thresholds[None]).mean(0)
 
 
 def best_ious(iou: Float[np.ndarray, "n g"]) -> Float[np.ndarray, "g k"]:
@@ -102,16 +121,36 @@ def best_ious(iou: Float[np.ndarray, "n g"]) -> Float[np.ndarray, "g k"]:
     return np.stack([iou[:limit].max(0, initial=0) for limit in MAX_PROPOSALS], axis=1)
 
 
+def assigned_ious(iou: Float[np.ndarray, "n g"]) -> Float[np.ndarray, "g k"]:
+    """IoU of each instance with its own proposal among the first N, for each N of ``MAX_PROPOSALS``; 0 without one.
+
+    As in Hosang's public code (``closest_candidates.m``): of all pairs the one with the highest IoU is taken, its
+    instance and its proposal are removed, and so on until either runs out. Of pairs with equal IoU the one of the first
+    instance is taken, then the one of the first proposal.
+    """
+    assigned = np.zeros((iou.shape[1], len(MAX_PROPOSALS)))
+    for k, limit in enumerate(MAX_PROPOSALS):
+        left = iou[:limit].T.copy()  # [g, n]
+        for _ in range(min(left.shape)):
+            instance, proposal = np.unravel_index(left.argmax(), left.shape)
+            assigned[instance, k] = left[instance, proposal]
+            left[instance], left[:, proposal] = -1, -1
+    return assigned
+
+
 def recall_per_image(
     ground_truth: Sequence[GroundTruth], proposals: Sequence[ScoredRegions], iou: IouType
 ) -> ImageRecall:
     """Match the proposals of each image with its instances; both sequences have the same images in the same order."""
     best: list[np.ndarray] = []
+    assigned: list[np.ndarray] = []
     for labelled, proposed in zip(ground_truth, proposals, strict=True):
         regions = select(labelled.regions, np.flatnonzero(~labelled.crowd))
-        best.append(best_ious(ious(proposed.top(MAX_PROPOSALS[-1]).regions, regions)))
+        overlaps = ious(proposed.top(MAX_PROPOSALS[-1]).regions, regions)
+        best.append(best_ious(overlaps))
+        assigned.append(assigned_ious(overlaps))
     instances, matched = match_one_to_one(ground_truth, proposals, iou)
-    return ImageRecall([image.image_id for image in ground_truth], instances, matched, best)
+    return ImageRecall([image.image_id for image in ground_truth], instances, matched, best, assigned)
 
 
 def average_recall(

@@ -27,14 +27,14 @@ def draw_curves(curves: Float[np.ndarray, "n t"], average_recalls: list[float], 
 
     Args:
         curves: recall in percent over ``CURVE_THRESHOLDS``; NaN leaves a line out.
-        average_recalls: Hosang's AR of each line, for its label: the area beneath it.
+        average_recalls: Hosang's AR by best IoU of each line, for its label: twice the area beneath it.
         title: printed above.
     """
     figure = empty_figure(6.4, 4.8)
     axes = figure.add_subplot()
     _style(axes, title)
     for n, recall, average, color in zip(MAX_PROPOSALS, curves, average_recalls, _COLORS, strict=True):
-        label = f"N = {n:,}" if np.isnan(average) else f"N = {n:,} (Hosang AR {average:.1f})"
+        label = f"N = {n:,}" if np.isnan(average) else f"N = {n:,} (AR by best IoU {average:.1f})"
         axes.plot(CURVE_THRESHOLDS, recall, color=color, linewidth=2, label=label)
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], labels[::-1], loc="best", frameon=False)  # from the top line to the bottom one

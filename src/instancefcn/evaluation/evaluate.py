@@ -46,8 +46,10 @@ def evaluate(
         per_class: also measure average precision, by the categories that the files name.
 
     Returns:
-        What ``metrics.json`` holds: ``{iou: {"coco": {"AR@10", ...}, "hosang": {"AR@10", ...}, "recall@0.5", ...,
-        "counts": {...}, "curves": {"iou": [...], "N=10": [...], ...}}}``, in percent; None where there is no instance.
+        What ``metrics.json`` holds: ``{iou: {"coco": {"AR@10", ...}, "hosang": {"AR@10", ..., "AR_hosang@10", ...},
+        "recall@0.5", ..., "counts": {...}, "curves": {"iou": [...], "N=10": [...], ...}}}``, in percent; None where
+        there is no instance. ``hosang`` has ``AR@N`` by the best IoU of each instance, as the curves, and
+        ``AR_hosang@N`` by one-to-one matching, as Hosang's public code.
         With other files also ``"compare": {name: {"metrics": {...}, "difference": {"coco/AR@10": {"first", "second",
         "difference", "low", "high", "decided"}, ...}}}``, ``metrics`` as of the first file, by ``unique_names``.
         With ``per_class`` also ``"per_class": {name: {"mAP^r@0.5": {"area", "11-point"}, ..., "coco": {"AP", "AP50",

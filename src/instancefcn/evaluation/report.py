@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from instancefcn.evaluation.average_recall import ImageRecall
+from instancefcn.evaluation.average_recall import AVERAGES, ImageRecall
 from instancefcn.evaluation.compare import CONFIDENCE, DRAWS, Difference
 from instancefcn.evaluation.matching import AREA_RANGES, MAX_PROPOSALS
 from instancefcn.evaluation.published import RECALL_TABLES, TABLE_4, PublishedTable
@@ -74,14 +74,18 @@ def render_html(
         sections: HTML of more sections (``render_precision``, ``render_comparison``).
         wide_curves: give the curves the width of the page.
     """
-    coco, hosang = metrics["coco"], metrics["hosang"]
+    coco = metrics["coco"]
+    averages = {
+        title: [metrics[group][name] for group, name in (key.split("/") for key in keys)]
+        for title, keys in AVERAGES.items()
+    }
     limits = [f"AR@{n}" for n in MAX_PROPOSALS]
     regions = {"segm": "Masks", "bbox": "Boxes"}[iou]
     boxes_differ = " The paper's numbers are of masks, this file's of boxes." if iou == "bbox" else ""
     overall = _table(
         ["", *limits],
-        [["COCO AR", *(coco[key] for key in limits)], ["Hosang AR", *(hosang[key] for key in limits)]],
-        emphasised=(0, 1),
+        [[title, *numbers] for title, numbers in averages.items()],
+        emphasised=range(len(averages)),
     )
     by_size = _table(
         ["", "Instances", *limits],
@@ -96,8 +100,7 @@ def render_html(
         [[key.removeprefix("recall@"), value] for key, value in metrics.items() if key.startswith("recall@")],
     )
     counted = _table(["", "Number"], [[name.replace("_", " "), f"{n:,}"] for name, n in asdict(counts).items()])
-    kinds = (("COCO", coco), ("Hosang", hosang))
-    ours = [(f"This file, {kind} AR", tuple(own[key] for key in limits)) for kind, own in kinds]
+    ours = [(f"This file, {title}", tuple(numbers)) for title, numbers in averages.items()]
     published = "".join(_published(table, ours) for table in RECALL_TABLES)
     svg = curves_svg[curves_svg.index("<svg") :]  # in a page, the XML declaration and document type have no place
     return f"""<!DOCTYPE html>
@@ -125,8 +128,10 @@ of {escape(annotations)}. All numbers in percent.</p>
 categories are not looked at; crowd regions are left out. Small is up to 32<sup>2</sup> pixels, large from
 96<sup>2</sup> on, by the area that the annotation states. The shares found by the best {MAX_PROPOSALS[-1]:,} are
 recall by the same rules at one IoU.</p>
-<p><b>Hosang AR</b>: twice the area under the curve above, whose recall counts an instance as found where its best IoU
-with any of the N proposals reaches the threshold. The paper cites this definition.</p>
+<p><b>Hosang AR, best IoU</b>: twice the area under the curve above, whose recall counts an instance as found where its
+best IoU with any of the N proposals reaches the threshold. The paper cites this definition.</p>
+<p><b>Hosang AR, one to one</b>: the same, but a proposal finds one instance at most, highest IoU first, as Hosang's
+public code measures it; <code>AR_hosang@N</code> in metrics.json.</p>
 {counted}</section>
 <section><h2>What the paper printed</h2>
 <p>Comparable only where the annotations are the data set that is named with each table.{boxes_differ}</p>
