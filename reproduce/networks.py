@@ -72,4 +72,4 @@ def load_proposer(path: Path | None, device: str | torch.device) -> tuple[Propos
     path = path or SHIPPED_CHECKPOINT
     checkpoint = load_checkpoint(path, ExperimentNetwork)
     network = checkpoint.build(build_network(checkpoint.network))
-    return Proposer(network, checkpoint.inference, device=device), identify(checkpoint, path)
+    return Proposer(network, checkpoint.inference, device=device), identify(network, path)

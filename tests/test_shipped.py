@@ -9,7 +9,7 @@ import skimage.data
 import torch
 from safetensors import safe_open
 
-from instancefcn.classifier.checkpoint import SHIPPED, load_classifier, shipped_classifiers
+from instancefcn.classifier.checkpoint import SHIPPED, load_classifier
 from instancefcn.classifier.segmenter import Segmenter
 from instancefcn.data import open_source
 from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, load_checkpoint
@@ -54,8 +54,6 @@ def test_pedestrians_are_found(proposer: Proposer, shared_data: Path) -> None:
 
 
 def test_the_classifier_of_animals_is_small_and_in_half_precision() -> None:
-    if "animals" not in shipped_classifiers():
-        pytest.skip("the classifier of animals is not shipped")
     path = SHIPPED / "animals.safetensors"
     assert path.stat().st_size <= 15_000_000
     checkpoint = load_classifier("animals")
@@ -65,8 +63,6 @@ def test_the_classifier_of_animals_is_small_and_in_half_precision() -> None:
 
 
 def test_animals_get_their_names(shared_data: Path) -> None:
-    if "animals" not in shipped_classifiers():
-        pytest.skip("the classifier of animals is not shipped")
     segmenter = Segmenter.from_checkpoints("animals")
     folder = shared_data / "animals"
     source = open_source(f"coco:{folder / 'annotations' / 'instances_val.json'},{folder / 'val'}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -33,14 +33,18 @@ def write_container(
     write_whole(path, save(tensors, metadata))
 
 
-def read_container(path: Path, file_format: str, made_by: str) -> tuple[dict[str, Tensor], Table]:
+def read_container(
+    path: Path, file_format: str, made_by: str, names: Collection[str] = ()
+) -> tuple[dict[str, Tensor], Table]:
     """Read weights and tables.
 
     Args:
         made_by: the command that writes such files, for messages.
+        names: of the tables that it must have.
 
     Raises:
-        ValueError: no such file, not safetensors, of another format, or its tables are no JSON; names the file.
+        ValueError: no such file, not safetensors, of another format, or a table is no JSON or not there; names the
+            file.
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file; give a .safetensors file that `{made_by}` wrote")
@@ -53,6 +57,9 @@ def read_container(path: Path, file_format: str, made_by: str) -> tuple[dict[str
     found = metadata.pop("format", None)
     if found != file_format:
         raise ValueError(f"{path}: its format is {found!r}, not {file_format!r}; `{made_by}` writes such files")
+    missing = sorted(set(names) - set(metadata))
+    if missing:
+        raise ValueError(f"{path}: its metadata is damaged: it has no {', '.join(missing)}")
     try:
         return weights, {name: json.loads(table) for name, table in metadata.items()}
     except json.JSONDecodeError as error:

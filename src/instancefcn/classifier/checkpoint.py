@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from instancefcn.classifier.config import ClassifierConfig, NamingConfig
 from instancefcn.classifier.network import Classifier
 from instancefcn.config import Table, from_table, to_table
 from instancefcn.container import read_container, write_container
-from instancefcn.inference.checkpoint import Checkpoint, load_checkpoint, without_retired
+from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, from_stored, with_weights
 from instancefcn.inference.proposer import Proposer
+from instancefcn.model.network import Network
 
 FORMAT = "instancefcn-classifier/1"
-SHIPPED = Path(__file__).parent.parent / "weights"
+SHIPPED = SHIPPED_CHECKPOINT.parent
 
 # Keys that older files carry, with the one value that is still built.
 RETIRED: Table = {"head": "lite", "strides": [16, 32], "reduced": 192, "dropout": 0.3}
@@ -56,18 +56,13 @@ class ClassifierCheckpoint:
         Raises:
             ValueError: the weights are not of the classifier that the file describes.
         """
-        classifier = Classifier(self.classifier, self.categories)
-        try:
-            classifier.load_state_dict({name: tensor.float() for name, tensor in self.weights.items()})
-        except RuntimeError as error:
-            raise ValueError(f"weights do not fit the classifier that the file describes: {error}") from error
-        return classifier.eval()
+        return with_weights(Classifier(self.classifier, self.categories), self.weights)
 
 
-def identify(checkpoint: Checkpoint, path: Path) -> ProposalNetwork:
+def identify(network: Network, path: Path) -> ProposalNetwork:
     """A proposal network's name and fingerprint: of its weights in half precision, as shipping rounds them."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(checkpoint.weights.items()):
+    for name, tensor in sorted(network.state_dict().items()):
         digest.update(f"{name} {list(tensor.shape)}".encode())
         digest.update(tensor.cpu().to(torch.float16).contiguous().numpy().tobytes())
     return ProposalNetwork(path.name, digest.hexdigest()[:12])
@@ -88,13 +83,8 @@ def check_proposals(checkpoint: ClassifierCheckpoint, used: ProposalNetwork, whe
 
 def save_classifier(checkpoint: ClassifierCheckpoint, path: Path, dtype: torch.dtype = torch.float32) -> None:
     """Write a classifier so that ``path`` is either the old file or the whole new one."""
-    tables = {
-        "classifier": to_table(checkpoint.classifier),
-        "naming": to_table(checkpoint.naming),
-        "categories": list(checkpoint.categories.items()),
-        "proposals": to_table(checkpoint.proposals),
-        "training": checkpoint.training,
-    }
+    tables = {name: to_table(getattr(checkpoint, name)) for name in ("classifier", "naming", "proposals")}
+    tables |= {"categories": list(checkpoint.categories.items()), "training": checkpoint.training}
     write_container(path, FORMAT, checkpoint.weights, tables, dtype)
 
 
@@ -105,39 +95,24 @@ def load_classifier(name_or_path: str | Path) -> ClassifierCheckpoint:
         ValueError: no such classifier, or a file of another kind; names it.
     """
     path = Path(name_or_path)
-    shipped = SHIPPED / f"{name_or_path}.safetensors"
-    if not path.is_file() and path.name == str(name_or_path) and shipped.is_file():
-        path = shipped
+    if not path.is_file() and path.name == str(name_or_path):
+        path = SHIPPED / f"{name_or_path}.safetensors"
     if not path.is_file():
         raise ValueError(
-            f"{name_or_path}: no such classifier; give {' or '.join(shipped_classifiers()) or 'a shipped name'}, or a "
-            ".safetensors file that `instancefcn train-classifier` wrote"
+            f"{name_or_path}: no such classifier; give the name of a shipped one, animals, or a .safetensors file that "
+            "`instancefcn train-classifier` wrote"
         )
-    weights, tables = read_container(path, FORMAT, "instancefcn train-classifier")
-    try:
-        retired = RETIRED_VGG16 if tables["classifier"]["trunk"] == "vgg16" else RETIRED
-        classifier = without_retired(tables["classifier"], retired, f"{path}: classifier")
-        naming = without_retired(tables["naming"], RETIRED_NAMING, f"{path}: naming")
-        return ClassifierCheckpoint(
-            from_table(ClassifierConfig, classifier, f"{path}: classifier", complete=True),
-            from_table(NamingConfig, naming, f"{path}: naming", complete=True),
-            {int(category_id): str(name) for category_id, name in tables["categories"]},
-            from_table(ProposalNetwork, tables["proposals"], f"{path}: proposals", complete=True),
-            weights,
-            tables["training"],
-        )
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path}: its metadata is damaged ({error!r})") from error
-
-
-def shipped_classifiers() -> list[str]:
-    """Names of the classifiers that come with the package."""
-    found: list[str] = []
-    for path in sorted(SHIPPED.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            if (file.metadata() or {}).get("format") == FORMAT:
-                found.append(path.stem)
-    return found
+    names = ("classifier", "naming", "categories", "proposals", "training")
+    weights, tables = read_container(path, FORMAT, "instancefcn train-classifier", names)
+    retired = RETIRED_VGG16 if tables["classifier"].get("trunk") == "vgg16" else RETIRED
+    return ClassifierCheckpoint(
+        from_stored(ClassifierConfig, tables["classifier"], retired, f"{path}: classifier"),
+        from_stored(NamingConfig, tables["naming"], RETIRED_NAMING, f"{path}: naming"),
+        {int(category_id): str(name) for category_id, name in tables["categories"]},
+        from_table(ProposalNetwork, tables["proposals"], f"{path}: proposals"),
+        weights,
+        tables["training"],
+    )
 
 
 def load_proposer(
@@ -148,6 +123,5 @@ def load_proposer(
     Raises:
         ValueError: the file is not a checkpoint.
     """
-    checkpoint = load_checkpoint(path)
-    proposer = Proposer(checkpoint.build(), checkpoint.inference, device=device, precision=precision)
-    return proposer, identify(checkpoint, path)
+    proposer = Proposer.from_checkpoint(path, device=device, precision=precision)
+    return proposer, identify(proposer.network, path)

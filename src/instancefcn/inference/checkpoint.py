@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import TypeVar, get_args, get_type_hints
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from instancefcn.config import Table, from_table, to_table
 from instancefcn.container import read_container, write_container
@@ -19,6 +19,8 @@ from instancefcn.model.network import Network
 
 FORMAT = "instancefcn/1"
 SHIPPED_CHECKPOINT = Path(__file__).parent.parent / "weights" / "lite.safetensors"
+M = TypeVar("M", bound=nn.Module)
+T = TypeVar("T")
 
 # Keys that older checkpoints carry, with the one value that is still built.
 RETIRED_NETWORK: Table = {
@@ -55,22 +57,26 @@ class Checkpoint:
         Raises:
             ValueError: the weights belong to another network.
         """
-        network = build_network(self.network) if network is None else network
-        try:
-            network.load_state_dict({name: tensor.float() for name, tensor in self.weights.items()})
-        except RuntimeError as error:
-            raise ValueError(f"weights do not fit the network that the checkpoint names: {error}") from error
-        return network.eval()
+        return with_weights(build_network(self.network) if network is None else network, self.weights)
+
+
+def with_weights(module: M, weights: Mapping[str, Tensor]) -> M:
+    """Load weights into a module; it is returned in evaluation mode, single precision.
+
+    Raises:
+        ValueError: the weights belong to another network.
+    """
+    try:
+        module.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    except RuntimeError as error:
+        raise ValueError(f"weights do not fit the network that the checkpoint names: {error}") from error
+    return module.eval()
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path, dtype: torch.dtype = torch.float32) -> None:
     """Write a checkpoint so that ``path`` is either the old file or the whole new one."""
-    tables = {
-        "network": to_table(checkpoint.network),
-        "inference": to_table(checkpoint.inference),
-        "training": checkpoint.training,
-    }
-    write_container(path, FORMAT, checkpoint.weights, tables, dtype)
+    tables = {"network": to_table(checkpoint.network), "inference": to_table(checkpoint.inference)}
+    write_container(path, FORMAT, checkpoint.weights, tables | {"training": checkpoint.training}, dtype)
 
 
 def load_checkpoint(path: Path, network_type: type[NetworkConfig] = NetworkConfig) -> Checkpoint:
@@ -82,50 +88,33 @@ def load_checkpoint(path: Path, network_type: type[NetworkConfig] = NetworkConfi
     Raises:
         ValueError: no such file, not safetensors, or not a checkpoint of this package; names the file.
     """
-    weights, tables = read_container(path, FORMAT, "instancefcn train")
-    missing = {"network", "inference", "training"} - set(tables)
-    if missing:
-        raise ValueError(f"{path}: its metadata is damaged: it has no {', '.join(sorted(missing))}")
-    inference = without_retired(ADDED_INFERENCE | tables["inference"], RETIRED_INFERENCE, f"{path}: inference")
-    network = current_network(tables["network"], f"{path}: network")
+    weights, tables = read_container(path, FORMAT, "instancefcn train", ("network", "inference", "training"))
+    network = tables["network"]
     kind = network.get("kind", NetworkConfig.kind)
     if kind not in get_args(get_type_hints(network_type)["kind"]):
         raise ValueError(
             f"{path}: network: kind is {kind!r}, a network of the paper's experiments: load it from a "
             "checkout, as `python -m reproduce` does"
         )
+    if "m" in network and kind != "pyramid":  # an older file: it has the pyramid's keys, which mean nothing here
+        network = {key: value for key, value in network.items() if key not in RETIRED_NETWORK}
+        network |= {"window_sizes": [network["m"]], "finest_window_sizes": []}
+    network = {key: value for key, value in network.items() if key != "m"}
     return Checkpoint(
-        from_table(network_type, network, f"{path}: network", complete=True),
-        from_table(InferenceConfig, inference, f"{path}: inference", complete=True),
+        from_stored(network_type, network, RETIRED_NETWORK, f"{path}: network"),
+        from_stored(InferenceConfig, ADDED_INFERENCE | tables["inference"], RETIRED_INFERENCE, f"{path}: inference"),
         weights,
         tables["training"],
     )
 
 
-def current_network(table: Table, where: str) -> Table:
-    """An older checkpoint's ``[network]`` table in today's keys.
+def from_stored(cls: type[T], table: Table, retired: Table, where: str) -> T:
+    """The dataclass of a file's table, which has every key, and may have retired ones.
 
     Raises:
-        ValueError: a network that is not built any more; names the key.
-    """
-    if "m" not in table:  # of today
-        return table
-    m = table["m"]
-    table = {key: value for key, value in table.items() if key != "m"}
-    if table.get("kind") == "pyramid":
-        return without_retired(table, RETIRED_NETWORK, where)
-    # The pyramid's keys stood in every table and meant nothing here.
-    kept = {key: value for key, value in table.items() if key not in RETIRED_NETWORK}
-    return kept | {"window_sizes": [m], "finest_window_sizes": []}
-
-
-def without_retired(table: Table, retired: Table, where: str) -> Table:
-    """A table without its retired keys.
-
-    Raises:
-        ValueError: a retired key has a value that is not supported any more.
+        ValueError: as ``from_table``, or a retired key has a value that is not supported any more.
     """
     for key, value in retired.items():
         if table.get(key, value) != value:
             raise ValueError(f"{where}: {key} is {table[key]!r}; since this key retired, only {value!r} is supported")
-    return {key: value for key, value in table.items() if key not in retired}
+    return from_table(cls, {key: value for key, value in table.items() if key not in retired}, where, complete=True)
