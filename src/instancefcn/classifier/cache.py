@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import UInt8
@@ -26,7 +27,7 @@ from instancefcn.files import write_whole
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.proposer import Proposer, as_tensor
 
-Track = Callable[[Sequence[tuple[Source, int]]], Iterable[tuple[Source, int]]]
+Track = Callable[[Sequence[Any]], Iterable[Any]]  # shows progress over what it is given
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,11 @@ class Example:
         """The image, or the mirrored image."""
         return _mirrored(as_tensor(self.source.image(self.index)), flip)
 
-    def maps(self, flip: bool) -> TrunkMaps:
+    def maps(self, flip: bool, device: torch.device) -> TrunkMaps:
         """The trunk's maps of the image, or of the mirrored image, from disk."""
-        tensors = load_file(self.maps_file(flip))
-        scale = tensors.pop("scale").tolist()
-        return TrunkMaps([tensors[name].float() for name in sorted(tensors)], (scale[0], scale[1]))
+        tensors = load_file(self.maps_file(flip), str(device))
+        scale_x, scale_y = tensors.pop("scale").tolist()
+        return TrunkMaps([tensors[name].float() for name in sorted(tensors)], (scale_x, scale_y))
 
     def maps_file(self, flip: bool) -> Path:
         """Where the maps are."""
@@ -71,7 +72,6 @@ def cache_examples(
 
     Args:
         classes: class, from 1, of each category id.
-        track: shows progress over what it is given.
 
     Returns:
         Examples with at least one proposal or instance, and the reasons why images were left out.
@@ -79,10 +79,9 @@ def cache_examples(
     folder = folder / _key(sources, network, proposer.config, recipe)
     examples: list[Example] = []
     problems: list[str] = []
-    every = [(source, index) for source in sources for index in range(len(source))]
-    for source, index in track(every):
+    for number, index in track([(number, i) for number, source in enumerate(sources) for i in range(len(source))]):
+        source = sources[number]
         labels = source.labels(index)
-        number = next(number for number, other in enumerate(sources) if other is source)
         example = Example(source, index, folder / f"{number}_{labels.image_id}")
         path = example.stem.with_suffix(".rois.safetensors")
         if not path.exists():  # written after the maps, so that it says all are there

@@ -58,13 +58,7 @@ class Segmenter:
         return cls(proposer, named.build(), named.naming)
 
     @torch.inference_mode()
-    def __call__(
-        self,
-        image: AnyImage,
-        *,
-        max_segments: int = 100,
-        min_score: float = 0.0,
-    ) -> Segments:
+    def __call__(self, image: AnyImage, *, max_segments: int = 100, min_score: float = 0.0) -> Segments:
         """Named masks of an image, best first; ``image`` as for ``Proposer``.
 
         Args:
@@ -80,12 +74,7 @@ class Segmenter:
 
     @torch.inference_mode()
     def name(
-        self,
-        image: AnyImage,
-        proposals: Proposals,
-        *,
-        max_segments: int = 100,
-        min_score: float = 0.0,
+        self, image: AnyImage, proposals: Proposals, *, max_segments: int = 100, min_score: float = 0.0
     ) -> Segments:
         """Named masks of an image from given proposals, best first, of which ``config.proposals`` are named.
 

@@ -9,22 +9,19 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from instancefcn.classifier.cache import Example, Track, cache_examples
 from instancefcn.classifier.checkpoint import ClassifierCheckpoint, ProposalNetwork, save_classifier
 from instancefcn.classifier.config import ClassifierRecipe, LearningConfig
-from instancefcn.classifier.network import Classifier, TrunkMaps
+from instancefcn.classifier.network import Classifier
 from instancefcn.classifier.rois import BACKGROUND, sample
 from instancefcn.config import to_table
 from instancefcn.data.source import Source
 from instancefcn.inference.proposer import Proposer
 
 BATCH_SIZE = 8  # images
-
-Steps = Callable[[Sequence[int]], Iterable[int]]
 
 
 def train_classifier(
@@ -38,7 +35,7 @@ def train_classifier(
     imagenet: bool = True,
     report: Callable[[str], None] = print,
     track_images: Track = iter,
-    track_steps: Steps = iter,
+    track_steps: Track = iter,
 ) -> Path:
     """Train a classifier for the proposals of a network, and return the path of its file.
 
@@ -59,8 +56,8 @@ def train_classifier(
         if category_id not in counts:
             report(f"category {name!r} ({category_id}) has no instance to learn from: nothing will be named so")
     classes = {category_id: number for number, category_id in enumerate(counts, start=1)}
+    categories = {category_id: names[category_id] for category_id in counts}
     torch.manual_seed(recipe.seed)
-    categories = {category_id: names[category_id] for category_id in classes}
     classifier = Classifier(recipe.classifier, categories, imagenet=imagenet).to(proposer.device).eval()
     examples, problems = cache_examples(
         sources, classes, proposer, network, classifier.trunk, recipe, cache or out / "cache", track_images
@@ -129,40 +126,42 @@ def learn(
     examples: Sequence[Example],
     weights: Float[Tensor, "classes"],
     recipe: ClassifierRecipe,
-    track: Steps = iter,
+    track: Track = iter,
 ) -> Iterable[dict[str, float]]:
     """Train in place; figures of each epoch."""
     config = recipe.learning
     generator = torch.Generator().manual_seed(recipe.seed)
     optimizer = build_optimizer(classifier, config)
-    rates = [group["lr"] for group in optimizer.param_groups]
-    steps = [step for _ in range(config.epochs) for step in range(math.ceil(len(examples) / BATCH_SIZE))]
+    in_epoch = math.ceil(len(examples) / BATCH_SIZE)
+    steps = config.epochs * in_epoch
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_factor(step / steps, config))
+    loss_function = nn.CrossEntropyLoss(weights.to(classifier.device), label_smoothing=config.label_smoothing)
     order: list[int] = []
-    sums: Counter[str] = Counter()
-    weights = weights.to(classifier.device)
+    sums = Counter[str]()
     classifier.head.train()
-    for done, step in zip(range(len(steps)), track(steps), strict=True):
+    for done in track(range(steps)):
+        epoch, step = divmod(done, in_epoch)
         if step == 0:
             order = torch.randperm(len(examples), generator=generator).tolist()
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * rate_factor(done / len(steps), config)
+            sums.clear()
         batch = order[step * BATCH_SIZE : (step + 1) * BATCH_SIZE]
         forward = [_forward(classifier, examples[index], config, generator) for index in batch]
-        logits, targets = zip(*forward, strict=True)
-        loss, counts = _loss(torch.cat(logits), torch.cat(targets).to(classifier.device), weights, config)
+        logits, targets = (torch.cat(parts).to(classifier.device) for parts in zip(*forward, strict=True))
+        loss = loss_function(logits, targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        sums.update({"loss": float(loss.detach()), **counts})
-        if done + 1 == len(steps) or steps[done + 1] == 0:
-            in_epoch = step + 1
+        schedule.step()
+        foreground = targets != BACKGROUND
+        right = foreground & (logits[:, 1:].argmax(1) + 1 == targets)
+        sums.update(loss=loss.item(), rois=len(targets), foreground=int(foreground.sum()), right=int(right.sum()))
+        if step + 1 == in_epoch:
             yield {
-                "epoch": (done + 1) // in_epoch,
+                "epoch": epoch + 1,
                 "loss": sums["loss"] / in_epoch,
-                "foreground named right": sums["named right"] / max(sums["foreground"], 1),
+                "foreground named right": sums["right"] / max(sums["foreground"], 1),
                 "foreground": sums["foreground"] / max(sums["rois"], 1),
             }
-            sums.clear()
     classifier.eval()
 
 
@@ -191,23 +190,5 @@ def _forward(
     """Logits and targets of one image's sampled proposals; the image is mirrored or not, at random."""
     flip, device = bool(torch.randint(2, (), generator=generator)), classifier.device
     rois, targets = sample(example.rois(flip), generator)
-    if config.trunk_learning_rate:
-        maps = classifier.trunk(example.pixels(flip))
-    else:
-        kept = example.maps(flip)
-        maps = TrunkMaps([level.to(device) for level in kept.maps], kept.scale)
+    maps = classifier.trunk(example.pixels(flip)) if config.trunk_learning_rate else example.maps(flip, device)
     return classifier(maps, rois.boxes_xyxy.to(device), rois.masks.to(device)), targets
-
-
-def _loss(
-    logits: Float[Tensor, "n classes"],
-    targets: Int[Tensor, "n"],
-    weights: Float[Tensor, "classes"],
-    config: LearningConfig,
-) -> tuple[Float[Tensor, ""], dict[str, float]]:
-    """Cross-entropy, and counts of proposals, of foreground, and of foreground that gets its name."""
-    loss = F.cross_entropy(logits, targets, weight=weights, label_smoothing=config.label_smoothing)
-    foreground = targets != BACKGROUND
-    right = (logits[:, 1:].argmax(1) + 1 == targets) & foreground
-    counts = {"rois": len(targets), "foreground": int(foreground.sum()), "named right": int(right.sum())}
-    return loss, {key: float(value) for key, value in counts.items()}

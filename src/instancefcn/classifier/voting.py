@@ -7,10 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torchvision.ops import nms
+from torchvision.ops import batched_nms, box_iou
 
 from instancefcn.classifier.config import NamingConfig
-from instancefcn.geometry.boxes import ious_with
 from instancefcn.geometry.rle import Rle, encode_in_box, tight_boxes
 from instancefcn.geometry.runs import Edges
 from instancefcn.proposals import Proposals, Segments
@@ -40,37 +39,31 @@ def name_proposals(
         max_segments: at most this many, of all categories together.
         min_score: none below it.
     """
-    boxes = torch.from_numpy(proposals.boxes_xyxy)
-    found: list[tuple[float, int, int]] = []  # score, proposal, category
-    for category in range(scores.shape[1]):
-        own = torch.from_numpy(scores[:, category])
-        likely = torch.nonzero(own >= max(min_score, 1e-12))[:, 0]  # weights of 0 would have no average
-        kept = likely[nms(boxes[likely], own[likely].double(), config.nms_threshold)]
-        found += [(float(own[index]), int(index), category) for index in kept]
-    found.sort(key=lambda segment: -segment[0])
-    coordinates, overlaps = np.ascontiguousarray(proposals.boxes_xyxy.T, np.float64), np.empty(len(proposals))
-    segments: list[tuple[Rle, float, int]] = []
-    for score, index, category in found[:max_segments]:
-        rle: Rle | None = proposals.rles[index]
-        if config.vote_threshold:
-            ious_with(coordinates, index, overlaps)
-            voters = np.flatnonzero(overlaps >= config.vote_threshold)
-            rle = average_masks(edges, proposals.boxes_xyxy, voters, scores[voters, category])
-        if rle is not None:
-            segments.append((rle, score, category))
-    rles, kept_scores, columns = (list(column) for column in zip(*segments, strict=True)) if segments else ([], [], [])
+    rows, columns = np.nonzero(scores >= max(min_score, 1e-12))  # weights of 0 would have no average
+    boxes, likely = torch.from_numpy(proposals.boxes_xyxy), torch.from_numpy(scores[rows, columns]).double()
+    kept = batched_nms(boxes[rows], likely, torch.from_numpy(columns), config.nms_threshold)[:max_segments].numpy()
+    rows, columns = rows[kept], columns[kept]
+    rles: list[Rle | None] = [proposals.rles[row] for row in rows]
+    if config.vote_threshold:
+        voting = (box_iou(boxes[rows], boxes) >= config.vote_threshold).numpy()
+        rles = [
+            _average(edges, proposals.boxes_xyxy, voters, scores[voters, column])
+            for voters, column in zip(map(np.flatnonzero, voting), columns, strict=True)
+        ]
+    masks = [rle for rle in rles if rle is not None]
+    some = np.array([rle is not None for rle in rles], dtype=bool)
     return Segments(
-        rles,
-        tight_boxes(rles),
-        np.array(kept_scores, dtype=np.float64),
+        masks,
+        tight_boxes(masks),
+        scores[rows, columns][some].astype(np.float64),
         proposals.height,
         proposals.width,
-        np.array(list(categories), dtype=np.int64)[np.array(columns, dtype=np.int64)],
+        np.array(list(categories), dtype=np.int64)[columns[some]],
         categories,
     )
 
 
-def average_masks(
+def _average(
     edges: Edges,
     boxes_xyxy: Float[np.ndarray, "n 4"],
     voters: Int[np.ndarray, "v"],
