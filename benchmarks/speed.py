@@ -42,6 +42,7 @@ class Stages:
 
     FUNCTIONS = (  # of the proposer's module, in the order of a call
         ("as_tensor", "convert"),
+        ("network_input", "resize"),
         ("best_windows", "top-k"),
         ("keep_best", "top-k"),
         ("ranked_masks", "assemble"),
@@ -69,8 +70,7 @@ class Stages:
         """Note the seconds of every call of a proposer from now on."""
         for stage in ("decode", "convert", "resize", "network"):
             self.seconds[stage] = []  # in this order
-        proposer.resize = self.timed(proposer.resize, "resize")
-        proposer.run_network = self.timed(proposer.run_network, "network")
+        proposer.network.forward = self.timed(proposer.network.forward, "network")
         for name, stage in self.FUNCTIONS:
             setattr(proposer_module, name, self.timed(getattr(proposer_module, name), stage))
 

@@ -19,5 +19,5 @@ def in_threads(work: Callable[..., T], *arguments: Iterable[Any]) -> list[T]:
 
 def parts(count: int) -> list[slice]:
     """Split ``count`` items into consecutive ranges, a few for each thread, since some take longer than others."""
-    ranges = min(4 * torch.get_num_threads(), count)
+    ranges = max(1, min(4 * torch.get_num_threads(), count))
     return [slice(count * part // ranges, count * (part + 1) // ranges) for part in range(ranges)]

@@ -15,12 +15,14 @@ from PIL import Image
 
 import oracles
 from inference.scenes import plain
+from instancefcn.data.resizing import network_input
 from instancefcn.geometry.rle import Rle, decode, from_counts
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
 from instancefcn.inference.proposer import (
     Proposer,
     Windows,
+    as_tensor,
     best_windows,
     keep_best,
     ranked_masks,
@@ -242,9 +244,9 @@ def test_several_threads_may_call_it(proposer: Proposer) -> None:
         assert list(pool.map(proposer, images)) == alone
 
 
-def test_padding_has_the_value_that_training_pads_with(proposer: Proposer) -> None:
+def test_padding_has_the_value_that_training_pads_with() -> None:
     pixels = torch.full((3, 40, 50), 9, dtype=torch.uint8)
-    batch = proposer.resize(pixels, (40, 50))
+    batch = network_input(pixels, (40, 50), 64, torch.device("cpu"))
     assert batch.shape == (1, 3, 64, 64)
     assert (batch[..., :40, :50] == 9).all()
     assert batch[..., 40:, :].unique().tolist() == batch[..., :, 50:].unique().tolist() == [127]
@@ -283,7 +285,6 @@ def test_every_key_is_among_them() -> None:
 
 
 def test_equal_scales_are_looked_at_once(proposer: Proposer) -> None:
-    config = plain(shorter_sides=(100.0, 400.0, 500.0), longest_side=600.0)
-    sizes = Proposer(proposer.network, config, device="cpu").sizes
-    assert sizes(50, 100) == [(100, 200), (300, 600)]
-    assert sizes(1, 5000) == [(1, 600)]
+    config = plain(shorter_sides=(50.0, 150.0, 200.0), longest_side=160.0)
+    groups = Proposer(proposer.network, config, device="cpu").windows(as_tensor(photograph(50, 100)))
+    assert [group.image_scale for group in groups[:: len(proposer.network.window_sizes)]] == [(1.0, 1.0), (1.6, 1.6)]

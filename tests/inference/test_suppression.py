@@ -6,7 +6,7 @@ import pytest
 import oracles
 from inference.scenes import plain, squares
 from instancefcn.inference.config import InferenceConfig
-from instancefcn.inference.suppression import box_nms, soft_nms, suppress
+from instancefcn.inference.suppression import soft_nms, suppress
 from instancefcn.inference.window_masks import WindowMasks
 
 
@@ -36,7 +36,9 @@ def test_boxes_are_compared_within_the_image() -> None:
 
 
 def test_equal_boxes_leave_the_first() -> None:
-    assert box_nms(np.array([[0.0, 0.0, 4.0, 4.0]] * 3 + [[9.0, 9.0, 10.0, 10.0]]), 0.99).tolist() == [0, 3]
+    boxes = np.array([[0.0, 0.0, 4.0, 4.0]] * 3 + [[9.0, 9.0, 10.0, 10.0]])
+    masks = WindowMasks.of(np.ones(4), np.ones(4, dtype=np.float32), np.ones(4, dtype=int), boxes, 0.0)
+    assert survivors(masks, plain(nms_threshold=0.99)) == [0, 3]
 
 
 def test_no_candidates() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from instancefcn.compiled import compiled
@@ -38,7 +40,7 @@ def paste(masks: WindowMasks, height: int, width: int) -> list[Rle | None]:
             masks.threshold_logit, height, width,
         )  # fmt: skip
         code = text.tobytes()
-        return [code[begin:end] for begin, end in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True)]
+        return [code[begin:end] for begin, end in pairwise([0, *ends.tolist()])]
 
     codes = [code for some in in_threads(encode_some, parts(len(masks))) for code in some]
     empty = from_counts([height * width], height, width)["counts"]

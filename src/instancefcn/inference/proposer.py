@@ -138,27 +138,16 @@ class Proposer:
     def windows(self, pixels: UInt8[Tensor, "3 h w"]) -> list[Windows]:
         """The best windows of each window size, over the network's levels and the scales the image is resized to."""
         height, width = pixels.shape[-2:]
-        return [
-            best_windows(score_maps, size, (size[1] / width, size[0] / height), self.config)
-            for size in self.sizes(height, width)
-            for score_maps in self.run_network(self.resize(pixels, size))
-        ]
-
-    def sizes(self, height: int, width: int) -> list[tuple[int, int]]:
-        """(height, width) of the image at each scale; equal ones only once."""
-        config = self.config
-        return list(
-            dict.fromkeys(resized_size(height, width, side, config.longest_side) for side in config.shorter_sides)
-        )
-
-    def resize(self, pixels: UInt8[Tensor, "3 h w"], size: tuple[int, int]) -> Float[Tensor, "1 3 _ _"]:
-        """The network's input for an image at (height, width)."""
-        return network_input(pixels, size, self.network.size_multiple, self.device)
-
-    def run_network(self, images: Float[Tensor, "1 3 _ _"]) -> list[ScoreMaps]:
-        """Score maps of a resized image."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            return self.network(images)
+        longest_side = self.config.longest_side
+        sizes = dict.fromkeys(resized_size(height, width, side, longest_side) for side in self.config.shorter_sides)
+        found: list[Windows] = []
+        for size in sizes:  # equal ones only once
+            images = network_input(pixels, size, self.network.size_multiple, self.device)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+                score_maps = self.network(images)
+            image_scale = (size[1] / width, size[0] / height)
+            found += [best_windows(maps, size, image_scale, self.config) for maps in score_maps]
+        return found
 
 
 def as_tensor(image: AnyImage) -> UInt8[Tensor, "3 h w"]:
@@ -186,12 +175,10 @@ def best_windows(
 def keep_best(windows: Sequence[Windows], count: int) -> list[Windows]:
     """The ``count`` windows with the highest scores of all groups."""
     scores = torch.cat([group.scores for group in windows])
-    if len(scores) <= count:
-        return list(windows)
     kept = torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
-    kept[scores.topk(count).indices] = True
+    kept[scores.topk(min(count, len(scores))).indices] = True
     return [
-        Windows(group.score_maps, group.image_scale, group.positions_yx[keep], group.scores[keep])
+        replace(group, positions_yx=group.positions_yx[keep], scores=group.scores[keep])
         for group, keep in zip(windows, kept.split([len(group.scores) for group in windows]), strict=True)
     ]
 

@@ -48,8 +48,8 @@ class WindowMasks:
         def measure(some: slice) -> tuple[np.ndarray, np.ndarray]:
             return _measure(mask_logits, starts[some], sides[some], threshold_logit, STABILITY_OFFSET)
 
-        measured = in_threads(measure, parts(len(sides))) or [(np.zeros((0, 4)), np.zeros(0))]
-        in_cells, stability = (np.concatenate(arrays) for arrays in zip(*measured, strict=True))
+        measured = zip(*in_threads(measure, parts(len(sides))), strict=True)
+        in_cells, stability = (np.concatenate(arrays) for arrays in measured)
         cell = (window_boxes[:, 2:] - window_boxes[:, :2]) / sides[:, None]
         tight = window_boxes[:, [0, 1, 0, 1]] + in_cells * cell[:, [0, 1, 0, 1]]
         return cls(scores, mask_logits, starts, sides, window_boxes, tight, threshold_logit, stability)
