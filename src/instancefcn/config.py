@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
-from collections.abc import Iterator
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 Table = dict[str, Any]
 T = TypeVar("T")
+to_table = dataclasses.asdict  # which ``from_table`` reads back
 
 
 def load_table(name_or_path: str, *folders: Traversable) -> Table:
@@ -23,40 +23,33 @@ def load_table(name_or_path: str, *folders: Traversable) -> Table:
     Raises:
         ValueError: no such recipe, no TOML, or bases that lead in a circle; names the file.
     """
-    table: Table = {}
-    for layer in reversed(list(_layers(name_or_path, folders))):
-        table = _merged(table, layer)
-    return table
-
-
-def _layers(name_or_path: str, folders: tuple[Traversable, ...]) -> Iterator[Table]:
-    """The table of a recipe, then that of its base, and so on."""
     shipped = {
         file.name.removesuffix(".toml"): file
         for folder in folders
         for file in folder.iterdir()
         if file.name.endswith(".toml")
     }
-    seen: list[str] = []
-    here = Path()
-    base: Any = name_or_path
-    while base is not None:
-        by = f"{seen[-1]}: base" if seen else "recipe"
-        path = here / str(base)
-        file = shipped.get(base) if isinstance(base, str) else None
-        file = file or (path if path.is_file() else None)
-        if file is None:
-            raise ValueError(f"{by} {base!r} is neither a file nor one of {', '.join(sorted(shipped))}")
-        if str(file) in seen:
-            raise ValueError(f"{by} leads back to {base!r}: bases must end somewhere")
-        seen.append(str(file))
-        here = path.parent if file is path else here
-        try:
-            table = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{base}: not TOML: {error}") from error
-        base = table.pop("base", None)
-        yield table
+    return _load(name_or_path, shipped, Path(), ())
+
+
+def _load(name: Any, shipped: dict[str, Traversable], here: Path, above: tuple[str, ...]) -> Table:
+    """A recipe's table on top of its base's. ``above``: the files that led here; ``here``: the folder of the last."""
+    by = f"{above[-1]}: base" if above else "recipe"
+    path = here / str(name)
+    file = shipped.get(name) if isinstance(name, str) else None
+    file = file or (path if path.is_file() else None)
+    if file is None:
+        raise ValueError(f"{by} {name!r} is neither a file nor one of {', '.join(sorted(shipped))}")
+    if str(file) in above:
+        raise ValueError(f"{by} leads back to {name!r}: bases must end somewhere")
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{name}: not TOML: {error}") from error
+    base = table.pop("base", None)
+    if base is None:
+        return table
+    return _merged(_load(base, shipped, path.parent if file is path else here, (*above, str(file))), table)
 
 
 def _merged(below: Table, above: Table) -> Table:
@@ -91,11 +84,6 @@ def from_table(cls: type[T], table: Any, where: str, complete: bool = False) -> 
         return cls(**values)
     except TypeError as error:  # a key without a default is missing
         raise ValueError(f"{where}: {error}") from error
-
-
-def to_table(config: Any) -> Table:
-    """The dataclass as a table, which ``from_table`` reads back."""
-    return dataclasses.asdict(config)
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -42,7 +43,12 @@ def draw_distinct(
     """
     canvas = image.copy()
     drawn = choose_distinct(rles, top)
-    draw_masks(canvas, image, [rles[index] for index in drawn], PALETTE[np.arange(len(drawn)) % len(PALETTE)])
+    colours = dict(zip(drawn, cycle(PALETTE), strict=False))
+    line_width = default_line_width(*image.shape[:2])
+    for index in sorted(drawn, key=lambda index: -area(rles[index])):  # smaller ones over larger ones
+        tint(canvas, image, rles[index], colours[index], line_width)
+    for index in reversed(drawn):
+        outline(canvas, rles[index], colours[index], line_width)
     return canvas, drawn
 
 
@@ -68,24 +74,6 @@ def write_names(
     return np.array(canvas)
 
 
-def draw_masks(
-    canvas: UInt8[np.ndarray, "h w 3"],
-    image: UInt8[np.ndarray, "h w 3"],
-    rles: Sequence[Rle],
-    colours: Int[np.ndarray, "n 3"],
-) -> None:
-    """Draw masks, best first, in place: the image inside them, tinted, and a line around each.
-
-    Args:
-        canvas: drawn on; unchanged where no mask lies.
-    """
-    line_width = default_line_width(*image.shape[:2])
-    for index in sorted(range(len(rles)), key=lambda index: -area(rles[index])):  # smaller ones over larger ones
-        tint(canvas, image, rles[index], colours[index], line_width)
-    for index in reversed(range(len(rles))):
-        outline(canvas, rles[index], colours[index], line_width)
-
-
 def default_line_width(height: int, width: int) -> float:
     """Width, in pixels, of a line that shows on a picture of this size and hides little."""
     return max(1.0, min(height, width) / 240)
@@ -97,14 +85,9 @@ def choose_distinct(rles: Sequence[Rle], top: int, max_iou: float = MAX_IOU) -> 
     for index, rle in enumerate(rles):
         if len(chosen) == top:
             break
-        if largest_iou(rle, [rles[other] for other in chosen]) <= max_iou:
+        if ious([rle], [rles[other] for other in chosen]).max(initial=0) <= max_iou:
             chosen.append(index)
     return chosen
-
-
-def largest_iou(rle: Rle, others: Sequence[Rle]) -> float:
-    """Largest IoU of a mask with any of some others; 0 without others."""
-    return float(ious([rle], others).max(initial=0))
 
 
 def tint(
@@ -121,12 +104,7 @@ def tint(
     _blend(canvas[rows, columns], tinted, coverage)
 
 
-def outline(
-    canvas: UInt8[np.ndarray, "h w 3"],
-    rle: Rle,
-    colour: Int[np.ndarray, "3"],
-    line_width: float,
-) -> None:
+def outline(canvas: UInt8[np.ndarray, "h w 3"], rle: Rle, colour: Int[np.ndarray, "3"], line_width: float) -> None:
     """Draw a line along a mask's border, in place."""
     rows, columns, coverage = _soft_mask(rle, line_width)
     # Across a straight border the blurred mask is the normal distribution function of the distance to the border, in

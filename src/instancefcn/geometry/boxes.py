@@ -1,4 +1,4 @@
-"""Boxes in half-open pixels: conversions and IoU."""
+"""Boxes in half-open pixels."""
 
 from __future__ import annotations
 
@@ -11,11 +11,6 @@ from instancefcn.compiled import compiled
 def xyxy_to_xywh(boxes_xyxy: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
     """Convert corners to COCO's ``bbox``: the upper left corner, width and height."""
     return np.concatenate([boxes_xyxy[:, :2], boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]], axis=1)
-
-
-def xywh_to_xyxy(boxes_xywh: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
-    """Convert COCO's ``bbox`` to corners."""
-    return np.concatenate([boxes_xywh[:, :2], boxes_xywh[:, :2] + boxes_xywh[:, 2:]], axis=1)
 
 
 @compiled

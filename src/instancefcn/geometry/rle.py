@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float, Int, Int64, Shaped, UInt8
 from pycocotools import mask as coco_mask
 
 from instancefcn.compiled import compiled
-from instancefcn.geometry.boxes import xywh_to_xyxy
 
 
 class Rle(TypedDict):
@@ -171,9 +170,9 @@ def damaged(rles: Sequence[Rle]) -> Bool[np.ndarray, "n"]:
 
 def tight_boxes(rles: Sequence[Rle]) -> Float[np.ndarray, "n 4"]:
     """Smallest box around each mask, xyxy, half-open; 0 0 0 0 for an empty mask."""
-    if not rles:
-        return np.zeros((0, 4))
-    return xywh_to_xyxy(coco_mask.toBbox(list(rles)))  # pyright: ignore[reportArgumentType]
+    boxes = coco_mask.toBbox(list(rles)).reshape(-1, 4)  # pyright: ignore[reportArgumentType]
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes
 
 
 def area(rle: Rle) -> float:
