@@ -35,7 +35,7 @@ _TRANSPOSITIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
+SIDEWAYS = (5, 6, 7, 8)
 
 # Pillow's raw modes of 16-bit colours, and those that read the low bytes where these read the high ones (N: native).
 _LOW_BYTES = {
@@ -94,16 +94,12 @@ def inspect_image(file: ImageFile, size: tuple[int, int] | None = None) -> tuple
 
     Of a JPEG only header and end are read, unless the end shows that the file may be cut (damage in its middle stays
     unseen: decoders fill it in). Other files are decoded.
-
-    Raises:
-        ValueError: as ``read_image``.
     """
     with _opened(file) as image:
-        transposition = _transposition(image, size)
-        height, width = _turned_size(image, transposition)
+        _, frame = _orientation(image, size)
         if image.format != "JPEG" or _bytes_at(file, -2, 2) != JPEG_END:
             _to_rgb(image)
-    return height, width
+    return frame
 
 
 def read_label_map(file: ImageFile) -> Int32[np.ndarray, "h w"]:
@@ -129,11 +125,10 @@ def _opened(file: ImageFile) -> Iterator[Image.Image]:
     name = "embedded image" if isinstance(file, bytes) else str(file)
     try:
         if not isinstance(file, bytes):
-            if not Path(file).exists():
-                raise ValueError("no such file")
-            if not Path(file).is_file():  # a pipe would wait for ever
-                raise ValueError("not a file")
-            if Path(file).stat().st_size == 0:
+            path = Path(file)
+            if not path.is_file():  # a pipe would wait for ever
+                raise ValueError("not a file" if path.exists() else "no such file")
+            if path.stat().st_size == 0:
                 raise ValueError("the file is empty")
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="PIL")  # flaws in metadata, and sizes, which are checked below
@@ -161,35 +156,30 @@ def _bytes_at(file: ImageFile, start: int, count: int) -> bytes:
         return stream.read(count)
 
 
-def _transposition(image: Image.Image, size: tuple[int, int] | None) -> Image.Transpose | None:
-    """The transposition that turns the stored pixels upright; None where ``size`` is that of the stored pixels.
+def _orientation(image: Image.Image, size: tuple[int, int] | None) -> tuple[int, tuple[int, int]]:
+    """The EXIF orientation to turn the stored pixels by, and the (height, width) that results.
 
-    Raises:
-        ValueError: neither frame has the size.
+    It is 1, as stored, where ``size`` is that of the stored pixels alone.
     """
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # broken metadata is no reason to refuse sound pixels
         orientation = 1
-    transposition = _TRANSPOSITIONS.get(orientation) if image.format != "TIFF" else None  # Pillow has turned these
-    if size is None or _turned_size(image, transposition) == size:
-        return transposition
-    if (image.height, image.width) == size:
-        return None
-    height, width = _turned_size(image, transposition)
-    raise ValueError(f"is {width} x {height} pixels, but its annotations are for {size[1]} x {size[0]}")
-
-
-def _turned_size(image: Image.Image, transposition: Image.Transpose | None) -> tuple[int, int]:
-    sideways = transposition in [_TRANSPOSITIONS[orientation] for orientation in (5, 6, 7, 8)]
-    return (image.width, image.height) if sideways else (image.height, image.width)
+    if image.format == "TIFF" or orientation not in _TRANSPOSITIONS:  # Pillow has turned TIFFs
+        orientation = 1
+    stored = image.height, image.width
+    upright = (image.width, image.height) if orientation in SIDEWAYS else stored
+    if size is None or size == upright:
+        return orientation, upright
+    if size == stored:
+        return 1, stored
+    raise ValueError(f"is {upright[1]} x {upright[0]} pixels, but its annotations are for {size[1]} x {size[0]}")
 
 
 def _upright(image: Image.Image, size: tuple[int, int] | None) -> UInt8[np.ndarray, "h w 3"]:
-    """Pixels in the frame of ``_transposition``."""
     rgb = _to_rgb(image)  # first: Pillow decodes a PNG to look for its orientation
-    transposition = _transposition(image, size)
-    return np.array(rgb if transposition is None else rgb.transpose(transposition))
+    orientation, _ = _orientation(image, size)
+    return np.array(rgb.transpose(_TRANSPOSITIONS[orientation]) if orientation > 1 else rgb)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -202,14 +192,14 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _more_than_8_bits(image: Image.Image) -> Num[np.ndarray, "h w *channels"] | None:
-    """Values as stored; None of an image of 8 bits or fewer.
+    """Values as stored; None of an image of 8 bits or fewer, or of colours that are decoded already.
 
     Of colours of 16 bits Pillow keeps the high bytes. A second decoder, told that the bytes are stored in the other
     order, keeps the low ones.
     """
     if image.mode.startswith("I") or image.mode == "F":
         return np.asarray(image)
-    if not isinstance(image, PIL.ImageFile.ImageFile) or not image.tile:  # decoded already
+    if not isinstance(image, PIL.ImageFile.ImageFile) or not image.tile:
         return None
     tiles = [(tile, tile.args if isinstance(tile.args, tuple) else (tile.args,)) for tile in image.tile]
     stored = next(iter(tiles[0][1]), None)  # such as "RGB;16B"
