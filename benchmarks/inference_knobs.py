@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from instancefcn.config import from_table, to_table
-from instancefcn.data import open_source
+from instancefcn.data.open import open_source
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.proposer import Proposer
 from instancefcn.training.validation import validation_recall

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from instancefcn.data import Source
 from instancefcn.data.resizing import PADDING_VALUE
+from instancefcn.data.source import Source
 from instancefcn.data.training_image import TrainingImage
 from instancefcn.geometry.masks import tight_boxes
 from instancefcn.structures import WindowSize

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from instancefcn.data import open_source
+from instancefcn.data.open import open_source
 from instancefcn.data.source import FileSource
 
 Scale = Literal["paper", "mini"]

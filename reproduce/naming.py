@@ -20,7 +20,8 @@ from instancefcn.classifier.config import ClassifierRecipe, NamingConfig, load_c
 from instancefcn.classifier.segmenter import Segmenter
 from instancefcn.classifier.training import train_classifier
 from instancefcn.config import to_table
-from instancefcn.data import Source, source_to_coco
+from instancefcn.data.coco import source_to_coco
+from instancefcn.data.source import Source
 from instancefcn.devices import choose_device
 from instancefcn.evaluation.average_precision import coco_precision
 from instancefcn.evaluation.results import split_by_category

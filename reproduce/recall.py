@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from rich.progress import track
 
-from instancefcn.data import Source, source_to_coco
+from instancefcn.data.coco import source_to_coco
+from instancefcn.data.source import Source
 from instancefcn.evaluation.average_recall import ImageRecall, recall_per_image
 from instancefcn.evaluation.regions import IouType
 from instancefcn.evaluation.results import parse_ground_truth, parse_results

@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from instancefcn.classifier.checkpoint import SHIPPED, load_classifier
 from instancefcn.classifier.segmenter import Segmenter
-from instancefcn.data import open_source
+from instancefcn.data.open import open_source
 from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, load_checkpoint
 from instancefcn.inference.proposer import Proposer
 from instancefcn.training.initial_weights import initial_network

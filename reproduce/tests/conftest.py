@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from scipy import io as scipy_io
 
-from instancefcn.data import source_to_coco
+from instancefcn.data.coco import source_to_coco
 from instancefcn.geometry.rle import decode
 from synthetic import SyntheticScenes
 

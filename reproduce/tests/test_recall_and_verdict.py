@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from instancefcn.data import source_to_coco
+from instancefcn.data.coco import source_to_coco
 from instancefcn.evaluation.average_recall import ImageRecall, average_recall
 from instancefcn.evaluation.compare import Difference
 from instancefcn.geometry.rle import decode, encode, to_json

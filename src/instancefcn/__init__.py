@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from instancefcn.allocator import keep_freed_memory
     from instancefcn.classifier.segmenter import Segmenter
-    from instancefcn.data import Source, open_source, source_to_coco
+    from instancefcn.data.coco import source_to_coco
+    from instancefcn.data.open import open_source
+    from instancefcn.data.source import Source
     from instancefcn.devices import choose_device
     from instancefcn.evaluation.average_recall import average_recall
     from instancefcn.evaluation.evaluate import evaluate
@@ -55,7 +57,9 @@ __all__ = [
 _HOMES = {
     "instancefcn.allocator": ("keep_freed_memory",),
     "instancefcn.classifier.segmenter": ("Segmenter",),
-    "instancefcn.data": ("Source", "open_source", "source_to_coco"),
+    "instancefcn.data.coco": ("source_to_coco",),
+    "instancefcn.data.open": ("open_source",),
+    "instancefcn.data.source": ("Source",),
     "instancefcn.devices": ("choose_device",),
     "instancefcn.evaluation.average_recall": ("average_recall",),
     "instancefcn.evaluation.evaluate": ("evaluate",),

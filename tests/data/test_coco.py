@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from instancefcn.data import open_source, source_to_coco
+from instancefcn.data.coco import source_to_coco
+from instancefcn.data.open import open_source
 from instancefcn.geometry.rle import decode, encode, to_json
 from labelled import HEIGHT, WIDTH, box_mask, coco_annotation, square, write_coco, write_image
 from synthetic import SyntheticScenes

@@ -12,8 +12,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
-from instancefcn.data import image_extensions, inspect_image, read_image, read_label_map
-from instancefcn.data.images import MAX_PIXELS, to_rgb
+from instancefcn.data.images import MAX_PIXELS, image_extensions, inspect_image, read_image, read_label_map, to_rgb
 
 
 @pytest.fixture

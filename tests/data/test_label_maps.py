@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from instancefcn.data import Source, open_source
 from instancefcn.data.label_maps import split_label_map
+from instancefcn.data.open import open_source
+from instancefcn.data.source import Source
 from instancefcn.geometry.rle import decode, encode
 from labelled import HEIGHT, WIDTH, box_mask, write_image, write_palette
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from instancefcn.data import open_source
+from instancefcn.data.open import open_source
 from instancefcn.geometry.rle import decode
 from labelled import HEIGHT, WIDTH, box_mask, labelme_shape, write_image, write_labelme
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from instancefcn.data import open_source, validate
+from instancefcn.data.open import open_source
+from instancefcn.data.validation import validate
 
 
 @pytest.mark.parametrize(

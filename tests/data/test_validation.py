@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from instancefcn.data import Problem, open_source, validate
+from instancefcn.data.open import open_source
+from instancefcn.data.source import Problem
+from instancefcn.data.validation import validate
 from labelled import HEIGHT, WIDTH, coco_annotation, square, write_coco, write_image
 from synthetic import SyntheticScenes
 

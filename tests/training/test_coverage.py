@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from inference.scenes import plain
-from instancefcn.data import Labels, Problem, Source
 from instancefcn.data.segmentations import to_instances
+from instancefcn.data.source import Labels, Problem, Source
 from instancefcn.geometry.rle import encode_in_box
 from instancefcn.model.config import NetworkConfig
 from instancefcn.training.assignment import AssignmentConfig

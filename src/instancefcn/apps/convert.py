@@ -25,7 +25,8 @@ def convert(
     """
     import json
 
-    from instancefcn.data import open_source, source_to_coco
+    from instancefcn.data.coco import source_to_coco
+    from instancefcn.data.open import open_source
     from instancefcn.files import write_whole
 
     source = open_source(data)

@@ -68,7 +68,7 @@ def train(
 
     from dataclasses import replace
 
-    from instancefcn.data import open_source
+    from instancefcn.data.open import open_source
     from instancefcn.training.coverage import coverage
     from instancefcn.training.loop import train as train_network
     from instancefcn.training.recipe import load_recipe

@@ -45,7 +45,7 @@ def train_classifier(
     from instancefcn.classifier.checkpoint import load_proposer
     from instancefcn.classifier.config import load_classifier_recipe
     from instancefcn.classifier.training import train_classifier as train
-    from instancefcn.data import open_source
+    from instancefcn.data.open import open_source
     from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT
 
     loaded = load_classifier_recipe(recipe)

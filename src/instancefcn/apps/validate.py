@@ -10,7 +10,7 @@ import typer
 from instancefcn.apps.options import RecipeName, SourceSpecs
 
 if TYPE_CHECKING:
-    from instancefcn.data import Report
+    from instancefcn.data.validation import Report
     from instancefcn.training.coverage import Coverage
 
 BAR_LENGTH = 40  # characters
@@ -28,8 +28,8 @@ def validate(data: SourceSpecs, recipe: RecipeName = "lite") -> None:
 
     Exit code 1 if there are any problems. Training skips what has one.
     """
-    from instancefcn.data import open_source
-    from instancefcn.data import validate as look_through
+    from instancefcn.data.open import open_source
+    from instancefcn.data.validation import validate as look_through
     from instancefcn.training.coverage import coverage
     from instancefcn.training.recipe import load_recipe
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from instancefcn.data import Source
 from instancefcn.data.resizing import resized_size
+from instancefcn.data.source import Source
 from instancefcn.geometry.rle import area
 from instancefcn.model.build import build_network
 from instancefcn.training.assignment import is_covered, is_tiny

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Dataset, Sampler
 
-from instancefcn.data import Source
 from instancefcn.data.augmentation import Augmentation, augment, copy_paste
+from instancefcn.data.source import Source
 from instancefcn.data.training_image import TrainingImage
 
 MAX_REDRAWS = 10  # unreadable images in a row that end training

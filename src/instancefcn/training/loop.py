@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from instancefcn.config import to_table
-from instancefcn.data import Source
+from instancefcn.data.source import Source
 from instancefcn.data.training_image import TrainingImage
 from instancefcn.devices import choose_device
 from instancefcn.inference.checkpoint import Checkpoint, save_checkpoint

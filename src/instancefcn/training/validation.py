@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from instancefcn.data import Source, source_to_coco
+from instancefcn.data.coco import source_to_coco
+from instancefcn.data.source import Source
 from instancefcn.evaluation.average_recall import average_recall
 from instancefcn.inference.proposer import Proposer
 
