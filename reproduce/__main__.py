@@ -16,8 +16,10 @@ DATA_ROOT = Path("../shared/data")
 
 def reproduce(
     experiment: Annotated[
-        Literal["table1", "table2", "table3", "table4", "table5", "sizes", "all", "ablation"],
-        typer.Argument(metavar="EXPERIMENT", help="table1 to table5, sizes, all of these, or ablation."),
+        Literal["table1", "table2", "table3", "table4", "table5", "sizes", "all", "rates", "ablation", "sources"],
+        typer.Argument(
+            metavar="EXPERIMENT", help="table1 to table5, sizes, all of these; rates; or, of lite, ablation, sources."
+        ),
     ],
     out: OutFolder,
     scale: Annotated[
@@ -33,6 +35,20 @@ def reproduce(
     minutes: Annotated[
         float | None, typer.Option(min=0.01, help="Train every row this long, instead of so many steps.")
     ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of every recipe. May be given again."),
+    ] = None,
+    searched_rates: Annotated[
+        bool, typer.Option("--searched-rates", help="Take each row's learning rate from the page of `rates` in --out.")
+    ] = False,
+    row: Annotated[str, typer.Option(metavar="SLUG", help="Make this row alone, and no page.")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="With --row: its seed.")] = 0,
+    images: Annotated[int, typer.Option(min=0, help="With --row, of sizes: images to train on; 0 for all.")] = 0,
+    rate: Annotated[float, typer.Option(min=0.001, help="With --row, of rates: factor on the learning rate.")] = 1.0,
+    finished: Annotated[
+        bool, typer.Option("--finished", help="Write the page of the rows and seeds that are there; train nothing.")
+    ] = False,
     processes: Annotated[int, typer.Option(min=1, help="Train with so many processes, one for each GPU.")] = 1,
     device: DeviceName = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that load images, for each that trains.")] = 1,
@@ -51,6 +67,9 @@ def reproduce(
     [bold]python -m reproduce[/] table4 --data-root ../shared/data [bold]--out[/] runs/paper --seeds 3
     [dim]A classifier on our proposals, on ~DeepMask's and on labelled masks: mAP^r. Seeds are the classifiers'.[/]
 
+    [bold]python -m reproduce[/] table2 --row deepmask --seed 2 --data-root ../shared/data [bold]--out[/] runs/paper
+    [dim]One row with one seed, so that several machines share a table; then the page, with --finished.[/]
+
     [bold]python -m reproduce[/] all --scale paper --data-root /data [bold]--out[/] runs/paper --processes 8
     [dim]Every experiment with the paper's recipes, on eight GPUs. First with --dry-run.[/]
 
@@ -68,16 +87,31 @@ def reproduce(
 
     from rich.console import Console
 
-    from reproduce.experiments import NAMES
+    from reproduce.experiments import NAMES, make_row
     from reproduce.experiments import reproduce as reproduce_experiment
     from reproduce.runner import Runner, Settings
 
     console = Console(stderr=True)
     settings = Settings(
-        scale, data_root, out, seeds, iterations, minutes, processes, device=device, workers=workers, dry=dry_run
+        scale,
+        data_root,
+        out,
+        seeds,
+        iterations,
+        minutes,
+        processes,
+        device=device,
+        workers=workers,
+        dry=dry_run,
+        changes=tuple(changes or ()),
+        searched_rates=searched_rates,
+        finished=finished,
     )
     runner = Runner(settings, report=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))
     with errors_in_one_line():
+        if row:
+            make_row(experiment, row, runner, seed, images, rate)
+            return
         for name in NAMES if experiment == "all" else (experiment,):
             typer.echo(f"{name}: {reproduce_experiment(name, runner)}")
 

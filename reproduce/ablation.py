@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import numpy as np
@@ -135,9 +136,11 @@ def _measure_seed(part: Part, seed: int, runner: Runner) -> tuple[ImageRecall, i
     if not part.partial:
         images = replace(images, specs=tuple(spec.removeprefix("partial+") for spec in images.specs))
     minutes = 0.0 if settings.iterations is not None else settings.minutes or MINUTES
-    folder, result = runner.train(f"{NAME}-{part.slug}-seed{seed}", runner.as_asked(part.recipe, seed), images, minutes)
+    run = f"{NAME}-{part.slug}-seed{seed}", runner.as_asked(part.recipe, seed), images, minutes
+    folder, result = runner.train(*run)
     recall_file, seconds_file = folder / "recall.npz", folder / "seconds.json"
     if not (holds_recall(recall_file) and seconds_file.exists()):
+        runner.train(*run, with_weights=True)
         source = runner.open_test(test_images(settings.scale, settings.data_root, NAME)[TEST])
         propose, seconds = proposals_of(folder / "best.safetensors", settings.device), []
 
@@ -147,8 +150,11 @@ def _measure_seed(part: Part, seed: int, runner: Runner) -> tuple[ImageRecall, i
             seconds.append(time.perf_counter() - started)
             return results
 
-        save_recall(measure(timed, source, ("segm",), f"{folder.name}, {TEST}")["segm"], recall_file)
+        parts = folder / "parts"
+        made = measure(timed, source, ("segm",), f"{folder.name}, {TEST}", parts)
         write_whole(seconds_file, json.dumps(float(np.median(seconds))))
+        save_recall(made["segm"], recall_file)
+        rmtree(parts)
     seconds_an_image = float(json.loads(seconds_file.read_text(encoding="utf-8")))
     return load_recall(recall_file), result.iterations, result.seconds / 60, seconds_an_image
 

@@ -23,6 +23,7 @@ class ImageSelection:
     specs: tuple[str, ...]  # as `--data` has them
     listed_in: str = ""  # a file with the stem of an image on each line (its first word)
     first: int = 0  # this many, lowest ids first
+    tenth: Literal["", "left out", "alone"] = ""  # every tenth image
     drawn: int = 0  # this many at random; a smaller draw is part of a larger one with the same seed
     seed: int = 0
 
@@ -42,6 +43,9 @@ def open_images(images: ImageSelection) -> list[FileSource]:
             raise ValueError(f"{images.listed_in} names no image of {', '.join(images.specs)}")
     if images.first:
         places = sorted(places, key=lambda place: _labels(sources, place).image_id)[: images.first]
+    if images.tenth:
+        alone = images.tenth == "alone"
+        places = [place for number, place in enumerate(places) if (number % 10 == 9) == alone]
     if images.drawn:
         order = np.random.default_rng(images.seed).permutation(len(places))
         places = sorted(places[index] for index in order[: images.drawn])
@@ -71,23 +75,18 @@ def named_images(scale: Scale, root: Path) -> dict[str, tuple[ImageSelection, Im
     """What the classifiers of Table 4 are trained on, and measured on, by name."""
     if scale == "mini":
 
-        def split(name: str, part: str) -> ImageSelection:
-            return ImageSelection((f"coco:{root}/{name}/annotations/instances_{part}.json,{root}/{name}/{part}",))
+        def of(name: str, split: str) -> ImageSelection:
+            return ImageSelection((coco_split(name, split, root),))
 
-        return {name: (split(name, "train"), split(name, "val")) for name in ("animals", "coco-mini")}
+        return {name: (of(name, "train"), of(name, "val")) for name in ("animals", "coco-mini")}
     return {"VOC 2012, SBD": (_sbd(root, "train"), _sbd(root, "val"))}
 
 
 def training_images(scale: Scale, root: Path, experiment: str) -> ImageSelection:
     """What the rows of an experiment are trained on."""
     if scale == "mini":
-        coco, animals = root / "coco-mini", root / "animals"
-        return ImageSelection(
-            (
-                f"coco:{coco}/annotations/instances_train.json,{coco}/train",
-                f"partial+coco:{animals}/annotations/instances_train.json,{animals}/train",
-            )
-        )
+        animals = coco_split("animals", "train", root)
+        return ImageSelection((coco_split("coco-mini", "train", root), f"partial+{animals}"))
     if experiment == "table5":
         return ImageSelection((f"coco:{root}/coco/annotations/instances_train2014.json,{root}/coco/train2014",))
     return _sbd(root, "train")
@@ -96,15 +95,19 @@ def training_images(scale: Scale, root: Path, experiment: str) -> ImageSelection
 def test_images(scale: Scale, root: Path, experiment: str) -> dict[str, ImageSelection]:
     """What the rows of an experiment are measured on, by name."""
     if scale == "mini":
-        coco = root / "coco-mini"
         return {
-            "coco-mini val": ImageSelection((f"coco:{coco}/annotations/instances_val.json,{coco}/val",)),
+            "coco-mini val": ImageSelection((coco_split("coco-mini", "val", root),)),
             "voc2007": ImageSelection((f"voc:{root}/voc2007/VOCdevkit/VOC2007,val",)),
         }
     if experiment == "table5":
         spec = f"coco:{root}/coco/annotations/instances_val2014.json,{root}/coco/val2014"
         return {"COCO val2014, first 5,000": ImageSelection((spec,), first=5000)}
     return {"VOC 2012 val, SBD": _sbd(root, "val")}
+
+
+def coco_split(name: str, split: str, root: Path) -> str:
+    """The spec of a split of a small set in COCO's format."""
+    return f"coco:{root}/{name}/annotations/instances_{split}.json,{root}/{name}/{split}"
 
 
 def _sbd(root: Path, split: str) -> ImageSelection:

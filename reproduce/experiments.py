@@ -1,27 +1,61 @@
-"""From an experiment's name to its page on disk."""
+"""From an experiment's name to its page on disk, or to one of its rows."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from reproduce.ablation import NAME as ABLATION_NAME
 from reproduce.ablation import reproduce_ablation
-from reproduce.methods import EXPERIMENTS
+from reproduce.methods import EXPERIMENTS, Method
+from reproduce.rates import SEARCHED, reproduce_rates, try_rate
 from reproduce.recall_tables import reproduce_table
-from reproduce.runner import Runner
-from reproduce.sizes import SIZES_NAME, reproduce_sizes
+from reproduce.runner import RATES_NAME, Runner
+from reproduce.sizes import SIZE_METHODS, SIZES_NAME, reproduce_sizes
+from reproduce.sources import ROWS as SOURCE_ROWS
+from reproduce.sources import SOURCES_NAME, reproduce_sources, try_sources
 from reproduce.table4 import TABLE_4_NAME, reproduce_table_4
 
 TABLES = sorted([*(experiment.name for experiment in EXPERIMENTS), TABLE_4_NAME])
-NAMES = (*TABLES, SIZES_NAME)  # of the paper; the ablation is of `lite`
+NAMES = (*TABLES, SIZES_NAME)  # of the paper; the others are of `lite`, or lead to these
+_PAGES: dict[str, Callable[[Runner], Path]] = {
+    SIZES_NAME: reproduce_sizes,
+    ABLATION_NAME: reproduce_ablation,
+    TABLE_4_NAME: reproduce_table_4,
+    RATES_NAME: reproduce_rates,
+    SOURCES_NAME: reproduce_sources,
+}
 
 
 def reproduce(name: str, runner: Runner) -> Path:
     """Run what is missing of an experiment, write its page, and return the path."""
-    if name == SIZES_NAME:
-        return reproduce_sizes(runner)
-    if name == ABLATION_NAME:
-        return reproduce_ablation(runner)
-    if name == TABLE_4_NAME:
-        return reproduce_table_4(runner)
+    if name in _PAGES:
+        return _PAGES[name](runner)
     return reproduce_table(next(experiment for experiment in EXPERIMENTS if experiment.name == name), runner)
+
+
+def make_row(name: str, row: str, runner: Runner, seed: int = 0, images: int = 0, rate: float = 1.0) -> None:
+    """Train and measure one row of an experiment with one seed. Its page is not written.
+
+    Args:
+        row: slug of a method, or of sources.
+        images: train on so many; 0 for all. Only for ``sizes``.
+        rate: factor on the learning rate. Only for ``rates``.
+
+    Raises:
+        ValueError: the experiment has no such row; names those it has.
+    """
+    methods: dict[str, Method] = {
+        method.slug: method
+        for method in {SIZES_NAME: SIZE_METHODS, RATES_NAME: SEARCHED}.get(name, ())
+        or (method for experiment in EXPERIMENTS if experiment.name == name for method in experiment.methods)
+    }
+    rows = SOURCE_ROWS if name == SOURCES_NAME else methods
+    if row not in rows:
+        raise ValueError(f"{name} has no row {row!r} to make by itself: {', '.join(rows) or 'leave --row out'}")
+    if name == SOURCES_NAME:
+        try_sources(runner, row, seed)
+    elif name == RATES_NAME:
+        try_rate(runner, methods[row], rate)
+    else:
+        runner.recalls(methods[row], name, seed, images, on_training=name == SIZES_NAME)

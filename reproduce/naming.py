@@ -133,7 +133,7 @@ class NamingRunner:
         """The proposer of a method: shipped, or trained by the same run as for the other tables."""
         path = SHIPPED_CHECKPOINT
         if method.recipe is not None:
-            path = self.runner.run(method, TABLE_4_NAME, NETWORK_SEED)[0] / "best.safetensors"
+            path = self.runner.run(method, TABLE_4_NAME, NETWORK_SEED) / "best.safetensors"
         return IdentifiedProposer(*load_proposer(path, self.device))
 
     def _classifier(

@@ -25,11 +25,14 @@ BLOCK = 25  # images whose proposals are in memory at once
 Propose = Callable[[UInt8[np.ndarray, "h w 3"], int], list[dict[str, Any]]]  # image and its id to COCO results
 
 
-def measure(propose: Propose, source: Source, ious: Sequence[IouType], name: str) -> dict[IouType, ImageRecall]:
+def measure(
+    propose: Propose, source: Source, ious: Sequence[IouType], name: str, parts: Path
+) -> dict[IouType, ImageRecall]:
     """Recall on all images, of masks, of boxes or of both.
 
     Args:
         name: shown beside the progress bar.
+        parts: folder that keeps what is measured, so that a process that was stopped can go on.
     """
     coco = source_to_coco(source)
     truths = {iou: parse_ground_truth(coco, iou) for iou in ious}
@@ -39,10 +42,14 @@ def measure(propose: Propose, source: Source, ious: Sequence[IouType], name: str
     starts = range(0, len(image_ids), BLOCK)
     for start in track(starts, description=name, transient=True):
         block = image_ids[start : start + BLOCK]
-        results = [result for image_id in block for result in propose(source.image(places[image_id]), image_id)]
-        for iou in ious:
-            truth = truths[iou][start : start + BLOCK]  # also by ascending id
-            blocks[iou].append(recall_per_image(truth, parse_results(results, truth, iou), iou))
+        kept: dict[IouType, Path] = {iou: parts / f"{start}-{iou}.npz" for iou in ious}
+        if not all(holds_recall(path) for path in kept.values()):
+            results = [result for image_id in block for result in propose(source.image(places[image_id]), image_id)]
+            for iou, path in kept.items():
+                truth = truths[iou][start : start + BLOCK]  # also by ascending id
+                save_recall(recall_per_image(truth, parse_results(results, truth, iou), iou), path)
+        for iou, path in kept.items():
+            blocks[iou].append(load_recall(path))
     return {iou: join(of_blocks) for iou, of_blocks in blocks.items()}
 
 

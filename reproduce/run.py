@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from instancefcn.config import from_table, to_table
-from instancefcn.files import write_whole
-from instancefcn.inference.checkpoint import load_checkpoint
+from instancefcn.files import read_json, write_whole
+from instancefcn.inference.checkpoint import load_checkpoint, save_checkpoint
 from instancefcn.training.loop import train
 from instancefcn.training.state import STATE_FILE
 from reproduce.crops import CropStream
@@ -29,12 +29,13 @@ PLAN_FILE, RESULT_FILE = "run.json", "result.json"
 
 @dataclass(frozen=True)
 class RunPlan:
-    """Everything that decides a run's outcome, written to ``run.json``."""
+    """What decides a run's outcome, and where it trains; written to ``run.json``."""
 
     recipe: ExperimentRecipe = field(default_factory=ExperimentRecipe)
     images: ImageSelection = field(default_factory=lambda: ImageSelection(()))
     minutes: float = 0.0  # instead of the recipe's iterations; 0 for those
     imagenet: bool = True  # the trunk starts from its weights; else it knows nothing
+    data_root: str = ""  # folder of the data sets, which the images' specs begin with
     device: str = "auto"
     workers: int = 1
 
@@ -47,21 +48,27 @@ class RunResult:
     seconds: float
 
 
-def carry_out(run: RunPlan, folder: Path, processes: int = 1) -> RunResult:
-    """Train, or go on, unless the run is done; then ``best.safetensors`` is in the folder.
+def carry_out(run: RunPlan, folder: Path, processes: int = 1, with_weights: bool = False) -> RunResult:
+    """Train, or go on, unless the run is done.
+
+    Args:
+        with_weights: ``best.safetensors`` must be in the folder. Weights are not kept in git, so on another machine a
+            run that is done may lack them; it is then trained anew.
 
     Raises:
         ValueError: the folder holds another run, or training raises it.
     """
-    result = folder / RESULT_FILE
+    result, weights = folder / RESULT_FILE, folder / "best.safetensors"
     reserve(folder, run)
-    if not result.exists():
+    if not result.exists() or (with_weights and not weights.exists()):
         if processes == 1:
             _train(run, folder)
         else:
             launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
             subprocess.run([sys.executable, *launcher, "-m", __name__, str(folder)], check=True)
-        record = load_checkpoint(folder / "best.safetensors", ExperimentNetwork).training
+        checkpoint = load_checkpoint(weights, ExperimentNetwork)
+        record = checkpoint.training
+        save_checkpoint(checkpoint, weights, dtype=torch.float16)  # half the size
         write_whole(result, json.dumps({key: record[key] for key in ("iteration", "seconds")}))
         for name in ("last.safetensors", STATE_FILE):  # no longer needed, and many runs would fill a disk
             (folder / name).unlink(missing_ok=True)
@@ -76,11 +83,19 @@ def reserve(folder: Path, run: Any) -> None:
         ValueError: the folder holds another plan.
     """
     plan = folder / PLAN_FILE
-    # Compared as values: numbers may be written otherwise.
-    if plan.exists() and from_table(type(run), json.loads(plan.read_text(encoding="utf-8")), str(plan)) != run:
+    there = from_table(type(run), read_json(plan), str(plan)) if plan.exists() else run
+    if outcome(there) != outcome(run):
         raise ValueError(f"{plan} is of another run (recipe, images or budget): give another --out, or remove {folder}")
     if not (folder / RESULT_FILE).exists():
         write_whole(plan, json.dumps(to_table(run), indent=1))
+
+
+def outcome(run: Any) -> str:
+    """A plan as text, without what may differ between machines: the folder of the data, the device and the workers."""
+    table = to_table(run)
+    root = table.pop("data_root", "")
+    text = json.dumps({key: value for key, value in table.items() if key not in ("device", "workers")})
+    return text.replace(f"{root}/", "DATA/") if root else text
 
 
 def _train(run: RunPlan, folder: Path) -> None:

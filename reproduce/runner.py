@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import shlex
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
+from shutil import rmtree
 
 import torch
 
+from instancefcn.config import Table, from_table, merge_tables, to_table
 from instancefcn.data.source import FileSource
 from instancefcn.devices import choose_device
 from instancefcn.evaluation.average_recall import ImageRecall
 from instancefcn.evaluation.regions import IouType
+from instancefcn.files import read_json
 from instancefcn.model.network import InstanceFCN
 from reproduce.datasets import (
     TRAINING_SET,
@@ -29,12 +36,17 @@ from reproduce.networks import build_network, load_proposer
 from reproduce.peers import selective_search
 from reproduce.recall import MAX_PROPOSALS, Propose, holds_recall, load_recall, measure, save_recall
 from reproduce.recipe import CropConfig, ExperimentRecipe, load_recipe
-from reproduce.run import RunPlan, RunResult, carry_out
+from reproduce.run import RESULT_FILE, RunPlan, RunResult, carry_out
 
 DRY_SIDES = (96.0,)  # shorter sides of images in a dry run
 MEASURED_TRAINING_IMAGES = 25  # at most
+RATES_NAME = "rates"
 
 Recalls = dict[tuple[str, IouType], ImageRecall]  # by test set and by masks or boxes
+
+
+class UnfinishedError(Exception):
+    """A run or its measurement is not there yet."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,9 @@ class Settings:
     device: str = "auto"
     workers: int = 1
     dry: bool = False  # two steps, two images, random weights
+    changes: tuple[str, ...] = ()  # of every recipe, such as "optimization.batch_size=16"
+    searched_rates: bool = False  # of every row, those that `rates` found in the same folder
+    finished: bool = False  # read what is there; what is not there is left out
 
     @property
     def folder(self) -> Path:
@@ -61,7 +76,8 @@ class Settings:
         """The command that makes an experiment's page."""
         budget = f" --iterations {self.iterations}" if self.iterations else ""
         budget += f" --minutes {self.minutes:g}" if self.minutes else ""
-        budget += " --dry-run" * self.dry
+        budget += "".join(f" --set {shlex.quote(change)}" for change in self.changes)
+        budget += " --searched-rates" * self.searched_rates + " --dry-run" * self.dry
         command = f"python -m reproduce {experiment} --scale {self.scale} --data-root {self.data_root}"
         return f"{command} --out {self.out} --seeds {self.seeds}{budget}"
 
@@ -82,35 +98,47 @@ class Runner:
         """The recipe of a row, as the settings change it."""
         assert method.recipe is not None
         recipe = load_recipe(f"{self.settings.scale}{method.recipe}")
+        if self.settings.searched_rates:
+            rate = recipe.optimization.learning_rate * searched_factor(
+                self.settings.folder, method.rate_of or method.slug
+            )
+            recipe = replace(recipe, optimization=replace(recipe.optimization, learning_rate=rate))
         return self.as_asked(replace(recipe, network=replace(recipe.network, k=method.k)), seed)
 
     def as_asked(self, recipe: ExperimentRecipe, seed: int) -> ExperimentRecipe:
-        """A recipe with this seed and the iterations of the settings; small for a dry run."""
+        """A recipe with this seed and what the settings change; small for a dry run."""
         recipe, settings = replace(recipe, seed=seed), self.settings
+        if settings.changes:
+            table = reduce(merge_tables, map(parse_change, settings.changes), to_table(recipe))
+            recipe = from_table(ExperimentRecipe, table, f"--set {' '.join(settings.changes)}")
         if settings.iterations is not None:
             optimization = replace(recipe.optimization, iterations=settings.iterations)
             recipe = replace(recipe, optimization=optimization)
         return dry(recipe, settings.processes) if settings.dry else recipe
 
-    def run(self, method: Method, experiment: str, seed: int, drawn: int = 0) -> tuple[Path, RunResult, ImageSelection]:
-        """Train a row. Its folder, its result, and the images it was trained on.
+    def run(self, method: Method, experiment: str, seed: int) -> Path:
+        """Train a row on all images. Its folder, which has ``best.safetensors``."""
+        name, images = self._run_of(method, experiment, seed, 0)
+        return self.train(name, self.recipe(method, seed), images, self.settings.minutes or 0.0, with_weights=True)[0]
 
-        Args:
-            drawn: train on so many of the images; 0 for all.
-        """
+    def _run_of(self, method: Method, experiment: str, seed: int, drawn: int) -> tuple[str, ImageSelection]:
+        """Name and images of a row's run."""
         settings = self.settings
         images = replace(training_images(settings.scale, settings.data_root, experiment), drawn=drawn, seed=seed)
-        name = f"{method.slug}{self._trained_on(experiment)}{f'-n{drawn}' if drawn else ''}-seed{seed}"
-        return *self.train(name, self.recipe(method, seed), images, settings.minutes or 0.0), images
+        return f"{method.slug}{self._trained_on(experiment)}{f'-n{drawn}' if drawn else ''}-seed{seed}", images
 
     def train(
-        self, name: str, recipe: ExperimentRecipe, images: ImageSelection, minutes: float
+        self, name: str, recipe: ExperimentRecipe, images: ImageSelection, minutes: float, with_weights: bool = False
     ) -> tuple[Path, RunResult]:
         """Train a network. Its folder and its result.
 
         Args:
             recipe: from ``as_asked``.
             minutes: instead of the recipe's iterations; 0 for the iterations.
+            with_weights: see ``carry_out``.
+
+        Raises:
+            UnfinishedError: the run is not done, and the settings say to read what is there.
         """
         settings = self.settings
         run = RunPlan(
@@ -118,12 +146,15 @@ class Runner:
             images=images,
             minutes=minutes * (not settings.dry),
             imagenet=not settings.dry,
+            data_root=str(settings.data_root),
             device=settings.device,
             workers=settings.workers,
         )
         folder = settings.folder / "runs" / name
+        if settings.finished and not (folder / RESULT_FILE).exists():
+            raise UnfinishedError(folder)
         self.report(f"{name}: {folder}")
-        return folder, carry_out(run, folder, settings.processes)
+        return folder, carry_out(run, folder, settings.processes, with_weights)
 
     def recalls(
         self, method: Method, experiment: str, seed: int = 0, drawn: int = 0, on_training: bool = False
@@ -138,25 +169,64 @@ class Runner:
             ModuleNotFoundError: the row needs a package that is not installed.
         """
         settings = self.settings
-        folder, result, checkpoint = settings.folder / "runs" / method.slug, None, None
         tests = test_images(settings.scale, settings.data_root, experiment)
-        if method.recipe is not None:
-            folder, result, trained_on = self.run(method, experiment, seed, drawn)
-            checkpoint = folder / "best.safetensors"
-            if on_training:
-                measured = min(drawn or MEASURED_TRAINING_IMAGES, MEASURED_TRAINING_IMAGES)
-                tests[TRAINING_SET] = replace(trained_on, drawn=measured)
-        ious: tuple[IouType, ...] = ("bbox",) if method.only_boxes else ("segm", "bbox")
+        if method.recipe is None:
+            ious: tuple[IouType, ...] = ("bbox",) if method.only_boxes else ("segm", "bbox")
+            return self.measure(settings.folder / "runs" / method.slug, None, tests, ious), None
+        name, images = self._run_of(method, experiment, seed, drawn)
+        if on_training:
+            measured = min(drawn or MEASURED_TRAINING_IMAGES, MEASURED_TRAINING_IMAGES)
+            tests[TRAINING_SET] = replace(images, drawn=measured)
+        return self.train_and_measure(name, self.recipe(method, seed), images, tests, ("segm", "bbox"))
+
+    def train_and_measure(
+        self,
+        name: str,
+        recipe: ExperimentRecipe,
+        images: ImageSelection,
+        tests: Mapping[str, ImageSelection],
+        ious: Sequence[IouType],
+    ) -> tuple[Recalls, RunResult]:
+        """Train a network and measure it on test sets.
+
+        Args:
+            name: of the run's folder.
+            recipe: from ``as_asked``.
+
+        Raises:
+            UnfinishedError: see ``train``.
+        """
+        folder, result = self.train(name, recipe, images, self.settings.minutes or 0.0)
+        if not all(holds_recall(path) for test in tests for path in recall_paths(folder, test, ious).values()):
+            self.train(name, recipe, images, self.settings.minutes or 0.0, with_weights=True)
+        return self.measure(folder, folder / "best.safetensors", tests, ious), result
+
+    def measure(
+        self, folder: Path, checkpoint: Path | None, tests: Mapping[str, ImageSelection], ious: Sequence[IouType]
+    ) -> Recalls:
+        """Recall of a network on test sets, kept in the folder.
+
+        Args:
+            checkpoint: of the network; None for the shipped one. Selective search if there are only boxes.
+
+        Raises:
+            UnfinishedError: the recall is not there, and the settings say to read what is there.
+        """
+        settings = self.settings
         found: Recalls = {}
         for test, images in tests.items():
-            paths: dict[IouType, Path] = {iou: folder / f"{_file_name(test)}-{iou}.npz" for iou in ious}
+            paths = recall_paths(folder, test, ious)
             if not all(holds_recall(path) for path in paths.values()):
-                propose = selective_search if method.only_boxes else proposals_of(checkpoint, settings.device)
-                made = measure(propose, self.open_test(images), ious, f"{folder.name}, {test}")
+                if settings.finished:
+                    raise UnfinishedError(folder)
+                propose = selective_search if tuple(ious) == ("bbox",) else proposals_of(checkpoint, settings.device)
+                parts = folder / f"{_file_name(test)}-parts"
+                made = measure(propose, self.open_test(images), ious, f"{folder.name}, {test}", parts)
                 for iou, path in paths.items():
                     save_recall(made[iou], path)
+                rmtree(parts)
             found |= {(test, iou): load_recall(path) for iou, path in paths.items()}
-        return found, result
+        return found
 
     def _open_test(self, images: ImageSelection) -> FileSource:
         return merge(open_images(replace(images, first=2) if self.settings.dry else images))
@@ -164,6 +234,23 @@ class Runner:
     def _trained_on(self, experiment: str) -> str:
         """What a run's name says of its training set, where the scale has several."""
         return "-coco" if self.settings.scale == "paper" and experiment == "table5" else ""
+
+
+def parse_change(change: str) -> Table:
+    """``KEY=VALUE`` as a table; the value is TOML, or else a text without quotes.
+
+    Raises:
+        ValueError: it is not of that form.
+
+    Example:
+        >>> parse_change("optimization.precision=bf16")
+        {'optimization': {'precision': 'bf16'}}
+    """
+    key, given, value = change.partition("=")
+    for written in (value, json.dumps(value)) if given else ():
+        with suppress(tomllib.TOMLDecodeError):
+            return tomllib.loads(f"{key} = {written}")
+    raise ValueError(f"--set {change}: write it as TABLE.KEY=VALUE, such as optimization.batch_size=16")
 
 
 def dry(recipe: ExperimentRecipe, processes: int) -> ExperimentRecipe:
@@ -193,6 +280,24 @@ def mask_parameters(recipe: ExperimentRecipe) -> int:
         assert isinstance(network, InstanceFCN)
         layers = [network.mask_head[-1]]
     return sum(layer.weight.numel() for layer in layers)  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
+
+
+def searched_factor(folder: Path, slug: str) -> float:
+    """The best factor on a row's learning rate, from ``rates.json`` in the folder.
+
+    Raises:
+        ValueError: the search is not done.
+    """
+    path = folder / f"{RATES_NAME}.json"
+    best = read_json(path)["best"] if path.exists() else {}
+    if slug not in best:
+        raise ValueError(f"{path} has no learning rate for {slug} yet: run python -m reproduce {RATES_NAME} first")
+    return best[slug]
+
+
+def recall_paths(folder: Path, test: str, ious: Sequence[IouType]) -> dict[IouType, Path]:
+    """Files of a network's recall on a test set."""
+    return {iou: folder / f"{_file_name(test)}-{iou}.npz" for iou in ious}
 
 
 def _file_name(test: str) -> str:

@@ -1,9 +1,9 @@
-"""Make training data small enough to send to another machine: photographs as WebP, large ones resized.
+"""Make data sets small enough to send to another machine: photographs as WebP, those of training sets resized.
 
-    python tools/shrink_data.py ../shared/data shrunk
+    python tools/shrink_data.py ../shared/data scratch/data --for tables
 
-These are the four sets that the shipped checkpoint is trained on (52 MB). Boxes and polygons are scaled with the
-photographs; a set with run-length masks keeps its size.
+The folders keep their layout, so that commands differ in ``--data-root`` alone. Labels are scaled with the photographs.
+Photographs to measure on keep their size.
 """
 
 from __future__ import annotations
@@ -15,73 +15,103 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
+from rich.progress import track
 
 from instancefcn.data.images import read_image
+from instancefcn.geometry.rle import decode, encode, from_counts, from_json, to_json
+
+QUALITY = {"train": 50, "val": 65}  # WebP's
+SHORTER_SIDE = 320  # pixels, at most, of photographs to train on
+# Sets of each purpose, with the splits to take.
+COCO_SETS = {
+    "tables": {"coco-mini": ("train", "val"), "animals": ("train",)},
+    # Measured at home, with the weights that come back.
+    "sources": dict.fromkeys(
+        ("coco-mini", "coco-partial", "animals", "coco-extra", "tabletop-rmgc", "facade"), ("train",)
+    ),
+}
+LABEL_MAPS = {"tables": {}, "sources": {"pennfudan": ("train",)}}
 
 
 @dataclass(frozen=True)
-class CocoSet:
-    """How a set in COCO's format is written."""
+class Shrunk:
+    """How photographs of a split are written."""
 
-    name: str
-    quality: int  # WebP's
-    shorter_side: int | None = None  # pixels, at most; only where all masks are polygons
+    split: str
+
+    def photograph(self, source: Path, target: Path) -> tuple[int, int]:
+        """Write one, and return its width and height."""
+        photograph = Image.fromarray(read_image(source))
+        shorter = min(photograph.size)
+        scale = min(1.0, SHORTER_SIDE / shorter) if self.split == "train" else 1.0
+        size = round(photograph.width * scale), round(photograph.height * scale)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        photograph.resize(size, Image.Resampling.LANCZOS).save(target, quality=QUALITY[self.split], method=4)
+        return size
 
 
-COCO_SETS = (CocoSet("coco-mini", 80), CocoSet("coco-partial", 76), CocoSet("animals", 64, shorter_side=432))
-LABEL_MAPS, QUALITY = "pennfudan", 82
-
-
-def shrink_coco(chosen: CocoSet, data: Path, out: Path) -> None:
-    """Write ``NAME/train.json`` and ``NAME/train``."""
-    table = json.loads((data / chosen.name / "annotations" / "instances_train.json").read_bytes())
+def shrink_coco(folder: Path, out: Path, split: str) -> None:
+    """Write a split's annotations and photographs."""
+    annotations = Path("annotations") / f"instances_{split}.json"
+    table = json.loads((folder / annotations).read_bytes())
     scales: dict[int, tuple[float, float]] = {}
-    for entry in table["images"]:
+    for entry in track(table["images"], f"{folder.name} {split}", transient=True):
         width, height = entry["width"], entry["height"]
-        scale = min(1.0, chosen.shorter_side / min(width, height)) if chosen.shorter_side else 1.0
-        size = round(width * scale), round(height * scale)
         name = Path(entry["file_name"])
-        photograph = Image.fromarray(read_image(data / chosen.name / "train" / name, (height, width)))
-        write_webp(
-            photograph.resize(size, Image.Resampling.LANCZOS), out / chosen.name / "train" / name, chosen.quality
-        )
+        size = Shrunk(split).photograph(folder / split / name, out / split / name.with_suffix(".webp"))
         entry["file_name"], (entry["width"], entry["height"]) = name.with_suffix(".webp").as_posix(), size
         scales[entry["id"]] = size[0] / width, size[1] / height
+    sizes = {entry["id"]: (entry["height"], entry["width"]) for entry in table["images"]}
     for annotation in table["annotations"]:
         if (scale := scales[annotation["image_id"]]) != (1.0, 1.0):
-            scale_annotation(annotation, scale)
-    (out / chosen.name / "train.json").write_text(json.dumps(table), encoding="utf-8")
+            scale_annotation(annotation, scale, sizes[annotation["image_id"]])
+    (out / annotations).parent.mkdir(parents=True, exist_ok=True)
+    (out / annotations).write_text(json.dumps(table), encoding="utf-8")
 
 
-def scale_annotation(annotation: dict[str, Any], scale: tuple[float, float]) -> None:
-    """Scale polygons, box and area, in x and in y."""
-    assert isinstance(annotation["segmentation"], list), "run lengths keep their size: leave shorter_side out"
-    for polygon in annotation["segmentation"]:
-        polygon[:] = [round(value * scale[index % 2], 2) for index, value in enumerate(polygon)]
+def scale_annotation(annotation: dict[str, Any], scale: tuple[float, float], size: tuple[int, int]) -> None:
+    """Scale polygons or run lengths, box and area, in x and in y; ``size`` is the new height and width."""
+    segmentation = annotation["segmentation"]
+    if isinstance(segmentation, list):
+        for polygon in segmentation:
+            polygon[:] = [round(value * scale[index % 2], 2) for index, value in enumerate(polygon)]
+    else:
+        written = segmentation["counts"]
+        rle = from_counts(written, *segmentation["size"]) if isinstance(written, list) else from_json(segmentation)
+        mask = Image.fromarray(decode(rle).astype(np.uint8))
+        resized = mask.resize((size[1], size[0]), Image.Resampling.NEAREST)
+        annotation["segmentation"] = to_json(encode(np.asarray(resized, dtype=bool)))
     annotation["bbox"] = [round(value * scale[index % 2], 2) for index, value in enumerate(annotation["bbox"])]
     annotation["area"] *= scale[0] * scale[1]
 
 
-def write_webp(photograph: Image.Image, path: Path, quality: int) -> None:
-    """Write a photograph with the suffix .webp."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    photograph.save(path.with_suffix(".webp"), quality=quality, method=4)
+def shrink_label_maps(folder: Path, out: Path, split: str) -> None:
+    """Write photographs and label maps of a split."""
+    for source in sorted((folder / split / "images").iterdir()):
+        size = Shrunk(split).photograph(source, (out / split / "images" / source.name).with_suffix(".webp"))
+        for path in (folder / split / "masks").glob(f"{source.stem}.*"):
+            target = out / split / "masks" / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with Image.open(path) as label_map:
+                label_map.resize(size, Image.Resampling.NEAREST).save(target)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--for", dest="purpose", choices=list(COCO_SETS), required=True, help="jobs of the queue")
     arguments = parser.parse_args()
 
-    for chosen in COCO_SETS:
-        shrink_coco(chosen, arguments.data, arguments.out)
-    train = arguments.data / LABEL_MAPS / "train"
-    for source in sorted((train / "images").iterdir()):
-        target = arguments.out / LABEL_MAPS / "train" / "images" / source.name
-        write_webp(Image.fromarray(read_image(source)), target, QUALITY)
-    shutil.copytree(train / "masks", arguments.out / LABEL_MAPS / "train" / "masks", dirs_exist_ok=True)
+    for shrink, sets in ((shrink_coco, COCO_SETS), (shrink_label_maps, LABEL_MAPS)):
+        for name, splits in sets[arguments.purpose].items():
+            for split in splits:
+                shrink(arguments.data / name, arguments.out / name, split)
+    shutil.copytree(arguments.data / "voc2007", arguments.out / "voc2007", dirs_exist_ok=True)
+    total = sum(path.stat().st_size for path in arguments.out.rglob("*") if path.is_file())
+    print(f"{arguments.out}: {total / 1e6:.0f} MB")
 
 
 if __name__ == "__main__":

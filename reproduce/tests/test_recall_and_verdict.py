@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,8 @@ def found_by(pixels: int) -> ImageRecall:
         assert image.shape == (48, 64, 3)
         return [result for result in results if result["image_id"] == image_id]
 
-    return measure(propose, SCENES, ("segm",), "shifted")["segm"]
+    with TemporaryDirectory() as parts:
+        return measure(propose, SCENES, ("segm",), "shifted", Path(parts))["segm"]
 
 
 @pytest.mark.parametrize("block", [2, 25])

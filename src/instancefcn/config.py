@@ -49,15 +49,15 @@ def _load(name: Any, shipped: dict[str, Traversable], here: Path, above: tuple[s
     base = table.pop("base", None)
     if base is None:
         return table
-    return _merged(_load(base, shipped, path.parent if file is path else here, (*above, str(file))), table)
+    return merge_tables(_load(base, shipped, path.parent if file is path else here, (*above, str(file))), table)
 
 
-def _merged(below: Table, above: Table) -> Table:
+def merge_tables(below: Table, above: Table) -> Table:
     """Merge two tables key by key; where both have a key, ``above`` wins."""
     merged = dict(below)
     for key, value in above.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merged(merged[key], value) if both else value
+        merged[key] = merge_tables(merged[key], value) if both else value
     return merged
 
 

