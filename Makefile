@@ -5,7 +5,7 @@ PYTHON := $(firstword $(foreach python,python3.11 python3,\
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: install demo check test format bench
+.PHONY: install demo check test format bench queue queue-stop
 .DELETE_ON_ERROR:
 
 install: .venv/installed
@@ -49,3 +49,10 @@ bench: .venv/installed-bench
 .venv/installed-%: pyproject.toml | .venv/bin/python
 	$(PIP) --editable '.[$*]'
 	@touch $@
+
+# The next jobs of the experiments (reproduce/QUEUE.md), in the background at the lowest priority.
+queue: .venv/installed-dev
+	$(BIN)/python -m reproduce.queue start
+
+queue-stop: .venv/installed-dev
+	$(BIN)/python -m reproduce.queue stop

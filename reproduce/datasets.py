@@ -45,7 +45,7 @@ def open_images(images: ImageSelection) -> list[FileSource]:
         places = sorted(places, key=lambda place: _labels(sources, place).image_id)[: images.first]
     if images.tenth:
         alone = images.tenth == "alone"
-        places = [place for number, place in enumerate(places) if (number % 10 == 9) == alone]
+        places = [place for number, place in enumerate(places) if (number % 10 == 0) == alone]
     if images.drawn:
         order = np.random.default_rng(images.seed).permutation(len(places))
         places = sorted(places[index] for index in order[: images.drawn])

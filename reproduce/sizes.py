@@ -16,7 +16,7 @@ from reproduce.recall import pool
 from reproduce.recall_page import RecallPage, RecallRow
 from reproduce.recall_tables import REGIONS, SeedRecalls, measure_seeds, trained_on
 from reproduce.run import RunResult
-from reproduce.runner import MEASURED_TRAINING_IMAGES, Runner, mask_parameters
+from reproduce.runner import MEASURED_TRAINING_IMAGES, Runner, UnfinishedError, mask_parameters
 from reproduce.verdict import MEASURES, judge_change, judge_recall
 
 SIZES_NAME = "sizes"
@@ -40,12 +40,20 @@ def reproduce_sizes(runner: Runner) -> Path:
     found: dict[tuple[str, int], SeedRecalls] = {}
     results: dict[tuple[str, int], list[RunResult]] = {}
     order = list(dict.fromkeys([sizes[0], sizes[-1], *sizes]))
-    page = settings.folder / f"{SIZES_NAME}.md"
-    for done, size in enumerate(order, start=1):
-        for method in SIZE_METHODS:
-            key = method.slug, size
-            found[key], results[key] = measure_seeds(method, SIZES_NAME, runner, size % total, True)
-        page = _write_sizes(runner, found, results, total, order[done:])
+    missing = list(order)
+    page = _write_sizes(runner, found, results, total, missing) if settings.finished else None
+    for size in order:
+        try:
+            of_methods = {
+                method.slug: measure_seeds(method, SIZES_NAME, runner, size % total, True) for method in SIZE_METHODS
+            }
+        except UnfinishedError:
+            continue
+        missing.remove(size)
+        for slug, measured in of_methods.items():
+            found[slug, size], results[slug, size] = measured
+        page = _write_sizes(runner, found, results, total, missing)
+    assert page is not None, "a run that is not finished is made"
     return page
 
 
@@ -87,12 +95,14 @@ def _write_sizes(
         )
     ]
     for test in tests[:-1]:
-        gaps = [
-            (pool(found[ours.slug, size][test, "segm"]), pool(found[peer.slug, size][test, "segm"]))
-            for size in (sizes[0], sizes[-1])
-        ]
         if len(sizes) > 1:
-            findings += judge_change(f"the gap is larger from {sizes[0]} images than from {sizes[-1]}", gaps, test)
+            ends = sizes[0], sizes[-1]
+            seeds = min(len(found[method.slug, size][test, "segm"]) for method in SIZE_METHODS for size in ends)
+            gaps = [
+                (pool(found[ours.slug, size][test, "segm"][:seeds]), pool(found[peer.slug, size][test, "segm"][:seeds]))
+                for size in ends
+            ]
+            findings += judge_change(f"the gap is larger from {ends[0]} images than from {ends[1]}", gaps, test)
         on_test, on_training = (
             {method.label: {size: found[method.slug, size][name, "segm"] for size in sizes} for method in SIZE_METHODS}
             for name in (test, TRAINING_SET)

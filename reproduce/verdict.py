@@ -36,8 +36,8 @@ def judge_recall(claim: Claim, first: Sequence[ImageRecall], second: Sequence[Im
     """Judge a claim about two rows by Hosang's AR, one to one, at each number of proposals.
 
     Args:
-        first, second: recalls of each row on the same images, seed by seed. A row without seeds has one recall, which
-            is compared with every seed of the other.
+        first, second: recalls of each row on the same images, seed by seed. One recall is compared with every seed of
+            the other; of two rows with several, the seeds that both have are compared.
     """
     first, second = _as_many(first, second)
     pooled = _compare(pool(second), pool(first))
@@ -107,9 +107,11 @@ def decide(difference: Difference, of_seeds: Sequence[float], margin: float) -> 
 def _as_many(
     first: Sequence[ImageRecall], second: Sequence[ImageRecall]
 ) -> tuple[Sequence[ImageRecall], Sequence[ImageRecall]]:
-    seeds = max(len(first), len(second))
-    assert {len(first), len(second)} <= {1, seeds}
-    return [*first] * (seeds // len(first)), [*second] * (seeds // len(second))
+    if 1 in (len(first), len(second)):
+        seeds = max(len(first), len(second))
+        return [*first] * (seeds // len(first)), [*second] * (seeds // len(second))
+    seeds = min(len(first), len(second))
+    return first[:seeds], second[:seeds]
 
 
 def _compare(first: ImageRecall, second: ImageRecall) -> dict[str, Difference]:
