@@ -13,11 +13,7 @@ from typing import Any, BinaryIO, TypeGuard
 
 
 def existing_dir(path: Path, what: str) -> Path:
-    """Return ``path`` if it is a folder.
-
-    Raises:
-        ValueError: it is not; the message says that it should hold ``what``.
-    """
+    """Return ``path``, which has to be a folder that holds ``what``."""
     if not path.is_dir():
         raise ValueError(f"{path}: no such folder; it should hold {what}")
     return path
@@ -43,11 +39,7 @@ def path_inside(folder: Path, file_name: str) -> Path:
 
 
 def read_json(path: Path) -> Any:
-    """Return the value in a JSON file.
-
-    Raises:
-        ValueError: the file can't be read, or holds no JSON.
-    """
+    """Return the value in a JSON file; a ValueError names the file that can't be read or holds no JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
@@ -71,11 +63,7 @@ def is_integer(value: Any) -> TypeGuard[int]:
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
-    """Write a file so that ``path`` is either the old file or the whole new one; its folder is made.
-
-    Raises:
-        OSError: it can't be written; names the file.
-    """
+    """Write a file so that ``path`` is either the old file or the whole new one, as ``whole_file``."""
     with whole_file(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
@@ -83,6 +71,8 @@ def write_whole(path: Path, content: bytes | str) -> None:
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write to, which takes the place of ``path`` when the block ends; after an error nothing is left of it.
+
+    Its folder is made.
 
     Raises:
         OSError: it can't be written; names the file.

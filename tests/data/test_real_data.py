@@ -24,7 +24,7 @@ from instancefcn.data.validation import validate
 def test_real_data_is_sound(shared_data: Path, spec: str, images: int, instances: int, crowds: int) -> None:
     source = open_source(spec.format(shared_data))
     report = validate(source)
-    assert list(report.problems) == []
+    assert list(source.problems) == []
     assert (report.images, report.instances - report.crowds, report.crowds) == (images, instances, crowds)
     for index in (0, len(source) - 1):
         sample, labels = source[index], source.labels(index)

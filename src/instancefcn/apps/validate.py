@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -37,24 +38,22 @@ def validate(data: SourceSpecs, recipe: RecipeName = "lite") -> None:
     problems = 0
     for spec in data:
         source = open_source(spec)
-        report = look_through(source)
-        problems += len(report.problems)
-        lines = [*map(str, report.problems), *describe(report), describe_coverage(coverage(source, chosen), recipe)]
-        typer.echo("\n".join(lines))
+        problems += len(source.problems)
+        title = source.name + (", partially labelled" if source.partial else "")
+        counts, covered = describe(look_through(source)), describe_coverage(coverage(source, chosen), recipe)
+        typer.echo("\n".join([*map(str, source.problems), title, *counts, covered]))
     if problems:
         typer.echo(f"{problems} problems; training skips what has one", err=True)
         raise typer.Exit(1)
 
 
 def describe(report: Report) -> list[str]:
-    """Lines of the counts of a source."""
-    partial = ", partially labelled" if report.partial else ""
+    """Lines that say the counts of a source."""
     lines = [
-        f"{report.name}{partial}",
         f"  {report.images} images, {report.empty_images} of them without instances",
         f"  {report.instances} instances, {report.crowds} of them crowds, {report.ignored} marked as not to be judged",
         "  by category:",
-        *bars(dict(sorted(report.instances_per_category.items(), key=lambda item: -item[1])[:MOST_CATEGORIES])),
+        *bars(dict(Counter(report.instances_per_category).most_common(MOST_CATEGORIES))),
     ]
     if len(report.instances_per_category) > MOST_CATEGORIES:
         lines.append(f"    and {len(report.instances_per_category) - MOST_CATEGORIES} more categories")

@@ -1,15 +1,14 @@
-"""Counts of labelled images, and the problems that were found in them."""
+"""Counts of labelled images and their instances."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
-from instancefcn.data.source import Problem, Source
+from instancefcn.data.source import Source
 from instancefcn.geometry.rle import areas
 
 SIZE_EDGES = (8, 16, 32, 64, 96, 128, 256, 512)  # square roots of areas, pixels; COCO's own are 32 and 96
@@ -17,10 +16,8 @@ SIZE_EDGES = (8, 16, 32, 64, 96, 128, 256, 512)  # square roots of areas, pixels
 
 @dataclass(frozen=True)
 class Report:
-    """Counts of the sound images and instances, which training sees, and every problem."""
+    """Counts of the sound images and instances, which training sees."""
 
-    name: str
-    partial: bool
     images: int
     empty_images: int  # without instances: background alone, unless the source is partial
     instances: int  # crowds and ignored ones included
@@ -28,30 +25,23 @@ class Report:
     ignored: int
     instances_per_category: dict[str, int]
     size_histogram: dict[str, int]  # of all instances except crowds, by the square root of the area in pixels
-    problems: Sequence[Problem]
 
 
 def validate(source: Source) -> Report:
-    """Count what is in a source, and list its problems, which training skips."""
+    """Count what is in a source."""
     all_labels = [source.labels(index) for index in range(len(source))]
     all_instances = [labels.instances for labels in all_labels]
     categories = Counter(int(category_id) for instances in all_instances for category_id in instances.category_ids)
     sizes = [np.sqrt(areas(instances.rles))[~instances.crowd] for instances in all_instances]
     counts = np.bincount(np.digitize(np.concatenate([*sizes, []]), SIZE_EDGES), minlength=len(SIZE_EDGES) + 1)
+    between = [f"{low}-{high}" for low, high in pairwise(SIZE_EDGES)]
+    buckets = [f"<{SIZE_EDGES[0]}", *between, f">={SIZE_EDGES[-1]}"]
     return Report(
-        name=source.name,
-        partial=source.partial,
         images=len(all_labels),
         empty_images=sum(not len(instances) for instances in all_instances),
         instances=sum(len(instances) for instances in all_instances),
         crowds=sum(int(instances.crowd.sum()) for instances in all_instances),
         ignored=sum(int(instances.ignore.sum()) for instances in all_instances),
         instances_per_category={name: categories[category_id] for category_id, name in source.categories.items()},
-        size_histogram=dict(zip(_bucket_names(), counts.tolist(), strict=True)),
-        problems=source.problems,
+        size_histogram=dict(zip(buckets, counts.tolist(), strict=True)),
     )
-
-
-def _bucket_names() -> list[str]:
-    between = [f"{low}-{high}" for low, high in pairwise(SIZE_EDGES)]
-    return [f"<{SIZE_EDGES[0]}", *between, f">={SIZE_EDGES[-1]}"]
