@@ -11,14 +11,17 @@ from instancefcn.allocator import keep_freed_memory
 from instancefcn.apps.cli import errors_in_one_line
 from instancefcn.apps.options import DeviceName, OutFolder
 
+OfThePaper = Literal["table1", "table2", "table3", "table4", "table5", "sizes", "all"]
+Further = Literal["rates", "vgg16", "ablation", "sources"]
 DATA_ROOT = Path("../shared/data")
 
 
 def reproduce(
     experiment: Annotated[
-        Literal["table1", "table2", "table3", "table4", "table5", "sizes", "all", "rates", "ablation", "sources"],
+        Literal[OfThePaper, Further],
         typer.Argument(
-            metavar="EXPERIMENT", help="table1 to table5, sizes, all of these; rates; or, of lite, ablation, sources."
+            metavar="EXPERIMENT",
+            help="table1 to table5, sizes, all of these; rates, vgg16; or, of lite, ablation, sources.",
         ),
     ],
     out: OutFolder,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from reproduce.ablation import NAME as ABLATION_NAME
 from reproduce.ablation import reproduce_ablation
-from reproduce.methods import EXPERIMENTS, Method
+from reproduce.methods import EXPERIMENTS, VGG16, Method
 from reproduce.rates import SEARCHED, reproduce_rates, try_rate
 from reproduce.recall_tables import reproduce_table
 from reproduce.runner import RATES_NAME, Runner
@@ -17,7 +17,8 @@ from reproduce.sources import SOURCES_NAME, reproduce_sources, try_sources
 from reproduce.table4 import TABLE_4_NAME, reproduce_table_4
 
 TABLES = sorted([*(experiment.name for experiment in EXPERIMENTS), TABLE_4_NAME])
-NAMES = (*TABLES, SIZES_NAME)  # of the paper; the others are of `lite`, or lead to these
+NAMES = (*TABLES, SIZES_NAME)  # of the paper; the others are of `lite` or of VGG-16 in small, or lead to these
+_EXPERIMENTS = {experiment.name: experiment for experiment in (*EXPERIMENTS, VGG16)}
 _PAGES: dict[str, Callable[[Runner], Path]] = {
     SIZES_NAME: reproduce_sizes,
     ABLATION_NAME: reproduce_ablation,
@@ -31,7 +32,7 @@ def reproduce(name: str, runner: Runner) -> Path:
     """Run what is missing of an experiment, write its page, and return the path."""
     if name in _PAGES:
         return _PAGES[name](runner)
-    return reproduce_table(next(experiment for experiment in EXPERIMENTS if experiment.name == name), runner)
+    return reproduce_table(_EXPERIMENTS[name], runner)
 
 
 def make_row(name: str, row: str, runner: Runner, seed: int = 0, images: int = 0, rate: float = 1.0) -> None:
@@ -45,11 +46,9 @@ def make_row(name: str, row: str, runner: Runner, seed: int = 0, images: int = 0
     Raises:
         ValueError: the experiment has no such row; names those it has.
     """
-    methods: dict[str, Method] = {
-        method.slug: method
-        for method in {SIZES_NAME: SIZE_METHODS, RATES_NAME: SEARCHED}.get(name, ())
-        or (method for experiment in EXPERIMENTS if experiment.name == name for method in experiment.methods)
-    }
+    of_pages: dict[str, Sequence[Method]] = {SIZES_NAME: SIZE_METHODS, RATES_NAME: SEARCHED}
+    of_pages |= {table.name: table.methods for table in _EXPERIMENTS.values()}
+    methods = {method.slug: method for method in of_pages.get(name, ())}
     rows = SOURCE_ROWS if name == SOURCES_NAME else methods
     if row not in rows:
         raise ValueError(f"{name} has no row {row!r} to make by itself: {', '.join(rows) or 'leave --row out'}")

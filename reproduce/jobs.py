@@ -109,8 +109,14 @@ def jobs(machine: Machine) -> list[Job]:
     table1 = [Job("table1", row, seed) for seed in range(SEEDS) for row in rows["table1"] if row not in rows["table2"]]
     first = [*rates, *table2[0], *table2[1], *sizes[0]]
     begun = [*sources, *first] if machine == "gpu" else [*first, *sources]
-    vgg16 = [Job("vgg16", row) for row in rows.get("vgg16", ()) if row not in rows["table2"]]
-    return [*begun, *table2[2], *table1, *(job for of_size in sizes[1:] for job in of_size), *vgg16, Job("table4")]
+    return [
+        *begun,
+        *table2[2],
+        *table1,
+        *(job for of_size in sizes[1:] for job in of_size),
+        Job("vgg16", "vgg16"),
+        Job("table4"),
+    ]
 
 
 def arguments(job: Job, machine: Machine) -> list[str]:

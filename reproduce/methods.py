@@ -47,6 +47,7 @@ DEEPMASK = Method("deepmask", "~DeepMask, crops", "~DeepMask", "-deepmask")
 CROPS = Method("ours-k5-crops", "ours, crops", "InstanceFCN, crops", "-crops")
 _SELECTIVE_SEARCH = Method("selective-search", "Selective Search, boxes", "Selective Search", only_boxes=True)
 SHIPPED = Method("lite", "`lite`, the shipped checkpoint (longer training, more data)")
+_VGG16 = Method("vgg16", "ours with VGG-16, full images", "InstanceFCN", "-vgg16")
 _PEERS = (
     Claim("finds more than Selective Search (boxes)", "ours-k5", "selective-search", regions="bbox"),
     Claim("finds more than ~DeepMask", "ours-k5", "deepmask"),
@@ -82,3 +83,5 @@ EXPERIMENTS = (
     Experiment("table3", TABLE_3, (_SELECTIVE_SEARCH, DEEPMASK, OURS, SHIPPED), _PEERS),
     Experiment("table5", TABLE_5, (_SELECTIVE_SEARCH, replace(DEEPMASK, published="DeepMask"), OURS, SHIPPED), _PEERS),
 )
+# The paper's trunk on the small data, which no table of the paper has.
+VGG16 = Experiment("vgg16", replace(TABLE_3, title="Segment proposals, with VGG-16"), (_VGG16, SHIPPED), ())
