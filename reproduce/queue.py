@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -14,15 +15,19 @@ import typer
 
 from instancefcn.apps.cli import errors_in_one_line
 from reproduce.job_queue import Queue, duration
-from reproduce.jobs import PAGE_SIZES, SEEDS, Job, Machine, arguments, jobs
+from reproduce.jobs import PAGE_SIZES, SEEDS, Job, Machine, Page, arguments, jobs
 from reproduce.queue_page import estimate, write_queue_page
 
 HERE = Path(__file__).parent
+DATA_ROOT = Path("../shared/data")
 
 MachineName = Annotated[
     Machine | None, typer.Option("--machine", help="The jobs' size.", show_default="gpu if there is one")
 ]
 DataRoot = Annotated[Path, typer.Option(file_okay=False, exists=True, help="Folder that holds the data sets.")]
+Pages = Annotated[
+    list[str] | None, typer.Option("--page", help="Jobs of this page alone. May be given again.", show_default="all")
+]
 RunsFolder = Annotated[Path, typer.Option("--runs", file_okay=False, help="Folder of the results.")]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_show_locals=False)
@@ -38,8 +43,8 @@ def _about() -> None:
     [bold]python -m reproduce.queue stop[/]
     [dim]Loses two minutes of work at most; start goes on from there.[/]
 
-    [bold]python -m reproduce.queue run --minutes 9[/]
-    [dim]Here and now, and never longer.[/]
+    [bold]python -m reproduce.queue run --minutes 9 --page sources[/]
+    [dim]Here and now, and never longer; the jobs of one page alone.[/]
 
     reproduce/QUEUE.md has the list, reproduce/runs what is done.
     """
@@ -49,13 +54,14 @@ def _about() -> None:
 def run(
     machine: MachineName = None,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop after this long.")] = None,
-    data_root: DataRoot = Path("../shared/data"),
+    data_root: DataRoot = DATA_ROOT,
     runs: RunsFolder = HERE / "runs",
+    pages: Pages = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each process.")] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Processes that load images.")] = 1,
 ) -> None:
     """Run the next jobs, until none is left or the time is up."""
-    queue = make_queue(machine or this_machine(), runs, data_root, threads, workers)
+    queue = make_queue(machine or this_machine(), runs, data_root, pages, threads, workers)
     signal.signal(signal.SIGTERM, _end)
     with errors_in_one_line():
         queue.run(60 * minutes if minutes else float("inf"))
@@ -63,15 +69,19 @@ def run(
 
 @app.command()
 def start(
-    machine: MachineName = None, data_root: DataRoot = Path("../shared/data"), runs: RunsFolder = HERE / "runs"
+    machine: MachineName = None,
+    data_root: DataRoot = DATA_ROOT,
+    runs: RunsFolder = HERE / "runs",
+    pages: Pages = None,
 ) -> None:
     """Run the next jobs in the background, and say which."""
     kind = machine or this_machine()
-    queue = make_queue(kind, runs, data_root)
+    queue = make_queue(kind, runs, data_root, pages)
     left = [job for job in queue.jobs if not queue.is_done(job)]
     if _process(queue.folder) is None:
         queue.folder.mkdir(parents=True, exist_ok=True)
         options = ["--machine", kind, "--data-root", str(data_root), "--runs", str(runs)]
+        options += [word for page in pages or () for word in ("--page", page)]
         with (queue.folder / "queue.log").open("a") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "reproduce.queue", "run", *options],
@@ -111,9 +121,23 @@ def page(runs: RunsFolder = HERE / "runs") -> None:
 
 
 def make_queue(
-    machine: Machine, runs: Path, data_root: Path = Path("../shared/data"), threads: int = 1, workers: int = 1
+    machine: Machine,
+    runs: Path,
+    data_root: Path = DATA_ROOT,
+    pages: Sequence[str] | None = None,
+    threads: int = 1,
+    workers: int = 1,
 ) -> Queue:
-    """The queue of a kind of machine; after each job it writes the page that reads the job, and QUEUE.md."""
+    """The queue of a kind of machine; after each job it writes the page that reads the job, and QUEUE.md.
+
+    Args:
+        pages: the jobs of these alone.
+
+    Raises:
+        typer.BadParameter: no job is of one of the pages.
+    """
+    if unknown := set(pages or ()) - set(get_args(Page)):
+        raise typer.BadParameter(f"no job is of the page {min(unknown)}: choose {', '.join(get_args(Page))}")
     folder = runs / machine
     reproduce = [sys.executable, "-m", "reproduce"]
     places = ["--out", str(folder), "--data-root", str(data_root), "--workers", str(workers)]
@@ -124,9 +148,8 @@ def make_queue(
         subprocess.run([*reproduce, job.page, "--finished", "--seeds", str(seeds), *size, *places], check=False)
         subprocess.run([sys.executable, "-m", "reproduce.queue", "page", "--runs", str(runs)], check=False)
 
-    return Queue(
-        jobs(machine), folder, lambda job: [*reproduce, *arguments(job, machine), *places], threads, write_pages
-    )
+    chosen = [job for job in jobs(machine) if pages is None or job.page in pages]
+    return Queue(chosen, folder, lambda job: [*reproduce, *arguments(job, machine), *places], threads, write_pages)
 
 
 def this_machine() -> Machine:

@@ -1,0 +1,62 @@
+"""CPU seconds of a training step, and of an image proposed in, for each kind of job of the queue.
+
+    OMP_NUM_THREADS=1 python benchmarks/steps.py --data-root ../shared/data
+
+CPU seconds, so that other work on the machine does not count. ``SECONDS`` of reproduce/queue_page.py has the numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from reproduce.datasets import open_images, training_images
+from reproduce.methods import CROPS, DEEPMASK, OURS, VGG16
+from reproduce.recipe import ExperimentRecipe, load_recipe
+from reproduce.runner import Runner, Settings, proposals_of
+from reproduce.sources import sources_of
+
+STEPS = 4, 24  # the difference of two runs leaves out what a run does but once
+IMAGES = 6
+
+
+def kinds(runner: Runner) -> Iterator[tuple[str, ExperimentRecipe]]:
+    """Recipe of each kind of training."""
+    named = {"ours": OURS, "crops": CROPS, "deepmask": DEEPMASK, "vgg16": VGG16.methods[0]}
+    yield from ((kind, runner.recipe(method, 0)) for kind, method in named.items())
+    yield "lite", load_recipe("lite")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-root", type=Path, default=Path("../shared/data"))
+    data_root: Path = parser.parse_args().data_root
+    (source, *_) = open_images(training_images("mini", data_root, "table2"))
+    photographs = [source.image(index) for index in range(IMAGES)]
+    with TemporaryDirectory() as out:
+        runner = Runner(Settings("mini", data_root, Path(out), workers=0))
+        for kind, recipe in kinds(runner):
+            images = sources_of("today", data_root) if kind == "lite" else training_images("mini", data_root, "table2")
+            spent = []
+            for steps in STEPS:
+                started = time.process_time()
+                asked = replace(recipe, optimization=replace(recipe.optimization, iterations=steps))
+                folder, _ = runner.train(f"{kind}-{steps}", asked, images, 0.0)
+                spent.append(time.process_time() - started)
+            propose, seconds = proposals_of(folder / "best.safetensors", "cpu"), []
+            for number, photograph in enumerate(photographs):
+                started = time.process_time()
+                propose(photograph, number)
+                seconds.append(time.process_time() - started)
+            a_step = (spent[1] - spent[0]) / (STEPS[1] - STEPS[0])
+            print(f"{kind}: {a_step:.2f} s a step, {np.median(seconds):.2f} s an image", flush=True)
+
+
+if __name__ == "__main__":
+    main()
