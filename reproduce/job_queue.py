@@ -19,6 +19,7 @@ import platform
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -110,11 +111,12 @@ class Queue:
     def _carry_out(self, job: Job, seconds: float, locked: IO[str]) -> bool:
         """Run a job for so long at most; whether it ended well."""
         command = list(self.command(job))
+        shown = shlex.join(["python" if word == sys.executable else word for word in command])
         log = self.folder / "jobs" / f"{job.name}.log"
-        self.report(f"{now()} {job.name}: {shlex.join(command)}")
+        self.report(f"{now()} {job.name}: {shown}")
         started = time.monotonic()
         with log.open("a", encoding="utf-8") as output:
-            print(f"\n{now()} {machine()}\n$ {shlex.join(command)}", file=output, flush=True)
+            print(f"\n{now()} {machine()}\n$ {shown}", file=output, flush=True)
             process = subprocess.Popen(
                 ["nice", "-n", "19", *command],
                 stdout=output,
@@ -136,7 +138,7 @@ class Queue:
         if code != 0:
             return False
         record = {
-            "command": shlex.join(command),
+            "command": shown,
             "finished": now(),
             "machine": machine(),
             "threads": self.threads,

@@ -18,7 +18,7 @@ from reproduce.job_queue import Queue, duration
 from reproduce.jobs import PAGE_SIZES, SEEDS, Job, Machine, Page, arguments, jobs
 from reproduce.queue_page import estimate, write_queue_page
 
-HERE = Path(__file__).parent
+RUNS, QUEUE_PAGE = Path("reproduce/runs"), Path("reproduce/QUEUE.md")  # from the checkout's root
 DATA_ROOT = Path("../shared/data")
 
 MachineName = Annotated[
@@ -55,7 +55,7 @@ def run(
     machine: MachineName = None,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop after this long.")] = None,
     data_root: DataRoot = DATA_ROOT,
-    runs: RunsFolder = HERE / "runs",
+    runs: RunsFolder = RUNS,
     pages: Pages = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads of each process.")] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Processes that load images.")] = 1,
@@ -71,7 +71,7 @@ def run(
 def start(
     machine: MachineName = None,
     data_root: DataRoot = DATA_ROOT,
-    runs: RunsFolder = HERE / "runs",
+    runs: RunsFolder = RUNS,
     pages: Pages = None,
 ) -> None:
     """Run the next jobs in the background, and say which."""
@@ -100,7 +100,7 @@ def start(
 
 
 @app.command()
-def stop(machine: MachineName = None, runs: RunsFolder = HERE / "runs") -> None:
+def stop(machine: MachineName = None, runs: RunsFolder = RUNS) -> None:
     """Stop what ``start`` began. Its job goes on from where it was last saved, two minutes before at most."""
     folder = runs / (machine or this_machine())
     number = _process(folder)
@@ -114,10 +114,10 @@ def stop(machine: MachineName = None, runs: RunsFolder = HERE / "runs") -> None:
 
 
 @app.command()
-def page(runs: RunsFolder = HERE / "runs") -> None:
+def page(runs: RunsFolder = RUNS) -> None:
     """Write reproduce/QUEUE.md anew."""
-    write_queue_page(HERE / "QUEUE.md", {kind: make_queue(kind, runs) for kind in get_args(Machine)})
-    typer.echo(HERE / "QUEUE.md")
+    write_queue_page(QUEUE_PAGE, {kind: make_queue(kind, runs) for kind in get_args(Machine)})
+    typer.echo(QUEUE_PAGE)
 
 
 def make_queue(
