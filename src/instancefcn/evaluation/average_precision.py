@@ -8,8 +8,9 @@ is a false positive, even if another instance overlaps it enough; COCO would mat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -20,8 +21,8 @@ from instancefcn.evaluation.results import CategoryRegions, GroundTruth, ScoredR
 from instancefcn.geometry.rle import ious
 
 MAP_R_THRESHOLDS = (0.5, 0.7)  # IoU thresholds of Table 4
-COCO_MAX_RESULTS = 100  # per image and category, by COCO's rules
-Variant = Literal["11-point", "area"]
+Variant = Literal["area", "11-point"]
+VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
 
 def region_precision(categories: Sequence[CategoryRegions]) -> dict[str, Any]:
@@ -33,25 +34,21 @@ def region_precision(categories: Sequence[CategoryRegions]) -> dict[str, Any]:
     for category in categories:
         values: dict[str, Any] = {"id": category.category_id, "instances": category.instances}
         for threshold in MAP_R_THRESHOLDS:
-            right, wrong = true_and_false_positives(category.ground_truth, category.proposals, threshold)
+            judged = true_and_false_positives(category.ground_truth, category.proposals, threshold)
             values[f"AP^r@{threshold}"] = {
-                variant: 100 * average_precision(right, wrong, category.instances, variant)
-                for variant in ("area", "11-point")
+                variant: 100 * average_precision(*judged, category.instances, variant) for variant in VARIANTS
             }
-        per_category[unique_key(category, per_category)] = values
+        again = category.name in per_category
+        per_category[f"{category.name} ({category.category_id})" if again else category.name] = values
+    known = [values for values in per_category.values() if values["instances"]]
     means = {
         f"mAP^r@{threshold}": {
-            variant: _mean([values[f"AP^r@{threshold}"][variant] for values in per_category.values()])
-            for variant in ("area", "11-point")
+            variant: float(np.mean([values[f"AP^r@{threshold}"][variant] for values in known])) if known else math.nan
+            for variant in VARIANTS
         }
         for threshold in MAP_R_THRESHOLDS
     }
     return {**means, "categories": per_category}
-
-
-def unique_key(category: CategoryRegions, taken: Mapping[str, Any]) -> str:
-    """A category's name; with its id where an earlier one has the same name."""
-    return category.name if category.name not in taken else f"{category.name} ({category.category_id})"
 
 
 def true_and_false_positives(
@@ -61,29 +58,20 @@ def true_and_false_positives(
 
     A result that a crowd covers to the threshold (as a share of the result, as in COCO) is no false positive.
     """
-    right: list[np.ndarray] = []
-    covered: list[np.ndarray] = []
-    best: list[tuple[int, int]] = []  # image of each result, and the instance that it overlaps best or -1
-    for number, (labelled, scored) in enumerate(zip(ground_truth, proposals, strict=True)):
-        instances, crowds = (
-            select(labelled.regions, np.flatnonzero(labelled.crowd == crowd)) for crowd in (False, True)
-        )
-        overlaps = ious(scored.regions, instances)
-        nearest = overlaps.argmax(1) if overlaps.shape[1] else np.full(len(scored), -1)
-        hit = overlaps.max(1, initial=0) >= threshold
-        right.append(hit)
-        covered.append(~hit & (ious(scored.regions, crowds, crowd=True).max(1, initial=0) >= threshold))
-        best += [(number, int(index)) for index in nearest]
-    hits, ignored = (np.concatenate([*parts, np.zeros(0)]) for parts in (right, covered))
+    best, hits, covered, labelled = [np.zeros(0, int)], [np.zeros(0, bool)], [np.zeros(0, bool)], 0
+    for image, scored in zip(ground_truth, proposals, strict=True):
+        instances, crowds = (select(image.regions, np.flatnonzero(image.crowd == crowd)) for crowd in (False, True))
+        overlaps = np.pad(ious(scored.regions, instances), ((0, 0), (0, 1)))  # with an instance that nothing overlaps
+        best.append(labelled + overlaps.argmax(1))
+        hits.append(overlaps.max(1) >= threshold)
+        covered.append(ious(scored.regions, crowds, crowd=True).max(1, initial=0) >= threshold)
+        labelled += len(instances)
     order = _ranking(proposals)
-    hits, ignored = hits[order].astype(bool), ignored[order].astype(bool)
-    found: set[tuple[int, int]] = set()
-    for rank, index in enumerate(order.tolist()):
-        if hits[rank] and best[index] in found:
-            hits[rank] = False
-        elif hits[rank]:
-            found.add(best[index])
-    return hits, ~hits & ~ignored
+    nearest, hit, ignored = (np.concatenate(parts)[order] for parts in (best, hits, covered))
+    ranks = np.flatnonzero(hit)
+    right = np.zeros(len(order), dtype=bool)
+    right[ranks[np.unique(nearest[ranks], return_index=True)[1]]] = True  # the first hit of each instance
+    return right, ~right & (hit | ~ignored)
 
 
 def average_precision(
@@ -136,27 +124,13 @@ def ranked_images(proposals: Sequence[ScoredRegions]) -> Int[np.ndarray, "n"]:
 
 def coco_precision(categories: Sequence[CategoryRegions], iou: IouType) -> dict[str, float]:
     """COCO's AP, AP50 and AP75 in percent, by hotcoco; NaN without any instance."""
-    if not sum(category.instances for category in categories):
-        return dict.fromkeys(("AP", "AP50", "AP75"), float("nan"))
-    evaluation = coco_evaluation(
-        categories, iou, area_rng=[[0, 1e10]], area_rng_lbl=["all"], max_dets=[COCO_MAX_RESULTS]
-    )
+    evaluation = coco_evaluation(categories, iou)
     evaluation.accumulate()
-    assert evaluation.eval is not None
-    # [threshold, recall, category], -1 without instances
-    precision = np.asarray(evaluation.eval["precision"])[:, :, :, 0, 0]
-
-    def mean(of_thresholds: np.ndarray) -> float:
-        return 100 * float(of_thresholds[of_thresholds > -1].mean())
-
-    return {"AP": mean(precision), "AP50": mean(precision[0]), "AP75": mean(precision[5])}
+    evaluation.summary_lines()  # computes ``stats``
+    values = np.where(evaluation.stats < 0, math.nan, 100 * evaluation.stats)
+    return dict(zip(("AP", "AP50", "AP75"), values.tolist(), strict=False))
 
 
 def _ranking(proposals: Sequence[ScoredRegions]) -> Int[np.ndarray, "n"]:
     """Order of the results of all images: best score first, equal scores by image."""
     return np.argsort(-np.concatenate([*(scored.scores for scored in proposals), np.zeros(0)]), kind="stable")
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")
