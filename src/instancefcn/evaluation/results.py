@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
@@ -30,6 +30,12 @@ class GroundTruth:
     crowd: Bool[np.ndarray, "g"]
     category_ids: Int[np.ndarray, "g"] | None = None  # where categories are looked at
 
+    def of(self, category_id: int) -> GroundTruth:
+        """The instances of one category."""
+        own = np.flatnonzero(self.category_ids == category_id)
+        regions, areas, crowd = select(self.regions, own), self.areas[own], self.crowd[own]
+        return GroundTruth(self.image_id, self.height, self.width, regions, areas, crowd)
+
 
 @dataclass(frozen=True)
 class ScoredRegions:
@@ -45,6 +51,11 @@ class ScoredRegions:
     def top(self, n: int) -> ScoredRegions:
         """The best ``n`` proposals, or all if there are fewer."""
         return ScoredRegions(self.regions[:n], self.scores[:n])
+
+    def of(self, category_id: int) -> ScoredRegions:
+        """The proposals of one category."""
+        own = np.flatnonzero(self.category_ids == category_id)
+        return ScoredRegions(select(self.regions, own), self.scores[own])
 
 
 @dataclass(frozen=True)
@@ -136,15 +147,19 @@ def parse_results(
                 )
             regions.append(_parse_region(result, *sizes[image_id], iou))
             if categories is not None:
-                category_ids[index] = _known_category(result.get("category_id"), categories)
+                category_ids[index] = whole_number(result.get("category_id"), "category_id")
+                if category_ids[index] not in categories:
+                    listed = ", ".join(f"{known} ({name})" for known, name in categories.items())
+                    raise ValueError(
+                        f"category_id {category_ids[index]} is not among the annotations' categories: {listed:.300}"
+                    )
         except ValueError as error:
             raise ValueError(f"{place} (image_id {result.get('image_id')!r:.40}): {error}") from error
         by_image[image_id].append(index)
         scores[index] = _number(result.get("score"), place, "score")
-    broken = np.flatnonzero(damaged(regions)) if iou == "segm" else []
-    if len(broken):
-        place = f"results[{broken[0]}] (image_id {results[broken[0]]['image_id']})"
-        raise ValueError(f"{source}: {place}: {damage(regions[broken[0]])}")
+    for index in np.flatnonzero(damaged(regions)) if iou == "segm" else ():  # of all codes at once, which is fast
+        place = f"results[{index}] (image_id {results[index]['image_id']})"
+        raise ValueError(f"{source}: {place}: {damage(regions[index])}")
     ranked: list[ScoredRegions] = []
     for image in ground_truth:
         own = np.array(by_image[image.image_id], dtype=int)
@@ -172,23 +187,10 @@ def split_by_category(
     names = reader.categories()
     ground_truth = parse_ground_truth(coco, iou, source=sources[0], categories=names)
     proposals = parse_results(results, ground_truth, iou, source=sources[1], categories=names)
-    split: list[CategoryRegions] = []
-    for category_id, name in names.items():
-        own = CategoryRegions(category_id, name, [], [])
-        for labelled, scored in zip(ground_truth, proposals, strict=True):
-            of_labels, of_results = (np.flatnonzero(one.category_ids == category_id) for one in (labelled, scored))
-            own.ground_truth.append(
-                replace(
-                    labelled,
-                    regions=select(labelled.regions, of_labels),
-                    areas=labelled.areas[of_labels],
-                    crowd=labelled.crowd[of_labels],
-                    category_ids=None,
-                )
-            )
-            own.proposals.append(ScoredRegions(select(scored.regions, of_results), scored.scores[of_results]))
-        split.append(own)
-    return split
+    return [
+        CategoryRegions(key, name, [image.of(key) for image in ground_truth], [scored.of(key) for scored in proposals])
+        for key, name in names.items()
+    ]
 
 
 def _parse_region(result: Mapping[str, Any], height: int, width: int, iou: IouType) -> Rle | np.ndarray:
@@ -207,14 +209,6 @@ def _parse_region(result: Mapping[str, Any], height: int, width: int, iou: IouTy
     if damaged([mask])[0]:
         raise ValueError(damage(mask))
     return xyxy_to_xywh(tight_boxes([mask]))[0]
-
-
-def _known_category(value: Any, categories: Mapping[int, str]) -> int:
-    category_id = whole_number(value, "category_id")
-    if category_id not in categories:
-        listed = ", ".join(f"{known} ({name})" for known, name in categories.items())
-        raise ValueError(f"category_id {category_id} is not among the annotations' categories: {listed:.300}")
-    return category_id
 
 
 def _number(value: Any, where: str, name: str) -> float:
