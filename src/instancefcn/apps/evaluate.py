@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
-from instancefcn.apps.options import OutFolder
+from instancefcn.apps.options import ComparedRegions, LabelsFile, OutFolder, ResultsFile, existing_file
 
 
 def evaluate(
-    proposals: Annotated[
-        Path, typer.Argument(metavar="PROPOSALS.json", exists=True, dir_okay=False, help="COCO results, of any method.")
-    ],
-    annotations: Annotated[
-        Path, typer.Option(metavar="COCO.json", exists=True, dir_okay=False, help="Whose image ids the results use.")
-    ],
+    proposals: ResultsFile,
+    annotations: LabelsFile,
     out: OutFolder,
-    iou: Annotated[Literal["segm", "bbox"], typer.Option(help="Compare masks, or boxes.")] = "segm",
+    iou: ComparedRegions = "segm",
     compare: Annotated[
         list[Path] | None,
-        typer.Option(
-            metavar="OTHER.json",
-            exists=True,
-            dir_okay=False,
-            help="Results of another method, to set beside; may be given several times.",
-        ),
+        existing_file("Results of another method, to set beside; may be given several times.", metavar="OTHER.json"),
     ] = None,
     per_class: Annotated[
         bool, typer.Option("--per-class", help="Also average precision, by the categories that the results name.")

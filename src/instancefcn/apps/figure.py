@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from instancefcn.apps.images import images_of_annotations, output_stems, refuse_to_overwrite
-from instancefcn.apps.options import CheckpointFile, DeviceName, OutFolder
+from instancefcn.apps.options import CheckpointFile, ComparedRegions, DeviceName, LabelsFile, OutFolder, ResultsFiles
 from instancefcn.files import read_json, write_whole
 
 figure = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
-
-AnnotationsFile = Annotated[
-    Path, typer.Option(metavar="COCO.json", exists=True, dir_okay=False, help="Whose image ids the results use.")
-]
-ProposalFiles = Annotated[
-    list[Path],
-    typer.Argument(metavar="PROPOSALS.json", exists=True, dir_okay=False, help="COCO results, of any method."),
-]
 
 
 @figure.callback()
@@ -81,12 +73,12 @@ def score_maps(
 
 @figure.command()
 def recall(
-    proposals: ProposalFiles,
-    annotations: AnnotationsFile,
+    proposals: ResultsFiles,
+    annotations: LabelsFile,
     out: Annotated[
         Path, typer.Option(metavar="FILE", dir_okay=False, help="File to write, .png or .svg; its folder is made.")
     ],
-    iou: Annotated[Literal["segm", "bbox"], typer.Option(help="Compare masks, or boxes.")] = "segm",
+    iou: ComparedRegions = "segm",
 ) -> None:
     """Draw recall against IoU with 10, 100 and 1,000 proposals an image, of several files together (Figures 6, 7).
 
@@ -123,8 +115,8 @@ def recall(
 
 @figure.command()
 def proposals(
-    proposals: ProposalFiles,
-    annotations: AnnotationsFile,
+    proposals: ResultsFiles,
+    annotations: LabelsFile,
     images: Annotated[
         Path, typer.Option(metavar="DIR", exists=True, file_okay=False, help="Folder that the images lie in.")
     ],
@@ -145,9 +137,7 @@ def proposals(
     An object is missed where no proposal has an IoU of 0.5 with it: it is white, with a red outline. Images without
     labelled objects are left out. One PNG an image, named as the image.
     """
-    from rich.console import Console
-    from rich.progress import track
-
+    from instancefcn.apps.results import progress_bar, say
     from instancefcn.data.images import read_image
     from instancefcn.evaluation.curves import render
     from instancefcn.evaluation.evaluate import unique_names
@@ -155,40 +145,36 @@ def proposals(
     from instancefcn.viz.best_proposals import draw_beside, find_best
 
     files = images_of_annotations(annotations, images)
-    targets = {file.image_id: out / f"{stem}.png" for file, stem in zip(files, output_stems(files), strict=True)}
+    targets = [out / f"{stem}.png" for stem in output_stems(files)]
+    by_id = {file.image_id: (file, target) for file, target in zip(files, targets, strict=True)}
     ground_truth = parse_ground_truth(read_json(annotations), source=str(annotations))
     results = {
         name: parse_results(read_json(path), ground_truth, source=str(path))
         for name, path in zip(unique_names(proposals), proposals, strict=True)
     }
-    chosen = [index for index, image in enumerate(ground_truth) if not image.crowd.all()][:max_images]
-    if not chosen:
+    labelled = [(index, image) for index, image in enumerate(ground_truth) if not image.crowd.all()][:max_images]
+    if not labelled:
         raise ValueError(f"{annotations}: no image has a labelled object, so there is nothing to draw")
-    by_id = {file.image_id: file for file in files}
-    drawn_files = [by_id[ground_truth[index].image_id] for index in chosen]
-    read = [*proposals, annotations, *(file.path for file in drawn_files)]
-    refuse_to_overwrite(read, [targets[file.image_id] for file in drawn_files])
+    pairs = [by_id[image.image_id] for _, image in labelled]
+    refuse_to_overwrite([*proposals, annotations, *(file.path for file, _ in pairs)], [target for _, target in pairs])
 
-    console = Console(stderr=True)
-    objects, failures = 0, 0
-    missed = dict.fromkeys(results, 0)
-    for index, file in track(list(zip(chosen, drawn_files, strict=True)), "drawing", console=console):
-        try:
-            pixels = read_image(file.path, file.size)
-        except (ValueError, OSError) as error:
-            failures += 1
-            console.print(f"{file.file_name}: {error}", markup=False, highlight=False, soft_wrap=True)
-            continue
-        best = {
-            name: find_best(ground_truth[index], ranked[index].top(max_proposals)) for name, ranked in results.items()
-        }
-        write_whole(targets[file.image_id], render(draw_beside(pixels, best), "png"))
-        objects += int((~ground_truth[index].crowd).sum())
-        for name, found in best.items():
-            missed[name] += found.missed
+    objects, failures, missed = 0, 0, dict.fromkeys(results, 0)
+    with progress_bar() as progress:
+        for index, image in progress.track(labelled, description="drawing"):
+            file, target = by_id[image.image_id]
+            try:
+                pixels = read_image(file.path, file.size)
+            except (ValueError, OSError) as error:
+                failures += 1
+                say(progress, f"{file.file_name}: {error}")
+                continue
+            best = {name: find_best(image, ranked[index].top(max_proposals)) for name, ranked in results.items()}
+            write_whole(target, render(draw_beside(pixels, best), "png"))
+            objects += int((~image.crowd).sum())
+            missed = {name: count + best[name].missed for name, count in missed.items()}
     for name, count in missed.items():
         typer.echo(f"{name}: {objects - count} of {objects} objects found, {count} missed")
-    typer.echo(f"{len(chosen) - failures} images: {out}")
+    typer.echo(f"{len(labelled) - failures} images: {out}")
     if failures:
-        typer.echo(f"{failures} of {len(chosen)} images could not be read", err=True)
+        typer.echo(f"{failures} of {len(labelled)} images could not be read", err=True)
         raise typer.Exit(1)

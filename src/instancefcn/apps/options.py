@@ -26,6 +26,17 @@ def existing_file(help: str, **settings: Any) -> Any:
     return typer.Option(exists=True, dir_okay=False, help=help, **settings)
 
 
+RESULTS: dict[str, Any] = {
+    "metavar": "PROPOSALS.json",
+    "exists": True,
+    "dir_okay": False,
+    "help": "COCO results, of any method.",
+}
+ResultsFile = Annotated[Path, typer.Argument(**RESULTS)]
+ResultsFiles = Annotated[list[Path], typer.Argument(**RESULTS)]
+LabelsFile = Annotated[Path, existing_file("Whose image ids the results use.", metavar="COCO.json")]
+ComparedRegions = Annotated[Literal["segm", "bbox"], typer.Option(help="Compare masks, or boxes.")]
+
 SourceSpec = Annotated[str, typer.Option(metavar="SPEC", help="Labelled images; see below.")]
 SourceSpecs = Annotated[list[str], typer.Option(metavar="SPEC", help="Labelled images; see below. May be given again.")]
 RecipeName = Annotated[str, typer.Option(help="lite, paper, or a TOML file.")]
