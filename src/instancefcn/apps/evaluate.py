@@ -48,17 +48,17 @@ def evaluate(
     from rich.markup import escape
     from rich.table import Table
 
-    from instancefcn.evaluation.average_recall import AVERAGES
+    from instancefcn.evaluation.average_recall import AVERAGES, averages
     from instancefcn.evaluation.evaluate import evaluate as write_evaluation
+    from instancefcn.evaluation.matching import MAX_PROPOSALS
 
     written = write_evaluation(
         proposals, annotations, out, iou=iou, others=compare or (), seed=seed, per_class=per_class
     )
     metrics = written[iou]
-    columns = [key for key in metrics["coco"] if "_" not in key]
+    columns = [f"AR@{limit}" for limit in MAX_PROPOSALS]
     table = Table("", *columns, title=f"average recall, {iou}, in percent")
-    for title, keys in AVERAGES.items():
-        values = (metrics[group][name] for group, name in (key.split("/") for key in keys))
+    for title, values in averages(metrics).items():
         table.add_row(title, *map(_percent, values))
     Console().print(table)
     for name, other in written.get("compare", {}).items():

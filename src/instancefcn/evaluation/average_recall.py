@@ -16,7 +16,7 @@ Every measure is a ratio of sums over images. The terms are kept image by image,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +96,14 @@ class ImageRecall:
         of_images = self.assigned_iou if one_to_one else self.best_iou
         all_ious = np.concatenate([*of_images, np.zeros((0, len(MAX_PROPOSALS)))])
         return np.stack([100 * recall_over_iou(all_ious[:, n], thresholds) for n in range(len(MAX_PROPOSALS))])
+
+
+def averages(metrics: Mapping[str, Any]) -> dict[str, list[float | None]]:
+    """The three averages by their titles, each for ``MAX_PROPOSALS``, of what ``ImageRecall.metrics`` gives."""
+    return {
+        title: [metrics[group][name] for group, name in (key.split("/") for key in keys)]
+        for title, keys in AVERAGES.items()
+    }
 
 
 def hosang_average_recall(iou: Float[np.ndarray, "g"]) -> float:

@@ -7,7 +7,8 @@ The interval lies between percentiles of the differences (Efron and Tibshirani, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import warnings
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,27 +96,15 @@ def bootstrap(
     """
     if images == 0:
         raise ValueError("there is no image to compare on")
-    found = []
-    for start in range(0, draws, _DRAWS_AT_ONCE):
-        size = min(_DRAWS_AT_ONCE, draws - start)
-        found.append(difference(generator.multinomial(images, np.full(images, 1 / images), size=size)))
-    tail = (1 - confidence) / 2
-    return _quantiles(np.concatenate(found), [tail, 1 - tail])
+    sizes = [min(_DRAWS_AT_ONCE, draws - start) for start in range(0, draws, _DRAWS_AT_ONCE)]
+    chances = np.full(images, 1 / images)
+    found = np.concatenate([difference(generator.multinomial(images, chances, size)) for size in sizes])
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+        return np.nanquantile(found, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
 
 
-def _percent(measures: Iterable[PerImage], weights: np.ndarray) -> Float[np.ndarray, "draws q"]:
+def _percent(measures: Collection[PerImage], weights: np.ndarray) -> Float[np.ndarray, "draws q"]:
     """Each measure under each weighting of the images; NaN where the drawn images have no instance."""
-    measures = list(measures)
     found = weights @ np.stack([measure.found for measure in measures], axis=1)
     instances = weights @ np.stack([measure.instances for measure in measures], axis=1)
     return 100 * np.divide(found, instances, out=np.full(found.shape, np.nan), where=instances > 0)
-
-
-def _quantiles(samples: Float[np.ndarray, "draws q"], probabilities: Sequence[float]) -> Float[np.ndarray, "p q"]:
-    """Quantiles of each column, without its NaN; NaN for a column of NaN."""
-    result = np.full((len(probabilities), samples.shape[1]), np.nan)
-    for column, values in enumerate(samples.T):
-        values = values[~np.isnan(values)]
-        if len(values):
-            result[:, column] = np.quantile(values, probabilities)
-    return result

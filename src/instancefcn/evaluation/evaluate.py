@@ -15,10 +15,16 @@ from instancefcn.evaluation.average_precision import coco_precision, region_prec
 from instancefcn.evaluation.average_recall import ImageRecall, recall_per_image
 from instancefcn.evaluation.compare import Difference, compare
 from instancefcn.evaluation.curves import CURVE_THRESHOLDS, FILE_COLORS, draw_curves, draw_recall_panels, render
-from instancefcn.evaluation.matching import MAX_PROPOSALS
+from instancefcn.evaluation.matching import AREA_RANGES, MAX_PROPOSALS
 from instancefcn.evaluation.regions import IouType
-from instancefcn.evaluation.report import Counts, render_comparison, render_html, render_precision
-from instancefcn.evaluation.results import GroundTruth, parse_ground_truth, parse_results, split_by_category
+from instancefcn.evaluation.report import render_comparison, render_html, render_precision
+from instancefcn.evaluation.results import (
+    GroundTruth,
+    ScoredRegions,
+    parse_ground_truth,
+    parse_results,
+    split_by_category,
+)
 from instancefcn.files import nan_as_none, read_json, write_whole
 
 
@@ -66,26 +72,42 @@ def evaluate(
     images = parse_ground_truth(read_json(annotations), iou, source=str(annotations))
     paths = [proposals, *others]
     files = dict(zip(unique_names(paths), paths, strict=True))
-    measured = {name: _measure(path, images, iou) for name, path in files.items()}
-    precision = {name: measure_precision(path, annotations, iou) for name, path in files.items()} if per_class else {}
+    recall: dict[str, ImageRecall] = {}
+    metrics: dict[str, dict[str, Any]] = {}
+    for name, path in files.items():
+        scored = parse_results(read_json(path), images, iou, source=str(path))
+        recall[name] = recall_per_image(images, scored, iou)
+        metrics[name] = _metrics(images, scored, recall[name])
     first, *rest = files
-    recall, counts = measured[first]
-    differences = {name: compare(recall, measured[name][0], generator=np.random.default_rng(seed)) for name in rest}
-
-    title = f"{'Masks' if iou == 'segm' else 'Boxes'} of {counts.instances:,} instances in {counts.images:,} images"
-    curves = {name: found.curves(CURVE_THRESHOLDS) for name, (found, _) in measured.items()}
+    written: dict[str, Any] = {iou: metrics[first]}
+    differences = {name: compare(recall[first], recall[name], generator=np.random.default_rng(seed)) for name in rest}
+    sections: list[str] = []
+    if per_class:
+        written["per_class"] = {name: measure_precision(path, annotations, iou) for name, path in files.items()}
+        sections += [render_precision(name, found) for name, found in written["per_class"].items()]
+    curves = {name: found.curves(CURVE_THRESHOLDS) for name, found in recall.items()}
+    counts = metrics[first]["counts"]
+    title = (
+        f"{'Masks' if iou == 'segm' else 'Boxes'} of {counts['instances']:,} instances in {counts['images']:,} images"
+    )
     if others:
+        written["compare"] = {
+            name: {
+                "metrics": metrics[name],
+                "difference": {key: _difference_as_json(found) for key, found in differences[name].items()},
+            }
+            for name in rest
+        }
+        sections.append(render_comparison(first, differences, seed=seed))
         figure = draw_recall_panels(curves, title)
     else:
         # No file name in the figure: matplotlib's font may lack its letters. The page has it.
-        figure = draw_curves(curves[first], [recall.metrics()["hosang"][f"AR@{n}"] for n in MAX_PROPOSALS], title)
+        figure = draw_curves(
+            curves[first], [recall[first].metrics()["hosang"][f"AR@{n}"] for n in MAX_PROPOSALS], title
+        )
     svg = render(figure, "svg")
-    sections = [render_precision(name, found) for name, found in precision.items()]
-    if others:
-        sections.append(render_comparison(first, differences, seed=seed))
     html = render_html(
-        recall.metrics(),
-        counts,
+        metrics[first],
         svg.decode(),
         iou=iou,
         proposals=proposals.name,
@@ -93,17 +115,6 @@ def evaluate(
         sections=sections,
         wide_curves=bool(others),
     )
-    written: dict[str, Any] = {iou: _as_json(recall, counts)}
-    if others:
-        written["compare"] = {
-            name: {
-                "metrics": _as_json(*measured[name]),
-                "difference": {key: _difference_as_json(found) for key, found in differences[name].items()},
-            }
-            for name in rest
-        }
-    if per_class:
-        written["per_class"] = precision
 
     write_whole(out / "recall_curves.png", render(figure, "png"))
     write_whole(out / "recall_curves.svg", svg)
@@ -137,19 +148,24 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def _measure(path: Path, images: Sequence[GroundTruth], iou: IouType) -> tuple[ImageRecall, Counts]:
-    scored = parse_results(read_json(path), images, iou, source=str(path))
-    recall = recall_per_image(images, scored, iou)
-    return recall, Counts.of(images, scored, recall)
-
-
-def _as_json(recall: ImageRecall, counts: Counts) -> dict[str, Any]:
-    curves = recall.curves(CURVE_THRESHOLDS)
-    lines = {f"N={n}": recalls.tolist() for n, recalls in zip(MAX_PROPOSALS, curves, strict=True)}
-    about = {"counts": asdict(counts), "curves": {"iou": CURVE_THRESHOLDS.tolist()} | lines}
-    return nan_as_none(recall.metrics() | about)
+def _metrics(images: Sequence[GroundTruth], proposals: Sequence[ScoredRegions], recall: ImageRecall) -> dict[str, Any]:
+    """All measures of one file, how much was evaluated, and its curves; None where there is no instance."""
+    proposed = np.array([len(scored) for scored in proposals], dtype=int)
+    instances = dict(zip(AREA_RANGES, recall.instances.sum(0).tolist(), strict=True))
+    counts = {
+        "images": len(images),
+        "images_without_instances": int((recall.instances[:, 0] == 0).sum()),
+        "images_without_proposals": int((proposed == 0).sum()),
+        "instances": instances.pop("all"),
+        **{f"instances_{area}": number for area, number in instances.items()},
+        "crowd_regions": sum(int(image.crowd.sum()) for image in images),
+        "proposals": int(proposed.sum()),
+        "proposals_beyond_limit": int(np.maximum(proposed - MAX_PROPOSALS[-1], 0).sum()),  # they are not evaluated
+    }
+    curves = zip(MAX_PROPOSALS, recall.curves(CURVE_THRESHOLDS).tolist(), strict=True)
+    lines = {"iou": CURVE_THRESHOLDS.tolist()} | {f"N={n}": recalls for n, recalls in curves}
+    return nan_as_none(recall.metrics() | {"counts": counts, "curves": lines})
 
 
 def _difference_as_json(found: Difference) -> dict[str, Any]:
-    derived = {"difference": found.difference, "decided": found.decided}
-    return nan_as_none(asdict(found) | derived)
+    return nan_as_none(asdict(found) | {"difference": found.difference, "decided": found.decided})

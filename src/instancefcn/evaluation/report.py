@@ -3,58 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Container, Mapping, Sequence
 from html import escape
 from typing import Any
 
-import numpy as np
-
-from instancefcn.evaluation.average_recall import AVERAGES, ImageRecall
+from instancefcn.evaluation.average_precision import MAP_R_THRESHOLDS, VARIANTS
+from instancefcn.evaluation.average_recall import RECALL_AT, averages
 from instancefcn.evaluation.compare import CONFIDENCE, DRAWS, Difference
 from instancefcn.evaluation.matching import AREA_RANGES, MAX_PROPOSALS
 from instancefcn.evaluation.published import RECALL_TABLES, TABLE_4, PublishedTable
 from instancefcn.evaluation.regions import IouType
-from instancefcn.evaluation.results import GroundTruth, ScoredRegions
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Numbers of images, instances and proposals that were evaluated."""
-
-    images: int
-    images_without_instances: int
-    images_without_proposals: int
-    instances: int
-    instances_small: int  # by COCO's area ranges, which share their ends
-    instances_medium: int
-    instances_large: int
-    crowd_regions: int
-    proposals: int
-    proposals_beyond_limit: int  # beyond the best 1000 of their image, which are not evaluated
-
-    @classmethod
-    def of(cls, ground_truth: Sequence[GroundTruth], proposals: Sequence[ScoredRegions], recall: ImageRecall) -> Counts:
-        """Count what was evaluated; the numbers of instances are those of ``recall``."""
-        by_area = dict(zip(AREA_RANGES, recall.instances.sum(0).tolist(), strict=True))
-        proposed = np.array([len(scored) for scored in proposals], dtype=int)
-        return cls(
-            images=len(ground_truth),
-            images_without_instances=int(np.count_nonzero(recall.instances[:, 0] == 0)),
-            images_without_proposals=int(np.count_nonzero(proposed == 0)),
-            instances=by_area["all"],
-            instances_small=by_area["small"],
-            instances_medium=by_area["medium"],
-            instances_large=by_area["large"],
-            crowd_regions=sum(int(image.crowd.sum()) for image in ground_truth),
-            proposals=int(proposed.sum()),
-            proposals_beyond_limit=int(np.maximum(proposed - MAX_PROPOSALS[-1], 0).sum()),
-        )
 
 
 def render_html(
     metrics: Mapping[str, Any],
-    counts: Counts,
     curves_svg: str,
     *,
     iou: IouType,
@@ -66,41 +28,26 @@ def render_html(
     """The whole page. It loads nothing from the network, and escapes all text from outside.
 
     Args:
-        metrics: as ``ImageRecall.metrics`` has them.
-        counts: what was evaluated.
+        metrics: as ``evaluate`` returns them of one file.
         curves_svg: the curves, an SVG document that ``curves.render`` made.
         iou: what the IoU was taken of.
         proposals, annotations: names of the two files.
         sections: HTML of more sections (``render_precision``, ``render_comparison``).
         wide_curves: give the curves the width of the page.
     """
-    coco = metrics["coco"]
-    averages = {
-        title: [metrics[group][name] for group, name in (key.split("/") for key in keys)]
-        for title, keys in AVERAGES.items()
-    }
+    coco, counts = metrics["coco"], metrics["counts"]
+    ours = averages(metrics)
     limits = [f"AR@{n}" for n in MAX_PROPOSALS]
     regions = {"segm": "Masks", "bbox": "Boxes"}[iou]
     boxes_differ = " The paper's numbers are of masks, this file's of boxes." if iou == "bbox" else ""
-    overall = _table(
-        ["", *limits],
-        [[title, *numbers] for title, numbers in averages.items()],
-        emphasised=range(len(averages)),
-    )
+    overall = _table(["", *limits], [[title, *numbers] for title, numbers in ours.items()], emphasised=range(len(ours)))
+    sizes = [area for area in AREA_RANGES if area != "all"]
     by_size = _table(
         ["", "Instances", *limits],
-        [
-            [size, f"{getattr(counts, f'instances_{size}'):,}", *(coco[f"{key}_{size}"] for key in limits)]
-            for size in AREA_RANGES
-            if size != "all"
-        ],
+        [[size, f"{counts[f'instances_{size}']:,}", *(coco[f"{key}_{size}"] for key in limits)] for size in sizes],
     )
-    at_iou = _table(
-        ["IoU at least", "Found, %"],
-        [[key.removeprefix("recall@"), value] for key, value in metrics.items() if key.startswith("recall@")],
-    )
-    counted = _table(["", "Number"], [[name.replace("_", " "), f"{n:,}"] for name, n in asdict(counts).items()])
-    ours = [(f"This file, {title}", tuple(numbers)) for title, numbers in averages.items()]
+    at_iou = _table(["IoU at least", "Found, %"], [[str(share), metrics[f"recall@{share}"]] for share in RECALL_AT])
+    counted = _table(["", "Number"], [[name.replace("_", " "), f"{n:,}"] for name, n in counts.items()])
     published = "".join(_published(table, ours) for table in RECALL_TABLES)
     svg = curves_svg[curves_svg.index("<svg") :]  # in a page, the XML declaration and document type have no place
     return f"""<!DOCTYPE html>
@@ -114,7 +61,7 @@ def render_html(
 <body>
 <main>
 <h1>Average recall of {escape(proposals)}</h1>
-<p class="lead">{regions} of {counts.instances:,} instances in {counts.images:,} images
+<p class="lead">{regions} of {counts["instances"]:,} instances in {counts["images"]:,} images
 of {escape(annotations)}. All numbers in percent.</p>
 <div class="columns">
 <section><h2>Average recall</h2>{overall}
@@ -159,14 +106,9 @@ def render_comparison(first: str, differences: Mapping[str, Mapping[str, Differe
     against = "".join(
         _table(
             ["", "Difference", f"{percent} interval", "Decided"],
-            [
-                [name, _signed(d.difference), f"{_signed(d.low)} to {_signed(d.high)}", "yes" if d.decided else "no"]
-                if not math.isnan(d.difference)
-                else [name, None, None, None]
-                for name, d in found.items()
-            ],
+            [[name, *_interval(difference)] for name, difference in found.items()],
             caption=f"<b>{escape(other)}</b> less {escape(first)}, in percentage points",
-            emphasised=[row for row, d in enumerate(found.values()) if d.decided],
+            emphasised=[row for row, difference in enumerate(found.values()) if difference.decided],
         )
         for other, found in differences.items()
     )
@@ -185,19 +127,13 @@ def render_precision(file: str, precision: Mapping[str, Any]) -> str:
     Args:
         precision: as ``evaluate.measure_precision`` has it.
     """
-    variants, limits = ("area", "11-point"), ("0.5", "0.7")
-    columns = [f"AP^r@{limit}, {variant}" for variant in variants for limit in limits]
-    means = [precision[f"mAP^r@{limit}"][variant] for variant in variants for limit in limits]
-    rows = [
-        [name, f"{ap['instances']:,}", *(ap[f"AP^r@{limit}"][variant] for variant in variants for limit in limits)]
-        for name, ap in precision["categories"].items()
-    ]
-    table = _table(["", "Instances", *columns], [["Mean", None, *means], *rows], emphasised=(0,))
+    columns = [(f"AP^r@{limit}", variant) for variant in VARIANTS for limit in MAP_R_THRESHOLDS]
+    rows = [["Mean", None, *(precision[f"m{key}"][variant] for key, variant in columns)]]
+    for name, found in precision["categories"].items():
+        rows.append([name, f"{found['instances']:,}", *(found[key][variant] for key, variant in columns)])
+    table = _table(["", "Instances", *map(", ".join, columns)], rows, emphasised=(0,))
     coco = _table(["", *precision["coco"]], [["COCO AP", *precision["coco"].values()]])
-    ours = [
-        (f"This file, {variant}", tuple(precision[f"mAP^r@{limit}"][variant] for limit in limits))
-        for variant in variants
-    ]
+    ours = {variant: [precision[key][variant] for key in TABLE_4.columns] for variant in VARIANTS}
     return f"""
 <section><h2>Average precision by category, {escape(file)}</h2>{table}{coco}
 <p><b>AP<sup>r</sup></b>: a result goes to the instance of its category that it overlaps best; a second hit is wrong.
@@ -205,16 +141,22 @@ def render_precision(file: str, precision: Mapping[str, Any]) -> str:
 {_published(TABLE_4, ours)}</section>"""
 
 
-def _signed(points: float) -> str:
-    rounded = round(points, 2) + 0.0  # no minus before a zero
-    return f"{rounded:+.2f}".replace("-", "\N{MINUS SIGN}") if rounded else "0.00"
+def _interval(found: Difference) -> list[str | None]:
+    """The cells of a difference."""
+    if math.isnan(found.difference):
+        return [None, None, None]
+    low, difference, high = (
+        f"{points:+.2f}".replace("-", "\N{MINUS SIGN}") if round(points, 2) else "0.00"
+        for points in (found.low, found.difference, found.high)
+    )
+    return [difference, f"{low} to {high}", "yes" if found.decided else "no"]
 
 
-def _published(table: PublishedTable, ours: Sequence[tuple[str, tuple[float, ...]]]) -> str:
-    rows = [[method, *numbers] for method, numbers in (*table.rows, *ours)]
+def _published(table: PublishedTable, ours: Mapping[str, Sequence[float | None]]) -> str:
+    rows = [*table.rows, *((f"This file, {name}", numbers) for name, numbers in ours.items())]
     caption = f"<b>Table {table.number}.</b> {escape(table.title)}. {escape(table.data)}"
     own = range(len(table.rows), len(rows))
-    return _table(["", *table.columns], rows, caption=caption, emphasised=own)
+    return _table(["", *table.columns], [[name, *numbers] for name, numbers in rows], caption=caption, emphasised=own)
 
 
 def _table(
@@ -222,10 +164,9 @@ def _table(
     rows: Sequence[Sequence[str | float | None]],
     *,
     caption: str = "",
-    emphasised: Iterable[int] = (),
+    emphasised: Container[int] = (),
 ) -> str:
     """HTML table; the first column heads the rows. ``caption`` is HTML, the rest is text."""
-    emphasised = set(emphasised)
     head = "".join(f'<th scope="col">{escape(text)}</th>' for text in header)
     body = ""
     for index, (name, *cells) in enumerate(rows):
