@@ -77,7 +77,7 @@ def start(
     """Run the next jobs in the background, and say which."""
     kind = machine or this_machine()
     queue = make_queue(kind, runs, data_root, pages)
-    left = [job for job in queue.jobs if not queue.is_done(job)]
+    left, taken = [job for job in queue.jobs if not queue.is_done(job)], queue.running()
     if _process(queue.folder) is None:
         queue.folder.mkdir(parents=True, exist_ok=True)
         options = ["--machine", kind, "--data-root", str(data_root), "--runs", str(runs)]
@@ -91,11 +91,11 @@ def start(
                 start_new_session=True,
             )
         (queue.folder / "queue.pid").write_text(str(process.pid))
-        at = left[0].name if left else "nothing"
+        at = next((job.name for job in left if job not in taken), "nothing")
     else:
-        at = ", ".join(job.name for job in queue.running())
+        at = ", ".join(job.name for job in taken)
     seconds = sum(estimate(job, kind) or 0.0 for job in left)
-    typer.echo(f"at work on {at}; {len(left)} of {len(queue.jobs)} jobs left, about {duration(seconds)}")
+    typer.echo(f"at work on {at}; {len(left)} of {len(queue.jobs)} jobs left, {duration(seconds)} or more")
     typer.echo(f"it says what it does in {queue.folder / 'queue.log'}; to stop it: python -m reproduce.queue stop")
 
 
