@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from instancefcn.data.augmentation import Augmentation
 from instancefcn.data.training_image import TrainingImage
 from instancefcn.inference.checkpoint import load_checkpoint
+from instancefcn.model.backbones import VGG16
 from instancefcn.structures import WindowSize
 from instancefcn.training.assignment import NEGATIVE, POSITIVE, AssignmentConfig, Grid
 from instancefcn.training.batch import BatchMaker, assign_image
@@ -20,13 +21,13 @@ from instancefcn.training.loop import train
 from instancefcn.training.optimization import OptimizationConfig
 from instancefcn.training.targets import SamplingConfig, sample_windows
 from reproduce.crops import CropStream, window_crops
-from reproduce.deepmask import DeepMask
-from reproduce.networks import ExperimentNetwork, build_network
+from reproduce.deepmask import CROP, DeepMask
+from reproduce.networks import DilatedBackbone, ExperimentNetwork, build_network
 from reproduce.recipe import CropConfig, ExperimentRecipe
 from synthetic import SyntheticScenes
 
 CROPS = ExperimentRecipe(
-    network=ExperimentNetwork(kind="merged", channels=16, window_sizes=(21,), finest_window_sizes=()),
+    network=ExperimentNetwork(kind="dilated", channels=16, window_sizes=(21,), finest_window_sizes=()),
     augmentation=Augmentation(shorter_sides=(160.0, 240.0), draw="one_of", crop=0, copy_paste=0.0),
     crops=CropConfig(per_image=6),
     assignment=AssignmentConfig(object_to_window=128 / 224, scale_tolerance=1.5**0.5),
@@ -106,7 +107,7 @@ def test_crops_need_one_window_size() -> None:
         replace(CROPS, augmentation=replace(CROPS.augmentation, crop=224))
 
 
-@pytest.mark.parametrize("kind", ["merged", "deepmask"])
+@pytest.mark.parametrize("kind", ["dilated", "deepmask"])
 def test_both_networks_learn_from_crops(kind: Any, tmp_path: Path) -> None:
     recipe = replace(CROPS, network=replace(CROPS.network, kind=kind))
     network = build_network(recipe.network)
@@ -121,3 +122,19 @@ def test_both_networks_learn_from_crops(kind: Any, tmp_path: Path) -> None:
     assert any(not torch.equal(weights[name], before[name]) for name in weights)
     with pytest.raises(ValueError, match=r"network: kind is .*from a checkout, as `python -m reproduce`"):
         load_checkpoint(tmp_path / "last.safetensors")
+
+
+@pytest.mark.parametrize("name", ["vgg16", "tf_efficientnet_lite0"])
+def test_the_centre_of_a_crop_has_the_features_that_it_has_in_the_whole_image(name: str) -> None:
+    torch.manual_seed(0)
+    backbone = (VGG16(width=4) if name == "vgg16" else DilatedBackbone(name)).eval()
+    image = torch.rand(1, 3, 320, 360) * 255
+    top, left = 40, 72  # multiples of the stride, as crop_around's
+    with torch.no_grad():
+        (whole,), (of_crop,) = backbone(image), backbone(image[..., top : top + CROP, left : left + CROP])
+    centre = CROP // 16
+    here, there = of_crop[0, :, centre, centre], whole[0, :, top // 8 + centre, left // 8 + centre]
+    torch.testing.assert_close(here, there, rtol=1e-4, atol=1e-5 * float(there.abs().max()))
+    # Two positions from the border they differ, as zeros lie beyond the crop: the test can tell.
+    beside = whole[0, :, top // 8 + 2, left // 8 + 2]
+    assert (of_crop[0, :, 2, 2] - beside).abs().max() > 1e-4 * beside.abs().max()

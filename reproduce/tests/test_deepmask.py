@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from instancefcn.model.assembling import assemble_windows
 from instancefcn.model.backbones import VGG16
 from reproduce.deepmask import CROP, DeepMask, MaskLayer
-from reproduce.networks import ExperimentNetwork, MergedBackbone, build_network
+from reproduce.networks import DilatedBackbone, ExperimentNetwork, build_network
 
 CENTER = torch.tensor([[CROP // 16, CROP // 16]])  # of a crop's map at stride 8: its window is the whole crop
 ZERO = torch.zeros(1, dtype=torch.long)
@@ -98,12 +98,12 @@ def test_in_training_it_takes_crops_alone() -> None:
         network(torch.zeros(1, 3, 224, 256))
 
 
-@pytest.mark.parametrize("kind", ["merged", "deepmask"])
-def test_a_trunk_merged_at_stride_8(kind: Any) -> None:
+@pytest.mark.parametrize("kind", ["dilated", "deepmask"])
+def test_a_trunk_with_holes_has_one_map_at_stride_8(kind: Any) -> None:
     network = build_network(
         ExperimentNetwork(kind=kind, channels=16, window_sizes=(21,), finest_window_sizes=())
     ).eval()
-    assert isinstance(network.backbone, MergedBackbone)
+    assert isinstance(network.backbone, DilatedBackbone)
     (maps,) = network(torch.zeros(1, 3, 64, 96))
     assert maps.objectness.shape == (1, 8, 12)
     assert [(maps.stride, maps.m, maps.density)] == network.window_sizes

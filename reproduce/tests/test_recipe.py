@@ -67,7 +67,7 @@ PAPER: dict[str, Any] = {
 }
 MINI = PAPER | {
     "source_balance": 0.5,
-    "network.kind": "merged",
+    "network.kind": "dilated",
     "network.backbone": "tf_efficientnet_lite0",
     "network.channels": 128,
     "augmentation.shorter_sides": MINI_SIDES,
