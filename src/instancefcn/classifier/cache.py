@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from instancefcn.classifier.checkpoint import ProposalNetwork
 from instancefcn.classifier.config import ClassifierRecipe
-from instancefcn.classifier.network import Trunk, TrunkMaps
+from instancefcn.classifier.network import Trunk
 from instancefcn.classifier.rois import Rois, match_proposals
 from instancefcn.data.source import Source
 from instancefcn.files import write_whole
@@ -36,26 +36,26 @@ class Example:
 
     source: Source
     index: int
+    size: tuple[int, int]  # (height, width)
     stem: Path  # of its files
 
     def rois(self, flip: bool) -> Rois:
         """Its proposals and instances, in the image's frame; ``flip`` mirrors both."""
-        rois = Rois(**load_file(self.stem.with_suffix(".rois.safetensors")))
-        return rois.flipped(self.source.labels(self.index).width) if flip else rois
+        rois = Rois(**load_file(self.file("proposals")))
+        return rois.flipped(self.size[1]) if flip else rois
 
     def pixels(self, flip: bool) -> UInt8[Tensor, "3 h w"]:
         """The image, or the mirrored image."""
         return _mirrored(as_tensor(self.source.image(self.index)), flip)
 
-    def maps(self, flip: bool, device: torch.device) -> TrunkMaps:
+    def maps(self, flip: bool, device: torch.device) -> list[Float[Tensor, "1 _ _ _"]]:
         """The trunk's maps of the image, or of the mirrored image, from disk."""
-        tensors = load_file(self.maps_file(flip), str(device))
-        scale_x, scale_y = tensors.pop("scale").tolist()
-        return TrunkMaps([tensors[name].float() for name in sorted(tensors)], (scale_x, scale_y))
+        tensors = load_file(self.file("mirrored" if flip else "maps"), str(device))
+        return [tensors[name].float() for name in sorted(tensors)]
 
-    def maps_file(self, flip: bool) -> Path:
-        """Where the maps are."""
-        return self.stem.with_suffix(f".{'mirrored' if flip else 'maps'}.safetensors")
+    def file(self, kind: str) -> Path:
+        """Where something of the image is kept."""
+        return self.stem.with_name(f"{self.stem.name}.{kind}.safetensors")
 
 
 def cache_examples(
@@ -82,8 +82,8 @@ def cache_examples(
     for number, index in track([(number, i) for number, source in enumerate(sources) for i in range(len(source))]):
         source = sources[number]
         labels = source.labels(index)
-        example = Example(source, index, folder / f"{number}_{labels.image_id}")
-        path = example.stem.with_suffix(".rois.safetensors")
+        example = Example(source, index, (labels.height, labels.width), folder / f"{number}_{labels.image_id}")
+        path = example.file("proposals")
         if not path.exists():  # written after the maps, so that it says all are there
             try:
                 image = source.image(index)
@@ -91,7 +91,11 @@ def cache_examples(
                 problems.append(str(error))
                 continue
             if not recipe.learning.trunk_learning_rate:
-                _write_maps(example, as_tensor(image), trunk)
+                for kind, flip in (("maps", False), ("mirrored", True)):
+                    with torch.inference_mode():
+                        maps = trunk(_mirrored(as_tensor(image), flip))
+                    tensors = {f"map{level}": values.half().cpu().contiguous() for level, values in enumerate(maps)}
+                    write_whole(example.file(kind), save(tensors))
             proposals = proposer(image, max_proposals=recipe.naming.proposals)
             write_whole(path, save(vars(match_proposals(proposals, labels.instances, classes, partial=source.partial))))
         if len(example.rois(flip=False)):
@@ -99,14 +103,6 @@ def cache_examples(
         else:
             problems.append(f"{labels.file_name}: neither proposals nor instances")
     return examples, problems
-
-
-@torch.inference_mode()
-def _write_maps(example: Example, pixels: UInt8[Tensor, "3 h w"], trunk: Trunk) -> None:
-    for flip in (False, True):
-        seen = trunk(_mirrored(pixels, flip))
-        maps = {f"map{index}": level.half().cpu().contiguous() for index, level in enumerate(seen.maps)}
-        write_whole(example.maps_file(flip), save({**maps, "scale": torch.tensor(seen.scale, dtype=torch.float64)}))
 
 
 def _mirrored(pixels: UInt8[Tensor, "3 h w"], flip: bool) -> UInt8[Tensor, "3 h w"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, UInt8
@@ -19,14 +18,6 @@ from instancefcn.model.pretrained import load_imagenet
 STRIDES = (16, 32)  # of the maps of a timm trunk; VGG-16 has one, at stride 8
 
 
-@dataclass(frozen=True)
-class TrunkMaps:
-    """Feature maps of one image."""
-
-    maps: list[Float[Tensor, "1 _ _ _"]]  # finest first
-    scale: tuple[float, float]  # pixels of the resized image per image pixel, in x and in y
-
-
 class Trunk(nn.Module):
     """A backbone that sees whole images at a size of its own."""
 
@@ -35,11 +26,13 @@ class Trunk(nn.Module):
         self.backbone = backbone
         self.shorter_side, self.longest_side = shorter_side, longest_side
 
-    def forward(self, pixels: UInt8[Tensor, "3 h w"]) -> TrunkMaps:
-        height, width = pixels.shape[-2:]
-        size = resized_size(height, width, self.shorter_side, self.longest_side)
-        maps = self.backbone(network_input(pixels, size, self.backbone.strides[-1], self.backbone.mean.device))
-        return TrunkMaps(maps, (size[1] / width, size[0] / height))
+    def resized(self, height: int, width: int) -> tuple[int, int]:
+        """The size (height, width) that it sees an image of this size at."""
+        return resized_size(height, width, self.shorter_side, self.longest_side)
+
+    def forward(self, pixels: UInt8[Tensor, "3 h w"]) -> list[Float[Tensor, "1 _ _ _"]]:
+        size, backbone = self.resized(*pixels.shape[-2:]), self.backbone
+        return backbone(network_input(pixels, size, backbone.strides[-1], backbone.mean.device))
 
 
 class Classifier(nn.Module):
@@ -76,8 +69,18 @@ class Classifier(nn.Module):
         return self.trunk.backbone.mean.device
 
     def forward(
-        self, maps: TrunkMaps, boxes_xyxy: Float[Tensor, "n 4"], masks: UInt8[Tensor, "n 14 14"]
+        self,
+        maps: list[Float[Tensor, "1 _ _ _"]],
+        size: tuple[int, int],
+        boxes_xyxy: Float[Tensor, "n 4"],
+        masks: UInt8[Tensor, "n 14 14"],
     ) -> Float[Tensor, "n classes"]:
-        """Logits of boxes, in the image's frame, with their masks; class 0 is background."""
-        scale = torch.tensor([*maps.scale, *maps.scale], device=boxes_xyxy.device)
-        return self.head(maps.maps, boxes_xyxy * scale, masks / 255)
+        """Logits of boxes with their masks; class 0 is background.
+
+        Args:
+            maps: of the trunk.
+            size: (height, width) of the image, in whose frame the boxes are.
+        """
+        (height, width), (resized_height, resized_width) = size, self.trunk.resized(*size)
+        scale = torch.tensor([resized_width / width, resized_height / height] * 2, device=boxes_xyxy.device)
+        return self.head(maps, boxes_xyxy * scale, masks / 255)

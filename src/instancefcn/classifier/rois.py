@@ -70,13 +70,8 @@ def match_proposals(
     if partial:
         ignored |= best == 0
     edges = Edges.of(rles, proposals.height, proposals.width)
-    return Rois(
-        torch.from_numpy(boxes).float(),
-        torch.from_numpy(mask_grids(edges, boxes)),
-        torch.from_numpy(best).float(),
-        torch.from_numpy(labels),
-        torch.from_numpy(ignored),
-    )
+    overlap = best.astype(np.float32)
+    return Rois(*map(torch.from_numpy, (boxes.astype(np.float32), mask_grids(edges, boxes), overlap, labels, ignored)))
 
 
 def sample(rois: Rois, generator: torch.Generator) -> tuple[Rois, Int[Tensor, "m"]]:

@@ -81,17 +81,17 @@ class Segmenter:
         Raises:
             ValueError: the image can't be read, or the proposals are of an image of another size.
         """
-        pixels = as_tensor(image)
-        if pixels.shape[-2:] != (proposals.height, proposals.width):
+        pixels, (height, width) = as_tensor(image), (proposals.height, proposals.width)
+        if pixels.shape[-2:] != (height, width):
             raise ValueError(
-                f"the proposals are of an image of {proposals.height} x {proposals.width} pixels, and this one has "
+                f"the proposals are of an image of {height} x {width} pixels, and this one has "
                 f"{pixels.shape[-2]} x {pixels.shape[-1]}"
             )
         proposals = proposals[: self.config.proposals]
-        edges = Edges.of(proposals.rles, proposals.height, proposals.width)
+        edges = Edges.of(proposals.rles, height, width)
         boxes = torch.from_numpy(proposals.boxes_xyxy).float().to(self.proposer.device)
         masks = torch.from_numpy(mask_grids(edges, proposals.boxes_xyxy)).to(self.proposer.device)
-        logits = self.classifier(self.classifier.trunk(pixels), boxes, masks)
+        logits = self.classifier(self.classifier.trunk(pixels), (height, width), boxes, masks)
         scores = logits.softmax(1)[:, 1:].cpu().numpy()
         scores = scores * (proposals.scores[:, None] ** self.config.objectness_power).astype(scores.dtype)
         return name_proposals(

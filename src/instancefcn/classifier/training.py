@@ -167,14 +167,13 @@ def learn(
 
 def build_optimizer(classifier: Classifier, config: LearningConfig) -> torch.optim.Optimizer:
     """An optimizer of the head, and of the trunk at its own rate. A rate of 0 freezes the trunk."""
-    groups = [{"params": list(classifier.head.parameters()), "lr": config.learning_rate}]
-    classifier.trunk.requires_grad_(bool(config.trunk_learning_rate))
-    if config.trunk_learning_rate:
-        rate = config.learning_rate * config.trunk_learning_rate
-        groups.append({"params": list(classifier.trunk.parameters()), "lr": rate})
+    parts = ((classifier.head, 1.0), (classifier.trunk, config.trunk_learning_rate))
+    for part, factor in parts:
+        part.requires_grad_(factor > 0)
+    groups = [{"params": part.parameters(), "lr": config.learning_rate * factor} for part, factor in parts if factor]
     if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9, weight_decay=config.weight_decay)
-    return torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
+        return torch.optim.SGD(groups, momentum=0.9, weight_decay=config.weight_decay)
+    return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
 
 
 def rate_factor(progress: float, config: LearningConfig) -> float:
@@ -191,4 +190,4 @@ def _forward(
     flip, device = bool(torch.randint(2, (), generator=generator)), classifier.device
     rois, targets = sample(example.rois(flip), generator)
     maps = classifier.trunk(example.pixels(flip)) if config.trunk_learning_rate else example.maps(flip, device)
-    return classifier(maps, rois.boxes_xyxy.to(device), rois.masks.to(device)), targets
+    return classifier(maps, example.size, rois.boxes_xyxy.to(device), rois.masks.to(device)), targets

@@ -43,24 +43,19 @@ def name_proposals(
     boxes, likely = torch.from_numpy(proposals.boxes_xyxy), torch.from_numpy(scores[rows, columns]).double()
     kept = batched_nms(boxes[rows], likely, torch.from_numpy(columns), config.nms_threshold)[:max_segments].numpy()
     rows, columns = rows[kept], columns[kept]
-    rles: list[Rle | None] = [proposals.rles[row] for row in rows]
+    rles = [proposals.rles[row] for row in rows]
     if config.vote_threshold:
         voting = (box_iou(boxes[rows], boxes) >= config.vote_threshold).numpy()
         rles = [
             _average(edges, proposals.boxes_xyxy, voters, scores[voters, column])
             for voters, column in zip(map(np.flatnonzero, voting), columns, strict=True)
         ]
-    masks = [rle for rle in rles if rle is not None]
-    some = np.array([rle is not None for rle in rles], dtype=bool)
-    return Segments(
-        masks,
-        tight_boxes(masks),
-        scores[rows, columns][some].astype(np.float64),
-        proposals.height,
-        proposals.width,
-        np.array(list(categories), dtype=np.int64)[columns[some]],
-        categories,
+    category_ids = np.array(list(categories), dtype=np.int64)[columns]
+    own_scores = scores[rows, columns].astype(np.float64)
+    segments = Segments(
+        rles, tight_boxes(rles), own_scores, proposals.height, proposals.width, category_ids, categories
     )
+    return segments[segments.areas > 0]
 
 
 def _average(
@@ -68,11 +63,11 @@ def _average(
     boxes_xyxy: Float[np.ndarray, "n 4"],
     voters: Int[np.ndarray, "v"],
     weights: Float[np.ndarray, "v"],
-) -> Rle | None:
-    """The pixels where the weighted average of the voters' masks is ``MASK_THRESHOLD`` or more; None where none is."""
+) -> Rle:
+    """The pixels, perhaps none, where the weighted average of the voters' masks is ``MASK_THRESHOLD`` or more."""
     left, top = boxes_xyxy[voters, :2].min(0).astype(int).tolist()
     right, bottom = boxes_xyxy[voters, 2:].max(0).astype(int).tolist()
     weights = weights.astype(np.float64) / weights.sum(dtype=np.float64)
     average = edges.weighted_sum(voters, weights, left, right)[top:bottom]
     mask = average >= MASK_THRESHOLD - 1e-9  # sums of parts may miss by as much
-    return encode_in_box(mask, top, left, edges.height, edges.width) if mask.any() else None
+    return encode_in_box(mask, top, left, edges.height, edges.width)
