@@ -109,16 +109,8 @@ class DeepMask(Network):
         self.mask_layer = MaskLayer(channels, fc_channels)
         self.score_branch = ScoreBranch(backbone.channels[0], fc_channels)
         self.size_multiple = STRIDE
-
-    @property
-    def window_sizes(self) -> list[WindowSize]:
-        """Window size of the sliding network."""
-        return [WindowSize(STRIDE, CROP // STRIDE, MASK // (CROP // STRIDE))]
-
-    @property
-    def training_window_sizes(self) -> list[WindowSize]:
-        """Window size of the network of crops."""
-        return [WindowSize(CROP, 1, MASK)]
+        self.window_sizes = [WindowSize(STRIDE, CROP // STRIDE, MASK // (CROP // STRIDE))]
+        self.training_window_sizes = [WindowSize(CROP, 1, MASK)]
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[ScoreMaps]:
         return self.of_crops(images) if self.training else self.slide(images)

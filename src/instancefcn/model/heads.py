@@ -127,10 +127,8 @@ class Refine(nn.Module):
 
 def side_by_side(layers: Sequence[nn.Module], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b _ h w"]:
     """Concatenated outputs of several 1x1 convolutions, run as one convolution, which reads the map once."""
-    convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1)]
+    convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
     biases = [layer.bias for layer in convolutions if layer.bias is not None]
-    assert len(convolutions) == len(layers)
-    assert len(biases) in (0, len(layers))
     return F.conv2d(x, torch.cat([layer.weight for layer in convolutions]), torch.cat(biases) if biases else None)
 
 

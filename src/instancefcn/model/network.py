@@ -18,16 +18,8 @@ class Network(nn.Module):
 
     backbone: Backbone
     size_multiple: int  # image sides must be multiples of it
-
-    @property
-    def window_sizes(self) -> list[WindowSize]:
-        """The window size of each ScoreMaps that ``forward`` returns, in order."""
-        raise NotImplementedError
-
-    @property
-    def training_window_sizes(self) -> list[WindowSize]:
-        """The window sizes in training mode, if they differ."""
-        return self.window_sizes
+    window_sizes: list[WindowSize]  # of each ScoreMaps that ``forward`` returns, in order
+    training_window_sizes: list[WindowSize]  # the same in training mode
 
 
 class InstanceFCN(Network):
@@ -42,19 +34,12 @@ class InstanceFCN(Network):
         super().__init__()
         assert len(backbone.strides) == 1, "the paper's network reads one map of its trunk"
         self.backbone, self.mask_head, self.score_head = backbone, mask_head, score_head
-        self.m = m
         self.size_multiple = backbone.strides[0]
-
-    @property
-    def window_sizes(self) -> list[WindowSize]:
-        return [WindowSize(self.backbone.strides[0], self.m)]
+        self.window_sizes = self.training_window_sizes = [WindowSize(self.size_multiple, m)]
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[ScoreMaps]:
         (features,) = self.backbone(images)
-        instance = self.mask_head(features)
-        objectness = self.score_head(features)[:, 0]
-        (size,) = self.window_sizes
-        return [ScoreMaps(instance, objectness, None, *size)]
+        return [ScoreMaps(self.mask_head(features), self.score_head(features)[:, 0], None, *self.window_sizes[0])]
 
 
 class PyramidInstanceFCN(Network):
@@ -78,26 +63,21 @@ class PyramidInstanceFCN(Network):
     ) -> None:
         super().__init__()
         self.backbone, self.pyramid, self.mask_head, self.score_head = backbone, pyramid, mask_head, score_head
-        strides = [backbone.strides[1] * 2**level for level in range(pyramid.levels)]
-        self.sizes_of_level = [
-            [
-                WindowSize(stride, m, density_of_level(level))
-                for m in (*window_sizes, *(finest_window_sizes if level == 0 else ()))
-            ]
-            for level, stride in enumerate(strides)
+        self.window_sizes = self.training_window_sizes = [
+            WindowSize(backbone.strides[1] * 2**level, m, density_of_level(level))
+            for level in range(pyramid.levels)
+            for m in (*window_sizes, *(finest_window_sizes if level == 0 else ()))
         ]
-        self.size_multiple = strides[-1]
-
-    @property
-    def window_sizes(self) -> list[WindowSize]:
-        return [size for sizes in self.sizes_of_level for size in sizes]
+        self.size_multiple = self.window_sizes[-1].stride
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[ScoreMaps]:
         maps = self.backbone(images)
-        score_maps: list[ScoreMaps] = []
+        instances: list[Tensor] = []
+        scores: list[Tensor] = []
         for level, features in enumerate(self.pyramid(maps[1:])):
-            instances = self.mask_head(features, maps, level)
-            scores = self.score_head(features, level)
-            for size, instance, score in zip(self.sizes_of_level[level], instances, scores, strict=True):
-                score_maps.append(ScoreMaps(instance, score[:, 0], score[:, 1], *size))
-        return score_maps
+            instances += self.mask_head(features, maps, level)
+            scores += self.score_head(features, level)
+        return [
+            ScoreMaps(instance, score[:, 0], score[:, 1], *size)
+            for instance, score, size in zip(instances, scores, self.window_sizes, strict=True)
+        ]

@@ -56,13 +56,12 @@ def load_in_order(backbone: TimmBackbone, weights: dict[str, Tensor]) -> None:
     theirs = [tensor for name, tensor in weights.items() if "num_batches_tracked" not in name]
     if len(theirs) < len(ours):
         raise ValueError(f"weights do not fit {backbone.name}: {len(theirs)} tensors for the trunk's {len(ours)}")
-    matched = dict(zip(ours, theirs, strict=False))
-    for name, tensor in matched.items():
-        if tensor.shape != ours[name].shape:
+    for (name, own), tensor in zip(ours.items(), theirs, strict=False):
+        if tensor.shape != own.shape:
             raise ValueError(
-                f"weights do not fit {backbone.name}: {name} is {list(ours[name].shape)}, not {list(tensor.shape)}"
+                f"weights do not fit {backbone.name}: {name} is {list(own.shape)}, not {list(tensor.shape)}"
             )
-    backbone.net.load_state_dict(matched, strict=False)
+    backbone.net.load_state_dict(dict(zip(ours, theirs, strict=False)), strict=False)
 
 
 def _load_vgg16(backbone: VGG16) -> str:
@@ -98,19 +97,16 @@ def _load_hed(backbone: VGG16, path: Path) -> None:
     import numpy as np
 
     convolutions = [layer for layer in backbone.features if isinstance(layer, torch.nn.Conv2d)]
-    with h5py.File(path) as file, torch.no_grad():
-        names = [
-            f"block{block}/layers/conv2d{f'_{i}' if i else ''}"
-            for block, count in enumerate((2, 2, 3, 3, 3), start=1)
-            for i in range(count)
-        ]
+    names = [
+        f"block{block}/layers/conv2d{f'_{i}' if i else ''}"
+        for block, count in enumerate((2, 2, 3, 3, 3), start=1)
+        for i in range(count)
+    ]
+    with h5py.File(path) as file:
         for name, convolution in zip(names, convolutions, strict=True):
-            kernel = torch.from_numpy(np.asarray(file[f"{name}/vars/0"])).permute(3, 2, 0, 1)
-            if convolution is convolutions[0]:
-                kernel = kernel.flip(1)  # BGR -> RGB
-            assert convolution.bias is not None
-            convolution.weight.copy_(kernel)
-            convolution.bias.copy_(torch.from_numpy(np.asarray(file[f"{name}/vars/1"])))
+            kernel, bias = (torch.from_numpy(np.asarray(file[f"{name}/vars/{part}"])) for part in (0, 1))
+            convolution.load_state_dict({"weight": kernel.permute(3, 2, 0, 1), "bias": bias})
+    convolutions[0].weight.data.copy_(convolutions[0].weight.flip(1))  # BGR -> RGB
     _set_input(backbone, (122.67892, 116.66877, 104.00699), 1.0)
 
 

@@ -90,14 +90,13 @@ def assign(
     positive_scale = scale_error <= config.scale_tolerance
     if config.rule == "nearest_scale" and len(scale_error):
         positive_scale = (scale_error == scale_error.amin(1, keepdim=True)) & (scale_error < torch.inf)
-    assignments = [
-        _assign_grid(gt_boxes, ~gt_ignored, grid, scale_error[:, index], positive_scale[:, index], config, partial)
-        for index, grid in enumerate(grids)
-    ]
-    for grid, assignment in zip(grids, assignments, strict=True):
+    assignments: list[Assignment] = []
+    for grid, error, positive in zip(grids, scale_error.T, positive_scale.T, strict=False):
+        assignment = _assign_grid(gt_boxes, ~gt_ignored, grid, error, positive, config, partial)
         if padding is not None:
             assignment.labels[beyond := _on_padding(grid, padding)] = IGNORED
             assignment.gt_index[beyond] = -1  # no near misses either
+        assignments.append(assignment)
     return assignments
 
 
@@ -109,7 +108,7 @@ def scale_errors(
     Except under ``deepmask``, the largest windows also take larger instances that still fit into them, and the smallest
     windows all smaller instances. An instance that does not fit into the largest window is off by infinity.
     """
-    longer = (gt_boxes[:, 2:] - gt_boxes[:, :2]).amax(1) if len(gt_boxes) else gt_boxes.new_zeros(0)
+    longer = (gt_boxes[:, 2:] - gt_boxes[:, :2]).amax(1)
     made_for = sides * config.object_to_window
     if config.rule != "deepmask":
         fits = longer <= sides.max()
@@ -171,8 +170,7 @@ def _within(center_y: Tensor, center_x: Tensor, box_xyxy: Tensor) -> Bool[Tensor
 
 def is_tiny(gt_areas: Float[Tensor, "g"], gt_boxes: Float[Tensor, "g 4"]) -> Bool[Tensor, "g"]:
     """Whether each instance is too small to be judged, by the area of its mask and its box, in image pixels."""
-    shorter = (gt_boxes[:, 2:] - gt_boxes[:, :2]).amin(1) if len(gt_boxes) else gt_areas
-    return (gt_areas < MIN_AREA) | (shorter < MIN_SIDE)
+    return (gt_areas < MIN_AREA) | ((gt_boxes[:, 2:] - gt_boxes[:, :2]).amin(1) < MIN_SIDE)
 
 
 def is_covered(gt_boxes: Float[Tensor, "g 4"], sides: Sequence[float], config: AssignmentConfig) -> Bool[Tensor, "g"]:

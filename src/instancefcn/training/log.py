@@ -6,10 +6,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from rich.progress import BarColumn, Progress, TextColumn
-from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 
@@ -27,35 +25,9 @@ class Log:
         kept = [line for line in lines if json.loads(line)["iteration"] <= resumed_at]
         self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
         self.writer = SummaryWriter(out, purge_step=resumed_at + 1)
-        self.first: tuple[int, float] | None = None
 
-    def losses(
-        self,
-        iteration: int,
-        seconds: float,
-        rate: float,
-        losses: Mapping[str, Tensor],
-        batch_size: int,
-        progress: float,
-    ) -> str:
-        """Log the losses of a step, and return a line about speed and remaining time."""
-        values = {f"loss_{name}": loss.item() for name, loss in losses.items()}
-        self._write(iteration, seconds, {**values, "learning_rate": rate})
-        self.first = self.first or (iteration, seconds)
-        steps, spent = iteration - self.first[0], seconds - self.first[1]
-        speed = f"{steps * batch_size / spent:.1f} images/s, " if spent else ""
-        left = seconds / progress - seconds
-        return f"loss {sum(values.values()):.2f}, {speed}{left / 60:.0f} min left"
-
-    def validation(self, iteration: int, seconds: float, recall: Mapping[str, Mapping[str, float]]) -> None:
-        """Log the recall on each source."""
-        self._write(
-            iteration,
-            seconds,
-            {f"{source}/{name}": v for source, values in recall.items() for name, v in values.items()},
-        )
-
-    def _write(self, iteration: int, seconds: float, values: dict[str, Any]) -> None:
+    def write(self, iteration: int, seconds: float, values: Mapping[str, float]) -> None:
+        """Log some figures."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"iteration": iteration, "seconds": round(seconds, 1), **values}) + "\n")
         for name, value in values.items():

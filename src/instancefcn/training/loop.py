@@ -161,6 +161,7 @@ class Trainer:
         )
         log = Log(self.out, self.iteration) if fabric.is_global_zero else None
         progress = self.progress()
+        first = self.iteration, self.seconds
         next_validation = VALIDATE_EVERY * (1 + progress // VALIDATE_EVERY)
         saved = time.monotonic()
         with show_progress(fabric.is_global_zero) as bar:
@@ -173,7 +174,12 @@ class Trainer:
                 if log is None:
                     continue
                 if self.iteration % LOG_EVERY == 0:
-                    bar(progress, log.losses(self.iteration, self.seconds, rate, losses, images_per_step, progress))
+                    values = {f"loss_{name}": loss.item() for name, loss in losses.items()}
+                    seconds = self.seconds
+                    log.write(self.iteration, seconds, {**values, "learning_rate": rate})
+                    speed = (self.iteration - first[0]) * images_per_step / (seconds - first[1])
+                    left = (seconds / progress - seconds) / 60
+                    bar(progress, f"loss {sum(values.values()):.2f}, {speed:.1f} images/s, {left:.0f} min left")
                 if self.validation and progress >= min(next_validation, 1):
                     next_validation += VALIDATE_EVERY
                     self.validate(log)
@@ -214,7 +220,8 @@ class Trainer:
         """Measure recall, log it, and save: as the last network, and as the best if it beats all before."""
         proposer = Proposer(self.kept_network().eval(), self.recipe.inference, device=self.fabric.device)
         recall = validation_recall(proposer, self.validation)
-        log.validation(self.iteration, self.seconds, recall)
+        figures = {f"{source}/{name}": value for source, values in recall.items() for name, value in values.items()}
+        log.write(self.iteration, self.seconds, figures)
         score = sum(values["AR@100"] for values in recall.values()) / len(recall)
         names = ["last", "best"] if score > self.best else ["last"]
         self.best = max(self.best, score)
@@ -222,21 +229,15 @@ class Trainer:
 
     def save(self, names: Sequence[str], recall: Mapping[str, Mapping[str, float]] | None = None) -> None:
         """Write checkpoints of these names, then the state that resuming needs."""
-        record = {
-            "recipe": to_table(self.recipe),
-            "iteration": self.iteration,
-            "seconds": self.seconds,
-            "validation": recall or {},
-        }
+        progress = {"recipe": to_table(self.recipe), "iteration": self.iteration, "seconds": self.seconds}
         weights = self.kept_network().state_dict()
+        record = progress | {"validation": recall or {}}
         checkpoint = Checkpoint(self.recipe.network, self.recipe.inference, weights, record)
         for name in names:
             save_checkpoint(checkpoint, self.out / f"{name}.safetensors")
         state = TrainingState(
-            iteration=self.iteration,
-            seconds=self.seconds,
+            **progress,
             best=self.best,
-            recipe=to_table(self.recipe),
             network=self.network.state_dict(),
             averaged=self.averaged.state_dict() if self.averaged is not None else None,
             optimizer=self.optimizer.state_dict(),

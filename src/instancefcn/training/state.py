@@ -36,32 +36,23 @@ def save_state(state: TrainingState, path: Path) -> None:
     write_whole(path, buffer.getvalue())
 
 
-def load_state(path: Path) -> TrainingState:
-    """Read a state; only tensors and plain values are unpickled.
-
-    Raises:
-        ValueError: the file is not a training state.
-    """
-    try:
-        return TrainingState(**torch.load(path, weights_only=True, map_location="cpu"))
-    except Exception as error:  # torch.load raises errors of many kinds for a file that it cannot read
-        raise ValueError(
-            f"{path}: not a training state ({error}); start anew without --resume, in another folder"
-        ) from error
-
-
 def find_state(out: Path, recipe: Recipe, resume: bool) -> TrainingState | None:
-    """The state of the run in a folder; None if there is no run yet.
+    """The state of the run in a folder; None if there is no run yet. Only tensors and plain values are unpickled.
 
     Raises:
-        ValueError: ``out`` holds a run and resume is off, or the run there has another recipe.
+        ValueError: ``out`` holds a run and resume is off, the run has another recipe, or the file is no such state.
     """
     path = out / STATE_FILE
     if not path.exists():
         return None
     if not resume:
         raise ValueError(f"{out} holds a run already: go on with --resume, or give another --out")
-    state = load_state(path)
+    try:
+        state = TrainingState(**torch.load(path, weights_only=True, map_location="cpu"))
+    except Exception as error:  # torch.load raises errors of many kinds for a file that it cannot read
+        raise ValueError(
+            f"{path}: not a training state ({error}); start anew without --resume, in another folder"
+        ) from error
     if state.recipe != to_table(recipe):
         raise ValueError(f"{out} was trained with another recipe: give that one, or another --out")
     return state
