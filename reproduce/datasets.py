@@ -56,6 +56,18 @@ def open_images(images: ImageSelection) -> list[FileSource]:
     return [source for source in chosen if len(source)]
 
 
+def describe(images: ImageSelection) -> str:
+    """Which images these are, in words for a page."""
+    restrictions = [
+        (images.listed_in, f"those that `{images.listed_in}` lists"),
+        (images.first, f"the {images.first:,} with the lowest ids"),
+        (images.tenth, f"every tenth {images.tenth}"),
+        (images.drawn, f"{images.drawn:,} drawn with seed {images.seed}"),
+    ]
+    words = [" and ".join(f"`{spec}`" for spec in images.specs), *(text for given, text in restrictions if given)]
+    return ", of these ".join(words)
+
+
 def merge(sources: Sequence[FileSource]) -> FileSource:
     """All images as one source to measure on; images of several sources are numbered anew, from 1."""
     if len(sources) == 1:

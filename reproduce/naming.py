@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import time
@@ -19,7 +18,6 @@ from instancefcn.classifier.checkpoint import ProposalNetwork, load_classifier
 from instancefcn.classifier.config import ClassifierRecipe, NamingConfig, load_classifier_recipe
 from instancefcn.classifier.segmenter import Segmenter
 from instancefcn.classifier.training import train_classifier
-from instancefcn.config import to_table
 from instancefcn.data.coco import source_to_coco
 from instancefcn.data.source import Source
 from instancefcn.devices import choose_device
@@ -28,12 +26,12 @@ from instancefcn.evaluation.results import split_by_category
 from instancefcn.files import write_whole
 from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT
 from instancefcn.inference.config import InferenceConfig
-from instancefcn.inference.proposer import Proposer
 from reproduce.datasets import ImageSelection, Scale, named_images, open_images
 from reproduce.image_precision import ImagePrecision
 from reproduce.kept import KeptProposals, ProposalsOf, masks_of
 from reproduce.methods import Method
 from reproduce.networks import load_proposer
+from reproduce.proposing import IdentifiedProposer
 from reproduce.run import RESULT_FILE, reserve
 from reproduce.runner import DRY_SIDES, Runner
 
@@ -79,19 +77,6 @@ class ClassifierPlan:
     images: ImageSelection
     proposals: ProposalNetwork
     inference: InferenceConfig  # how the network proposes
-
-
-@dataclass(frozen=True)
-class IdentifiedProposer:
-    """A proposer, and which network it has."""
-
-    proposer: Proposer
-    identity: ProposalNetwork
-
-    @property
-    def config_digest(self) -> str:
-        """Digest of its inference config."""
-        return hashlib.sha256(json.dumps(to_table(self.proposer.config)).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)

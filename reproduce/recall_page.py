@@ -27,12 +27,12 @@ MEASURED = {
 
 @dataclass(frozen=True)
 class RecallRow:
-    """Recall of a method on a test set."""
+    """Recall of a method on a test set; of a method that only the paper measured, its numbers alone."""
 
     test: str
     regions: str  # "masks" or "boxes"
     method: str
-    recalls: tuple[ImageRecall, ...]  # one for each seed
+    recalls: tuple[ImageRecall, ...] = ()  # one for each seed
     mask_parameters: int | None = None  # of the layer that makes masks
     iterations: tuple[int, ...] = ()
     minutes: tuple[float, ...] = ()
@@ -59,6 +59,8 @@ class RecallRow:
     def _of_seeds(self, column: str) -> str:
         """A number for each of ``MAX_PROPOSALS``."""
         seeds = self.numbers()
+        if not seeds:
+            return "-"
         spreads = [mean_and_spread([own[key] for own in seeds]) for key in MEASURED[column]]
         return (", " if len(seeds) > 1 else " ").join(spreads)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from instancefcn.evaluation.average_recall import ImageRecall
+from instancefcn.evaluation.published import PublishedTable
 from instancefcn.evaluation.regions import IouType
-from reproduce.datasets import test_images, training_images
-from reproduce.methods import Experiment, Method
+from reproduce.datasets import describe, test_images, training_images
+from reproduce.methods import SHIPPED, Experiment, Method
+from reproduce.proposing import shipped_weights
 from reproduce.recall_page import RecallPage, RecallRow
 from reproduce.run import RunResult
 from reproduce.runner import Runner, Settings, UnfinishedError, mask_parameters
@@ -24,6 +28,8 @@ def reproduce_table(experiment: Experiment, runner: Runner) -> Path:
     found: dict[str, SeedRecalls] = {}
     results: dict[str, list[RunResult]] = {}
     about = [f"- `{settings.command(experiment.name)}`", *trained_on(settings, experiment.name)]
+    if SHIPPED in experiment.methods:
+        about.append(f"- `lite` has the weights {shipped_weights()}.")
     for method in experiment.methods:
         try:
             found[method.slug], results[method.slug] = measure_seeds(method, experiment.name, runner)
@@ -31,25 +37,26 @@ def reproduce_table(experiment: Experiment, runner: Runner) -> Path:
             about.append(f"- Left out: {method.label} ({error}; `pip install 'instancefcn[bench]'`).")
         except UnfinishedError:
             about.append(f"- **Not made yet: {method.label}.**")
-    published = dict(experiment.published.rows)
     with_boxes = any(method.only_boxes for method in experiment.methods)
     tests = test_images(settings.scale, settings.data_root, experiment.name)
-    rows = [
-        RecallRow(
-            test=test,
-            regions=REGIONS[iou],
-            method=method.label,
-            recalls=tuple(found[method.slug][test, iou]),
-            mask_parameters=None if method.recipe is None else mask_parameters(runner.recipe(method, 0)),
-            iterations=tuple(result.iterations for result in results[method.slug]),
-            minutes=tuple(result.seconds / 60 for result in results[method.slug]),
-            published=published.get(method.published),
-        )
-        for test in tests
-        for iou in (("segm", "bbox") if with_boxes else ("segm",))
-        for method in experiment.methods
-        if method.slug in found and (test, iou) in found[method.slug]
-    ]
+    rows: list[RecallRow] = []
+    for test in tests:
+        for iou in ("segm", "bbox") if with_boxes else ("segm",):
+            measured = {
+                method: RecallRow(
+                    test=test,
+                    regions=REGIONS[iou],
+                    method=method.label,
+                    recalls=tuple(found[method.slug][test, iou]),
+                    mask_parameters=None if method.recipe is None else mask_parameters(runner.recipe(method, 0)),
+                    iterations=tuple(result.iterations for result in results[method.slug]),
+                    minutes=tuple(result.seconds / 60 for result in results[method.slug]),
+                )
+                for method in experiment.methods
+                if method.slug in found and (test, iou) in found[method.slug]
+            }
+            # The paper's numbers are of masks.
+            rows += beside_the_papers(measured, experiment.published, test) if iou == "segm" else measured.values()
     findings = [
         finding
         for claim in experiment.claims
@@ -63,6 +70,16 @@ def reproduce_table(experiment: Experiment, runner: Runner) -> Path:
     path = settings.folder / f"{experiment.name}.md"
     RecallPage(title, about, rows, findings, experiment.published.data, settings.dry).write(path)
     return path
+
+
+def beside_the_papers(measured: Mapping[Method, RecallRow], published: PublishedTable, test: str) -> list[RecallRow]:
+    """Rows on masks with the paper's numbers, in its order; those that only the paper measured are among them."""
+    by_name = {method.published: row for method, row in measured.items()}
+    rows = []
+    for name, numbers in published.rows:
+        row = by_name.get(name, RecallRow(test, REGIONS["segm"], name))
+        rows.append(replace(row, published=numbers))
+    return rows + [row for method, row in measured.items() if not method.published]
 
 
 def measure_seeds(
@@ -90,5 +107,5 @@ def measure_seeds(
 
 def trained_on(settings: Settings, experiment: str) -> list[str]:
     """The line of a page on training data and seeds."""
-    specs = training_images(settings.scale, settings.data_root, experiment).specs
-    return [f"- Trained on {' and '.join(f'`{spec}`' for spec in specs)}, with seeds 0 to {settings.seeds - 1}."]
+    images = describe(training_images(settings.scale, settings.data_root, experiment))
+    return [f"- Trained on {images}, with seeds 0 to {settings.seeds - 1}."]

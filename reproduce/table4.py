@@ -10,10 +10,11 @@ import numpy as np
 
 from instancefcn.evaluation.published import TABLE_4
 from instancefcn.files import write_whole
-from reproduce.datasets import Scale, named_images
+from reproduce.datasets import Scale, describe, named_images
 from reproduce.image_precision import PRECISION_DRAWS, PRECISION_MEASURES
 from reproduce.methods import DEEPMASK, OURS, SHIPPED, Claim
 from reproduce.naming import MAX_SEGMENTS, MIN_SCORE, NETWORK_SEED, TABLE_4_NAME, Naming, NamingResult, NamingRunner
+from reproduce.proposing import shipped_weights
 from reproduce.report import DRY, findings_lines, json_text, markdown_table, mean_and_spread
 from reproduce.runner import Runner, Settings
 from reproduce.verdict import Finding, judge_precision
@@ -120,7 +121,7 @@ def about(settings: Settings) -> list[str]:
     return [
         f"- `{settings.command(TABLE_4_NAME)}`",
         *(
-            f"- {name}: classifiers trained on {_specs(train.specs)}, measured on {_specs(test.specs)}."
+            f"- {name}: classifiers trained on {describe(train)}, measured on {describe(test)}."
             for name, (train, test) in data.items()
         ),
         f"- Classifiers: the recipe {recipe}, with seeds 0 to {settings.seeds - 1}, each trained on the proposals that "
@@ -129,6 +130,7 @@ def about(settings: Settings) -> list[str]:
         "- Rows that differ only in N, voting or suppression share their classifiers, trained with the recipe's N. "
         "The classifier of the first row names labelled masks. Without suppression and voting, which perfect masks do "
         "not need, they are the ceiling: what it lacks of 100 is the classifier's error.",
+        *([f"- `lite` has the weights {shipped_weights()}."] if settings.scale == "mini" else []),
         f"- Up to {MAX_SEGMENTS} segments an image, of score {MIN_SCORE} or more. COCO AP has no interval.",
     ]
 
@@ -184,7 +186,3 @@ def to_json(
         "findings": [asdict(found) for found in findings],
     }
     return json_text(table)
-
-
-def _specs(specs: Sequence[str]) -> str:
-    return " and ".join(f"`{spec}`" for spec in specs)

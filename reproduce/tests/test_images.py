@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from labelled import coco_annotation, write_coco, write_image
-from reproduce.datasets import ImageSelection, merge, open_images
+from reproduce.datasets import ImageSelection, describe, merge, open_images
 
 
 @pytest.fixture
@@ -51,6 +52,26 @@ def test_a_list_and_the_lowest_ids(images: ImageSelection, tmp_path: Path) -> No
     listed.write_text("nowhere\n")
     with pytest.raises(ValueError, match=r"train.txt names no image of coco:"):
         open_images(only_listed)
+
+
+def test_a_page_says_which_images_were_taken(images: ImageSelection) -> None:
+    both = f"`{images.specs[0]}` and `{images.specs[1]}`"
+    assert describe(images) == both
+    chosen = ImageSelection(images.specs, listed_in="val.txt", first=5000, drawn=7, seed=2)
+    of_these = "those that `val.txt` lists, of these the 5,000 with the lowest ids, of these 7 drawn with seed 2"
+    assert describe(chosen) == f"{both}, of these {of_these}"
+    assert describe(replace(images, tenth="left out")) == f"{both}, of these every tenth left out"
+
+
+def test_no_training_photograph_is_in_a_val_set(shared_data: Path) -> None:
+    def files_of(split: str) -> dict[bytes, Path]:
+        paths = [path for path in shared_data.glob(f"*/{split}/**/*") if path.suffix in (".jpg", ".png")]
+        paths += shared_data.glob("voc2007/**/JPEGImages/*.jpg") if split == "val" else []
+        return {hashlib.sha256(path.read_bytes()).digest(): path for path in paths}
+
+    train, val = files_of("train"), files_of("val")
+    assert min(len(train), len(val)) > 500
+    assert not [(train[digest], val[digest]) for digest in train.keys() & val.keys()]
 
 
 def test_merged_images_have_ids_of_their_own(images: ImageSelection) -> None:

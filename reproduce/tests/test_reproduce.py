@@ -42,6 +42,13 @@ def test_the_papers_recipes_on_two_processes(paper_tree: Path, tmp_path: Path, m
     assert "DRY RUN" in text
     assert "Left out: Selective Search" in text
     assert "38.9 49.7 52.6" in text  # the paper's own
+    assert "lists, with seeds 0 to 0" in text  # of all of SBD's images those of VOC's train list
+    assert f"of these those that `{paper_tree}/VOCdevkit/VOC2012/ImageSets/Main/train.txt`" in text
+    assert "fingerprint `" in text
+    masks = [line for line in text.split("masks\n")[1].split("## ")[0].splitlines() if line.startswith("|")][2:]
+    names = [line.split("|")[1].strip() for line in masks]
+    assert names == ["Selective Search", "MCG", "~DeepMask", "MNC", "ours, full images", methods[-1].label]
+    assert "| MCG | - | 18.9 36.8 49.5 | - | - | - | - | - |" in masks
     table = json.loads(page.with_suffix(".json").read_text())
     assert table["dry_run"] is True
     trained = [row for row in table["rows"] if row["iterations"]]
@@ -64,7 +71,9 @@ def test_a_table_of_mini_goes_on_where_it_was_stopped(
     page = reproduce("table3", Runner(settings))
     first = json.loads(page.with_suffix(".json").read_text())
     by_row = {(row["test"], row["regions"], row["method"]): row for row in first["rows"]}
-    assert {regions for _, regions, method in by_row if method.startswith("Selective")} == {"boxes"}
+    measured = {(regions, method) for (_, regions, method), row in by_row.items() if row["seeds"]}
+    assert {regions for regions, method in measured if method.startswith("Selective")} == {"boxes"}
+    assert by_row["voc2007", "masks", "Selective Search"]["published"] == [7.0, 23.5, 43.3]
     assert len(by_row["voc2007", "masks", "~DeepMask, crops"]["seeds"]) == 2
     verdicts = {(found["claim"], found["test"]) for found in first["findings"]}
     assert ("finds more than Selective Search (boxes)", "coco-mini val") in verdicts

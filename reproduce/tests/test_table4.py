@@ -47,6 +47,8 @@ def test_mini_is_made_once_and_goes_on(mini_tree: Path, tmp_path: Path, monkeypa
     text, first = page.read_text(), json.loads(page.with_suffix(".json").read_text())
     assert "DRY RUN" in text
     assert "| MNC + InstanceFCN, N = 300 | 61.5 | 43.0 |" in text
+    assert "| MNC + MNC, trained step by step (in the text) | 60.2 | - |" in text
+    assert "fingerprint `" in text
     slugs = [naming.slug for naming in namings("mini")]
     assert [(row["data"], row["slug"]) for row in first["rows"]] == [
         (data, slug) for slug in slugs for data in ("animals", "coco-mini")
@@ -88,6 +90,8 @@ def test_the_papers_classifier_on_voc(paper_tree: Path, tmp_path: Path) -> None:
     page = reproduce_table_4(Runner(settings), rows, claims)
     table = json.loads(page.with_suffix(".json").read_text())
     assert table["dry_run"] is True
+    lists = f"{paper_tree}/VOCdevkit/VOC2012/ImageSets/Main"
+    assert all(f"of these those that `{lists}/{split}.txt` lists" in page.read_text() for split in ("train", "val"))
     assert table["published"]["MNC + InstanceFCN, N = 300"] == {"mAP^r@0.5": 61.5, "mAP^r@0.7": 43.0}
     assert {row["data"] for row in table["rows"]} == {"VOC 2012, SBD"}
     (run,) = (json.loads(path.read_text()) for path in page.parent.glob("runs/names-voc-2012-sbd-ours-k5-*/*/run.json"))

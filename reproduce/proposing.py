@@ -1,0 +1,36 @@
+"""Which weights propose in an experiment."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from instancefcn.classifier.checkpoint import ProposalNetwork
+from instancefcn.config import to_table
+from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, load_checkpoint
+from instancefcn.inference.proposer import Proposer
+from reproduce.networks import load_proposer
+
+
+@dataclass(frozen=True)
+class IdentifiedProposer:
+    """A proposer, and which network it has."""
+
+    proposer: Proposer
+    identity: ProposalNetwork
+
+    @property
+    def config_digest(self) -> str:
+        """Digest of its inference config."""
+        return hashlib.sha256(json.dumps(to_table(self.proposer.config)).encode()).hexdigest()[:8]
+
+
+def shipped_weights(path: Path = SHIPPED_CHECKPOINT) -> str:
+    """Which weights the shipped checkpoint has, in words for a page."""
+    identity, record = load_proposer(path, "cpu")[1], load_checkpoint(path).training
+    training = f"{record.get('iteration', 0):,} iterations, {record.get('seconds', 0) / 60:.1f} minutes"
+    return (
+        f"`{identity.name}`, fingerprint `{identity.fingerprint}`; by its own record its last training had {training}"
+    )
