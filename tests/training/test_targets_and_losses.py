@@ -9,7 +9,7 @@ from torch import Tensor
 
 from instancefcn.data.training_image import TrainingImage
 from instancefcn.structures import ScoreMaps, WindowSize
-from instancefcn.training.assignment import IGNORED, NEGATIVE, POSITIVE, AssignmentConfig, Grid, assign
+from instancefcn.training.assignment import IGNORED, NEGATIVE, POSITIVE, Assignment, AssignmentConfig, Grid, assign
 from instancefcn.training.losses import (
     LossConfig,
     compute_losses,
@@ -18,7 +18,7 @@ from instancefcn.training.losses import (
     objectness_loss,
     pixel_loss,
 )
-from instancefcn.training.targets import SampledWindows, SamplingConfig, sample_labels, sample_windows
+from instancefcn.training.targets import SampledWindows, SamplingConfig, keep_sampled, sample_windows
 
 CONFIG = AssignmentConfig(object_to_window=128 / 224)  # windows of 56 px are made for objects of 32
 
@@ -64,9 +64,8 @@ def test_sampling_is_one_to_one_and_negatives_fill_up() -> None:
     labels = torch.full((40, 40), NEGATIVE)
     labels[:2] = POSITIVE  # 80
     labels[2:4] = IGNORED
-    (many,) = sample_labels([labels], 100, generator())
+    many, few = (keep_sampled([Assignment(labels, labels)], windows, generator())[0].labels for windows in (100, 256))
     assert (int((many == POSITIVE).sum()), int((many == NEGATIVE).sum())) == (50, 50)
-    (few,) = sample_labels([labels], 256, generator())
     assert (int((few == POSITIVE).sum()), int((few == NEGATIVE).sum())) == (80, 176)
     assert (many[2:4] == IGNORED).all()
     assert ((many == POSITIVE) <= (labels == POSITIVE)).all()

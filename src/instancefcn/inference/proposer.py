@@ -123,30 +123,27 @@ class Proposer:
         masks = ranked_masks(keep_best(self.windows(pixels), self.config.nms_candidates), self.config)
         survivors, scores = suppress(masks, height, width, self.config, max_proposals)
         survivors, scores = survivors[scores >= min_score], scores[scores >= min_score]
-        rles: list[Rle] = []
-        kept: list[float] = []
-        while len(rles) < max_proposals and len(survivors):
-            missing = max_proposals - len(rles)  # where some masks cover no pixel, those behind them take their places
-            voted = vote(masks, survivors[:missing], self.config)
-            pasted = paste(voted, height, width)
-            rles += [rle for rle in pasted if rle is not None]
-            kept += [score for score, rle in zip(scores.tolist(), pasted, strict=False) if rle is not None]
+        kept: list[tuple[Rle, float]] = []
+        while len(kept) < max_proposals and len(survivors):
+            missing = max_proposals - len(kept)  # where some masks cover no pixel, those behind them take their places
+            pasted = paste(vote(masks, survivors[:missing], self.config), height, width)
+            kept += [(rle, score) for rle, score in zip(pasted, scores.tolist(), strict=False) if rle is not None]
             survivors, scores = survivors[missing:], scores[missing:]
-        return Proposals(rles, rle_boxes(rles), np.array(kept, dtype=np.float64), height, width)
+        rles = [rle for rle, _ in kept]
+        return Proposals(rles, rle_boxes(rles), np.array([score for _, score in kept], dtype=float), height, width)
 
     @torch.inference_mode()
     def windows(self, pixels: UInt8[Tensor, "3 h w"]) -> list[Windows]:
         """The best windows of each window size, over the network's levels and the scales the image is resized to."""
-        height, width = pixels.shape[-2:]
-        longest_side = self.config.longest_side
-        sizes = dict.fromkeys(resized_size(height, width, side, longest_side) for side in self.config.shorter_sides)
+        (height, width), config = pixels.shape[-2:], self.config
+        sizes = [resized_size(height, width, side, config.longest_side) for side in config.shorter_sides]
         found: list[Windows] = []
-        for size in sizes:  # equal ones only once
+        for size in dict.fromkeys(sizes):  # equal ones only once
             images = network_input(pixels, size, self.network.size_multiple, self.device)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
                 score_maps = self.network(images)
             image_scale = (size[1] / width, size[0] / height)
-            found += [best_windows(maps, size, image_scale, self.config) for maps in score_maps]
+            found += [best_windows(maps, size, image_scale, config) for maps in score_maps]
         return found
 
 

@@ -19,7 +19,7 @@ from instancefcn.geometry.masks import areas
 from instancefcn.structures import WindowSize
 from instancefcn.training.assignment import IGNORED, POSITIVE, Assignment, Grid, assign, is_tiny
 from instancefcn.training.recipe import Recipe
-from instancefcn.training.targets import SampledWindows, sample_labels, sample_windows
+from instancefcn.training.targets import SampledWindows, keep_sampled, sample_windows
 
 
 class Batch:
@@ -46,11 +46,8 @@ class Batch:
 
     def __getstate__(self) -> dict[str, Any]:
         """One tensor per dtype, because each tensor that is sent to another process takes a file descriptor."""
-        tensors = [
-            self.pixels,
-            *self.labels,
-            *(tensor for windows in self.sampled for tensor in vars(windows).values()),
-        ]
+        targets = (tensor for windows in self.sampled for tensor in vars(windows).values())
+        tensors = [self.pixels, *self.labels, *targets]
         flat = {
             dtype: torch.cat([tensor.flatten() for tensor in tensors if tensor.dtype == dtype])
             for dtype in {tensor.dtype for tensor in tensors}
@@ -115,16 +112,10 @@ def assign_image(image: TrainingImage, grids: Sequence[Grid], recipe: Recipe) ->
     return assign(image.gt_boxes, ignored, grids, recipe.assignment, image.partial, other_sides, image.padding)
 
 
-def keep_sampled(grids: Sequence[Assignment], windows: int, generator: torch.Generator) -> list[Assignment]:
-    """Ignore all windows of one image but a sample of ``windows``."""
-    labels = sample_labels([grid.labels for grid in grids], windows, generator)
-    return [Assignment(kept, grid.gt_index) for kept, grid in zip(labels, grids, strict=True)]
-
-
 def _central_alone(grid: Grid, label: int) -> Assignment:
     """Ignore all windows but the central one."""
-    height, width = grid.height, grid.width
-    labels, gt_index = torch.full((height, width), IGNORED), torch.full((height, width), -1)
-    labels[height // 2, width // 2] = label
-    gt_index[height // 2, width // 2] = 0 if label == POSITIVE else -1
+    shape, center = (grid.height, grid.width), (grid.height // 2, grid.width // 2)
+    labels, gt_index = torch.full(shape, IGNORED), torch.full(shape, -1)
+    labels[center] = label
+    gt_index[center] = 0 if label == POSITIVE else -1
     return Assignment(labels, gt_index)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Literal
 
 import torch
@@ -38,18 +39,16 @@ def build_optimizer(network: Network, config: OptimizationConfig) -> torch.optim
     """Freeze the early stages and build an optimizer: the trunk has its own rate, biases and norms no decay."""
     for stage in network.backbone.stages()[: config.frozen_stages]:
         stage.requires_grad_(False)
-    trunk = {id(parameter) for parameter in network.backbone.parameters()}
-    groups = []
-    for in_trunk in (True, False):
-        for decayed in (True, False):
-            parameters = [
-                p
-                for p in network.parameters()
-                if p.requires_grad and (id(p) in trunk) == in_trunk and (p.ndim > 1) == decayed
-            ]
-            factor = config.trunk_learning_rate if in_trunk else 1.0
-            decay = config.weight_decay if decayed else 0.0
-            groups.append({"params": parameters, "weight_decay": decay, "factor": factor})
+    trunk = set(network.backbone.parameters())
+    learnt = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [
+        {
+            "params": [p for p in learnt if (p in trunk) == in_trunk and (p.ndim > 1) == decayed],
+            "weight_decay": config.weight_decay if decayed else 0.0,
+            "factor": config.trunk_learning_rate if in_trunk else 1.0,
+        }
+        for in_trunk, decayed in product((True, False), repeat=2)
+    ]
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.learning_rate, momentum=MOMENTUM)
     return torch.optim.AdamW(groups, lr=config.learning_rate)

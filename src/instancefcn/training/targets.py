@@ -41,20 +41,15 @@ class SampledWindows:
         return SampledWindows(**{name: tensor.to(device) for name, tensor in vars(self).items()})
 
 
-def sample_labels(
-    labels: Sequence[Int[Tensor, "_ _"]], windows: int, generator: torch.Generator
-) -> list[Int[Tensor, "_ _"]]:
-    """Ignore all windows of an image but ``windows``, drawn 1:1 (paper 3.3); negatives replace missing positives.
-
-    Args:
-        labels: of each grid of the image.
-    """
-    flat = torch.cat([grid.flatten() for grid in labels])
+def keep_sampled(grids: Sequence[Assignment], windows: int, generator: torch.Generator) -> list[Assignment]:
+    """Ignore all windows of an image but ``windows``, drawn 1:1 (paper 3.3); negatives replace missing positives."""
+    flat = torch.cat([grid.labels.flatten() for grid in grids])
     kept = torch.full_like(flat, IGNORED)
     positives = _draw((flat == POSITIVE).nonzero()[:, 0], windows // 2, generator)
     negatives = _draw((flat == NEGATIVE).nonzero()[:, 0], windows - len(positives), generator)
     kept[positives], kept[negatives] = POSITIVE, NEGATIVE
-    return [part.view(grid.shape) for part, grid in zip(kept.split([g.numel() for g in labels]), labels, strict=True)]
+    parts = zip(kept.split([grid.labels.numel() for grid in grids]), grids, strict=True)
+    return [Assignment(part.view(grid.labels.shape), grid.gt_index) for part, grid in parts]
 
 
 def sample_windows(

@@ -51,12 +51,10 @@ def find_best(ground_truth: GroundTruth, proposals: ScoredRegions) -> BestPropos
     assert isinstance(ground_truth.regions, list)
     assert isinstance(proposals.regions, list)
     gt_rles = [rle for rle, crowd in zip(ground_truth.regions, ground_truth.crowd, strict=True) if not crowd]
-    if not gt_rles or not proposals.regions:
-        return BestProposals(gt_rles, gt_rles, np.zeros(len(gt_rles)))
-    pairs = ious(proposals.regions, gt_rles)
-    best, overlaps = pairs.argmax(0), pairs.max(0)
-    rles = [proposals.regions[index] if iou else gt for index, iou, gt in zip(best, overlaps, gt_rles, strict=True)]
-    return BestProposals(gt_rles, rles, overlaps)
+    overlaps = ious(proposals.regions, gt_rles)
+    best = overlaps.max(0, initial=0)
+    rles = [proposals.regions[of.argmax()] if of.any() else gt for of, gt in zip(overlaps.T, gt_rles, strict=True)]
+    return BestProposals(gt_rles, rles, best)
 
 
 def draw_best(image: UInt8[np.ndarray, "h w 3"], best: BestProposals) -> UInt8[np.ndarray, "h w 3"]:
@@ -75,7 +73,7 @@ def draw_best(image: UInt8[np.ndarray, "h w 3"], best: BestProposals) -> UInt8[n
             tint(canvas, image, drawn[index], colours[index], line_width)
             outline(canvas, drawn[index], colours[index], line_width)
         else:
-            tint(canvas, np.full_like(image, 255), drawn[index], np.full(3, 255), line_width)
+            tint(canvas, canvas, drawn[index], np.full(3, 255), line_width, opacity=1)
     for index in np.flatnonzero(~found):
         canvas[_ring(drawn[index], math.ceil(1.5 * line_width))] = MISSED_COLOUR
     return canvas
