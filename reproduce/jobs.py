@@ -97,7 +97,10 @@ def jobs(machine: Machine) -> list[Job]:
     The shipped checkpoint comes first on a GPU. On two cores its tries are too small to ship, so they come after the
     first answer to Table 2.
     """
-    rows = {table.name: [method.slug for method in table.methods if method.recipe is not None] for table in EXPERIMENTS}
+    rows = {
+        table.name: [method.slug for method in table.at("mini").methods if method.recipe is not None]
+        for table in EXPERIMENTS
+    }
     rates = [Job("rates", method.slug, rate=rate) for method in SEARCHED for rate in FACTORS]
     table2 = [[Job("table2", row, seed) for row in rows["table2"]] for seed in range(SEEDS)]
     sizes = [

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from instancefcn.evaluation.published import TABLE_1, TABLE_2, TABLE_3, TABLE_5, PublishedTable
 from instancefcn.evaluation.regions import IouType
+from reproduce.datasets import Scale
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Method:
     k: int = 5
     rate_of: str = ""  # slug of the row whose searched learning rate it takes; "" for its own
     only_boxes: bool = False
+    only_at: Scale | None = None  # the scale that has such a row
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,10 @@ class Experiment:
     published: PublishedTable
     methods: tuple[Method, ...]
     claims: tuple[Claim, ...]
+
+    def at(self, scale: Scale) -> Experiment:
+        """The table with the rows of a scale."""
+        return replace(self, methods=tuple(method for method in self.methods if method.only_at in (None, scale)))
 
 
 OURS = Method("ours-k5", "ours, full images", "InstanceFCN", "")
@@ -71,11 +77,26 @@ EXPERIMENTS = (
         TABLE_2,
         (
             replace(DEEPMASK, published="~DeepMask, crops"),
+            Method(
+                "deepmask-same-scales",
+                "~DeepMask, crops, at our scales, where objects are 3/4 of the size that its window is made for",
+                recipe="-deepmask-same-scales",
+                rate_of=DEEPMASK.slug,
+            ),
             CROPS,
+            Method(
+                "ours-k5-few-windows",
+                "ours, full images, four windows of each, as the crops",
+                recipe="-few-windows",
+                rate_of=OURS.slug,
+                only_at="mini",
+            ),
             replace(OURS, published="InstanceFCN, full images"),
         ),
         (
             Claim("on crops, ours finds more than ~DeepMask", "ours-k5-crops", "deepmask"),
+            Claim("on crops, ours finds more than ~DeepMask at our scales", "ours-k5-crops", "deepmask-same-scales"),
+            Claim("from as many windows, full images teach more than crops", "ours-k5-few-windows", "ours-k5-crops"),
             Claim("full images teach more than crops", "ours-k5", "ours-k5-crops"),
             Claim("ours, as the paper trains it, finds more than ~DeepMask", "ours-k5", "deepmask"),
         ),

@@ -25,6 +25,7 @@ SeedRecalls = dict[tuple[str, IouType], list[ImageRecall]]  # seed by seed, by t
 def reproduce_table(experiment: Experiment, runner: Runner) -> Path:
     """Run what is missing of a table, write ``NAME.md`` and ``NAME.json``, and return the page's path."""
     settings = runner.settings
+    experiment = experiment.at(settings.scale)
     found: dict[str, SeedRecalls] = {}
     results: dict[str, list[RunResult]] = {}
     about = [f"- `{settings.command(experiment.name)}`", *trained_on(settings, experiment.name)]

@@ -91,22 +91,39 @@ MINI = PAPER | {
     "inference.longest_side": 1333.0,
     "inference.nms_candidates": 2000,
 }
-DEEPMASK_SIDES = (149.3, 224.0, 336.0, 504.0)
+PAPER_DEEPMASK = PAPER | {"crops.per_image": 256, "network.kind": "deepmask"}
+MINI_DEEPMASK = MINI | {
+    "crops.per_image": 4,
+    "network.kind": "deepmask",
+    "augmentation.object_side": 128.0,
+    "optimization.learning_rate": 0.0003,
+    "optimization.trunk_learning_rate": 1.0,
+}
+
+
+def sides(*pixels: float) -> dict[str, Any]:
+    return {"augmentation.shorter_sides": pixels, "inference.shorter_sides": pixels}
+
+
 VARIANTS = {
     "paper": PAPER | {"crops.per_image": 0},
-    "paper-crops": PAPER | {"crops.per_image": 32},
-    "paper-deepmask": PAPER | {"crops.per_image": 32, "network.kind": "deepmask"},
+    "paper-crops": PAPER | {"crops.per_image": 256},
+    "paper-deepmask": PAPER_DEEPMASK | sides(158.0, 237.0, 355.6, 533.3, 800.0, 1200.0),
+    "paper-deepmask-same-scales": PAPER_DEEPMASK,
     "mini": MINI | {"crops.per_image": 0},
+    "mini-few-windows": MINI | {"crops.per_image": 0, "sampling.windows": 4},
     "mini-crops": MINI | {"crops.per_image": 4},
-    "mini-deepmask": MINI
+    "mini-deepmask": MINI_DEEPMASK | sides(149.3, 224.0, 336.0, 504.0),
+    "mini-deepmask-same-scales": MINI_DEEPMASK,
+    "mini-vgg16": MINI
     | {
-        "crops.per_image": 4,
-        "network.kind": "deepmask",
-        "augmentation.shorter_sides": DEEPMASK_SIDES,
-        "augmentation.object_side": 128.0,
-        "optimization.learning_rate": 0.0003,
-        "optimization.trunk_learning_rate": 1.0,
-        "inference.shorter_sides": DEEPMASK_SIDES,
+        "crops.per_image": 0,
+        "network.kind": "single",
+        "network.backbone": "vgg16",
+        "network.channels": 512,
+        "optimization.learning_rate": 0.0005,
+        "optimization.trunk_learning_rate": 0.2,
+        "optimization.frozen_stages": 2,
     },
 }
 

@@ -138,16 +138,26 @@ def test_rows_of_a_table_differ_in_nothing_else(scale: Any) -> None:
     recipes = {
         method.slug: runner.recipe(method, seed=4)
         for experiment in EXPERIMENTS
-        for method in experiment.methods
+        for method in experiment.at(scale).methods
         if method.recipe is not None
     }
-    assert set(recipes) == {"ours-k3", "ours-k5", "ours-k7", "ours-k5-crops", "deepmask"}
+    slugs = {"ours-k3", "ours-k5", "ours-k7", "ours-k5-crops", "deepmask", "deepmask-same-scales"}
+    few_windows = {"ours-k5-few-windows"} if scale == "mini" else set()
+    assert set(recipes) == slugs | few_windows
     assert {recipe.seed for recipe in recipes.values()} == {4}
-    for recipe in recipes.values():
+    crops = recipes["ours-k5-crops"].crops.per_image
+    as_crops = recipes["ours-k5-few-windows" if scale == "mini" else "ours-k5"]
+    assert as_crops.sampling.windows == crops  # as many windows of an image, alone or together
+    for slug, recipe in recipes.items():
         assert recipe.optimization.iterations == 7
         assert recipe.optimization.batch_size == recipes["ours-k5"].optimization.batch_size
-        for table in ("assignment", "sampling", "loss"):
+        for table in ("assignment", "loss", *(() if slug in few_windows else ("sampling",))):
             assert getattr(recipe, table) == getattr(recipes["ours-k5"], table)
+        # An object has the size that windows are made for, 96 of 168 pixels or 128 of 224; or the very same scales.
+        larger = 4 / 3 if slug == "deepmask" else 1.0
+        for room in ("augmentation", "inference"):
+            ours, theirs = (getattr(other, room).shorter_sides for other in (recipes["ours-k5"], recipe))
+            np.testing.assert_allclose(theirs, np.array(ours) * larger, rtol=1e-3)
     assert recipes["ours-k3"].network.k == 3
     parameters = {slug: mask_parameters(recipe) for slug, recipe in recipes.items()}
     if scale == "paper":
