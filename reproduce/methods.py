@@ -92,6 +92,7 @@ EXPERIMENTS = (
                 only_at="mini",
             ),
             replace(OURS, published="InstanceFCN, full images"),
+            Method("ours-k5-gapless", "ours, full images, no gaps between scales", recipe="-gapless", only_at="paper"),
         ),
         (
             Claim("on crops, ours finds more than ~DeepMask", "ours-k5-crops", "deepmask"),

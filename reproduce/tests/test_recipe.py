@@ -110,6 +110,8 @@ VARIANTS = {
     "paper-crops": PAPER | {"crops.per_image": 256},
     "paper-deepmask": PAPER_DEEPMASK | sides(158.0, 237.0, 355.6, 533.3, 800.0, 1200.0),
     "paper-deepmask-same-scales": PAPER_DEEPMASK,
+    "paper-gapless": PAPER
+    | {"crops.per_image": 0, "assignment.rule": "gapless", "assignment.scale_tolerance": 1.2247448714},
     "mini": MINI | {"crops.per_image": 0},
     "mini-few-windows": MINI | {"crops.per_image": 0, "sampling.windows": 4},
     "mini-crops": MINI | {"crops.per_image": 4},
