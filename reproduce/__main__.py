@@ -11,9 +11,10 @@ from instancefcn.allocator import keep_freed_memory
 from instancefcn.apps.cli import errors_in_one_line
 from instancefcn.apps.options import DeviceName, OutFolder
 
-OfThePaper = Literal["table1", "table2", "table3", "table4", "table5", "sizes", "all"]
+OfThePaper = Literal["table1", "table2", "table3", "table4", "table5", "figure6", "figure7", "sizes", "all"]
 Further = Literal["rates", "vgg16", "ablation", "sources"]
 DATA_ROOT = Path("../shared/data")
+BUDGET, ROW, MACHINE = "Budget and recipes", "One row, without a page", "Machine"  # groups of options in the help
 
 
 def reproduce(
@@ -21,7 +22,7 @@ def reproduce(
         Literal[OfThePaper, Further],
         typer.Argument(
             metavar="EXPERIMENT",
-            help="table1 to table5, sizes, all of these; rates, vgg16; or, of lite, ablation, sources.",
+            help="table1 to table5, figure6, figure7, sizes, all of these; rates, vgg16; of lite: ablation, sources.",
         ),
     ],
     out: OutFolder,
@@ -31,30 +32,53 @@ def reproduce(
     data_root: Annotated[
         Path, typer.Option(file_okay=False, exists=True, help="Folder that holds the data sets; see below.")
     ] = DATA_ROOT,
-    seeds: Annotated[int, typer.Option(min=1, help="Train every row so often, with seeds 0, 1, ...")] = 1,
+    seeds: Annotated[
+        int, typer.Option(min=1, rich_help_panel=BUDGET, help="Train every row so often, with seeds 0, 1, ...")
+    ] = 1,
     iterations: Annotated[
-        int | None, typer.Option(min=1, help="Steps of every row.", show_default="the recipes'")
+        int | None, typer.Option(min=1, rich_help_panel=BUDGET, help="Steps of every row.", show_default="the recipes'")
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(min=0.01, help="Train every row this long, instead of so many steps.")
+        float | None,
+        typer.Option(min=0.01, rich_help_panel=BUDGET, help="Train every row this long, instead of so many steps."),
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of every recipe. May be given again."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            rich_help_panel=BUDGET,
+            help="Change a key of every recipe. May be given again.",
+        ),
     ] = None,
     searched_rates: Annotated[
-        bool, typer.Option("--searched-rates", help="Take each row's learning rate from the page of `rates` in --out.")
+        bool,
+        typer.Option(
+            "--searched-rates",
+            rich_help_panel=BUDGET,
+            help="Take each row's learning rate from the page of `rates` in --out.",
+        ),
     ] = False,
-    row: Annotated[str, typer.Option(metavar="SLUG", help="Make this row alone, and no page.")] = "",
-    seed: Annotated[int, typer.Option(min=0, help="With --row: its seed.")] = 0,
-    images: Annotated[int, typer.Option(min=0, help="With --row, of sizes: images to train on; 0 for all.")] = 0,
-    rate: Annotated[float, typer.Option(min=0.001, help="With --row, of rates: factor on the learning rate.")] = 1.0,
+    row: Annotated[
+        str, typer.Option(metavar="SLUG", rich_help_panel=ROW, help="Make this row alone, and no page.")
+    ] = "",
+    seed: Annotated[int, typer.Option(min=0, rich_help_panel=ROW, help="With --row: its seed.")] = 0,
+    images: Annotated[
+        int, typer.Option(min=0, rich_help_panel=ROW, help="With --row, of sizes: images to train on; 0 for all.")
+    ] = 0,
+    rate: Annotated[
+        float, typer.Option(min=0.001, rich_help_panel=ROW, help="With --row, of rates: factor on the learning rate.")
+    ] = 1.0,
     finished: Annotated[
         bool, typer.Option("--finished", help="Write the page of the rows and seeds that are there; train nothing.")
     ] = False,
-    processes: Annotated[int, typer.Option(min=1, help="Train with so many processes, one for each GPU.")] = 1,
+    processes: Annotated[
+        int, typer.Option(min=1, rich_help_panel=MACHINE, help="Train with so many processes, one for each GPU.")
+    ] = 1,
     device: DeviceName = "auto",
-    workers: Annotated[int, typer.Option(min=0, help="Processes that load images, for each that trains.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=0, rich_help_panel=MACHINE, help="Processes that load images, for each that trains.")
+    ] = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Two steps and two images: is everything there? The numbers mean nothing.")
     ] = False,
@@ -78,6 +102,9 @@ def reproduce(
 
     [bold]python -m reproduce[/] ablation --data-root ../shared/data [bold]--out[/] runs/paper --minutes 5
     [dim]The lite preset, and what is lost without each of its main parts.[/]
+
+    [bold]python -m reproduce[/] figure6 --finished --data-root ../shared/data [bold]--out[/] runs/paper
+    [dim]Recall against IoU of the rows of Table 3 that are there; figure7 draws those of Table 5.[/]
 
     [bold]SCALE/table2.md[/]  the table beside the published one, differences with intervals, verdicts; also as .json
     [bold]SCALE/runs[/]       a folder for each training; the same command goes on where it was stopped

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from reproduce.ablation import NAME as ABLATION_NAME
 from reproduce.ablation import reproduce_ablation
+from reproduce.figures import FIGURES, reproduce_figure
 from reproduce.methods import EXPERIMENTS, VGG16, Method
 from reproduce.rates import SEARCHED, reproduce_rates, try_rate
 from reproduce.recall_tables import reproduce_table
@@ -17,7 +19,11 @@ from reproduce.sources import SOURCES_NAME, reproduce_sources, try_sources
 from reproduce.table4 import TABLE_4_NAME, reproduce_table_4
 
 TABLES = sorted([*(experiment.name for experiment in EXPERIMENTS), TABLE_4_NAME])
-NAMES = (*TABLES, SIZES_NAME)  # of the paper; the others are of `lite` or of VGG-16 in small, or lead to these
+NAMES = (
+    *TABLES,
+    *FIGURES,
+    SIZES_NAME,
+)  # of the paper; the others lead to these, or are of `lite` or small VGG-16
 _EXPERIMENTS = {experiment.name: experiment for experiment in (*EXPERIMENTS, VGG16)}
 _PAGES: dict[str, Callable[[Runner], Path]] = {
     SIZES_NAME: reproduce_sizes,
@@ -25,6 +31,7 @@ _PAGES: dict[str, Callable[[Runner], Path]] = {
     TABLE_4_NAME: reproduce_table_4,
     RATES_NAME: reproduce_rates,
     SOURCES_NAME: reproduce_sources,
+    **{name: partial(reproduce_figure, figure) for name, figure in FIGURES.items()},
 }
 
 
