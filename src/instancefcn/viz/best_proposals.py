@@ -73,7 +73,7 @@ def draw_best(image: UInt8[np.ndarray, "h w 3"], best: BestProposals) -> UInt8[n
             tint(canvas, image, drawn[index], colours[index], line_width)
             outline(canvas, drawn[index], colours[index], line_width)
         else:
-            tint(canvas, canvas, drawn[index], np.full(3, 255), line_width, opacity=1)
+            tint(canvas, canvas, drawn[index], np.full(3, 255), line_width, opacity=1.0)
     for index in np.flatnonzero(~found):
         canvas[_ring(drawn[index], math.ceil(1.5 * line_width))] = MISSED_COLOUR
     return canvas
