@@ -40,7 +40,7 @@ class DilatedBackbone(TimmBackbone):
     """The first stages of a timm EfficientNet, with holes from stride 8 on, as the paper's VGG-16 has them (3.3).
 
     It has no norm over the map and no context from far away. It ends after the first block of its fifth stage: there
-    EfficientNet-Lite0 sees 211 x 211 pixels (VGG-16: 204). So the features at the centre of a crop of 224 are those of
+    EfficientNet-Lite0 sees 211 x 211 pixels (VGG-16: 212). So the features at the centre of a crop of 224 are those of
     the whole image.
 
     Raises:

@@ -28,6 +28,16 @@ def test_vgg16_is_the_papers() -> None:
     assert features.shape == (1, 32, 8, 11)  # stride 8
 
 
+def test_pool4_looks_one_position_around_itself() -> None:
+    (pool4,) = [layer for layer in VGG16(width=1).features if isinstance(layer, nn.MaxPool2d) and layer.stride == 1]
+    spot = torch.zeros(1, 1, 5, 7)
+    spot[0, 0, 2, 3] = 1
+    expected = torch.zeros(5, 7)
+    expected[1:4, 2:5] = 1
+    assert torch.equal(pool4(spot)[0, 0], expected)
+    assert [len(stage) for stage in VGG16(width=1).stages()] == [5, 5, 7, 7, 6]
+
+
 def test_vgg16_has_torchvisions_parameter_names() -> None:
     from torchvision.models import vgg16
 

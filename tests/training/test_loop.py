@@ -15,6 +15,7 @@ from instancefcn.config import to_table
 from instancefcn.data.augmentation import Augmentation
 from instancefcn.inference.checkpoint import load_checkpoint
 from instancefcn.inference.proposer import Proposer
+from instancefcn.model.backbones import Backbone
 from instancefcn.structures import Sample
 from instancefcn.training import loop
 from instancefcn.training.coverage import coverage
@@ -35,6 +36,7 @@ def test_a_run_leaves_a_checkpoint_that_proposes(tmp_path: Path, monkeypatch: py
     assert proposals.height == 64
     record = load_checkpoint(best).training
     assert record["recipe"] == json.loads(json.dumps(to_table(TINY)))
+    assert record["trunk_weights"] == "random"
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["iteration"] for line in lines] == [1, 2, 3, 4]
     assert all("synthetic" in key for line in lines for key in line if key.endswith("AR@100"))
@@ -76,13 +78,16 @@ def test_resuming_goes_on_as_if_nothing_had_happened(tmp_path: Path, monkeypatch
     monkeypatch.setattr(loop, "SAVE_EVERY", -1)
     recipe = replace(TINY, augmentation=replace(TINY.augmentation, copy_paste=0.0))
     train(recipe, [scenes()], tmp_path / "whole", init="random", device="cpu", workers=0)
+    monkeypatch.setattr(Backbone, "weights_from", "elsewhere")
     with pytest.raises(KilledError):
         train(recipe, [Dying(4, height=64, width=80, seed=0)], tmp_path / "cut", init="random", device="cpu", workers=0)
+    monkeypatch.setattr(Backbone, "weights_from", "random")  # as a resumed run begins
     with pytest.raises(ValueError, match="--resume"):
         train(recipe, [scenes()], tmp_path / "cut", init="random", device="cpu", workers=0)
     train(recipe, [scenes()], tmp_path / "cut", init="random", resume=True, device="cpu", workers=0)
     whole, cut = (load_checkpoint(tmp_path / name / "last.safetensors") for name in ("whole", "cut"))
     assert whole.training["iteration"] == cut.training["iteration"] == 4
+    assert (whole.training["trunk_weights"], cut.training["trunk_weights"]) == ("random", "elsewhere")
     for name, tensor in whole.weights.items():
         assert torch.equal(tensor, cut.weights[name]), name
 

@@ -17,12 +17,14 @@ class Backbone(nn.Module):
     """Feature maps of an image, finest first; ``strides`` and ``channels`` describe them.
 
     Images come as RGB in 0..255. The input normalisation belongs to the trunk, because its weights decide it.
+    ``weights_from`` says where its first weights came from.
     """
 
     strides: tuple[int, ...]
     channels: tuple[int, ...]
     mean: Tensor
     std: Tensor
+    weights_from: str = "random"
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
@@ -55,8 +57,8 @@ class VGG16(Backbone):
                 channels = out_channels
             if block < 4:
                 layers.append(nn.MaxPool2d(2, ceil_mode=True))
-            elif block == 4:  # stride 1 keeps the size, so the far border is padded
-                layers.append(nn.Sequential(nn.ReplicationPad2d((0, 1, 0, 1)), nn.MaxPool2d(2, stride=1)))
+            elif block == 4:  # as in DeepLab; 2 x 2 at stride 1 would shift the map by half a position
+                layers.append(nn.MaxPool2d(3, stride=1, padding=1))
         self.features = nn.Sequential(*layers)
         self.strides, self.channels = (8,), (channels,)
 

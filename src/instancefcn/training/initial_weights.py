@@ -34,4 +34,5 @@ def initial_network(recipe: Recipe, init: str) -> Network:
     if len(fitting) < len(own):
         warnings.warn(f"{init}: {len(fitting)} of {len(own)} tensors fit; the others start anew", stacklevel=2)
     network.load_state_dict(fitting, strict=False)
+    network.backbone.weights_from = f"checkpoint {init}"
     return network

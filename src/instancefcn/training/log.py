@@ -34,6 +34,10 @@ class Log:
             self.writer.add_scalar(name, value, iteration)
         self.writer.flush()
 
+    def text(self, name: str, value: str) -> None:
+        """Log a text, as a tensorboard event alone."""
+        self.writer.add_text(name, value)
+
 
 @contextmanager
 def show_progress(visible: bool) -> Iterator[Callable[[float, str], None]]:

@@ -164,6 +164,8 @@ class Trainer:
         first = self.iteration, self.seconds
         next_validation = VALIDATE_EVERY * (1 + progress // VALIDATE_EVERY)
         saved = time.monotonic()
+        if log is not None:
+            log.text("trunk_weights", self.network.backbone.weights_from)
         with show_progress(fabric.is_global_zero) as bar:
             for batch in loader:
                 if progress >= 1:
@@ -229,7 +231,12 @@ class Trainer:
 
     def save(self, names: Sequence[str], recall: Mapping[str, Mapping[str, float]] | None = None) -> None:
         """Write checkpoints of these names, then the state that resuming needs."""
-        progress = {"recipe": to_table(self.recipe), "iteration": self.iteration, "seconds": self.seconds}
+        progress = {
+            "recipe": to_table(self.recipe),
+            "trunk_weights": self.network.backbone.weights_from,
+            "iteration": self.iteration,
+            "seconds": self.seconds,
+        }
         weights = self.kept_network().state_dict()
         record = progress | {"validation": recall or {}}
         checkpoint = Checkpoint(self.recipe.network, self.recipe.inference, weights, record)
@@ -247,6 +254,7 @@ class Trainer:
     def restore(self, state: TrainingState) -> None:
         """Continue from a saved state."""
         self.network.load_state_dict(state.network)
+        self.network.backbone.weights_from = state.trunk_weights or "unknown"
         self.optimizer.load_state_dict(state.optimizer)
         if self.averaged is not None and state.averaged is not None:
             self.averaged.load_state_dict(state.averaged)

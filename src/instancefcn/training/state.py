@@ -27,6 +27,7 @@ class TrainingState:
     network: dict[str, Any]
     averaged: dict[str, Any] | None
     optimizer: dict[str, Any]
+    trunk_weights: str = ""  # where the trunk's first weights came from; "" in older states
 
 
 def save_state(state: TrainingState, path: Path) -> None:
