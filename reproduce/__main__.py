@@ -12,7 +12,7 @@ from instancefcn.apps.cli import errors_in_one_line
 from instancefcn.apps.options import DeviceName, OutFolder
 
 OfThePaper = Literal["table1", "table2", "table3", "table4", "table5", "figure6", "figure7", "sizes", "all"]
-Further = Literal["rates", "vgg16", "ablation", "sources"]
+Further = Literal["rates", "vgg16", "selective-search", "ablation", "sources"]
 DATA_ROOT = Path("../shared/data")
 BUDGET, ROW, MACHINE = "Budget and recipes", "One row, without a page", "Machine"  # groups of options in the help
 
@@ -22,7 +22,8 @@ def reproduce(
         Literal[OfThePaper, Further],
         typer.Argument(
             metavar="EXPERIMENT",
-            help="table1 to table5, figure6, figure7, sizes, all of these; rates, vgg16; of lite: ablation, sources.",
+            help="table1 to table5, figure6, figure7, sizes, all of these; rates, vgg16, selective-search; or, of "
+            "lite, ablation, sources.",
         ),
     ],
     out: OutFolder,
@@ -105,6 +106,9 @@ def reproduce(
 
     [bold]python -m reproduce[/] figure6 --finished --data-root ../shared/data [bold]--out[/] runs/paper
     [dim]Recall against IoU of the rows of Table 3 that are there; figure7 draws those of Table 5.[/]
+
+    [bold]python -m reproduce[/] selective-search --data-root ../shared/data [bold]--out[/] runs/paper
+    [dim]Its regions as masks: a proposals.json of each test set, for instancefcn evaluate and figure. Wants OpenCV.[/]
 
     [bold]SCALE/table2.md[/]  the table beside the published one, differences with intervals, verdicts; also as .json
     [bold]SCALE/runs[/]       a folder for each training; the same command goes on where it was stopped

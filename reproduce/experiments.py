@@ -13,6 +13,7 @@ from reproduce.methods import EXPERIMENTS, VGG16, Method
 from reproduce.rates import SEARCHED, reproduce_rates, try_rate
 from reproduce.recall_tables import reproduce_table
 from reproduce.runner import RATES_NAME, Runner
+from reproduce.search_files import SEARCH_NAME, write_selective_search
 from reproduce.sizes import SIZE_METHODS, SIZES_NAME, reproduce_sizes
 from reproduce.sources import ROWS as SOURCE_ROWS
 from reproduce.sources import SOURCES_NAME, reproduce_sources, try_sources
@@ -31,6 +32,7 @@ _PAGES: dict[str, Callable[[Runner], Path]] = {
     TABLE_4_NAME: reproduce_table_4,
     RATES_NAME: reproduce_rates,
     SOURCES_NAME: reproduce_sources,
+    SEARCH_NAME: write_selective_search,
     **{name: partial(reproduce_figure, figure) for name, figure in FIGURES.items()},
 }
 

@@ -38,7 +38,7 @@ def reproduce_table(experiment: Experiment, runner: Runner) -> Path:
             about.append(f"- Left out: {method.label} ({error}; `pip install 'instancefcn[bench]'`).")
         except UnfinishedError:
             about.append(f"- **Not made yet: {method.label}.**")
-    with_boxes = any(method.only_boxes for method in experiment.methods)
+    with_boxes = any(method.search for method in experiment.methods)
     tests = test_images(settings.scale, settings.data_root, experiment.name)
     rows: list[RecallRow] = []
     for test in tests:

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache, reduce
+from functools import cache, partial, reduce
 from pathlib import Path
 from shutil import rmtree
 
@@ -37,6 +37,7 @@ from reproduce.peers import selective_search
 from reproduce.recall import MAX_PROPOSALS, Propose, holds_recall, load_recall, measure, save_recall
 from reproduce.recipe import CropConfig, ExperimentRecipe, load_recipe
 from reproduce.run import RESULT_FILE, RunPlan, RunResult, carry_out
+from reproduce.selective_search import propose_masks
 
 DRY_SIDES = (96.0,)  # shorter sides of images in a dry run
 MEASURED_TRAINING_IMAGES = 25  # at most
@@ -171,8 +172,12 @@ class Runner:
         settings = self.settings
         tests = test_images(settings.scale, settings.data_root, experiment)
         if method.recipe is None:
-            ious: tuple[IouType, ...] = ("bbox",) if method.only_boxes else ("segm", "bbox")
-            return self.measure(settings.folder / "runs" / method.slug, None, tests, ious), None
+            folder = settings.folder / "runs" / method.slug
+            if method.search == "boxes":
+                return self.measure(folder, lambda: selective_search, tests, ["bbox"]), None
+            if method.search == "masks":
+                return self.measure(folder, lambda: propose_masks, tests, ["segm"]), None
+            return self.measure(folder, partial(proposals_of, None, settings.device), tests, ["segm", "bbox"]), None
         name, images = self._run_of(method, experiment, seed, drawn)
         if on_training:
             measured = min(drawn or MEASURED_TRAINING_IMAGES, MEASURED_TRAINING_IMAGES)
@@ -199,15 +204,16 @@ class Runner:
         folder, result = self.train(name, recipe, images, self.settings.minutes or 0.0)
         if not all(holds_recall(path) for test in tests for path in recall_paths(folder, test, ious).values()):
             self.train(name, recipe, images, self.settings.minutes or 0.0, with_weights=True)
-        return self.measure(folder, folder / "best.safetensors", tests, ious), result
+        make = partial(proposals_of, folder / "best.safetensors", self.settings.device)
+        return self.measure(folder, make, tests, ious), result
 
     def measure(
-        self, folder: Path, checkpoint: Path | None, tests: Mapping[str, ImageSelection], ious: Sequence[IouType]
+        self, folder: Path, make: Callable[[], Propose], tests: Mapping[str, ImageSelection], ious: Sequence[IouType]
     ) -> Recalls:
-        """Recall of a network on test sets, kept in the folder.
+        """Recall of a method on test sets, kept in the folder.
 
         Args:
-            checkpoint: of the network; None for the shipped one. Selective search if there are only boxes.
+            make: the function that proposes; called where something is to be measured.
 
         Raises:
             UnfinishedError: the recall is not there, and the settings say to read what is there.
@@ -219,9 +225,8 @@ class Runner:
             if not all(holds_recall(path) for path in paths.values()):
                 if settings.finished:
                     raise UnfinishedError(folder)
-                propose = selective_search if tuple(ious) == ("bbox",) else proposals_of(checkpoint, settings.device)
-                parts = folder / f"{_file_name(test)}-parts"
-                made = measure(propose, self.open_test(images), ious, f"{folder.name}, {test}", parts)
+                parts = folder / f"{file_name(test)}-parts"
+                made = measure(make(), self.open_test(images), ious, f"{folder.name}, {test}", parts)
                 for iou, path in paths.items():
                     save_recall(made[iou], path)
                 rmtree(parts)
@@ -297,8 +302,8 @@ def searched_factor(folder: Path, slug: str) -> float:
 
 def recall_paths(folder: Path, test: str, ious: Sequence[IouType]) -> dict[IouType, Path]:
     """Files of a network's recall on a test set."""
-    return {iou: folder / f"{_file_name(test)}-{iou}.npz" for iou in ious}
+    return {iou: folder / f"{file_name(test)}-{iou}.npz" for iou in ious}
 
 
-def _file_name(test: str) -> str:
+def file_name(test: str) -> str:
     return "".join(letter if letter.isalnum() else "-" for letter in test.lower())

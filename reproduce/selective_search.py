@@ -82,6 +82,15 @@ def selective_search(
     return Proposals(masks, tight_boxes(masks), scores, height, width)
 
 
+def propose_masks(image: UInt8[np.ndarray, "h w 3"], image_id: int) -> list[dict[str, Any]]:
+    """The best ``MAX_PROPOSALS`` regions of an image as COCO results.
+
+    Raises:
+        ModuleNotFoundError: see ``selective_search``.
+    """
+    return selective_search(image).to_coco(image_id)
+
+
 def hierarchies(image: UInt8[np.ndarray, "h w 3"]) -> Iterator[Hierarchy]:
     """One hierarchy for each colour space, scale of segmentation and measure of similarity."""
     cv2 = opencv()

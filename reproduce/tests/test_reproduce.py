@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from instancefcn.config import from_table, to_table
+from instancefcn.geometry.rle import encode, to_json
 from reproduce import peers
 from reproduce.ablation import parts, reproduce_ablation
 from reproduce.datasets import ImageSelection, open_images
@@ -29,6 +30,11 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def fake_search(image: np.ndarray, image_id: int) -> list[dict[str, Any]]:
     height, width = image.shape[:2]
     return [{"image_id": image_id, "category_id": 1, "bbox": [0, 0, width, height], "score": 1.0}]
+
+
+def fake_masks(image: np.ndarray, image_id: int) -> list[dict[str, Any]]:
+    whole = to_json(encode(np.ones(image.shape[:2], dtype=bool)))
+    return [{"image_id": image_id, "category_id": 1, "segmentation": whole, "score": 1.0}]
 
 
 def test_the_papers_recipes_on_two_processes(paper_tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,16 +73,20 @@ def test_a_table_of_mini_goes_on_where_it_was_stopped(
     from reproduce import runner as module
 
     monkeypatch.setattr(module, "selective_search", fake_search)
+    monkeypatch.setattr(module, "propose_masks", fake_masks)
     settings = Settings("mini", mini_tree, tmp_path / "out", seeds=2, device="cpu", workers=0, dry=True)
     page = reproduce("table3", Runner(settings))
     first = json.loads(page.with_suffix(".json").read_text())
     by_row = {(row["test"], row["regions"], row["method"]): row for row in first["rows"]}
-    measured = {(regions, method) for (_, regions, method), row in by_row.items() if row["seeds"]}
-    assert {regions for regions, method in measured if method.startswith("Selective")} == {"boxes"}
-    assert by_row["voc2007", "masks", "Selective Search"]["published"] == [7.0, 23.5, 43.3]
+    searched = {key: row for key, row in by_row.items() if row["seeds"] and "Selective" in key[2]}
+    boxes, masks = "Selective Search, OpenCV's boxes", "Selective Search, its regions as masks"
+    assert {key[1:] for key in searched} == {("boxes", boxes), ("masks", masks)}
+    assert by_row["voc2007", "masks", masks]["published"] == [7.0, 23.5, 43.3]
+    assert by_row["voc2007", "boxes", boxes]["published"] is None  # the paper's numbers are of masks
     assert len(by_row["voc2007", "masks", "~DeepMask, crops"]["seeds"]) == 2
     verdicts = {(found["claim"], found["test"]) for found in first["findings"]}
-    assert ("finds more than Selective Search (boxes)", "coco-mini val") in verdicts
+    for regions in ("boxes", "masks"):
+        assert (f"finds more than Selective Search ({regions})", "coco-mini val") in verdicts
     written = {path: path.stat().st_mtime_ns for path in (page.parent / "runs").rglob("*.safetensors")}
     assert len(written) == 4
     page.unlink()
