@@ -125,6 +125,7 @@ class Queue:
                 start_new_session=True,
                 pass_fds=(locked.fileno(),),  # so that the lock outlives this process, if it is killed
             )
+            lower_session(process)
             try:
                 code = process.wait(timeout=None if seconds == float("inf") else seconds)
             except subprocess.TimeoutExpired:
@@ -147,6 +148,15 @@ class Queue:
         write_whole(self.record(job), json.dumps(record, indent=1) + "\n")
         self.after(job)
         return True
+
+
+def lower_session(process: subprocess.Popen[bytes]) -> None:
+    """Give the session of a process the lowest priority, too.
+
+    Linux shares the processor among sessions first (sched(7), autogroup), so ``nice`` alone yields to its own session.
+    """
+    with suppress(OSError):  # another system, or autogroups are off
+        Path(f"/proc/{process.pid}/autogroup").write_text("19")
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:

@@ -90,6 +90,20 @@ def test_a_job_that_outlives_a_killed_queue_is_not_started_again(tmp_path: Path)
         subprocess.run(["pkill", "-9", "-f", str(folder)], check=False)
 
 
+def test_jobs_yield_to_all_other_work(tmp_path: Path) -> None:
+    script = """
+        time.sleep(1)
+        autogroup = pathlib.Path("/proc/self/autogroup")
+        text = autogroup.read_text() if autogroup.exists() else "nice 19"
+        pathlib.Path("found").write_text(f"{os.nice(0)}, {text.strip()}")
+    """
+    jobs = queue(tmp_path / "q", script, (FIRST,))
+    assert jobs.run() == [FIRST.name]
+    found = (jobs.folder / "found").read_text()
+    assert found.startswith("19, ")
+    assert found.endswith("nice 19")
+
+
 def test_two_queues_share_the_jobs(tmp_path: Path) -> None:
     jobs = queue(tmp_path / "q", "open(row, 'a').write('x')")
     with jobs.lock(FIRST.name) as mine:
