@@ -52,12 +52,8 @@ class LiteHead(nn.Module):
     """The same in small: four means of the box's quarters, one mean inside the mask and one beside it.
 
     A trunk from ImageNet recognizes an object at almost any place of it, so the place in the box tells little more.
-    ``pool`` takes means without 14 x 14 features of each box, which makes them cheap on a CPU.
-
-    Args:
-        channels, strides: of the maps that features are pooled from.
-        classes: without background, which is class 0 of the logits.
-        width: of the hidden layers.
+    ``pool`` takes means without 14 x 14 features of each box, which makes them cheap on a CPU. Arguments are as in
+    ``PaperHead``, for several maps.
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int], classes: int, width: int = 256) -> None:

@@ -110,11 +110,9 @@ def count_instances(sources: Sequence[Source]) -> tuple[dict[int, str], dict[int
 
 
 def class_weights(counts: Sequence[int], balance: float) -> Float[Tensor, "classes"]:
-    """Weights in the loss of background, 1, and of each class; their mean over all instances is 1 too.
+    """Weights in the loss of background, 1, and of classes; their mean over all instances is 1 too.
 
-    Args:
-        counts: instances of each class.
-        balance: a class of n instances weighs n to minus this power.
+    A class of n instances weighs in proportion to n to minus the power ``balance``.
     """
     number = torch.tensor(counts, dtype=torch.float)
     weights = number**-balance

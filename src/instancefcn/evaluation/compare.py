@@ -56,9 +56,7 @@ def compare(
 
     Args:
         first, second: recall on the same images, in the same order, with the same instances.
-        generator: draws the images.
-        draws: how many times all images are drawn.
-        confidence: probability of the interval.
+        draws: how many times ``generator`` draws all images.
 
     Raises:
         ValueError: the two are not of the same images and instances, or there is no image.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from textwrap import fill
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -28,7 +29,6 @@ def draw_curves(curves: Float[np.ndarray, "n t"], average_recalls: list[float], 
     Args:
         curves: recall in percent over ``CURVE_THRESHOLDS``; NaN leaves a line out.
         average_recalls: Hosang's AR by best IoU of each line, for its label: twice the area beneath it.
-        title: printed above.
     """
     figure = empty_figure(6.4, 4.8)
     axes = figure.add_subplot()
@@ -47,12 +47,10 @@ def draw_recall_panels(curves: Mapping[str, Float[np.ndarray, "n t"]], title: st
     Args:
         curves: by the file's name, as in ``draw_curves``; no more than there are ``FILE_COLORS``, which colour-blind
             people tell apart (after Okabe and Ito). Letters that the font lacks are drawn as U+FFFD.
-        title: printed above.
     """
     from matplotlib.lines import Line2D
 
-    names = [in_font(name) for name in curves]
-    lines = ["\n".join(name[i : i + _LETTERS_A_LINE] for i in range(0, len(name), _LETTERS_A_LINE)) for name in names]
+    lines = [fill(in_font(name), _LETTERS_A_LINE) for name in curves]
     figure = empty_figure(11.0, 4.1 + 0.2 * sum(name.count("\n") + 1 for name in lines))
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
     panels = figure.subplots(1, len(MAX_PROPOSALS), sharey=True, gridspec_kw={"wspace": 0.08})
@@ -73,12 +71,9 @@ def draw_recall_panels(curves: Mapping[str, Float[np.ndarray, "n t"]], title: st
 
 def empty_figure(width: float, height: float) -> Figure:
     """A figure made without pyplot, which would keep it alive and choose a backend for the whole process."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _style(axes: Axes, title: str) -> None:

@@ -68,12 +68,7 @@ def coco_evaluation(categories: Sequence[CategoryRegions], iou: IouType, **param
 
     Categories, images and annotations are numbered anew, from 1, so that no file's ids can upset the engine:
     pycocotools takes a match with annotation 0 for none, and leaves out proposals whose category the annotations do not
-    have.
-
-    Args:
-        categories: each of the same images.
-        iou: compare masks or boxes.
-        parameters: of the engine.
+    have. Each category has the same images; ``parameters`` are the engine's.
     """
     import hotcoco
 

@@ -29,11 +29,9 @@ def render_html(
 
     Args:
         metrics: as ``evaluate`` returns them of one file.
-        curves_svg: the curves, an SVG document that ``curves.render`` made.
-        iou: what the IoU was taken of.
+        curves_svg: a document that ``curves.render`` made; over the whole width if ``wide_curves``.
         proposals, annotations: names of the two files.
         sections: HTML of more sections (``render_precision``, ``render_comparison``).
-        wide_curves: give the curves the width of the page.
     """
     coco, counts = metrics["coco"], metrics["counts"]
     ours = averages(metrics)
@@ -93,9 +91,7 @@ def render_comparison(first: str, differences: Mapping[str, Mapping[str, Differe
     """Section of the page: measures of every file, and the differences of the other files from the first.
 
     Args:
-        first: name of the first file.
-        differences: ``compare.compare(first, other)`` for each other file, by its name.
-        seed: of the drawn images.
+        differences: ``compare.compare(first, other)`` for each other file, by its name, with images drawn by ``seed``.
     """
     measures = next(iter(differences.values()))
     figures = _table(
@@ -122,11 +118,7 @@ Each interval stands for itself: among many, a few seem decided by chance.</p>
 
 
 def render_precision(file: str, precision: Mapping[str, Any]) -> str:
-    """Section of the page: average precision of one file's results, by category.
-
-    Args:
-        precision: as ``evaluate.measure_precision`` has it.
-    """
+    """Section of the page: average precision of one file's results, as ``evaluate.measure_precision`` has it."""
     columns = [(f"AP^r@{limit}", variant) for variant in VARIANTS for limit in MAP_R_THRESHOLDS]
     rows = [["Mean", None, *(precision[f"m{key}"][variant] for key, variant in columns)]]
     for name, found in precision["categories"].items():

@@ -69,13 +69,7 @@ class MaskHead(nn.Module):
     def forward(
         self, features: Float[Tensor, "b c h w"], maps: Sequence[Float[Tensor, "b _ _ _"]], level: int
     ) -> list[Float[Tensor, "b k2 dh dw"]]:
-        """Score maps of one level, one for each of its window sizes.
-
-        Args:
-            features: the pyramid's map of this level.
-            maps: the trunk's maps, finest first.
-            level: 0 is the finest.
-        """
+        """Score maps of a level, one for each of its window sizes; the first level and the first map are the finest."""
         finest = level == 0
         x = self.tower(features)
         coarse = side_by_side([*self.predict_coarse, *(self.predict_coarse_finest if finest else ())], x)
@@ -133,12 +127,7 @@ def side_by_side(layers: Sequence[nn.Module], x: Float[Tensor, "b c h w"]) -> Fl
 
 
 class ScoreHead(nn.Module):
-    """Objectness and expected IoU of the assembled mask, for each window size.
-
-    Args:
-        sizes: number of window sizes on every level.
-        finest_sizes: number of further window sizes on level 0.
-    """
+    """Objectness and expected IoU of the assembled mask, for each window size, whose numbers are as in ``MaskHead``."""
 
     def __init__(self, channels: int, sizes: int, finest_sizes: int) -> None:
         super().__init__()

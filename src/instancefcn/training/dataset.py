@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 
 import numpy as np
 from torch.utils.data import Dataset, Sampler
@@ -53,10 +54,7 @@ class RankSampler(Sampler[int]):
     """Indices for one process from a given step on; processes take turns, so that together they read one stream."""
 
     def __init__(self, start_step: int, images_per_step: int, rank: int, world_size: int) -> None:
-        self.start, self.stride, self.rank = start_step * images_per_step, world_size, rank
+        self.first, self.stride = start_step * images_per_step + rank, world_size
 
     def __iter__(self) -> Iterator[int]:
-        index = self.start + self.rank
-        while True:
-            yield index
-            index += self.stride
+        return count(self.first, self.stride)

@@ -38,12 +38,7 @@ def compute_losses(
     sampled: Sequence[SampledWindows],
     config: LossConfig,
 ) -> dict[str, Float[Tensor, ""]]:
-    """Weighted losses of a batch, by name.
-
-    Args:
-        labels: labels of all windows, for each ScoreMaps.
-        sampled: windows to assemble, for each ScoreMaps.
-    """
+    """Weighted losses of a batch, by name; ``labels`` of all windows and the ``sampled`` ones are of each ScoreMaps."""
     # Focal: a positive's target is its IoU, so positives whose mask is not assembled stay out of the loss.
     positive_target = 1.0 if config.objectness == "logistic" else NO_TARGET
     objectness_targets = [(grid == POSITIVE).float() * positive_target for grid in labels]
