@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from shutil import rmtree
-from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 
 from instancefcn.evaluation.average_recall import ImageRecall
 from instancefcn.evaluation.compare import Difference, compare
 from instancefcn.evaluation.matching import MAX_PROPOSALS
 from instancefcn.files import write_whole
 from reproduce.datasets import test_images, training_images
-from reproduce.recall import holds_recall, load_recall, measure, pool, save_recall
+from reproduce.recall import pool
 from reproduce.recipe import ExperimentRecipe, load_recipe
 from reproduce.report import DRY, json_text, markdown_table
-from reproduce.runner import Runner, Settings, proposals_of
+from reproduce.runner import Runner, Settings, speed_path
+from reproduce.speed import load_speed
 
 NAME = "ablation"
 TEST = "coco-mini val"
@@ -135,28 +131,14 @@ def _measure_seed(part: Part, seed: int, runner: Runner) -> tuple[ImageRecall, i
     images = training_images(settings.scale, settings.data_root, NAME)
     if not part.partial:
         images = replace(images, specs=tuple(spec.removeprefix("partial+") for spec in images.specs))
+    name, recipe = f"{NAME}-{part.slug}-seed{seed}", runner.as_asked(part.recipe, seed)
+    tests = {TEST: test_images(settings.scale, settings.data_root, NAME)[TEST]}
+    # A budget in iterations wins over minutes, which this page has by itself.
     minutes = 0.0 if settings.iterations is not None else settings.minutes or MINUTES
-    run = f"{NAME}-{part.slug}-seed{seed}", runner.as_asked(part.recipe, seed), images, minutes
-    folder, result = runner.train(*run)
-    recall_file, seconds_file = folder / "recall.npz", folder / "seconds.json"
-    if not (holds_recall(recall_file) and seconds_file.exists()):
-        runner.train(*run, with_weights=True)
-        source = runner.open_test(test_images(settings.scale, settings.data_root, NAME)[TEST])
-        propose, seconds = proposals_of(folder / "best.safetensors", settings.device), []
-
-        def timed(image: UInt8[np.ndarray, "h w 3"], image_id: int) -> list[dict[str, Any]]:
-            started = time.perf_counter()
-            results = propose(image, image_id)
-            seconds.append(time.perf_counter() - started)
-            return results
-
-        parts = folder / "parts"
-        made = measure(timed, source, ("segm",), f"{folder.name}, {TEST}", parts)
-        write_whole(seconds_file, json.dumps(float(np.median(seconds))))
-        save_recall(made["segm"], recall_file)
-        rmtree(parts)
-    seconds_an_image = float(json.loads(seconds_file.read_text(encoding="utf-8")))
-    return load_recall(recall_file), result.iterations, result.seconds / 60, seconds_an_image
+    recalls, result = runner.train_and_measure(name, recipe, images, tests, ["segm"], minutes)
+    speed = load_speed(speed_path(settings.folder / "runs" / name, TEST))
+    seconds = float("nan") if speed is None else speed.median()
+    return recalls[TEST, "segm"], result.iterations, result.seconds / 60, seconds
 
 
 def _to_markdown(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from instancefcn.data.source import Source
 from instancefcn.evaluation.average_recall import ImageRecall, recall_per_image
 from instancefcn.evaluation.regions import IouType
 from instancefcn.evaluation.results import parse_ground_truth, parse_results
-from instancefcn.files import write_whole
+from instancefcn.files import read_json, write_whole
+from reproduce.speed import Timed
 
 MAX_PROPOSALS = 1000
 ARRAYS = ("image_ids", "instances", "matched", "best_iou", "counts", "assigned_iou")  # of a file of recall
+_SECONDS = "-seconds.json"
 BLOCK = 25  # images whose proposals are in memory at once
 
 Propose = Callable[[UInt8[np.ndarray, "h w 3"], int], list[dict[str, Any]]]  # image and its id to COCO results
@@ -32,8 +35,10 @@ def measure(
 
     Args:
         name: shown beside the progress bar.
-        parts: folder that keeps what is measured, so that a process that was stopped can go on.
+        parts: folder that keeps what is measured, so that a process that was stopped can go on; ``measured_seconds``
+            has the time that ``propose`` took.
     """
+    timed = Timed(propose)
     coco = source_to_coco(source)
     truths = {iou: parse_ground_truth(coco, iou) for iou in ious}
     places = {source.labels(index).image_id: index for index in range(len(source))}
@@ -44,13 +49,21 @@ def measure(
         block = image_ids[start : start + BLOCK]
         kept: dict[IouType, Path] = {iou: parts / f"{start}-{iou}.npz" for iou in ious}
         if not all(holds_recall(path) for path in kept.values()):
-            results = [result for image_id in block for result in propose(source.image(places[image_id]), image_id)]
+            results = [result for image_id in block for result in timed(source.image(places[image_id]), image_id)]
+            # Before the recall: a block that has its recall has its seconds.
+            write_whole(parts / f"{start}{_SECONDS}", json.dumps(timed.take()))
             for iou, path in kept.items():
                 truth = truths[iou][start : start + BLOCK]  # also by ascending id
                 save_recall(recall_per_image(truth, parse_results(results, truth, iou), iou), path)
         for iou, path in kept.items():
             blocks[iou].append(load_recall(path))
     return {iou: join(of_blocks) for iou, of_blocks in blocks.items()}
+
+
+def measured_seconds(parts: Path) -> list[float]:
+    """Seconds to propose in each image that ``measure`` kept, by ascending id."""
+    starts = sorted(int(path.name.removesuffix(_SECONDS)) for path in parts.glob(f"*{_SECONDS}"))
+    return [seconds for start in starts for seconds in read_json(parts / f"{start}{_SECONDS}")]
 
 
 def join(blocks: Sequence[ImageRecall]) -> ImageRecall:

@@ -13,6 +13,7 @@ from instancefcn.evaluation.compare import DRAWS
 from instancefcn.evaluation.matching import MAX_PROPOSALS
 from instancefcn.files import write_whole
 from reproduce.report import DRY, findings_lines, json_text, markdown_table, mean_and_spread
+from reproduce.speed import Speed
 from reproduce.verdict import Finding
 
 _LIMITS = ", ".join(str(n) for n in MAX_PROPOSALS)
@@ -37,6 +38,7 @@ class RecallRow:
     iterations: tuple[int, ...] = ()
     minutes: tuple[float, ...] = ()
     published: tuple[float | None, ...] | None = None
+    speeds: tuple[Speed, ...] = ()  # one for each seed whose time was measured
 
     def numbers(self) -> list[dict[str, float]]:
         """Percent of each measure in ``MEASURED``, by its key, for each seed."""
@@ -54,6 +56,7 @@ class RecallRow:
             f"{self.mask_parameters:,}" if self.mask_parameters else "-",
             f"{steps} x {len(self.iterations)}" if len(self.iterations) > 1 else steps,
             f"{np.mean(self.minutes):.1f}" if self.minutes else "-",
+            f"{np.mean([speed.median() for speed in self.speeds]):.2f}" if self.speeds else "-",
         ]
 
     def _of_seeds(self, column: str) -> str:
@@ -83,9 +86,9 @@ class RecallPage:
 
     def markdown(self) -> str:
         """The page for people."""
-        lines = [f"# {self.title}", "", *([DRY, ""] if self.dry else []), *self.about, *_HOW, ""]
+        lines = [f"# {self.title}", "", *([DRY, ""] if self.dry else []), *self.about, *_HOW, *self._devices(), ""]
         published = f"the paper ({self.published_on})"
-        header = ["", COMPARED, published, *OTHERS, "weights of the mask layer", "steps", "minutes"]
+        header = ["", COMPARED, published, *OTHERS, "weights of the mask layer", "steps", "minutes", "seconds an image"]
         for part in dict.fromkeys((row.test, row.regions) for row in self.rows):
             body = [row.cells() for row in self.rows if (row.test, row.regions) == part]
             lines += [f"## {', '.join(part)}", "", *markdown_table(header, body), ""]
@@ -93,6 +96,12 @@ class RecallPage:
             lines += ["## What the paper claims", ""]
             lines += findings_lines(self.findings, "points of AR_hosang", "AR", DRAWS)
         return "\n".join(lines)
+
+    def _devices(self) -> list[str]:
+        """The line on where seconds were measured."""
+        devices = sorted({speed.device for row in self.rows for speed in row.speeds})
+        how = "to propose, without reading the file; the median over images, and the mean of it over seeds"
+        return [f"- Seconds an image: {how}. On {'; '.join(devices)}."] if devices else []
 
     def json(self) -> str:
         """The page for programs."""
@@ -108,6 +117,8 @@ class RecallPage:
                     "mask_parameters": row.mask_parameters,
                     "iterations": row.iterations,
                     "minutes": row.minutes,
+                    "seconds_an_image": [speed.median() for speed in row.speeds],
+                    "devices": [speed.device for speed in row.speeds],
                     "seeds": row.numbers(),
                     "published": row.published,
                 }

@@ -14,7 +14,8 @@ from reproduce.methods import SHIPPED, Experiment, Method
 from reproduce.proposing import shipped_weights
 from reproduce.recall_page import RecallPage, RecallRow
 from reproduce.run import RunResult
-from reproduce.runner import Runner, Settings, UnfinishedError, mask_parameters
+from reproduce.runner import Runner, Settings, UnfinishedError, mask_parameters, speed_path
+from reproduce.speed import Speed, load_speed
 from reproduce.verdict import judge_recall
 
 REGIONS: dict[IouType, str] = {"segm": "masks", "bbox": "boxes"}
@@ -52,6 +53,7 @@ def reproduce_table(experiment: Experiment, runner: Runner) -> Path:
                     mask_parameters=None if method.recipe is None else mask_parameters(runner.recipe(method, 0)),
                     iterations=tuple(result.iterations for result in results[method.slug]),
                     minutes=tuple(result.seconds / 60 for result in results[method.slug]),
+                    speeds=speeds(method, experiment.name, runner, test, len(found[method.slug][test, iou])),
                 )
                 for method in experiment.methods
                 if method.slug in found and (test, iou) in found[method.slug]
@@ -104,6 +106,13 @@ def measure_seeds(
             found.setdefault(key, []).append(recall)
         results += [result] if result is not None else []
     return found, results
+
+
+def speeds(method: Method, experiment: str, runner: Runner, test: str, seeds: int, drawn: int = 0) -> tuple[Speed, ...]:
+    """How long a row takes to propose, for each seed whose time was measured."""
+    folders = [runner.folder(method, experiment, seed, drawn) for seed in range(seeds)]
+    found = [load_speed(speed_path(folder, test)) for folder in folders]
+    return tuple(speed for speed in found if speed is not None)
 
 
 def trained_on(settings: Settings, experiment: str) -> list[str]:

@@ -34,10 +34,11 @@ from reproduce.deepmask import DeepMask
 from reproduce.methods import Method
 from reproduce.networks import build_network, load_proposer
 from reproduce.peers import selective_search
-from reproduce.recall import MAX_PROPOSALS, Propose, holds_recall, load_recall, measure, save_recall
+from reproduce.recall import MAX_PROPOSALS, Propose, holds_recall, load_recall, measure, measured_seconds, save_recall
 from reproduce.recipe import CropConfig, ExperimentRecipe, load_recipe
 from reproduce.run import RESULT_FILE, RunPlan, RunResult, carry_out
 from reproduce.selective_search import propose_masks
+from reproduce.speed import Speed, device_name, save_speed
 
 DRY_SIDES = (96.0,)  # shorter sides of images in a dry run
 MEASURED_TRAINING_IMAGES = 25  # at most
@@ -122,6 +123,11 @@ class Runner:
         name, images = self._run_of(method, experiment, seed, 0)
         return self.train(name, self.recipe(method, seed), images, self.settings.minutes or 0.0, with_weights=True)[0]
 
+    def folder(self, method: Method, experiment: str, seed: int = 0, drawn: int = 0) -> Path:
+        """Where a row with this seed is kept; a row that is not trained has but one."""
+        name = method.slug if method.recipe is None else self._run_of(method, experiment, seed, drawn)[0]
+        return self.settings.folder / "runs" / name
+
     def _run_of(self, method: Method, experiment: str, seed: int, drawn: int) -> tuple[str, ImageSelection]:
         """Name and images of a row's run."""
         settings = self.settings
@@ -172,11 +178,11 @@ class Runner:
         settings = self.settings
         tests = test_images(settings.scale, settings.data_root, experiment)
         if method.recipe is None:
-            folder = settings.folder / "runs" / method.slug
+            folder = self.folder(method, experiment)
             if method.search == "boxes":
-                return self.measure(folder, lambda: selective_search, tests, ["bbox"]), None
+                return self.measure(folder, lambda: selective_search, tests, ["bbox"], "cpu"), None
             if method.search == "masks":
-                return self.measure(folder, lambda: propose_masks, tests, ["segm"]), None
+                return self.measure(folder, lambda: propose_masks, tests, ["segm"], "cpu"), None
             return self.measure(folder, partial(proposals_of, None, settings.device), tests, ["segm", "bbox"]), None
         name, images = self._run_of(method, experiment, seed, drawn)
         if on_training:
@@ -191,29 +197,38 @@ class Runner:
         images: ImageSelection,
         tests: Mapping[str, ImageSelection],
         ious: Sequence[IouType],
+        minutes: float | None = None,
     ) -> tuple[Recalls, RunResult]:
         """Train a network and measure it on test sets.
 
         Args:
             name: of the run's folder.
             recipe: from ``as_asked``.
+            minutes: see ``train``; the settings' if there are none.
 
         Raises:
             UnfinishedError: see ``train``.
         """
-        folder, result = self.train(name, recipe, images, self.settings.minutes or 0.0)
+        minutes = self.settings.minutes or 0.0 if minutes is None else minutes
+        folder, result = self.train(name, recipe, images, minutes)
         if not all(holds_recall(path) for test in tests for path in recall_paths(folder, test, ious).values()):
-            self.train(name, recipe, images, self.settings.minutes or 0.0, with_weights=True)
+            self.train(name, recipe, images, minutes, with_weights=True)
         make = partial(proposals_of, folder / "best.safetensors", self.settings.device)
         return self.measure(folder, make, tests, ious), result
 
     def measure(
-        self, folder: Path, make: Callable[[], Propose], tests: Mapping[str, ImageSelection], ious: Sequence[IouType]
+        self,
+        folder: Path,
+        make: Callable[[], Propose],
+        tests: Mapping[str, ImageSelection],
+        ious: Sequence[IouType],
+        device: str = "",
     ) -> Recalls:
-        """Recall of a method on test sets, kept in the folder.
+        """Recall of a method on test sets, kept in the folder with the seconds that it takes.
 
         Args:
             make: the function that proposes; called where something is to be measured.
+            device: on which it proposes; the settings' if there is none.
 
         Raises:
             UnfinishedError: the recall is not there, and the settings say to read what is there.
@@ -229,6 +244,8 @@ class Runner:
                 made = measure(make(), self.open_test(images), ious, f"{folder.name}, {test}", parts)
                 for iou, path in paths.items():
                     save_recall(made[iou], path)
+                on = device_name(choose_device(device or settings.device))
+                save_speed(Speed(on, tuple(measured_seconds(parts))), speed_path(folder, test))
                 rmtree(parts)
             found |= {(test, iou): load_recall(path) for iou, path in paths.items()}
         return found
@@ -303,6 +320,11 @@ def searched_factor(folder: Path, slug: str) -> float:
 def recall_paths(folder: Path, test: str, ious: Sequence[IouType]) -> dict[IouType, Path]:
     """Files of a network's recall on a test set."""
     return {iou: folder / f"{file_name(test)}-{iou}.npz" for iou in ious}
+
+
+def speed_path(folder: Path, test: str) -> Path:
+    """File of the seconds that a method takes for each image of a test set."""
+    return folder / f"{file_name(test)}-seconds.json"
 
 
 def file_name(test: str) -> str:
