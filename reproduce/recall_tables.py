@@ -32,6 +32,10 @@ def reproduce_table(experiment: Experiment, runner: Runner) -> Path:
     about = [f"- `{settings.command(experiment.name)}`", *trained_on(settings, experiment.name)]
     if SHIPPED in experiment.methods:
         about.append(f"- `lite` has the weights {shipped_weights()}.")
+    if (settings.scale, experiment.name) == ("mini", "table5"):
+        about.append(
+            "- The networks are those of the other tables, at their scales; the paper's have DeepMask's for COCO here."
+        )
     for method in experiment.methods:
         try:
             found[method.slug], results[method.slug] = measure_seeds(method, experiment.name, runner)

@@ -96,10 +96,10 @@ class Runner:
         self.report = report
         self.open_test = cache(self._open_test)
 
-    def recipe(self, method: Method, seed: int) -> ExperimentRecipe:
-        """The recipe of a row, as the settings change it."""
+    def recipe(self, method: Method, seed: int, experiment: str = "") -> ExperimentRecipe:
+        """The recipe of a row, as the settings change it; that of the experiment where it has images of its own."""
         assert method.recipe is not None
-        recipe = load_recipe(f"{self.settings.scale}{method.recipe}")
+        recipe = load_recipe(f"{self.settings.scale}{self._trained_on(experiment)}{method.recipe}")
         if self.settings.searched_rates:
             rate = recipe.optimization.learning_rate * searched_factor(
                 self.settings.folder, method.rate_of or method.slug
@@ -121,7 +121,8 @@ class Runner:
     def run(self, method: Method, experiment: str, seed: int) -> Path:
         """Train a row on all images. Its folder, which has ``best.safetensors``."""
         name, images = self._run_of(method, experiment, seed, 0)
-        return self.train(name, self.recipe(method, seed), images, self.settings.minutes or 0.0, with_weights=True)[0]
+        recipe = self.recipe(method, seed, experiment)
+        return self.train(name, recipe, images, self.settings.minutes or 0.0, with_weights=True)[0]
 
     def folder(self, method: Method, experiment: str, seed: int = 0, drawn: int = 0) -> Path:
         """Where a row with this seed is kept; a row that is not trained has but one."""
@@ -188,7 +189,7 @@ class Runner:
         if on_training:
             measured = min(drawn or MEASURED_TRAINING_IMAGES, MEASURED_TRAINING_IMAGES)
             tests[TRAINING_SET] = replace(images, drawn=measured)
-        return self.train_and_measure(name, self.recipe(method, seed), images, tests, ("segm", "bbox"))
+        return self.train_and_measure(name, self.recipe(method, seed, experiment), images, tests, ("segm", "bbox"))
 
     def train_and_measure(
         self,
@@ -254,7 +255,7 @@ class Runner:
         return merge(open_images(replace(images, first=2) if self.settings.dry else images))
 
     def _trained_on(self, experiment: str) -> str:
-        """What a run's name says of its training set, where the scale has several."""
+        """What names of runs and recipes say of an experiment that has images and scales of its own."""
         return "-coco" if self.settings.scale == "paper" and experiment == "table5" else ""
 
 
@@ -279,10 +280,10 @@ def dry(recipe: ExperimentRecipe, processes: int) -> ExperimentRecipe:
     """The same network on small images for two steps."""
     return replace(
         recipe,
-        augmentation=replace(recipe.augmentation, shorter_sides=DRY_SIDES, draw="one_of"),
+        augmentation=replace(recipe.augmentation, shorter_sides=DRY_SIDES, image_scales=(), draw="one_of"),
         crops=CropConfig(min(recipe.crops.per_image, 2)),
         optimization=replace(recipe.optimization, iterations=2, batch_size=processes),
-        inference=replace(recipe.inference, shorter_sides=DRY_SIDES, candidates=20, nms_candidates=20),
+        inference=replace(recipe.inference, shorter_sides=DRY_SIDES, image_scales=(), candidates=20, nms_candidates=20),
     )
 
 

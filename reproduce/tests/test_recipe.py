@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from instancefcn.config import to_table
 from instancefcn.training.recipe import load_recipe as load_installed
+from reproduce.methods import DEEPMASK, OURS
 from reproduce.recipe import load_recipe
+from reproduce.runner import Runner, Settings
 
 PAPER_SIDES = (118.5, 177.8, 266.7, 400.0, 600.0, 900.0)
 MINI_SIDES = (112.0, 168.0, 252.0, 378.0)
@@ -23,6 +26,7 @@ PAPER: dict[str, Any] = {
     "network.finest_window_sizes": (),
     "network.batch_norm": "folded",
     "augmentation.shorter_sides": PAPER_SIDES,
+    "augmentation.image_scales": (),
     "augmentation.draw": "one_of",
     "augmentation.object_side": 0.0,
     "augmentation.crop": 0,
@@ -54,6 +58,7 @@ PAPER: dict[str, Any] = {
     "optimization.frozen_stages": 0,
     "optimization.precision": "fp32",
     "inference.shorter_sides": PAPER_SIDES,
+    "inference.image_scales": (),
     "inference.longest_side": 10_000.0,
     "inference.candidates": 1000,
     "inference.quality_power": 0.0,
@@ -105,7 +110,15 @@ def sides(*pixels: float) -> dict[str, Any]:
     return {"augmentation.shorter_sides": pixels, "inference.shorter_sides": pixels}
 
 
+def factors(larger: float) -> dict[str, Any]:
+    """DeepMask's for COCO, 2 ** -2 to 2 ** 1 in steps of sqrt(2), times another."""
+    scales = tuple(pytest.approx(larger * 2 ** (step / 2), rel=1e-9) for step in range(-4, 3))
+    return {"augmentation.image_scales": scales, "inference.image_scales": scales}
+
+
 VARIANTS = {
+    "paper-coco": PAPER | factors(1) | {"crops.per_image": 0},
+    "paper-coco-deepmask": PAPER_DEEPMASK | sides(158.0, 237.0, 355.6, 533.3, 800.0, 1200.0) | factors(4 / 3),
     "paper": PAPER | {"crops.per_image": 0},
     "paper-crops": PAPER | {"crops.per_image": 256},
     "paper-deepmask": PAPER_DEEPMASK | sides(158.0, 237.0, 355.6, 533.3, 800.0, 1200.0),
@@ -145,3 +158,12 @@ def test_a_variant_is_what_it_says(name: str) -> None:
 
 def test_the_installed_preset_is_the_papers() -> None:
     assert flat(to_table(load_installed("paper"))) == PAPER
+
+
+def test_table_5_has_scales_of_its_own_where_it_has_runs_of_its_own(tmp_path: Path) -> None:
+    paper, mini = (Runner(Settings(scale, tmp_path, tmp_path)) for scale in ("paper", "mini"))
+    for method, name in ((OURS, "paper-coco"), (DEEPMASK, "paper-coco-deepmask")):
+        recipe = load_recipe(name)
+        assert paper.recipe(method, 0, "table5") == recipe
+        assert paper.recipe(method, 0, "table3") != recipe
+        assert mini.recipe(method, 0, "table5") == mini.recipe(method, 0, "table3")

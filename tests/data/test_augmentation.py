@@ -241,11 +241,11 @@ def test_a_view_depends_on_its_generator_alone() -> None:
 
 
 def test_shorter_sides_are_drawn_as_asked() -> None:
-    rng = np.random.default_rng(0)
+    sample, rng = painted(np.zeros((10, 20), dtype=int)), np.random.default_rng(0)
     one_of = Augmentation(shorter_sides=(100.0, 200.0, 300.0), draw="one_of")
-    assert {draw_shorter_side(one_of, rng) for _ in range(50)} == {100.0, 200.0, 300.0}
+    assert {draw_shorter_side(sample, one_of, rng) for _ in range(50)} == {100.0, 200.0, 300.0}
     between = Augmentation(shorter_sides=(100.0, 400.0))
-    drawn = np.array([draw_shorter_side(between, rng) for _ in range(1000)])
+    drawn = np.array([draw_shorter_side(sample, between, rng) for _ in range(1000)])
     assert drawn.min() >= 100
     assert drawn.max() <= 400
     assert np.mean(drawn < 200) == pytest.approx(0.5, abs=0.06)  # the geometric mean: log-uniform
@@ -263,6 +263,17 @@ def test_a_shorter_side_that_suits_an_instance() -> None:
     assert {view_of(nothing, config, seed).shorter_side for seed in range(40)} == set(sides)
 
 
+def test_factors_of_the_image_as_it_is_are_drawn() -> None:
+    scales = (0.25, 0.5**0.5, 1.5)
+    for height, width in ((100, 200), (160, 120)):
+        sample = painted(np.zeros((height, width), dtype=int))
+        config = replace(same_size(sample), image_scales=scales)
+        views = [view_of(sample, config, seed) for seed in range(30)]
+        assert {round(view.scale, 9) for view in views} == {round(scale, 9) for scale in scales}
+        expected = {(3, round(height * scale), round(width * scale)) for scale in scales}
+        assert {tuple(view.image.shape) for view in views} == expected
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -272,6 +283,8 @@ def test_a_shorter_side_that_suits_an_instance() -> None:
         ({"shorter_sides": (300.0, 400.0, 500.0)}, "needs two shorter_sides, not 3"),
         ({"shorter_sides": ()}, "must be pixels"),
         ({"shorter_sides": (0.0, 600.0)}, "must be pixels"),
+        ({"image_scales": (1.0, 0.0), "draw": "one_of"}, r"image_scales must be factors above 0, not \(1\.0, 0\.0\)"),
+        ({"image_scales": (0.5, 1.0)}, "image_scales are drawn one by one: set augmentation.draw = 'one_of'"),
     ],
 )
 def test_keys_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:

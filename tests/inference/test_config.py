@@ -18,6 +18,8 @@ def test_threshold_as_a_logit() -> None:
         {"mask_threshold": 1.0},
         {"shorter_sides": ()},
         {"shorter_sides": (0.5,)},
+        {"image_scales": (0.0, 1.0)},
+        {"image_scales": (math.inf,)},
         {"candidates": 0},
         {"nms_candidates": 0},
         {"soft_nms_threshold": 5.0},

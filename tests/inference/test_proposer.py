@@ -259,6 +259,7 @@ BASE = plain(shorter_sides=(96.0,), candidates=30, nms_candidates=60)
     "keys",
     [
         {"shorter_sides": (64.0,)},
+        {"image_scales": (0.7,)},
         {"longest_side": 70.0},
         {"candidates": 5},
         {"quality_power": 3.0},
@@ -282,6 +283,12 @@ def test_every_key_changes_what_is_proposed(proposer: Proposer, keys: dict[str, 
 def test_every_key_is_among_them() -> None:
     (mark,) = (mark for mark in test_every_key_changes_what_is_proposed.pytestmark if mark.name == "parametrize")
     assert {next(iter(keys)) for keys in mark.args[1]} == {key.name for key in fields(InferenceConfig)}
+
+
+def test_factors_of_the_image_as_it_is_take_the_place_of_shorter_sides(proposer: Proposer) -> None:
+    config = plain(image_scales=(0.5, 2.0), shorter_sides=(96.0,))
+    groups = Proposer(proposer.network, config, device="cpu").windows(as_tensor(photograph(50, 100)))
+    assert [group.image_scale for group in groups[:: len(proposer.network.window_sizes)]] == [(0.5, 0.5), (2.0, 2.0)]
 
 
 def test_equal_scales_are_looked_at_once(proposer: Proposer) -> None:

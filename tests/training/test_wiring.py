@@ -89,6 +89,7 @@ CHANGES: dict[str, tuple[dict[str, Any], Any]] = {
     "network.blocks": ({}, 0),
     "network.batch_norm": ({}, "running"),
     "augmentation.shorter_sides": ({}, (48.0, 72.0)),
+    "augmentation.image_scales": (ONE_OF, (0.6, 1.1)),
     "augmentation.draw": ({}, "one_of"),
     "augmentation.object_side": (ONE_OF, 20.0),
     "augmentation.crop": ({}, 48),

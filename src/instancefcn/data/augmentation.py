@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -25,6 +26,7 @@ class Augmentation:
     """Keys of ``[augmentation]``. The defaults are the ``lite`` preset's."""
 
     shorter_sides: tuple[float, ...] = (320.0, 800.0)  # pixels; around the one that proposing resizes to
+    image_scales: tuple[float, ...] = ()  # instead of shorter_sides: factors of the image as it is, for draw = "one_of"
     draw: Literal["one_of", "between"] = "between"  # one of the shorter sides, or log-uniformly between the two
     # one_of: the side that brings the longer side of a random instance closest to this many pixels, so that few images
     # lack a positive window; 0 for any of them
@@ -39,6 +41,10 @@ class Augmentation:
             raise ValueError("augmentation.copy_paste needs crops, which all have one size: set augmentation.crop")
         if not self.shorter_sides or min(self.shorter_sides) < 1:
             raise ValueError(f"augmentation.shorter_sides must be pixels, 1 at least, not {self.shorter_sides}")
+        if self.image_scales and (not 0 < min(self.image_scales) <= max(self.image_scales) < math.inf):
+            raise ValueError(f"augmentation.image_scales must be factors above 0, not {self.image_scales}")
+        if self.image_scales and self.draw == "between":
+            raise ValueError("augmentation.image_scales are drawn one by one: set augmentation.draw = 'one_of'")
         if self.object_side and self.draw == "between":
             raise ValueError(
                 "augmentation.object_side takes one of the shorter_sides: set augmentation.draw = 'one_of'"
@@ -49,11 +55,15 @@ class Augmentation:
                 "and the largest, or set draw = 'one_of'"
             )
 
+    def sides_of(self, shorter: float) -> tuple[float, ...]:
+        """What the shorter side of an image may become; ``shorter`` is what it is, in pixels."""
+        return tuple(scale * shorter for scale in self.image_scales) or self.shorter_sides
+
 
 def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> TrainingImage:
     """Make a random view of a sample."""
     height, width = sample.image.shape[:2]
-    shorter_side = side_for_object(sample, config, rng) or draw_shorter_side(config, rng)
+    shorter_side = side_for_object(sample, config, rng) or draw_shorter_side(sample, config, rng)
     scale = shorter_side / min(height, width)
     flip = config.flip and rng.random() < 0.5
     if not config.crop:
@@ -125,10 +135,10 @@ def copy_paste(base: TrainingImage, donor: TrainingImage, rng: np.random.Generat
     )
 
 
-def draw_shorter_side(config: Augmentation, rng: np.random.Generator) -> float:
+def draw_shorter_side(sample: Sample, config: Augmentation, rng: np.random.Generator) -> float:
     """Draw the shorter side to resize to, in pixels."""
     if config.draw != "between":
-        return float(rng.choice(config.shorter_sides))
+        return float(rng.choice(config.sides_of(float(min(sample.image.shape[:2])))))
     low, high = config.shorter_sides
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
@@ -140,7 +150,7 @@ def side_for_object(sample: Sample, config: Augmentation, rng: np.random.Generat
         return None
     longer = (boxes[:, 2:] - boxes[:, :2]).max(1)[rng.integers(len(boxes))]
     wanted = config.object_side / longer * min(sample.image.shape[:2])
-    return min(config.shorter_sides, key=lambda side: abs(np.log(side / wanted)))
+    return min(config.sides_of(float(min(sample.image.shape[:2]))), key=lambda side: abs(np.log(side / wanted)))
 
 
 def shake_colours(image: UInt8[Tensor, "3 h w"], strength: float, rng: np.random.Generator) -> UInt8[Tensor, "3 h w"]:

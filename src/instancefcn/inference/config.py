@@ -15,6 +15,7 @@ class InferenceConfig:
     """
 
     shorter_sides: tuple[float, ...] = (480.0,)  # pixels that the image is resized to, one pass each
+    image_scales: tuple[float, ...] = ()  # instead of shorter_sides: factors of the image as it is, one pass each
     longest_side: float = 1333.0  # pixels; a longer image is resized to less
     candidates: int = 1000  # windows kept by score, before assembling, of each ScoreMaps of each scale
     quality_power: float = 0.5  # rank by objectness times quality to this power; 0 for objectness alone (paper)
@@ -37,8 +38,14 @@ class InferenceConfig:
                 raise ValueError(f"inference.{key} is {getattr(self, key)}; it must be 0 or more")
         if not self.shorter_sides or min(*self.shorter_sides, self.longest_side) < 1:
             raise ValueError("inference.shorter_sides and longest_side must name sizes of at least one pixel")
+        if self.image_scales and not 0 < min(self.image_scales) <= max(self.image_scales) < math.inf:
+            raise ValueError(f"inference.image_scales must be factors above 0, not {self.image_scales}")
         if min(self.candidates, self.nms_candidates) < 1:
             raise ValueError("inference.candidates and nms_candidates must be at least 1")
+
+    def sides_of(self, height: int, width: int) -> tuple[float, ...]:
+        """The shorter sides that an image of this size is resized to, before ``longest_side``."""
+        return tuple(scale * min(height, width) for scale in self.image_scales) or self.shorter_sides
 
     @property
     def threshold_logit(self) -> float:

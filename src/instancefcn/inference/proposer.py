@@ -136,7 +136,7 @@ class Proposer:
     def windows(self, pixels: UInt8[Tensor, "3 h w"]) -> list[Windows]:
         """The best windows of each window size, over the network's levels and the scales the image is resized to."""
         (height, width), config = pixels.shape[-2:], self.config
-        sizes = [resized_size(height, width, side, config.longest_side) for side in config.shorter_sides]
+        sizes = [resized_size(height, width, side, config.longest_side) for side in config.sides_of(height, width)]
         found: list[Windows] = []
         for size in dict.fromkeys(sizes):  # equal ones only once
             images = network_input(pixels, size, self.network.size_multiple, self.device)

@@ -5,6 +5,7 @@ Labels and targets depend on the window sizes, not on the network's output, so n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -107,7 +108,8 @@ def assign_image(image: TrainingImage, grids: Sequence[Grid], recipe: Recipe) ->
     ignored = image.gt_ignored | is_tiny(areas(image.gt_masks) / image.scale**2, image.gt_boxes / image.scale)
     other_sides: list[float] = []
     if recipe.augmentation.draw != "between":  # an image pyramid: its other scales have windows too
-        ratios = [image.shorter_side / side for side in recipe.augmentation.shorter_sides if side != image.shorter_side]
+        sides = recipe.augmentation.sides_of(image.shorter_side / image.scale)
+        ratios = [image.shorter_side / side for side in sides if not math.isclose(side, image.shorter_side)]
         other_sides = [grid.side * ratio for grid in grids for ratio in ratios]
     return assign(image.gt_boxes, ignored, grids, recipe.assignment, image.partial, other_sides, image.padding)
 

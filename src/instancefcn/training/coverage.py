@@ -40,7 +40,7 @@ def coverage(source: Source, recipe: Recipe) -> Coverage:
         areas = torch.tensor([area(rle) for rle, kept in zip(instances.rles, judged, strict=True) if kept])
         scales = [
             resized_size(labels.height, labels.width, side, recipe.inference.longest_side)[0] / labels.height
-            for side in recipe.inference.shorter_sides
+            for side in recipe.inference.sides_of(labels.height, labels.width)
         ]
         too_small = is_tiny(areas, boxes)
         fitting = is_covered(boxes, [side / scale for side in sides for scale in scales], recipe.assignment)
