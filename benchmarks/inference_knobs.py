@@ -1,5 +1,6 @@
 """COCO mask AR and seconds an image for other values of each key of ``[inference]``, one key at a time.
 
+    export PYTHONPATH=.  # the experiments' networks
     python benchmarks/inference_knobs.py --data coco:ANNOTATIONS.json,IMAGES_DIR [--knob NAME]
     python benchmarks/inference_knobs.py --data coco:ANNOTATIONS.json,IMAGES_DIR --try 'nms_threshold=0.6'
 
@@ -19,8 +20,8 @@ from typing import Any
 from instancefcn.config import from_table, to_table
 from instancefcn.data.open import open_source
 from instancefcn.inference.config import InferenceConfig
-from instancefcn.inference.proposer import Proposer
 from instancefcn.training.validation import validation_recall
+from reproduce.networks import load_proposer
 
 KNOBS: dict[str, list[Any]] = {
     "shorter_sides": [(416.0,), (480.0,), (576.0,), (640.0,), (768.0,), (320.0, 640.0)],
@@ -52,12 +53,12 @@ def trials(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="labelled images, as for `instancefcn validate`")
-    parser.add_argument("--checkpoint", type=Path, help="default: the shipped one")
+    parser.add_argument("--checkpoint", type=Path, help="also one of reproduce; default: the shipped one")
     parser.add_argument("--knob", action="append", choices=sorted(KNOBS), help="only this one; may be given again")
     parser.add_argument("--try", action="append", dest="settings", metavar="'KEY=VALUE; ...'", help="these instead")
     arguments = parser.parse_args()
 
-    proposer = Proposer.from_checkpoint(arguments.checkpoint)
+    proposer, _ = load_proposer(arguments.checkpoint, "cpu")
     source = open_source(arguments.data)
     print(f"{arguments.data}: {len(source)} images; {proposer.config}")
     knobs = arguments.knob or ([] if arguments.settings else list(KNOBS))
