@@ -19,7 +19,8 @@ import numpy as np
 from reproduce.datasets import open_images, training_images
 from reproduce.methods import CROPS, DEEPMASK, OURS, VGG16
 from reproduce.recipe import ExperimentRecipe, load_recipe
-from reproduce.runner import Runner, Settings, proposals_of
+from reproduce.runner import Runner, proposals_of
+from reproduce.settings import Settings
 from reproduce.sources import sources_of
 
 STEPS = 4, 24  # the difference of two runs leaves out what a run does but once

@@ -123,7 +123,8 @@ def reproduce(
 
     from reproduce.experiments import NAMES, make_row
     from reproduce.experiments import reproduce as reproduce_experiment
-    from reproduce.runner import Runner, Settings
+    from reproduce.runner import Runner
+    from reproduce.settings import Settings
 
     console = Console(stderr=True)
     settings = Settings(

@@ -16,7 +16,8 @@ from reproduce.datasets import test_images, training_images
 from reproduce.recall import pool
 from reproduce.recipe import ExperimentRecipe, load_recipe
 from reproduce.report import DRY, json_text, markdown_table
-from reproduce.runner import Runner, Settings, speed_path
+from reproduce.runner import Runner, speed_path
+from reproduce.settings import Settings
 from reproduce.speed import load_speed
 
 NAME = "ablation"
@@ -131,7 +132,7 @@ def _measure_seed(part: Part, seed: int, runner: Runner) -> tuple[ImageRecall, i
     images = training_images(settings.scale, settings.data_root, NAME)
     if not part.partial:
         images = replace(images, specs=tuple(spec.removeprefix("partial+") for spec in images.specs))
-    name, recipe = f"{NAME}-{part.slug}-seed{seed}", runner.as_asked(part.recipe, seed)
+    name, recipe = f"{NAME}-{part.slug}-seed{seed}", runner.settings.apply(part.recipe, seed)
     tests = {TEST: test_images(settings.scale, settings.data_root, NAME)[TEST]}
     # A budget in iterations wins over minutes, which this page has by itself.
     minutes = 0.0 if settings.iterations is not None else settings.minutes or MINUTES

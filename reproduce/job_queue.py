@@ -15,7 +15,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import platform
 import shlex
 import signal
 import subprocess
@@ -28,8 +27,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+import torch
+
 from instancefcn.files import write_whole
 from reproduce.jobs import Job
+from reproduce.speed import processor
 
 MIN_SECONDS = 20.0  # a second job is not begun with less time than this
 GRACE = 10.0  # seconds that a job gets to end after SIGTERM
@@ -187,12 +189,5 @@ def now() -> str:
 
 def machine() -> str:
     """The processor, the graphics card if there is one, and PyTorch's version."""
-    import torch
-
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        model = f"{len(names)} x {names[0]}" if names else model
     card = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
-    return f"{model}{card}, torch {torch.__version__}"
+    return f"{os.cpu_count()} x {processor()}{card}, torch {torch.__version__}"

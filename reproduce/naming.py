@@ -33,7 +33,8 @@ from reproduce.methods import Method
 from reproduce.networks import load_proposer
 from reproduce.proposing import IdentifiedProposer
 from reproduce.run import RESULT_FILE, reserve
-from reproduce.runner import DRY_SIDES, Runner
+from reproduce.runner import Runner
+from reproduce.settings import DRY_SIDES
 
 TABLE_4_NAME = "table4"
 NETWORK_SEED = 0  # of the networks that propose; `--seeds` counts classifiers

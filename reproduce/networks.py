@@ -17,7 +17,7 @@ from instancefcn.inference.proposer import Proposer
 from instancefcn.model import build
 from instancefcn.model.backbones import VGG16, Backbone, TimmBackbone
 from instancefcn.model.config import NetworkConfig
-from instancefcn.model.network import Network
+from instancefcn.model.network import InstanceFCN, Network
 from reproduce.deepmask import DeepMask
 
 # TensorFlow's padding of three convolutions of stride 2 has each position look this far (3.5 pixels) to the right and
@@ -87,3 +87,15 @@ def load_proposer(path: Path | None, device: str | torch.device) -> tuple[Propos
     checkpoint = load_checkpoint(path, ExperimentNetwork)
     network = checkpoint.build(build_network(checkpoint.network))
     return Proposer(network, checkpoint.inference, device=device), identify(network, path)
+
+
+def mask_parameters(config: ExperimentNetwork) -> int:
+    """Weights of the layer that makes masks: 0.1 million in the paper's network (3.3), 53 million in ~DeepMask."""
+    with torch.device("meta"):  # shapes without memory
+        network = build_network(config)
+    if isinstance(network, DeepMask):
+        layers = [network.mask_layer.reduce, network.mask_layer.expand]
+    else:
+        assert isinstance(network, InstanceFCN)
+        layers = [network.mask_head[-1]]
+    return sum(layer.weight.numel() for layer in layers)  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]

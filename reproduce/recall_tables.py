@@ -11,10 +11,12 @@ from instancefcn.evaluation.published import PublishedTable
 from instancefcn.evaluation.regions import IouType
 from reproduce.datasets import describe, test_images, training_images
 from reproduce.methods import SHIPPED, Experiment, Method
+from reproduce.networks import mask_parameters
 from reproduce.proposing import shipped_weights
 from reproduce.recall_page import RecallPage, RecallRow
 from reproduce.run import RunResult
-from reproduce.runner import Runner, Settings, UnfinishedError, mask_parameters, speed_path
+from reproduce.runner import Runner, UnfinishedError, speed_path
+from reproduce.settings import Settings
 from reproduce.speed import Speed, load_speed
 from reproduce.verdict import judge_recall
 
@@ -54,7 +56,9 @@ def reproduce_table(experiment: Experiment, runner: Runner) -> Path:
                     regions=REGIONS[iou],
                     method=method.label,
                     recalls=tuple(found[method.slug][test, iou]),
-                    mask_parameters=None if method.recipe is None else mask_parameters(runner.recipe(method, 0)),
+                    mask_parameters=None
+                    if method.recipe is None
+                    else mask_parameters(runner.recipe(method, 0).network),
                     iterations=tuple(result.iterations for result in results[method.slug]),
                     minutes=tuple(result.seconds / 60 for result in results[method.slug]),
                     speeds=speeds(method, experiment.name, runner, test, len(found[method.slug][test, iou])),

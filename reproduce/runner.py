@@ -2,45 +2,35 @@
 
 from __future__ import annotations
 
-import json
-import shlex
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import cache, partial, reduce
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from shutil import rmtree
 
-import torch
-
-from instancefcn.config import Table, from_table, merge_tables, to_table
 from instancefcn.data.source import FileSource
 from instancefcn.devices import choose_device
 from instancefcn.evaluation.average_recall import ImageRecall
 from instancefcn.evaluation.regions import IouType
 from instancefcn.files import read_json
-from instancefcn.model.network import InstanceFCN
 from reproduce.datasets import (
     TRAINING_SET,
     ImageSelection,
-    Scale,
     merge,
     open_images,
     test_images,
     training_images,
 )
-from reproduce.deepmask import DeepMask
 from reproduce.methods import Method
-from reproduce.networks import build_network, load_proposer
+from reproduce.networks import load_proposer
 from reproduce.peers import selective_search
 from reproduce.recall import MAX_PROPOSALS, Propose, holds_recall, load_recall, measure, measured_seconds, save_recall
-from reproduce.recipe import CropConfig, ExperimentRecipe, load_recipe
+from reproduce.recipe import ExperimentRecipe, load_recipe
 from reproduce.run import RESULT_FILE, RunPlan, RunResult, carry_out
 from reproduce.selective_search import propose_masks
+from reproduce.settings import Settings
 from reproduce.speed import Speed, device_name, save_speed
 
-DRY_SIDES = (96.0,)  # shorter sides of images in a dry run
 MEASURED_TRAINING_IMAGES = 25  # at most
 RATES_NAME = "rates"
 
@@ -49,39 +39,6 @@ Recalls = dict[tuple[str, IouType], ImageRecall]  # by test set and by masks or 
 
 class UnfinishedError(Exception):
     """A run or its measurement is not there yet."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The options of the command line."""
-
-    scale: Scale
-    data_root: Path
-    out: Path
-    seeds: int = 1
-    iterations: int | None = None  # of every run, instead of the recipes'
-    minutes: float | None = None  # of every run, instead of iterations
-    processes: int = 1
-    device: str = "auto"
-    workers: int = 1
-    dry: bool = False  # two steps, two images, random weights
-    changes: tuple[str, ...] = ()  # of every recipe, such as "optimization.batch_size=16"
-    searched_rates: bool = False  # of every row, those that `rates` found in the same folder
-    finished: bool = False  # read what is there; what is not there is left out
-
-    @property
-    def folder(self) -> Path:
-        """Where the results of this scale go."""
-        return self.out / (f"{self.scale}-dry" if self.dry else self.scale)
-
-    def command(self, experiment: str) -> str:
-        """The command that makes an experiment's page."""
-        budget = f" --iterations {self.iterations}" if self.iterations else ""
-        budget += f" --minutes {self.minutes:g}" if self.minutes else ""
-        budget += "".join(f" --set {shlex.quote(change)}" for change in self.changes)
-        budget += " --searched-rates" * self.searched_rates + " --dry-run" * self.dry
-        command = f"python -m reproduce {experiment} --scale {self.scale} --data-root {self.data_root}"
-        return f"{command} --out {self.out} --seeds {self.seeds}{budget}"
 
 
 class Runner:
@@ -105,18 +62,7 @@ class Runner:
                 self.settings.folder, method.rate_of or method.slug
             )
             recipe = replace(recipe, optimization=replace(recipe.optimization, learning_rate=rate))
-        return self.as_asked(replace(recipe, network=replace(recipe.network, k=method.k)), seed)
-
-    def as_asked(self, recipe: ExperimentRecipe, seed: int) -> ExperimentRecipe:
-        """A recipe with this seed and what the settings change; small for a dry run."""
-        recipe, settings = replace(recipe, seed=seed), self.settings
-        if settings.changes:
-            table = reduce(merge_tables, map(parse_change, settings.changes), to_table(recipe))
-            recipe = from_table(ExperimentRecipe, table, f"--set {' '.join(settings.changes)}")
-        if settings.iterations is not None:
-            optimization = replace(recipe.optimization, iterations=settings.iterations)
-            recipe = replace(recipe, optimization=optimization)
-        return dry(recipe, settings.processes) if settings.dry else recipe
+        return self.settings.apply(replace(recipe, network=replace(recipe.network, k=method.k)), seed)
 
     def run(self, method: Method, experiment: str, seed: int) -> Path:
         """Train a row on all images. Its folder, which has ``best.safetensors``."""
@@ -141,7 +87,7 @@ class Runner:
         """Train a network. Its folder and its result.
 
         Args:
-            recipe: from ``as_asked``.
+            recipe: from ``Settings.apply``.
             minutes: instead of the recipe's iterations; 0 for the iterations.
             with_weights: see ``carry_out``.
 
@@ -204,7 +150,7 @@ class Runner:
 
         Args:
             name: of the run's folder.
-            recipe: from ``as_asked``.
+            recipe: from ``Settings.apply``.
             minutes: see ``train``; the settings' if there are none.
 
         Raises:
@@ -259,50 +205,10 @@ class Runner:
         return "-coco" if self.settings.scale == "paper" and experiment == "table5" else ""
 
 
-def parse_change(change: str) -> Table:
-    """``KEY=VALUE`` as a table; the value is TOML, or else a text without quotes.
-
-    Raises:
-        ValueError: it is not of that form.
-
-    Example:
-        >>> parse_change("optimization.precision=bf16")
-        {'optimization': {'precision': 'bf16'}}
-    """
-    key, given, value = change.partition("=")
-    for written in (value, json.dumps(value)) if given else ():
-        with suppress(tomllib.TOMLDecodeError):
-            return tomllib.loads(f"{key} = {written}")
-    raise ValueError(f"--set {change}: write it as TABLE.KEY=VALUE, such as optimization.batch_size=16")
-
-
-def dry(recipe: ExperimentRecipe, processes: int) -> ExperimentRecipe:
-    """The same network on small images for two steps."""
-    return replace(
-        recipe,
-        augmentation=replace(recipe.augmentation, shorter_sides=DRY_SIDES, image_scales=(), draw="one_of"),
-        crops=CropConfig(min(recipe.crops.per_image, 2)),
-        optimization=replace(recipe.optimization, iterations=2, batch_size=processes),
-        inference=replace(recipe.inference, shorter_sides=DRY_SIDES, image_scales=(), candidates=20, nms_candidates=20),
-    )
-
-
 def proposals_of(checkpoint: Path | None, device: str) -> Propose:
     """A function that gives a network's proposals as COCO results; None for the shipped checkpoint."""
     proposer, _ = load_proposer(checkpoint, choose_device(device))
     return lambda image, image_id: proposer(image, max_proposals=MAX_PROPOSALS).to_coco(image_id)
-
-
-def mask_parameters(recipe: ExperimentRecipe) -> int:
-    """Weights of the layer that makes masks: 0.1 million in the paper's network (3.3), 53 million in ~DeepMask."""
-    with torch.device("meta"):  # shapes without memory
-        network = build_network(recipe.network)
-    if isinstance(network, DeepMask):
-        layers = [network.mask_layer.reduce, network.mask_layer.expand]
-    else:
-        assert isinstance(network, InstanceFCN)
-        layers = [network.mask_head[-1]]
-    return sum(layer.weight.numel() for layer in layers)  # pyright: ignore[reportCallIssue, reportAttributeAccessIssue]
 
 
 def searched_factor(folder: Path, slug: str) -> float:

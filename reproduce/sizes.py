@@ -12,11 +12,12 @@ from instancefcn.evaluation.curves import FILE_COLORS, render
 from instancefcn.files import write_whole
 from reproduce.datasets import TRAINING_SET, open_images, test_images, training_images
 from reproduce.methods import DEEPMASK, OURS, Claim
+from reproduce.networks import mask_parameters
 from reproduce.recall import pool
 from reproduce.recall_page import RecallPage, RecallRow
 from reproduce.recall_tables import REGIONS, SeedRecalls, measure_seeds, trained_on
 from reproduce.run import RunResult
-from reproduce.runner import MEASURED_TRAINING_IMAGES, Runner, UnfinishedError, mask_parameters
+from reproduce.runner import MEASURED_TRAINING_IMAGES, Runner, UnfinishedError
 from reproduce.verdict import MEASURES, judge_change, judge_recall
 
 SIZES_NAME = "sizes"
@@ -74,7 +75,7 @@ def _write_sizes(
             regions=REGIONS["segm"],
             method=f"{method.label}, {size} images",
             recalls=tuple(found[method.slug, size][test, "segm"]),
-            mask_parameters=mask_parameters(runner.recipe(method, 0)),
+            mask_parameters=mask_parameters(runner.recipe(method, 0).network),
             iterations=tuple(result.iterations for result in results[method.slug, size]),
             minutes=tuple(result.seconds / 60 for result in results[method.slug, size]),
         )

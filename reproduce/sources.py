@@ -51,10 +51,7 @@ def reproduce_sources(runner: Runner) -> Path:
             [
                 [
                     row,
-                    *(
-                        " ".join(f"{recalls[test].metrics()['coco'][f'AR@{n}']:.1f}" for n in MAX_PROPOSALS)
-                        for test in _tests()
-                    ),
+                    *(_cell(recalls[test]) for test in _tests()),
                     str(results[0].iterations),
                     f"{sum(result.seconds for result in results) / len(results) / 60:.1f}",
                 ]
@@ -80,7 +77,7 @@ def try_sources(runner: Runner, row: str, seed: int) -> tuple[dict[str, ImageRec
     if settings.scale != "mini":
         raise ValueError(f"{SOURCES_NAME} trains the lite preset, which the paper does not have: leave --scale at mini")
     train, tests = sources_of(row, settings.data_root), test_sets(settings.data_root)
-    recipe = runner.as_asked(load_recipe("lite"), seed)
+    recipe = runner.settings.apply(load_recipe("lite"), seed)
     recalls, result = runner.train_and_measure(f"{SOURCES_NAME}-{row}-seed{seed}", recipe, train, tests, ["segm"])
     return {test: recalls[test, "segm"] for test in tests}, result
 

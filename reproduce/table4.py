@@ -16,7 +16,8 @@ from reproduce.methods import DEEPMASK, OURS, SHIPPED, Claim
 from reproduce.naming import MAX_SEGMENTS, MIN_SCORE, NETWORK_SEED, TABLE_4_NAME, Naming, NamingResult, NamingRunner
 from reproduce.proposing import shipped_weights
 from reproduce.report import DRY, findings_lines, json_text, markdown_table, mean_and_spread
-from reproduce.runner import Runner, Settings
+from reproduce.runner import Runner
+from reproduce.settings import Settings
 from reproduce.verdict import Finding, judge_precision
 
 COCO_AP = "COCO AP"

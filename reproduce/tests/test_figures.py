@@ -10,7 +10,8 @@ from instancefcn.evaluation.curves import CURVE_THRESHOLDS
 from instancefcn.files import read_json
 from reproduce.experiments import make_row, reproduce
 from reproduce.figures import averages, mean_curves
-from reproduce.runner import Runner, Settings
+from reproduce.runner import Runner
+from reproduce.settings import Settings
 
 
 @pytest.mark.usefixtures("one_thread")

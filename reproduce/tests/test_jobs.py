@@ -16,7 +16,8 @@ from reproduce.jobs import PAGE_SIZES, Job, Machine, Page, jobs
 from reproduce.methods import OURS
 from reproduce.queue import make_queue
 from reproduce.queue_page import SECONDS, estimate, write_queue_page
-from reproduce.runner import Runner, Settings, UnfinishedError
+from reproduce.runner import Runner, UnfinishedError
+from reproduce.settings import Settings
 
 MACHINES: tuple[Machine, ...] = get_args(Machine)
 

@@ -11,7 +11,8 @@ from instancefcn.config import to_table
 from instancefcn.training.recipe import load_recipe as load_installed
 from reproduce.methods import DEEPMASK, OURS
 from reproduce.recipe import load_recipe
-from reproduce.runner import Runner, Settings
+from reproduce.runner import Runner
+from reproduce.settings import Settings
 
 PAPER_SIDES = (118.5, 177.8, 266.7, 400.0, 600.0, 900.0)
 MINI_SIDES = (112.0, 168.0, 252.0, 378.0)

@@ -18,10 +18,11 @@ from reproduce.ablation import parts, reproduce_ablation
 from reproduce.datasets import ImageSelection, open_images
 from reproduce.experiments import reproduce
 from reproduce.methods import EXPERIMENTS
-from reproduce.networks import build_network
+from reproduce.networks import build_network, mask_parameters
 from reproduce.recall_tables import reproduce_table
 from reproduce.recipe import load_recipe
-from reproduce.runner import Runner, Settings, mask_parameters
+from reproduce.runner import Runner
+from reproduce.settings import Settings
 from synthetic import SyntheticScenes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -177,7 +178,7 @@ def test_rows_of_a_table_differ_in_nothing_else(scale: Any) -> None:
             ours, theirs = (getattr(other, room).shorter_sides for other in (recipes["ours-k5"], recipe))
             np.testing.assert_allclose(theirs, np.array(ours) * larger, rtol=1e-3)
     assert recipes["ours-k3"].network.k == 3
-    parameters = {slug: mask_parameters(recipe) for slug, recipe in recipes.items()}
+    parameters = {slug: mask_parameters(recipe.network) for slug, recipe in recipes.items()}
     if scale == "paper":
         assert (parameters["ours-k5"], parameters["deepmask"]) == (115_200, 52_985_856)
     assert parameters["ours-k3"] < parameters["ours-k5"] < parameters["deepmask"]

@@ -18,7 +18,8 @@ from reproduce.datasets import ImageSelection, open_images
 from reproduce.experiments import make_row, reproduce
 from reproduce.methods import CROPS, OURS
 from reproduce.recall import load_recall, measure, measured_seconds
-from reproduce.runner import Runner, Settings, UnfinishedError, parse_change
+from reproduce.runner import Runner, UnfinishedError
+from reproduce.settings import Settings, parse_change
 from reproduce.sources import sources_of
 from reproduce.tests.conftest import write_coco_scenes, write_scenes
 from synthetic import SyntheticScenes

@@ -13,8 +13,9 @@ from instancefcn.files import read_json
 from instancefcn.geometry.rle import encode, tight_boxes
 from instancefcn.proposals import Proposals
 from reproduce.experiments import reproduce
-from reproduce.runner import Runner, Settings
+from reproduce.runner import Runner
 from reproduce.search_files import write_masks
+from reproduce.settings import Settings
 from synthetic import SyntheticScenes
 
 SCENES = SyntheticScenes(3, height=48, width=64, seed=1)

@@ -21,7 +21,8 @@ from reproduce.image_precision import PRECISION_MEASURES, ImagePrecision
 from reproduce.kept import KeptProposals, from_text, labelled_masks, to_text
 from reproduce.methods import Claim
 from reproduce.naming import NamingResult, naming_config
-from reproduce.runner import Runner, Settings
+from reproduce.runner import Runner
+from reproduce.settings import Settings
 from reproduce.table4 import COLUMNS, PrecisionRow, judge_rows, naming_claims, namings, reproduce_table_4, to_markdown
 from reproduce.verdict import judge_precision
 from synthetic import SyntheticScenes
