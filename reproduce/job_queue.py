@@ -138,14 +138,18 @@ class Queue:
             outcome = "cut, goes on later" if code is None else f"exit code {code}"
             print(f"{now()} {outcome} after {spent:.0f} s", file=output)
         self.report(f"{now()} {job.name}: {outcome} after {duration(spent)}; {log}")
+        before = self.folder / "jobs" / f".{job.name}.seconds"  # of the tries that were cut
+        total = spent + (float(before.read_text()) if before.exists() else 0.0)
         if code != 0:
+            write_whole(before, str(total))
             return False
+        before.unlink(missing_ok=True)
         record = {
             "command": shown,
             "finished": now(),
             "machine": machine(),
             "threads": self.threads,
-            "seconds": round(spent, 1),  # of the last try alone
+            "seconds": round(total, 1),  # of all tries
         }
         write_whole(self.record(job), json.dumps(record, indent=1) + "\n")
         self.after(job)
