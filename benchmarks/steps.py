@@ -2,6 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/steps.py --data-root ../shared/data
 
+At the end, of an image proposed in at the paper's scales by `paper` with random weights (the paper: 1.5 s on a K40).
+
 CPU seconds, so that other work on the machine does not count. ``SECONDS`` of reproduce/queue_page.py has the numbers.
 """
 
@@ -16,8 +18,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from instancefcn.inference.proposer import Proposer
 from reproduce.datasets import open_images, training_images
 from reproduce.methods import CROPS, DEEPMASK, OURS, VGG16
+from reproduce.networks import build_network
 from reproduce.recipe import ExperimentRecipe, load_recipe
 from reproduce.runner import Runner, proposals_of
 from reproduce.settings import Settings
@@ -57,6 +61,11 @@ def main() -> None:
                 seconds.append(time.process_time() - started)
             a_step = (spent[1] - spent[0]) / (STEPS[1] - STEPS[0])
             print(f"{kind}: {a_step:.2f} s a step, {np.median(seconds):.2f} s an image", flush=True)
+    paper = load_recipe("paper")
+    proposer = Proposer(build_network(paper.network), paper.inference, device="cpu")
+    started = time.process_time()
+    proposer(photographs[0])
+    print(f"paper: {time.process_time() - started:.1f} s an image")
 
 
 if __name__ == "__main__":
