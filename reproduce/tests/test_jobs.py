@@ -60,7 +60,8 @@ def test_estimates_are_steps_and_images(monkeypatch: pytest.MonkeyPatch) -> None
     assert estimate(job, "two-cores") == 4000 * 2.0 + 168 * 3.0
     assert estimate(Job("table2", "deepmask-same-scales"), "two-cores") == 4000 * 2.0 + 143 * 3.0
     assert estimate(Job("table2", "ours-k5"), "two-cores") is None
-    assert estimate(Job("table4"), "two-cores") is None
+    assert estimate(Job("table4"), "two-cores") == 3 * 3600
+    assert estimate(Job("table4"), "gpu") is None
 
 
 def test_the_page_says_what_is_done_and_what_is_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
