@@ -13,6 +13,7 @@ from instancefcn.apps.options import DeviceName, OutFolder
 
 OfThePaper = Literal["table1", "table2", "table3", "table4", "table5", "figure6", "figure7", "sizes", "all"]
 Further = Literal["rates", "vgg16", "selective-search", "ablation", "sources"]
+WHOLE = ("all", "table4", "ablation", "selective-search")  # pages that are not made row by row
 DATA_ROOT = Path("../shared/data")
 BUDGET, ROW, MACHINE = "Budget and recipes", "One row, without a page", "Machine"  # groups of options in the help
 
@@ -116,6 +117,10 @@ def reproduce(
     Below --data-root, [bold]mini[/] has coco-mini, animals and voc2007; [bold]paper[/] has VOCdevkit/VOC2012 (lists in
     ImageSets/Main), benchmark_RELEASE/dataset (SBD), coco/annotations, coco/train2014 and coco/val2014.
     """
+    if not row and (seed, images, rate) != (0, 0, 1.0):
+        raise typer.BadParameter("--seed, --images and --rate go with --row")
+    if finished and experiment in WHOLE:
+        raise typer.BadParameter(f"{experiment} is made as a whole: leave --finished out")
     if minutes is not None and iterations is not None:
         raise typer.BadParameter("give --minutes or --iterations, not both")
 

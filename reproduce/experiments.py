@@ -56,7 +56,7 @@ def make_row(name: str, row: str, runner: Runner, seed: int = 0, images: int = 0
         ValueError: the experiment has no such row; names those it has.
     """
     of_pages: dict[str, Sequence[Method]] = {SIZES_NAME: SIZE_METHODS, RATES_NAME: SEARCHED}
-    of_pages |= {table.name: table.methods for table in _EXPERIMENTS.values()}
+    of_pages |= {table.name: table.at(runner.settings.scale).methods for table in _EXPERIMENTS.values()}
     methods = {method.slug: method for method in of_pages.get(name, ())}
     rows = SOURCE_ROWS if name == SOURCES_NAME else methods
     if row not in rows:

@@ -145,7 +145,8 @@ def make_queue(
     def write_pages(job: Job) -> None:
         size: list[str] = PAGE_SIZES[machine][job.page].options()
         seeds = SEEDS if job.page != "rates" else 1
-        subprocess.run([*reproduce, job.page, "--finished", "--seeds", str(seeds), *size, *places], check=False)
+        if job.row:  # else the job has written its page
+            subprocess.run([*reproduce, job.page, "--finished", "--seeds", str(seeds), *size, *places], check=False)
         subprocess.run([sys.executable, "-m", "reproduce.queue", "page", "--runs", str(runs)], check=False)
 
     chosen = [job for job in jobs(machine) if pages is None or job.page in pages]

@@ -105,7 +105,8 @@ class Runner:
             workers=settings.workers,
         )
         folder = settings.folder / "runs" / name
-        if settings.finished and not (folder / RESULT_FILE).exists():
+        wanted = [folder / RESULT_FILE, *[folder / "best.safetensors"] * with_weights]
+        if settings.finished and not all(path.exists() for path in wanted):
             raise UnfinishedError(folder)
         self.report(f"{name}: {folder}")
         return folder, carry_out(run, folder, settings.processes, with_weights)

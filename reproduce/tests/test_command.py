@@ -37,6 +37,8 @@ def test_help_names_every_experiment() -> None:
     [
         (["--scale", "paper"], 1, "error: ablation is of the lite preset"),
         (["--minutes", "1", "--iterations", "1"], 2, "give --minutes or --iterations, not both"),
+        (["--seed", "3"], 2, "--seed, --images and --rate go with --row"),
+        (["--finished"], 2, "ablation is made as a whole: leave --finished out"),
     ],
 )
 def test_a_mistake_is_named_without_a_traceback(options: list[str], code: int, message: str, tmp_path: Path) -> None:

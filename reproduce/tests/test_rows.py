@@ -146,8 +146,15 @@ def test_searched_rates_reach_the_rows(mini_tree: Path, tmp_path: Path) -> None:
 
 def test_finished_pages_train_nothing(mini_tree: Path, tmp_path: Path) -> None:
     asked = settings(mini_tree, tmp_path / "out", finished=True)
+    made = asked.folder / "runs" / "ours-k3-seed0"
     with pytest.raises(UnfinishedError):
         make_row("table1", "ours-k3", Runner(asked))
+    make_row("table1", "ours-k3", Runner(replace(asked, finished=False)))
+    for gone in ("best.safetensors", "voc2007-segm.npz"):
+        (made / gone).unlink()
+    with pytest.raises(UnfinishedError):
+        make_row("table1", "ours-k3", Runner(asked))  # trained on another machine, and not measured
+    shutil.rmtree(asked.folder / "runs")
     for name in ("rates", "sources", "sizes", "table1"):
         assert reproduce(name, Runner(asked)).exists()
     assert not (asked.folder / "runs").exists()
