@@ -67,7 +67,7 @@ def test_time_that_is_up_cuts_the_job_with_its_children_and_it_goes_on_later(tmp
     assert "cut, goes on later" in (jobs.folder / "jobs" / f"{FIRST.name}.log").read_text()
     (jobs.folder / "quick").touch()
     assert jobs.run() == [FIRST.name]
-    assert json.loads(jobs.record(FIRST).read_text())["seconds"] > 3.0  # of both tries
+    assert json.loads(jobs.record(FIRST).read_text())["seconds"] >= 3.0  # of both tries
 
 
 def test_a_job_that_outlives_a_killed_queue_is_not_started_again(tmp_path: Path) -> None:
