@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from instancefcn.evaluation.average_recall import ImageRecall
+from instancefcn.evaluation.average_recall import AVERAGES, ImageRecall
 from instancefcn.evaluation.compare import Difference, compare
 from instancefcn.evaluation.matching import MAX_PROPOSALS
 from instancefcn.files import write_whole
 from reproduce.datasets import test_images, training_images
 from reproduce.recall import pool
 from reproduce.recipe import ExperimentRecipe, load_recipe
-from reproduce.report import DRY, json_text, markdown_table
+from reproduce.report import DRY, average_recalls, json_text, markdown_table
 from reproduce.runner import Runner, speed_path
 from reproduce.settings import Settings
 from reproduce.speed import load_speed
@@ -150,11 +150,11 @@ def _to_markdown(
 ) -> str:
     body = []
     for row, difference in zip(rows, differences, strict=True):
-        gap, own = difference["coco/AR@100"], row.recall.metrics()["coco"]
+        gap = difference["coco/AR@100"]
         body.append(
             [
                 row.part.label,
-                *(f"{own[f'AR@{n}']:.1f}" for n in MAX_PROPOSALS),
+                *average_recalls([row.recall], AVERAGES["COCO AR"]),
                 *(
                     (f"{gap.difference:+.1f}", f"{gap.low:+.1f} to {gap.high:+.1f}")
                     if row is not rows[0]

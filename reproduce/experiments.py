@@ -20,11 +20,8 @@ from reproduce.sources import SOURCES_NAME, reproduce_sources, try_sources
 from reproduce.table4 import TABLE_4_NAME, reproduce_table_4
 
 TABLES = sorted([*(experiment.name for experiment in EXPERIMENTS), TABLE_4_NAME])
-NAMES = (
-    *TABLES,
-    *FIGURES,
-    SIZES_NAME,
-)  # of the paper; the others lead to these, or are of `lite` or small VGG-16
+# Of the paper; the others lead to these, or are of `lite` or small VGG-16.
+NAMES = (*TABLES, *FIGURES, SIZES_NAME)
 _EXPERIMENTS = {experiment.name: experiment for experiment in (*EXPERIMENTS, VGG16)}
 _PAGES: dict[str, Callable[[Runner], Path]] = {
     SIZES_NAME: reproduce_sizes,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +15,9 @@ from instancefcn.files import write_whole
 from reproduce.datasets import test_images
 from reproduce.methods import EXPERIMENTS, Experiment
 from reproduce.recall_page import COMPARED, MEASURED
-from reproduce.recall_tables import measure_seeds, trained_on
-from reproduce.report import DRY, json_text, markdown_table, mean_and_spread
-from reproduce.runner import Runner, UnfinishedError
+from reproduce.recall_tables import measure_methods, trained_on
+from reproduce.report import DRY, average_recalls, json_text, markdown_table, picture_name
+from reproduce.runner import Runner
 
 
 @dataclass(frozen=True)
@@ -47,17 +46,14 @@ def reproduce_figure(figure: Curves, runner: Runner) -> Path:
         Path of the page.
     """
     settings, experiment = runner.settings, figure.experiment()
-    found: dict[str, Mapping[str, list[ImageRecall]]] = {}  # by label and test set, seed by seed
-    about = [f"- `{settings.command(figure.name)}`", *trained_on(settings, experiment.name)]
-    for method in experiment.methods:
-        try:
-            recalls, _ = measure_seeds(method, experiment.name, runner)
-        except ModuleNotFoundError as error:  # a peer needs a package of its own
-            about.append(f"- Left out: {method.label} ({error}; `pip install 'instancefcn[bench]'`).")
-        except UnfinishedError:
-            about.append(f"- **Not made yet: {method.label}.**")
-        else:
-            found[method.label] = {test: of_seeds for (test, iou), of_seeds in recalls.items() if iou == "segm"}
+    measured, _, left_out = measure_methods(experiment, runner)
+    about = [f"- `{settings.command(figure.name)}`", *trained_on(settings, experiment.name), *left_out]
+    # By label and test set, seed by seed.
+    found = {
+        method.label: {test: of_seeds for (test, iou), of_seeds in measured[method.slug].items() if iou == "segm"}
+        for method in experiment.methods
+        if method.slug in measured
+    }
     tests = test_images(settings.scale, settings.data_root, experiment.name)
     title = f"Figure {figure.number}: recall against IoU ({settings.scale} scale)"
     lines = [f"# {title}", "", *([DRY, ""] if settings.dry else []), *about, _HOW, ""]
@@ -67,11 +63,12 @@ def reproduce_figure(figure: Curves, runner: Runner) -> Path:
         if not of_test or not test.lower().startswith(figure.labels):
             continue
         curves = {label: mean_curves(recalls) for label, recalls in of_test.items()}
-        picture = settings.folder / f"{figure.name}-{test.split(',')[0].replace(' ', '-')}.png"
+        picture = settings.folder / picture_name(figure.name, test)
         write_whole(
             picture, render(draw_recall_panels(curves, f"Masks of {test}" + " (DRY RUN)" * settings.dry), "png")
         )
-        body = [[label, str(len(recalls)), *averages(recalls)] for label, recalls in of_test.items()]
+        keys = MEASURED[COMPARED]  # twice the area under each curve
+        body = [[label, str(len(recalls)), *average_recalls(recalls, keys)] for label, recalls in of_test.items()]
         header = ["", "seeds", *(f"AR_hosang@{limit}" for limit in MAX_PROPOSALS)]
         lines += [f"## {test}", "", f"![recall against IoU]({picture.name})", "", *markdown_table(header, body), ""]
         table[test] = {label: of_method.tolist() for label, of_method in curves.items()}
@@ -85,12 +82,6 @@ def reproduce_figure(figure: Curves, runner: Runner) -> Path:
 def mean_curves(of_seeds: list[ImageRecall]) -> Float[np.ndarray, "n t"]:
     """Recall in percent over ``CURVE_THRESHOLDS``, one proposal to one instance; the mean over seeds."""
     return np.mean([recall.curves(CURVE_THRESHOLDS, one_to_one=True) for recall in of_seeds], axis=0)
-
-
-def averages(of_seeds: list[ImageRecall]) -> list[str]:
-    """Twice the area under each curve, which is what the table compares."""
-    measures = [recall.measures() for recall in of_seeds]
-    return [mean_and_spread([own[key].percent() for own in measures]) for key in MEASURED[COMPARED]]
 
 
 _HOW = (

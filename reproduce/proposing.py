@@ -7,11 +7,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from instancefcn.classifier.checkpoint import ProposalNetwork
+from instancefcn.classifier.checkpoint import ProposalNetwork, identify
 from instancefcn.config import to_table
 from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, load_checkpoint
 from instancefcn.inference.proposer import Proposer
-from reproduce.networks import load_proposer
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,8 @@ class IdentifiedProposer:
 
 def shipped_weights(path: Path = SHIPPED_CHECKPOINT) -> str:
     """Which weights the shipped checkpoint has, in words for a page."""
-    identity, record = load_proposer(path, "cpu")[1], load_checkpoint(path).training
+    checkpoint = load_checkpoint(path)
+    identity, record = identify(checkpoint.build(), path), checkpoint.training
     training = f"{record.get('iteration', 0):,} iterations, {record.get('seconds', 0) / 60:.1f} minutes"
     return (
         f"`{identity.name}`, fingerprint `{identity.fingerprint}`; by its own record its last training had {training}"

@@ -14,12 +14,12 @@ from typing import Annotated, get_args
 import typer
 
 from instancefcn.apps.cli import errors_in_one_line
+from reproduce.__main__ import DATA_ROOT
 from reproduce.job_queue import Queue, duration
 from reproduce.jobs import PAGE_SIZES, SEEDS, Job, Machine, Page, arguments, jobs
 from reproduce.queue_page import estimate, write_queue_page
 
 RUNS, QUEUE_PAGE = Path("reproduce/runs"), Path("reproduce/QUEUE.md")  # from the checkout's root
-DATA_ROOT = Path("../shared/data")
 
 MachineName = Annotated[
     Machine | None, typer.Option("--machine", help="The jobs' size.", show_default="gpu if there is one")

@@ -80,13 +80,12 @@ def write_queue_page(path: Path, queues: Mapping[Machine, Queue]) -> None:
         options = tuple(f"`{shlex.join(PAGE_SIZES[machine][page].options())}`" for machine in queues)
         pages_of.setdefault(options, []).append(page)
     sizes = [[", ".join(pages), *options] for options, pages in pages_of.items()]
-    rows = [
-        [
-            f"`{shlex.join(job.arguments())}`",
-            *(cell for machine, queue in queues.items() for cell in _cells(job, machine, queue)),
-        ]
-        for job in jobs("two-cores")
-    ]
+    upcoming = {machine: queue.next() for machine, queue in queues.items()}
+    rows: list[list[str]] = []
+    for job in jobs("two-cores"):
+        rows.append([f"`{shlex.join(job.arguments())}`"])
+        for machine, queue in queues.items():
+            rows[-1] += _cells(job, machine, queue, job == upcoming[machine])
     header = ["job", *(name for machine in queues for name in (f"{machine}: estimate", f"{machine}: state"))]
     lines = [
         ABOUT,
@@ -111,9 +110,9 @@ def estimate(job: Job, machine: Machine) -> float | None:
     return PAGE_SIZES[machine][job.page].steps * a_step + MEASURED[job.page] * an_image
 
 
-def _cells(job: Job, machine: Machine, queue: Queue) -> tuple[str, str]:
+def _cells(job: Job, machine: Machine, queue: Queue, is_next: bool) -> tuple[str, str]:
     seconds = estimate(job, machine)
-    state = "**next**" if job == queue.next() else "left"
+    state = "**next**" if is_next else "left"
     if queue.is_done(job):
         state = f"done in {duration(float(read_json(queue.record(job))['seconds']))}"
     return "-" if seconds is None else duration(seconds), state

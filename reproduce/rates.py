@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from instancefcn.evaluation.average_recall import ImageRecall
+from instancefcn.evaluation.average_recall import AVERAGES, ImageRecall
 from instancefcn.evaluation.matching import MAX_PROPOSALS
 from instancefcn.files import write_whole
 from reproduce.datasets import training_images
 from reproduce.methods import CROPS, DEEPMASK, OURS, Method
-from reproduce.report import DRY, json_text, markdown_table
+from reproduce.report import DRY, average_recalls, json_text, markdown_table
 from reproduce.run import RunResult
 from reproduce.runner import RATES_NAME, Runner, UnfinishedError
 from reproduce.verdict import MEASURES
@@ -40,7 +40,7 @@ def reproduce_rates(runner: Runner) -> Path:
         [
             method.label,
             f"{factor:g} x {runner.recipe(method, 0).optimization.learning_rate:g}",
-            *(f"{recall.metrics()['coco'][f'AR@{n}']:.1f}" for n in MAX_PROPOSALS),
+            *average_recalls([recall], AVERAGES["COCO AR"]),
             f"{recall.measures()[CHOSEN_BY].percent():.2f}",
             str(result.iterations),
             f"{result.seconds / 60:.1f}",

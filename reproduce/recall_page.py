@@ -12,7 +12,7 @@ from instancefcn.evaluation.average_recall import AVERAGES, ImageRecall
 from instancefcn.evaluation.compare import DRAWS
 from instancefcn.evaluation.matching import MAX_PROPOSALS
 from instancefcn.files import write_whole
-from reproduce.report import DRY, findings_lines, json_text, markdown_table, mean_and_spread
+from reproduce.report import DRY, average_recalls, findings_lines, json_text, markdown_table
 from reproduce.speed import Speed
 from reproduce.verdict import Finding
 
@@ -61,11 +61,9 @@ class RecallRow:
 
     def _of_seeds(self, column: str) -> str:
         """A number for each of ``MAX_PROPOSALS``."""
-        seeds = self.numbers()
-        if not seeds:
+        if not self.recalls:
             return "-"
-        spreads = [mean_and_spread([own[key] for own in seeds]) for key in MEASURED[column]]
-        return (", " if len(seeds) > 1 else " ").join(spreads)
+        return (", " if len(self.recalls) > 1 else " ").join(average_recalls(self.recalls, MEASURED[column]))
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,6 @@ def reproduce_table(experiment: Experiment, runner: Runner) -> Path:
     """Run what is missing of a table, write ``NAME.md`` and ``NAME.json``, and return the page's path."""
     settings = runner.settings
     experiment = experiment.at(settings.scale)
-    found: dict[str, SeedRecalls] = {}
-    results: dict[str, list[RunResult]] = {}
     about = [f"- `{settings.command(experiment.name)}`", *trained_on(settings, experiment.name)]
     if SHIPPED in experiment.methods:
         about.append(f"- `lite` has the weights {shipped_weights()}.")
@@ -38,13 +36,8 @@ def reproduce_table(experiment: Experiment, runner: Runner) -> Path:
         about.append(
             "- The networks are those of the other tables, at their scales; the paper's have DeepMask's for COCO here."
         )
-    for method in experiment.methods:
-        try:
-            found[method.slug], results[method.slug] = measure_seeds(method, experiment.name, runner)
-        except ModuleNotFoundError as error:  # a peer needs a package of its own
-            about.append(f"- Left out: {method.label} ({error}; `pip install 'instancefcn[bench]'`).")
-        except UnfinishedError:
-            about.append(f"- **Not made yet: {method.label}.**")
+    found, results, left_out = measure_methods(experiment, runner)
+    about += left_out
     with_boxes = any(method.search for method in experiment.methods)
     tests = test_images(settings.scale, settings.data_root, experiment.name)
     rows: list[RecallRow] = []
@@ -91,6 +84,23 @@ def beside_the_papers(measured: Mapping[Method, RecallRow], published: Published
         row = by_name.get(name, RecallRow(test, REGIONS["segm"], name))
         rows.append(replace(row, published=numbers))
     return rows + [row for method, row in measured.items() if not method.published]
+
+
+def measure_methods(
+    experiment: Experiment, runner: Runner
+) -> tuple[dict[str, SeedRecalls], dict[str, list[RunResult]], list[str]]:
+    """Recall and results of the rows of a table by their slugs, and a line of its page for each that can't be had."""
+    found: dict[str, SeedRecalls] = {}
+    results: dict[str, list[RunResult]] = {}
+    left_out: list[str] = []
+    for method in experiment.methods:
+        try:
+            found[method.slug], results[method.slug] = measure_seeds(method, experiment.name, runner)
+        except ModuleNotFoundError as error:  # a peer needs a package of its own
+            left_out.append(f"- Left out: {method.label} ({error}; `pip install 'instancefcn[bench]'`).")
+        except UnfinishedError:
+            left_out.append(f"- **Not made yet: {method.label}.**")
+    return found, results, left_out
 
 
 def measure_seeds(

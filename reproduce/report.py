@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from instancefcn.evaluation.average_recall import ImageRecall
 from instancefcn.evaluation.compare import CONFIDENCE
 from instancefcn.files import nan_as_none
 from reproduce.verdict import Finding
@@ -49,6 +50,17 @@ def findings_lines(findings: Sequence[Finding], unit: str, measure: str, draws: 
 def mean_and_spread(values: Sequence[float]) -> str:
     """Mean over seeds; with several of them also the standard deviation."""
     return f"{np.mean(values):.1f}" + (f" ± {np.std(values):.1f}" if len(values) > 1 else "")
+
+
+def average_recalls(recalls: Sequence[ImageRecall], measures: Sequence[str]) -> list[str]:
+    """Percent of some measures, such as those of ``AVERAGES``; of several seeds the mean and the spread."""
+    of_seeds = [recall.measures() for recall in recalls]
+    return [mean_and_spread([own[measure].percent() for own in of_seeds]) for measure in measures]
+
+
+def picture_name(page: str, test: str) -> str:
+    """Name of a page's picture of a test set."""
+    return f"{page}-{test.split(',')[0].replace(' ', '-')}.png"
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -158,9 +158,9 @@ class Runner:
             UnfinishedError: see ``train``.
         """
         minutes = self.settings.minutes or 0.0 if minutes is None else minutes
-        folder, result = self.train(name, recipe, images, minutes)
-        if not all(holds_recall(path) for test in tests for path in recall_paths(folder, test, ious).values()):
-            self.train(name, recipe, images, minutes, with_weights=True)
+        folder = self.settings.folder / "runs" / name
+        measured = all(holds_recall(path) for test in tests for path in recall_paths(folder, test, ious).values())
+        _, result = self.train(name, recipe, images, minutes, with_weights=not measured)
         make = partial(proposals_of, folder / "best.safetensors", self.settings.device)
         return self.measure(folder, make, tests, ious), result
 

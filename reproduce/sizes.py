@@ -16,6 +16,7 @@ from reproduce.networks import mask_parameters
 from reproduce.recall import pool
 from reproduce.recall_page import RecallPage, RecallRow
 from reproduce.recall_tables import REGIONS, SeedRecalls, measure_seeds, trained_on
+from reproduce.report import picture_name
 from reproduce.run import RunResult
 from reproduce.runner import MEASURED_TRAINING_IMAGES, Runner, UnfinishedError
 from reproduce.verdict import MEASURES, judge_change, judge_recall
@@ -109,7 +110,7 @@ def _write_sizes(
             for name in (test, TRAINING_SET)
         )
         picture = draw_sizes(on_test, on_training, MEASURES[1], f"Masks of {test}" + " (DRY RUN)" * settings.dry)
-        write_whole(settings.folder / f"sizes-{test.split(',')[0].replace(' ', '-')}.png", picture)
+        write_whole(settings.folder / picture_name(SIZES_NAME, test), picture)
     title = f"AR against the number of training images ({settings.scale} scale)"
     about = [
         f"- `{settings.command(SIZES_NAME)}`",

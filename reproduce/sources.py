@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from instancefcn.evaluation.average_recall import ImageRecall
-from instancefcn.evaluation.matching import MAX_PROPOSALS
+from instancefcn.evaluation.average_recall import AVERAGES, ImageRecall
 from instancefcn.files import write_whole
 from reproduce.datasets import ImageSelection, coco_split
 from reproduce.recall import pool
 from reproduce.recipe import load_recipe
-from reproduce.report import DRY, json_text, markdown_table
+from reproduce.report import DRY, average_recalls, json_text, markdown_table
 from reproduce.run import RunResult
 from reproduce.runner import Runner, UnfinishedError
 
@@ -47,11 +46,11 @@ def reproduce_sources(runner: Runner) -> Path:
         f"Nothing trains on {', '.join(UNSEEN)}. COCO's AR@10 / 100 / 1000 of masks, of val.",
         "",
         *markdown_table(
-            ["beside today's sources", *_tests(), "steps", "minutes"],
+            ["beside today's sources", *test_sets(settings.data_root), "steps", "minutes"],
             [
                 [
                     row,
-                    *(_cell(recalls[test]) for test in _tests()),
+                    *(" ".join(average_recalls([recall], AVERAGES["COCO AR"])) for recall in recalls.values()),
                     str(results[0].iterations),
                     f"{sum(result.seconds for result in results) / len(results) / 60:.1f}",
                 ]
@@ -61,7 +60,9 @@ def reproduce_sources(runner: Runner) -> Path:
     ]
     page = settings.folder / f"{SOURCES_NAME}.md"
     write_whole(page, "\n".join(lines) + "\n")
-    rows = {row: {test: recalls[test].metrics()["coco"] for test in _tests()} for row, (recalls, _) in found.items()}
+    rows = {
+        row: {test: recall.metrics()["coco"] for test, recall in recalls.items()} for row, (recalls, _) in found.items()
+    }
     write_whole(page.with_suffix(".json"), json_text({"dry_run": settings.dry, "rows": rows}))
     return page
 
@@ -77,7 +78,7 @@ def try_sources(runner: Runner, row: str, seed: int) -> tuple[dict[str, ImageRec
     if settings.scale != "mini":
         raise ValueError(f"{SOURCES_NAME} trains the lite preset, which the paper does not have: leave --scale at mini")
     train, tests = sources_of(row, settings.data_root), test_sets(settings.data_root)
-    recipe = runner.settings.apply(load_recipe("lite"), seed)
+    recipe = settings.apply(load_recipe("lite"), seed)
     recalls, result = runner.train_and_measure(f"{SOURCES_NAME}-{row}-seed{seed}", recipe, train, tests, ["segm"])
     return {test: recalls[test, "segm"] for test in tests}, result
 
@@ -91,16 +92,10 @@ def sources_of(row: str, root: Path) -> ImageSelection:
 
 def test_sets(root: Path) -> dict[str, ImageSelection]:
     """What every row is measured on, by name."""
-    voc = ImageSelection((f"voc:{root}/voc2007/VOCdevkit/VOC2007,val",))
-    return {name: ImageSelection((_spec(name, "val", root),)) for name in (*TESTS, *UNSEEN)} | {"voc2007": voc}
-
-
-def _cell(recall: ImageRecall) -> str:
-    return " ".join(f"{recall.metrics()['coco'][f'AR@{n}']:.1f}" for n in MAX_PROPOSALS)
-
-
-def _tests() -> list[str]:
-    return [*TESTS, "voc2007", *UNSEEN]
+    specs = {name: _spec(name, "val", root) for name in TESTS}
+    specs["voc2007"] = f"voc:{root}/voc2007/VOCdevkit/VOC2007,val"
+    specs |= {name: _spec(name, "val", root) for name in UNSEEN}
+    return {name: ImageSelection((spec,)) for name, spec in specs.items()}
 
 
 def _spec(name: str, split: str, root: Path) -> str:

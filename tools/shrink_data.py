@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,8 @@ from PIL import Image
 from rich.progress import track
 
 from instancefcn.data.images import read_image
-from instancefcn.geometry.rle import decode, encode, from_counts, from_json, to_json
+from instancefcn.data.segmentations import segmentation_to_rle
+from instancefcn.geometry.rle import decode, encode, to_json
 
 QUALITY = {"train": 50, "val": 65}  # WebP's
 SHORTER_SIDE = 320  # pixels, at most, of photographs to train on
@@ -35,21 +35,14 @@ COCO_SETS = {
 LABEL_MAPS = {"tables": {}, "sources": {"pennfudan": ("train",)}}
 
 
-@dataclass(frozen=True)
-class Shrunk:
-    """How photographs of a split are written."""
-
-    split: str
-
-    def photograph(self, source: Path, target: Path) -> tuple[int, int]:
-        """Write one, and return its width and height."""
-        photograph = Image.fromarray(read_image(source))
-        shorter = min(photograph.size)
-        scale = min(1.0, SHORTER_SIDE / shorter) if self.split == "train" else 1.0
-        size = round(photograph.width * scale), round(photograph.height * scale)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        photograph.resize(size, Image.Resampling.LANCZOS).save(target, quality=QUALITY[self.split], method=4)
-        return size
+def shrink_photograph(source: Path, target: Path, split: str) -> tuple[int, int]:
+    """Write a photograph of a split, and return its width and height."""
+    photograph = Image.fromarray(read_image(source))
+    scale = min(1.0, SHORTER_SIDE / min(photograph.size)) if split == "train" else 1.0
+    size = round(photograph.width * scale), round(photograph.height * scale)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    photograph.resize(size, Image.Resampling.LANCZOS).save(target, quality=QUALITY[split], method=4)
+    return size
 
 
 def shrink_coco(folder: Path, out: Path, split: str) -> None:
@@ -60,7 +53,7 @@ def shrink_coco(folder: Path, out: Path, split: str) -> None:
     for entry in track(table["images"], f"{folder.name} {split}", transient=True):
         width, height = entry["width"], entry["height"]
         name = Path(entry["file_name"])
-        size = Shrunk(split).photograph(folder / split / name, out / split / name.with_suffix(".webp"))
+        size = shrink_photograph(folder / split / name, out / split / name.with_suffix(".webp"), split)
         entry["file_name"], (entry["width"], entry["height"]) = name.with_suffix(".webp").as_posix(), size
         scales[entry["id"]] = size[0] / width, size[1] / height
     sizes = {entry["id"]: (entry["height"], entry["width"]) for entry in table["images"]}
@@ -78,9 +71,7 @@ def scale_annotation(annotation: dict[str, Any], scale: tuple[float, float], siz
         for polygon in segmentation:
             polygon[:] = [round(value * scale[index % 2], 2) for index, value in enumerate(polygon)]
     else:
-        written = segmentation["counts"]
-        rle = from_counts(written, *segmentation["size"]) if isinstance(written, list) else from_json(segmentation)
-        mask = Image.fromarray(decode(rle).astype(np.uint8))
+        mask = Image.fromarray(decode(segmentation_to_rle(segmentation, *segmentation["size"])).astype(np.uint8))
         resized = mask.resize((size[1], size[0]), Image.Resampling.NEAREST)
         annotation["segmentation"] = to_json(encode(np.asarray(resized, dtype=bool)))
     annotation["bbox"] = [round(value * scale[index % 2], 2) for index, value in enumerate(annotation["bbox"])]
@@ -90,7 +81,7 @@ def scale_annotation(annotation: dict[str, Any], scale: tuple[float, float], siz
 def shrink_label_maps(folder: Path, out: Path, split: str) -> None:
     """Write photographs and label maps of a split."""
     for source in sorted((folder / split / "images").iterdir()):
-        size = Shrunk(split).photograph(source, (out / split / "images" / source.name).with_suffix(".webp"))
+        size = shrink_photograph(source, (out / split / "images" / source.name).with_suffix(".webp"), split)
         for path in (folder / split / "masks").glob(f"{source.stem}.*"):
             target = out / split / "masks" / path.name
             target.parent.mkdir(parents=True, exist_ok=True)

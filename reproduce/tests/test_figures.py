@@ -9,7 +9,9 @@ from instancefcn.evaluation.average_recall import ImageRecall
 from instancefcn.evaluation.curves import CURVE_THRESHOLDS
 from instancefcn.files import read_json
 from reproduce.experiments import make_row, reproduce
-from reproduce.figures import averages, mean_curves
+from reproduce.figures import mean_curves
+from reproduce.recall_page import COMPARED, MEASURED
+from reproduce.report import average_recalls
 from reproduce.runner import Runner
 from reproduce.settings import Settings
 
@@ -40,4 +42,4 @@ def test_curves_are_one_to_one_and_means_over_seeds() -> None:
     ]
     expected = np.where(CURVE_THRESHOLDS <= 0.601, 100, np.where(CURVE_THRESHOLDS <= 0.801, 50, 0))
     np.testing.assert_array_equal(mean_curves(seeds), np.stack([expected] * 3))
-    assert averages(seeds) == ["40.0 ± 20.0"] * 3
+    assert average_recalls(seeds, MEASURED[COMPARED]) == ["40.0 ± 20.0"] * 3
