@@ -205,6 +205,65 @@ def region_average_precision(
     return sum(max((p for n, p in points if n >= count), default=0.0) for count in range(1, total + 1)) / total
 
 
+def match_objects(objects: list[set], instances: list[set], crowds: list[set], threshold: float) -> list[int | str]:
+    """COCO's matching of one image, pixel by pixel: the instance of each object, or "wrong", or "crowd".
+
+    Sets of pixels, the objects from the best score down; of equal IoU the last instance is taken.
+    """
+    free = dict(enumerate(instances))
+    matched: list[int | str] = []
+    for pixels in objects:
+        best, best_iou = None, threshold
+        for index, mask in free.items():
+            iou = len(mask & pixels) / len(mask | pixels) if mask | pixels else 0.0
+            if iou >= best_iou:
+                best, best_iou = index, iou
+        if best is not None:
+            del free[best]
+            matched.append(best)
+        else:
+            on_crowd = any(pixels and len(pixels & crowd) / len(pixels) >= threshold for crowd in crowds)
+            matched.append("crowd" if on_crowd else "wrong")
+    return matched
+
+
+def count_objects(
+    images: list[tuple[list[tuple[float, set]], list[set], list[set]]], score: float, threshold: float
+) -> dict[str, float]:
+    """Counts over images of the objects that score this or more, matched from the start for this score alone.
+
+    An image is its objects (score, pixels) from the best score down, its instances and its crowds.
+    """
+    right = wrong = missed = error = 0
+    for objects, instances, crowds in images:
+        matched = match_objects([pixels for own, pixels in objects if own >= score], instances, crowds, threshold)
+        hits = sum(isinstance(found, int) for found in matched)
+        right += hits
+        wrong += matched.count("wrong")
+        missed += len(instances) - hits
+        error += abs(hits + matched.count("wrong") - len(instances))
+    return {"right": right, "wrong": wrong, "missed": missed, "count_error": error / len(images)}
+
+
+def calibration_error(scores: list[float], right: list[bool]) -> float:
+    """Expected calibration error from its definition: ten bins, the last of which has its upper end."""
+    total = 0.0
+    for tenth in range(10):
+        own = [
+            (s, r) for s, r in zip(scores, right, strict=True) if tenth <= 10 * s < tenth + 1 or (s == 1 and tenth == 9)
+        ]
+        if own:
+            confidence, accuracy = (sum(column) / len(own) for column in zip(*own, strict=True))
+            total += len(own) / len(scores) * abs(accuracy - confidence)
+    return total
+
+
+def boundary(pixels: set[tuple[int, int]], distance: int) -> set[tuple[int, int]]:
+    """Pixels (y, x) of a mask that see a pixel outside of it within some rows and columns."""
+    steps = range(-distance, distance + 1)
+    return {(y, x) for y, x in pixels if any((y + dy, x + dx) not in pixels for dy in steps for dx in steps)}
+
+
 def roi_warp(features: Tensor, box: list[float], stride: int, grid: int) -> Tensor:
     """Features [c, h, w] at the centre of each of grid x grid cells of a box, bilinearly, beyond the rim as on it."""
     channels, height, width = features.shape
