@@ -50,6 +50,20 @@ def assemble_blended(instance: Tensor, corner_yx: tuple[int, int], m: int) -> Te
     return mask
 
 
+def turned(pixels: Tensor, turns: int, mirrored: bool) -> Tensor:
+    """Pixels [c, h, w], mirrored left to right if asked, then turned anticlockwise by right angles."""
+    if mirrored:
+        pixels = torch.stack([pixels[:, :, x] for x in reversed(range(pixels.shape[2]))], dim=2)
+    for _ in range(turns):
+        channels, height, width = pixels.shape
+        turned = torch.empty(channels, width, height, dtype=pixels.dtype)
+        for y in range(width):
+            for x in range(height):
+                turned[:, y, x] = pixels[:, x, width - 1 - y]
+        pixels = turned
+    return pixels
+
+
 def tight_box(mask: Tensor) -> list[int]:
     """Smallest and largest foreground coordinates, half-open."""
     foreground = [(x, y) for y in range(mask.shape[0]) for x in range(mask.shape[1]) if mask[y, x]]

@@ -32,6 +32,7 @@ PAPER: dict[str, Any] = {
     "augmentation.object_side": 0.0,
     "augmentation.crop": 0,
     "augmentation.flip": True,
+    "augmentation.rotate": False,
     "augmentation.colour_jitter": 0.0,
     "augmentation.copy_paste": 0.0,
     "assignment.rule": "deepmask",

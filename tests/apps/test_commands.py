@@ -201,12 +201,12 @@ def test_train_hands_everything_on(
     seen: dict[str, Any] = {}
 
     def train(recipe: Any, sources: Any, out: Path, **options: Any) -> Path:
-        seen.update(options, sources=sources, out=out)
+        seen.update(options, sources=sources, out=out, rotate=recipe.augmentation.rotate)
         return out / "best.safetensors"
 
     monkeypatch.setattr(loop, "train", train)
     spec = f"labels:{label_maps}"
-    options = ["--iterations", 7, "--init", "random", "--resume", "--device", "cpu", "--workers", 0]
+    options = ["--iterations", 7, "--init", "random", "--rotate", "--resume", "--device", "cpu", "--workers", 0]
     done = command("train", "--data", spec, "--data", spec, "--val", spec, "--out", tmp_path / "run", *options)
     assert done.exit_code == 0, done.output
     assert str(tmp_path / "run" / "best.safetensors") in done.stdout
@@ -217,6 +217,7 @@ def test_train_hands_everything_on(
         "iterations": 7,
         "minutes": None,
         "init": "random",
+        "rotate": True,
         "resume": True,
         "device": "cpu",
         "workers": 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -88,15 +89,18 @@ def label_shown(image: Tensor, region: Tensor) -> int | None:
     width=st.integers(40, 90),
     crop=st.sampled_from([0, 48, 100]),
     flip=st.booleans(),
+    rotate=st.booleans(),
 )
 def test_masks_void_and_background_lie_where_the_image_shows_them(
-    seed: int, height: int, width: int, crop: int, flip: bool
+    seed: int, height: int, width: int, crop: int, flip: bool, rotate: bool
 ) -> None:
     label_map = draw_scene(height, width, seed, 0).label_map
     void = int(label_map.max())
     sample = painted(label_map, void=void)
     # Never smaller than it is: of a sliver a pixel wide, a smaller image may show a trace where no mask has it.
-    config = Augmentation(shorter_sides=(90.0, 180.0), crop=crop, flip=flip, colour_jitter=0.0, copy_paste=0.0)
+    config = Augmentation(
+        shorter_sides=(90.0, 180.0), crop=crop, flip=flip, rotate=rotate, colour_jitter=0.0, copy_paste=0.0
+    )
     view = view_of(sample, config, seed)
 
     masks = view.gt_masks.bool()
@@ -111,17 +115,22 @@ def test_masks_void_and_background_lie_where_the_image_shows_them(
 
 @settings(max_examples=60, deadline=None)
 @given(
-    seed=st.integers(0, 2**31), height=st.integers(1, 20), width=st.integers(1, 20), crop=st.sampled_from([0, 5, 16])
+    seed=st.integers(0, 2**31),
+    height=st.integers(1, 20),
+    width=st.integers(1, 20),
+    crop=st.sampled_from([0, 5, 16]),
+    rotate=st.booleans(),
 )
-def test_any_view_of_any_size_is_well_formed(seed: int, height: int, width: int, crop: int) -> None:
+def test_any_view_of_any_size_is_well_formed(seed: int, height: int, width: int, crop: int, rotate: bool) -> None:
     sample = painted(np.random.default_rng(seed).integers(0, 3, (height, width)))
-    config = Augmentation(shorter_sides=(2.0, 12.0), crop=crop, copy_paste=0.0)
+    config = Augmentation(shorter_sides=(2.0, 12.0), crop=crop, rotate=rotate, copy_paste=0.0)
     view = view_of(sample, config, seed)
 
     assert 2 <= view.shorter_side <= 12
     assert view.scale == pytest.approx(view.shorter_side / min(height, width))
     size = (crop, crop) if crop else (round(height * view.scale), round(width * view.scale))
-    assert view.image.shape == (3, *size)
+    assert view.image.shape in {(3, *size), (3, *size[::-1])} if rotate else view.image.shape == (3, *size)
+    size = view.image.shape[1:]
     assert view.void.shape == view.padding.shape == size
     assert view.padding.any() <= bool(crop)
     assert view.gt_masks.shape == (len(view.gt_masks), *size)
@@ -169,6 +178,43 @@ def test_half_of_the_views_are_mirrored_as_a_whole() -> None:
         assert torch.equal(view.void, plain.void.flip(1))
         assert view.gt_boxes.tolist() == boxes
     assert 10 <= mirrored <= 30
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_views_are_turned_by_right_angles_as_a_whole(flip: bool) -> None:
+    label_map = draw_scene(20, 30, seed=3, index=0).label_map
+    sample = painted(label_map, void=int(label_map.max()))
+    plain = view_of(sample, same_size(sample))
+    pictures = {}  # by what the loops say
+    for mirrored in (False, True)[: 1 + flip]:
+        for turns in range(4):
+            parts = (plain.image, plain.gt_masks, plain.void[None])
+            pictures[mirrored, turns] = [oracles.turned(part, turns, mirrored) for part in parts]
+    seen = Counter()
+    for seed in range(160):
+        view = view_of(sample, same_size(sample, flip=flip, rotate=True), seed)
+        for kind, (image, masks, void) in pictures.items():
+            if view.image.shape == image.shape and torch.equal(view.image, image):
+                assert torch.equal(view.gt_masks, masks)
+                assert torch.equal(view.void, void[0])
+                assert view.gt_boxes.tolist() == [oracles.tight_box(mask) for mask in torch.unbind(masks)]
+                seen[kind] += 1
+    assert sum(seen.values()) == 160
+    assert set(seen) == set(pictures)
+    assert min(seen.values()) > 160 / len(pictures) / 2
+
+
+def test_a_turned_crop_is_padded_below_and_to_the_right() -> None:
+    sample = painted(stripes(10, 10, 10))  # 20 x 30
+    shapes = set()
+    for seed in range(20):
+        view = view_of(sample, same_size(sample, crop=48, rotate=True), seed)
+        inside = (view.image != PADDING_VALUE).any(0)
+        _, _, width, height = oracles.tight_box(inside)
+        assert torch.equal(view.padding, ~inside)
+        assert not view.padding[:height, :width].any()
+        shapes.add((height, width))
+    assert shapes == {(20, 30), (30, 20)}
 
 
 def test_a_crop_larger_than_the_image_is_padded_below_and_to_the_right() -> None:

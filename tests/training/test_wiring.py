@@ -94,6 +94,7 @@ CHANGES: dict[str, tuple[dict[str, Any], Any]] = {
     "augmentation.object_side": (ONE_OF, 20.0),
     "augmentation.crop": ({}, 48),
     "augmentation.flip": ({}, False),
+    "augmentation.rotate": ({}, True),
     "augmentation.colour_jitter": ({}, 0.0),
     "augmentation.copy_paste": ({}, 1.0),
     "assignment.rule": ({"assignment.scale_tolerance": 1.01}, "nearest_scale"),

@@ -27,6 +27,12 @@ def train(
     init: Annotated[
         str, typer.Option(help="Weights to start from: imagenet, random, shipped, or a checkpoint to go on from.")
     ] = "imagenet",
+    rotate: Annotated[
+        bool,
+        typer.Option(
+            "--rotate", help="Also turn the views by right angles: for images without an up, as a microscope's."
+        ),
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out as if it had not stopped.")
     ] = False,
@@ -76,6 +82,8 @@ def train(
     loaded = load_recipe(recipe)
     if precision is not None:
         loaded = replace(loaded, optimization=replace(loaded.optimization, precision=precision))
+    if rotate:
+        loaded = replace(loaded, augmentation=replace(loaded.augmentation, rotate=True))
     sources = [open_source(spec) for spec in data]
     for source in sources:
         covered = coverage(source, loaded)

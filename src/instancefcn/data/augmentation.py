@@ -1,4 +1,4 @@
-"""Random views of labelled images: resized, cropped, flipped, their colours shaken, instances pasted in."""
+"""Random views of labelled images: resized, cropped, flipped, turned, their colours shaken, instances pasted in."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ class Augmentation:
     object_side: float = 0.0
     crop: int = 512  # side of a square crop, in pixels; 0 trains on whole images
     flip: bool = True  # mirror every second view
+    rotate: bool = False  # turn views by none, one, two or three right angles; with flip, also up-down mirrored ones
     colour_jitter: float = 0.3  # strength of brightness, contrast and saturation changes; 0 for none
     copy_paste: float = 0.5  # share of the crops that get instances of another image pasted in
 
@@ -66,6 +67,7 @@ def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> T
     shorter_side = side_for_object(sample, config, rng) or draw_shorter_side(sample, config, rng)
     scale = shorter_side / min(height, width)
     flip = config.flip and rng.random() < 0.5
+    turns = int(rng.integers(4)) if config.rotate else 0
     if not config.crop:
         top, left, crop_height, crop_width = 0.0, 0.0, float(height), float(width)
         size = (round(height * scale), round(width * scale))
@@ -86,6 +88,9 @@ def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> T
         void = _resize_nearest(torch.from_numpy(decode(sample.void)[rows, columns])[None], size)[0].bool()
     if flip:
         image, masks, void = image.flip(-1), masks.flip(-1), void.flip(-1)
+    if turns:
+        image, masks, void = (torch.rot90(pixels, turns, (-2, -1)) for pixels in (image, masks, void))
+        size = (image.shape[-2], image.shape[-1])
     if config.colour_jitter:
         image = shake_colours(image, config.colour_jitter, rng)
     padding = torch.zeros_like(void)
