@@ -6,9 +6,10 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO, TypeGuard
 
 
@@ -36,6 +37,25 @@ def path_inside(folder: Path, file_name: str) -> Path:
         raise ValueError(f"file name {file_name!r} leads out of {folder}: it must name a file inside")
     as_written = folder / file_name
     return as_written if "\\" in file_name and as_written.exists() else folder / path.relative_to(root)
+
+
+def unique_stems(names: Sequence[str]) -> list[PurePosixPath]:
+    """Relative paths without a suffix, one for each name of a file and all different, for files made from these.
+
+    A name without its suffix; with it where two names would share the path (cat.jpg beside cat.png).
+    """
+
+    def folded(path: PurePosixPath) -> str:
+        return str(path).casefold()  # some file systems don't tell A from a
+
+    paths = [PurePosixPath(name) for name in names]
+    stems = Counter(folded(path.with_suffix("")) for path in paths)
+    full = {folded(path) for path in paths}
+
+    def is_free(stem: PurePosixPath, path: PurePosixPath) -> bool:
+        return stems[folded(stem)] == 1 and (stem == path or folded(stem) not in full)
+
+    return [stem if is_free(stem := path.with_suffix(""), path) else path for path in paths]
 
 
 def read_json(path: Path) -> Any:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import typer
 
-from instancefcn.files import read_json
+from instancefcn.files import read_json, unique_stems
 
 OVERLAYS, LABEL_MAPS = "overlays", "label_maps"  # folders, among a run's results, of pictures made from its images
 
@@ -85,18 +84,8 @@ def images_of_annotations(annotations: Path, folder: Path) -> list[ImageFile]:
 
 
 def output_stems(images: Sequence[ImageFile]) -> list[PurePosixPath]:
-    """Relative paths without a suffix, one for each image and all different, for files made from the images.
-
-    The image's name without its suffix; with it where two images would share the path (cat.jpg beside cat.png).
-    """
-    names = [PurePosixPath(image.file_name) for image in images]
-    stems = Counter(_folded(name.with_suffix("")) for name in names)
-    full = {_folded(name) for name in names}
-
-    def is_free(stem: PurePosixPath, name: PurePosixPath) -> bool:
-        return stems[_folded(stem)] == 1 and (stem == name or _folded(stem) not in full)
-
-    return [stem if is_free(stem := name.with_suffix(""), name) else name for name in names]
+    """Relative paths without a suffix, one for each image and all different (``files.unique_stems``)."""
+    return unique_stems([image.file_name for image in images])
 
 
 def _walk(folder: Path, left_out: set[Path], suffixes: frozenset[str]) -> Iterator[Path]:
@@ -114,10 +103,6 @@ def _natural_key(path: str | Path) -> tuple[list[str | int], str]:
     """Sort key that compares digits within names as numbers."""
     texts_and_numbers = re.split(r"([0-9]+)", str(path))
     return [int(part) if i % 2 else part.casefold() for i, part in enumerate(texts_and_numbers)], str(path)
-
-
-def _folded(path: PurePosixPath) -> str:
-    return str(path).casefold()  # some file systems don't tell A from a
 
 
 def refuse_to_overwrite(read: Sequence[Path], written: Sequence[Path]) -> None:
