@@ -35,6 +35,7 @@ LEVELS = {
     "training": 2,
     "inference": 2,
     "evaluation": 2,
+    "export": 2,
     "classifier": 3,
     "viz": 3,
     "apps": 4,

@@ -1,0 +1,1 @@
+"""Labels and proposals written in the formats of labelling tools."""
