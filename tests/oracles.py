@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -315,3 +316,25 @@ def read_counts(code: bytes) -> list[int] | None:
             value += runs[-2]
         runs.append(value)
     return runs
+
+
+def decode_brush(code: list[int], height: int, width: int) -> np.ndarray:
+    """RGBA pixels of a code, bit by bit, as thi.ng's rle-pack describes it."""
+    bits = "".join(f"{byte:08b}" for byte in code)
+    place = 0
+
+    def read(count: int) -> int:
+        nonlocal place
+        place += count
+        return int(bits[place - count : place], 2)
+
+    count, value_bits = read(32), read(5) + 1
+    length_bits = [read(4) + 1 for _ in range(4)]
+    values: list[int] = []
+    while len(values) < count:
+        repeated = read(1)
+        length = 1 + read(length_bits[read(2)])
+        values += [read(value_bits)] * length if repeated else [read(value_bits) for _ in range(length)]
+    assert len(values) == count
+    assert len(bits) - place < 8
+    return np.array(values).reshape(height, width, 4)
