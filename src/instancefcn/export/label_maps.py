@@ -1,0 +1,58 @@
+"""Label maps: an image for each image, in which a pixel has the number of its object."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int32
+from PIL import Image
+
+from instancefcn.data.source import Labels
+from instancefcn.export.writer import LabelledObject, Writer
+from instancefcn.files import write_whole
+from instancefcn.geometry.rle import area, decode
+
+MAX_LABEL = np.iinfo(np.uint16).max
+FOLDER = "masks"  # beside "images", as ``--data labels:DIR`` reads them
+
+
+class LabelMapWriter(Writer):
+    """Writer of ``masks/STEM.png``, 16 bits: 0 is background, objects have their number in the image, from 1 on.
+
+    Where objects overlap, the better score is seen; without scores the smaller object. More than 65,535 objects make a
+    TIFF of 32 bits. Categories are not written.
+    """
+
+    tool = "a label map"
+    holds_scores = False
+    holds_crowds = False
+
+    def write(self, labels: Labels, objects: Sequence[LabelledObject]) -> None:
+        label_map = self._draw(labels, objects)
+        seen = np.bincount(label_map.ravel(), minlength=len(objects) + 1)[1:]
+        self.leave_out("hidden object", int((seen == 0).sum()))
+        wide = len(objects) > MAX_LABEL
+        picture = Image.fromarray(label_map if wide else label_map.astype(np.uint16))
+        content = io.BytesIO()
+        picture.save(content, format="tiff" if wide else "png")
+        write_whole(self.path(labels, ".tif" if wide else ".png", FOLDER), content.getvalue())
+
+    def close(self) -> None:
+        pass
+
+    def notes(self) -> list[str]:
+        names = ["label maps name no categories"] if len(self.categories) > 1 else []
+        return [*super().notes(), *names]
+
+    def _draw(self, labels: Labels, objects: Sequence[LabelledObject]) -> Int32[np.ndarray, "h w"]:
+        def rank(found: LabelledObject) -> float:
+            return area(found.rle) if found.score is None else -found.score
+
+        label_map = np.zeros((labels.height, labels.width), dtype=np.int32, order="F")  # as masks are decoded
+        for found in sorted(objects, key=rank, reverse=True):
+            left, top, right, bottom = (int(side) for side in found.box_xyxy)
+            box = np.s_[top:bottom, left:right]
+            label_map[box][decode(found.rle)[box]] = found.number
+        return label_map

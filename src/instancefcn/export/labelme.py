@@ -1,0 +1,84 @@
+"""labelme and X-AnyLabeling: a JSON file of shapes for each image."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from instancefcn.data.source import Labels
+from instancefcn.export.polygons import holes, rings, to_polygons
+from instancefcn.export.writer import LabelledObject, Writer, way_to_image
+from instancefcn.files import write_whole
+from instancefcn.geometry.rle import decode
+
+
+class LabelmeWriter(Writer):
+    """Writer of ``STEM.json``, as labelme opens it.
+
+    ``imagePath`` is the way from there to the image, so labelme opens the files wherever they lie; in the images' own
+    folder it finds them by itself. Parts of one object are polygons of one ``group_id``. An object with holes is a
+    shape of the type "mask", all parts in one. Crowds have the flag "iscrowd", what is not to be judged "ignore".
+    """
+
+    tool = "labelme"
+    version = "5.5.0"  # of labelme: the first with all that is written here
+    holds_scores = False
+
+    def write(self, labels: Labels, objects: Sequence[LabelledObject]) -> None:
+        path = self.path(labels, ".json")
+        table = {
+            "version": self.version,
+            "flags": {},
+            "shapes": [shape for found in objects for shape in self.shapes(found)],
+            "imagePath": self._image_path(labels, path),
+            "imageData": None,
+            "imageHeight": labels.height,
+            "imageWidth": labels.width,
+        }
+        write_whole(path, json.dumps(table, ensure_ascii=False, allow_nan=False, indent=2))
+
+    def close(self) -> None:
+        pass
+
+    def shapes(self, found: LabelledObject) -> list[dict[str, Any]]:
+        """The shapes of one object."""
+        outline = to_polygons(found.rle, self.place.tolerance)
+        if holes(outline):
+            return [self.shape(found, "mask", *_mask(found))]
+        group = found.number if len(outline.geoms) > 1 else None
+        return [self.shape(found, "polygon", rings(part)[0]) | {"group_id": group} for part in outline.geoms]
+
+    def shape(self, found: LabelledObject, kind: str, points: Any, mask: str | None = None) -> dict[str, Any]:
+        """One shape; ``points`` are pixels."""
+        return {
+            "label": found.category,
+            "points": points,
+            "group_id": None,
+            "description": "",
+            "shape_type": kind,
+            "flags": {name: True for name, is_so in (("iscrowd", found.crowd), ("ignore", found.ignore)) if is_so},
+            "mask": mask,
+        }
+
+    def _image_path(self, labels: Labels, path: Path) -> str:
+        if labels.path is not None and labels.path.suffix == ".json":
+            self.leave_out("image that another labelme file embeds")
+            return labels.file_name
+        return way_to_image(labels, path.parent)
+
+
+def _mask(found: LabelledObject) -> tuple[list[list[float]], str]:
+    """First and last pixel of the box, and the mask between them as a PNG, base64."""
+    left, top, right, bottom = (int(side) for side in found.box_xyxy)
+    crop = decode(found.rle)[top:bottom, left:right]
+    content = io.BytesIO()
+    Image.fromarray(crop.astype(np.uint8)).save(content, format="png")
+    points = [[float(left), float(top)], [float(right - 1), float(bottom - 1)]]
+    return points, base64.b64encode(content.getvalue()).decode("ascii")

@@ -1,0 +1,173 @@
+"""What all writers share: objects of an image, names of files, and a count of what a format can't hold."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from instancefcn.data.source import Labels
+from instancefcn.files import path_inside, unique_stems
+from instancefcn.geometry.rle import Rle
+
+
+@dataclass(frozen=True)
+class LabelledObject:
+    """One object to be written."""
+
+    number: int  # from 1 on, within its image
+    rle: Rle
+    box_xyxy: tuple[float, float, float, float]  # tight, half-open pixels
+    category_id: int
+    category: str
+    crowd: bool  # a region of many objects
+    ignore: bool  # not to be judged
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a writer writes, and how.
+
+    Attributes:
+        out: a folder, or the file of a format of one file.
+        tolerance: pixels by which outlines may shift (``polygons.to_polygons``).
+        names: file names of all images, where they are known: images that share a stem then get files of their own.
+        read: files and folders that the labels were read from, in which nothing is written over.
+    """
+
+    out: Path
+    tolerance: float = 1.0
+    names: Sequence[str] = ()
+    read: Sequence[Path] = ()
+
+
+class Writer(ABC):
+    """Writer of one format: ``add`` each image, then ``close``.
+
+    Files appear whole: those of a format with a file for each image when it is added, the one file of other formats
+    when the writer is closed.
+    """
+
+    tool: str  # that reads the format, as ``notes`` name it
+    holds_scores = True
+    holds_crowds = True  # regions of many objects, or not to be judged
+
+    def __init__(self, place: Place, categories: Mapping[int, str]) -> None:
+        self.place, self.categories = place, dict(categories)
+        self.images = self.objects = 0  # written so far
+        self._stems = dict(zip(place.names, unique_stems(place.names), strict=True))
+        self._taken: set[str] = set()
+        self._left_out: Counter[str] = Counter()
+
+    def add(self, labels: Labels, scores: Sequence[float] | None = None) -> None:
+        """Write the objects of one image.
+
+        Args:
+            scores: of each instance, in [0, 1].
+
+        Raises:
+            ValueError: a file that was read would be written over.
+        """
+        instances = labels.instances
+        assert scores is None or len(scores) == len(instances)
+        objects: list[LabelledObject] = []
+        for index, rle in enumerate(instances.rles):
+            crowd, ignore = bool(instances.crowd[index]), bool(instances.ignore[index])
+            if (crowd or ignore) and not self.holds_crowds:
+                self.leave_out("crowd region" if crowd else "region that is not to be judged")
+                continue
+            if scores is not None and not self.holds_scores:
+                self.leave_out("score")
+            category_id = int(instances.category_ids[index])
+            left, top, right, bottom = instances.boxes_xyxy[index].tolist()
+            name = self.categories.get(category_id, str(category_id))
+            score = None if scores is None else float(scores[index])
+            number = len(objects) + 1
+            objects.append(
+                LabelledObject(number, rle, (left, top, right, bottom), category_id, name, crowd, ignore, score)
+            )
+        self.write(labels, objects)
+        self.images += 1
+        self.objects += len(objects)
+
+    @abstractmethod
+    def write(self, labels: Labels, objects: Sequence[LabelledObject]) -> None:
+        """Write one image, or keep it until the end."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Write what belongs to no single image. Call it once, after the last image."""
+
+    def notes(self) -> list[str]:
+        """Lines for the user: what was left out, and what the tool needs to be told."""
+        if not self._left_out:
+            return []
+        counts = [f"{count} {noun}{'s' * (count > 1)}" for noun, count in self._left_out.items()]
+        listed = " and ".join(filter(None, [", ".join(counts[:-1]), counts[-1]]))
+        were = "was" if sum(self._left_out.values()) == 1 else "were"
+        return [f"{listed} {were} left out: {self.tool} has no place for them"]
+
+    def leave_out(self, noun: str, count: int = 1) -> None:
+        """Count what the format can't hold, for ``notes``."""
+        if count:
+            self._left_out[noun] += count
+
+    def path(self, labels: Labels, suffix: str, folder: str = "") -> Path:
+        """Path of the file of one image: its name with another suffix, unless two images would share it.
+
+        Raises:
+            ValueError: the name leads out of the folder, or a file that was read would be written over.
+        """
+        name = PurePosixPath(labels.file_name)
+        stem = self._stems.get(labels.file_name) or name.with_suffix("")
+        if str(stem).casefold() in self._taken:
+            stem = name
+        self._taken.add(str(stem).casefold())
+        path = path_inside(self.place.out / folder, f"{stem}{suffix}")
+        self.refuse_to_overwrite(path, labels)
+        return path
+
+    def refuse_to_overwrite(self, path: Path, labels: Labels | None = None) -> None:
+        """Stop before a file that was read, or any file in a folder that was read, would be written over.
+
+        Raises:
+            ValueError: names the file.
+        """
+        image = [labels.path] if labels is not None and labels.path is not None else []
+        for read in (*image, *self.place.read):
+            if not path.exists() or not read.exists():
+                continue
+            if path.resolve().is_relative_to(read.resolve()) if read.is_dir() else path.samefile(read):
+                raise ValueError(f"would write over {path}, which was read: give another --out")
+
+
+class OneFileWriter(Writer):
+    """Writer of one file, which is written when all images are there."""
+
+    def close(self) -> None:
+        self.refuse_to_overwrite(self.place.out)
+        self.write_file()
+
+    @abstractmethod
+    def write_file(self) -> None:
+        """Write the file."""
+
+
+def images_root(labels: Labels) -> Path | None:
+    """The folder that ``file_name`` is relative to; None where no file holds the image."""
+    if labels.path is None:
+        return None
+    name = PurePosixPath(labels.file_name.replace("\\", "/"))
+    path = Path(os.path.abspath(labels.path))
+    return path.parents[len(name.parts) - 1] if path.parts[-len(name.parts) :] == name.parts else path.parent
+
+
+def way_to_image(labels: Labels, folder: Path) -> str:
+    """Path of an image from a folder, with forward slashes; its name where no file holds it."""
+    if labels.path is None:
+        return labels.file_name
+    return Path(os.path.relpath(os.path.abspath(labels.path), os.path.abspath(folder))).as_posix()

@@ -1,0 +1,92 @@
+"""YOLO segmentation: a text file of polygons for each image, and data.yaml."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from instancefcn.data.source import Labels
+from instancefcn.export.polygons import holes, rings, to_polygons
+from instancefcn.export.writer import LabelledObject, Place, Writer, images_root
+from instancefcn.files import write_whole
+
+FOLDER, DATA = "labels", "data.yaml"
+
+
+class YoloWriter(Writer):
+    """Writer of ``labels/STEM.txt`` and ``data.yaml``, as Ultralytics trains on them.
+
+    A line is ``class x y x y ...``, in parts of the image's width and height; classes count from 0 in the order of
+    category ids. A line holds one ring: several parts are joined by lines without width, as Ultralytics' own converter
+    does, and holes are filled. ``data.yaml`` names the images where they lie.
+    """
+
+    tool = "YOLO"
+    holds_scores = False
+    holds_crowds = False
+
+    def __init__(self, place: Place, categories: Mapping[int, str]) -> None:
+        super().__init__(place, categories)
+        self.classes = {category_id: index for index, category_id in enumerate(sorted(categories))}
+        self.roots: dict[Path, None] = {}
+        self.joined = 0
+
+    def write(self, labels: Labels, objects: Sequence[LabelledObject]) -> None:
+        if root := images_root(labels):
+            self.roots[root] = None
+        lines: list[str] = []
+        for found in objects:
+            outline = to_polygons(found.rle, self.place.tolerance)
+            self.leave_out("hole", holes(outline))
+            self.joined += len(outline.geoms) > 1
+            parts = [np.array(rings(part)[0]) for part in outline.geoms]
+            ring = join(parts) / (labels.width, labels.height)
+            numbers = " ".join(f"{number:.6f}".rstrip("0").rstrip(".") for number in ring.ravel())
+            lines.append(f"{self.classes[found.category_id]} {numbers}\n")
+        write_whole(self.path(labels, ".txt", FOLDER), "".join(lines))
+
+    def close(self) -> None:
+        ways = [Path(os.path.relpath(root, os.path.abspath(self.place.out))).as_posix() for root in self.roots]
+        images = json.dumps(ways[0] if len(ways) == 1 else ways or "images", ensure_ascii=False)
+        names = [f"  {index}: {json.dumps(self.categories[key], ensure_ascii=False)}\n" for key, index in self._order()]
+        path = self.place.out / DATA
+        self.refuse_to_overwrite(path)
+        head = "# Images, relative to this file. Training wants a part of them as val.\n"
+        write_whole(path, f"{head}train: {images}\nval: {images}\nnames:\n{''.join(names)}")
+
+    def notes(self) -> list[str]:
+        lines = super().notes()
+        if self.joined:
+            lines.append(f"the parts of {self.joined} objects are joined by lines of no width: YOLO has one ring each")
+        found = [root for root in self.roots if root != Path(os.path.abspath(self.place.out)) / "images"]
+        if found:
+            lines.append(
+                f"Ultralytics looks for labels/ beside images/: put or link the images of {found[0]} into "
+                f"{self.place.out / 'images'}, and name that in {DATA}"
+            )
+        return lines
+
+    def _order(self) -> list[tuple[int, int]]:
+        return sorted(self.classes.items(), key=lambda item: item[1])
+
+
+def join(parts: Sequence[Float[np.ndarray, "_ 2"]]) -> Float[np.ndarray, "n 2"]:
+    """One ring through several: each next one is reached from its nearest point, and left the same way.
+
+    Example:
+        >>> join([np.array([[0, 0], [2, 0], [2, 2]]), np.array([[3, 0], [5, 0], [5, 2]])])[:, 0].tolist()
+        [0, 2, 3, 5, 5, 3, 2, 2]
+    """
+    ring, rest = parts[0], list(parts[1:])
+    while rest:
+        distances = [np.square(ring[:, None] - part[None]).sum(2) for part in rest]
+        nearest = int(np.argmin([distance.min() for distance in distances]))
+        here, there = np.unravel_index(distances[nearest].argmin(), distances[nearest].shape)
+        part = np.roll(rest.pop(nearest), -int(there), axis=0)
+        ring = np.concatenate([ring[: here + 1], part, part[:1], ring[here:]])
+    return ring

@@ -1,0 +1,293 @@
+"""What every writer keeps of objects with holes, parts, scores and crowds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+from PIL import Image
+
+from instancefcn.data.open import open_source
+from instancefcn.data.segmentations import polygons_to_rle, to_instances
+from instancefcn.data.source import FileSource, Labels
+from instancefcn.export import label_maps
+from instancefcn.export.open import FORMS, open_writer
+from instancefcn.export.polygons import to_polygons
+from instancefcn.export.writer import Writer
+from instancefcn.export.yolo import join
+from instancefcn.geometry.rle import decode, encode
+from labelled import write_image
+from oracles import decode_brush
+from pictures import rectangle
+
+HEIGHT, WIDTH = 48, 64
+SIZE = HEIGHT, WIDTH
+NAMES = {0: "cell", 7: 'the "other"'}
+SCORES = [0.75, 0.5, 0.25, 0.125]
+
+
+def masks() -> list[np.ndarray]:
+    """A rectangle, one with a hole, one object of two parts, and one that is to be a crowd."""
+    ring = rectangle(4, 30, 20, 60, SIZE)
+    ring[9:15, 38:50] = False
+    parts = rectangle(30, 4, 44, 14, SIZE) | rectangle(32, 20, 42, 30, SIZE)
+    return [rectangle(2, 4, 22, 24, SIZE), ring, parts, rectangle(34, 40, 46, 62, SIZE)]
+
+
+def labels_of(folder: Path, name: str = "deep/a b.png", number: int = 3) -> Labels:
+    """One image, which is written, with ``masks``."""
+    path = write_image(folder / "images" / name, HEIGHT, WIDTH)
+    instances = to_instances(
+        [1, 2, 3, 4], [encode(mask) for mask in masks()], [0, 7, 0, 7], [False, False, False, True]
+    )
+    return Labels(number, name, path, HEIGHT, WIDTH, instances)
+
+
+def write(form: str, out: Path, *images: Labels, scores: Sequence[float] | None = SCORES, **options: Any) -> Writer:
+    writer = open_writer(form, out, NAMES, **options)
+    for labels in images:
+        writer.add(labels, scores)
+    writer.close()
+    return writer
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def iou(first: np.ndarray, second: np.ndarray) -> float:
+    return float((first & second).sum() / (first | second).sum())
+
+
+def assert_kept(source: FileSource, expected: Sequence[np.ndarray]) -> None:
+    """The first image has these objects, in this order."""
+    assert list(source.problems) == []
+    found = [decode(rle) for rle in source.labels(0).instances.rles]
+    assert [iou(a, b) > 0.97 for a, b in zip(found, expected, strict=True)] == [True] * len(expected)
+
+
+@pytest.mark.parametrize("form", ["coco", "cvat"])
+def test_coco_and_cvat(form: str, tmp_path: Path) -> None:
+    writer = write(form, tmp_path / "new" / "out.json", labels_of(tmp_path))
+    source = open_source(f"coco:{tmp_path}/new/out.json,{tmp_path}/images")
+    assert_kept(source, masks())
+    assert source.labels(0).instances.crowd.tolist() == [False, False, False, True]
+    table = read(tmp_path / "new/out.json")
+    assert [annotation["score"] for annotation in table["annotations"]] == SCORES
+    assert [annotation["id"] for annotation in table["annotations"]] == [1, 2, 3, 4]
+    assert table["images"][0]["id"] == 3
+    assert writer.notes() == []
+
+
+def test_cvat_has_masks_for_holes_alone_and_no_category_0(tmp_path: Path) -> None:
+    write("cvat", tmp_path, labels_of(tmp_path))
+    table = read(tmp_path / "cvat.json")
+    segmentations = [annotation["segmentation"] for annotation in table["annotations"]]
+    assert [len(found) if isinstance(found, list) else sorted(found) for found in segmentations] == [
+        1,
+        ["counts", "size"],
+        2,
+        ["counts", "size"],
+    ]
+    assert sum(segmentations[1]["counts"]) == HEIGHT * WIDTH
+    assert [(category["id"], category["name"]) for category in table["categories"]] == [(1, "cell"), (8, NAMES[7])]
+    assert [annotation["category_id"] for annotation in table["annotations"]] == [1, 8, 1, 8]
+
+
+def test_coco_keeps_masks_to_the_pixel(tmp_path: Path) -> None:
+    labels = labels_of(tmp_path)
+    write("coco", tmp_path, labels, scores=None)
+    table = read(tmp_path / "coco.json")
+    source = open_source(f"coco:{tmp_path}/coco.json,{tmp_path}/images")
+    assert source.labels(0).instances.rles == labels.instances.rles
+    assert "score" not in table["annotations"][0]
+    assert [category["id"] for category in table["categories"]] == [0, 7]
+
+
+@pytest.mark.parametrize("form", ["labelme", "xanylabeling"])
+def test_labelme_and_xanylabeling(form: str, tmp_path: Path) -> None:
+    labels = labels_of(tmp_path)
+    writer = write(form, tmp_path / "images", labels)
+    expected = masks()
+    if form == "xanylabeling":
+        expected[1] = rectangle(4, 30, 20, 60, SIZE)  # the hole is filled
+        assert writer.notes() == ["1 hole was left out: X-AnyLabeling has no place for them"]
+    else:
+        assert writer.notes() == ["4 scores were left out: labelme has no place for them"]
+    assert_kept(open_source(f"labelme:{tmp_path}/images"), expected)
+    table = read(tmp_path / "images/deep/a b.json")
+    shapes = table["shapes"]
+    assert table["imagePath"] == "a b.png"
+    assert [shape["group_id"] for shape in shapes] == [None, None, 3, 3, None]
+    assert [shape["flags"] for shape in shapes] == [{}, {}, {}, {}, {"iscrowd": True}]
+    assert [shape["shape_type"] == "mask" for shape in shapes] == [False, form == "labelme", False, False, False]
+    assert form == "labelme" or [shape["score"] for shape in shapes] == [0.75, 0.5, 0.25, 0.25, 0.125]
+
+
+def test_labelme_names_images_that_lie_elsewhere(tmp_path: Path) -> None:
+    write("labelme", tmp_path / "out", labels_of(tmp_path))
+    assert read(tmp_path / "out/deep/a b.json")["imagePath"] == "../../images/deep/a b.png"
+
+
+def test_label_maps(tmp_path: Path) -> None:
+    labels = labels_of(tmp_path, "a.png")
+    writer = write("labels", tmp_path, labels)
+    assert_kept(open_source(f"labels:{tmp_path}"), masks()[:3])
+    assert writer.notes() == [
+        "3 scores and 1 crowd region were left out: a label map has no place for them",
+        "label maps name no categories",
+    ]
+
+
+@pytest.mark.parametrize(("scores", "seen"), [([0.9, 0.4], [1]), ([0.4, 0.9], [1, 2]), (None, [1, 2])])
+def test_label_maps_show_the_better_or_the_smaller(scores: list[float] | None, seen: list[int], tmp_path: Path) -> None:
+    rles = [encode(rectangle(0, 0, 20, 20, SIZE)), encode(rectangle(5, 5, 10, 10, SIZE))]
+    labels = Labels(1, "a.png", None, HEIGHT, WIDTH, to_instances([1, 2], rles, [0, 0]))
+    writer = write("labels", tmp_path, labels, scores=scores)
+    with Image.open(tmp_path / "masks/a.png") as picture:
+        assert picture.mode == "I;16"
+        assert np.unique(np.asarray(picture)).tolist() == [0, *seen]
+    assert ("1 hidden object" in "".join(writer.notes())) == (len(seen) == 1)
+
+
+def test_more_objects_than_16_bits_make_a_tiff_of_32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert label_maps.MAX_LABEL == 65_535
+    monkeypatch.setattr(label_maps, "MAX_LABEL", 2)
+    write("labels", tmp_path, labels_of(tmp_path, "a.png"))
+    with Image.open(tmp_path / "masks/a.tif") as picture:
+        assert picture.mode == "I"
+    assert_kept(open_source(f"labels:{tmp_path}"), masks()[:3])
+
+
+def test_yolo(tmp_path: Path) -> None:
+    writer = write("yolo", tmp_path, labels_of(tmp_path))
+    lines = (tmp_path / "labels/deep/a b.txt").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == ["0", "1", "0"]
+    expected = masks()
+    expected[1] = rectangle(4, 30, 20, 60, SIZE)
+    for line, mask in zip(lines, expected[:3], strict=True):
+        ring = np.array(line.split()[1:], dtype=float).reshape(-1, 2)
+        assert ring.min() >= 0
+        assert ring.max() <= 1
+        found = decode(polygons_to_rle([(ring * (WIDTH, HEIGHT)).ravel().tolist()], HEIGHT, WIDTH))
+        assert iou(found, mask) > 0.97
+    data = (tmp_path / "data.yaml").read_text().splitlines()
+    assert data[1:] == ['train: "images"', 'val: "images"', "names:", '  0: "cell"', '  1: "the \\"other\\""']
+    notes = writer.notes()
+    assert notes[0] == "3 scores, 1 crowd region and 1 hole were left out: YOLO has no place for them"
+    assert len(notes) == 2
+    assert "the parts of 1 objects are joined" in notes[1]
+
+
+def test_yolo_says_where_images_are_to_be(tmp_path: Path) -> None:
+    writer = write("yolo", tmp_path / "out", labels_of(tmp_path))
+    assert 'train: "../images"' in (tmp_path / "out/data.yaml").read_text()
+    assert str(tmp_path / "out/images") in writer.notes()[-1]
+
+
+def test_parts_are_joined_where_they_are_nearest() -> None:
+    squares = [np.array([[x, y], [x + 2, y], [x + 2, y + 2], [x, y + 2]], float) for x, y in ((0, 0), (9, 0), (4, 0))]
+    ring = join(squares)
+    lines = shapely.LineString(np.concatenate([ring, ring[:1]]))
+    assert lines.length == 3 * 8 + 2 * (2 + 3)  # the way over and back to the middle one, and from there to the last
+    assert shapely.Polygon(ring).area == 3 * 4
+
+
+def test_geojson(tmp_path: Path) -> None:
+    writer = write("geojson", tmp_path, labels_of(tmp_path))
+    collection = read(tmp_path / "deep/a b.geojson")
+    assert collection["type"] == "FeatureCollection"
+    features = collection["features"]
+    outlines = [shapely.geometry.shape(feature["geometry"]) for feature in features]
+    assert all(outline.is_valid for outline in outlines)
+    assert [outline.geom_type for outline in outlines] == ["Polygon", "Polygon", "MultiPolygon", "Polygon"]
+    for outline, rle in zip(outlines, labels_of(tmp_path).instances.rles, strict=True):
+        assert outline.equals(to_polygons(rle))
+    assert features[1]["properties"] == {
+        "objectType": "annotation",
+        "classification": {"name": NAMES[7]},
+        "measurements": {"score": 0.5},
+    }
+    assert features[3]["properties"]["metadata"] == {"iscrowd": "1"}
+    assert writer.notes() == []
+
+
+def test_label_studio(tmp_path: Path) -> None:
+    writer = write("labelstudio", tmp_path / "tasks.json", labels_of(tmp_path))
+    (task,) = read(tmp_path / "tasks.json")
+    assert task["data"] == {"image": "/data/local-files/?d=images/deep/a%20b.png"}
+    (prediction,) = task["predictions"]
+    assert prediction["score"] == np.mean(SCORES[:3])
+    results = prediction["result"]
+    assert [result["type"] for result in results] == ["polygonlabels", "brushlabels", "brushlabels"]
+    assert [result["score"] for result in results] == SCORES[:3]
+    assert results[1]["value"]["brushlabels"] == [NAMES[7]]
+    points = np.array(results[0]["value"]["points"]) / 100 * (WIDTH, HEIGHT)
+    expected = masks()
+    assert iou(decode(polygons_to_rle([points.ravel().tolist()], HEIGHT, WIDTH)), expected[0]) > 0.97
+    for result, mask in zip(results[1:], expected[1:3], strict=True):
+        pixels = decode_brush(result["value"]["rle"], result["original_height"], result["original_width"])
+        np.testing.assert_array_equal(pixels[..., 3], mask * 255)
+    notes = writer.notes()
+    assert notes[0] == "1 crowd region was left out: Label Studio has no place for them"
+    assert notes[1].endswith(str(tmp_path))
+    assert f"<Label value='{NAMES[7]}'/>" in notes[2]
+
+
+def test_label_studio_takes_labels_without_scores_for_annotations(tmp_path: Path) -> None:
+    write("labelstudio", tmp_path / "tasks.json", labels_of(tmp_path), scores=None)
+    (task,) = read(tmp_path / "tasks.json")
+    assert "predictions" not in task
+    assert "score" not in task["annotations"][0]["result"][0]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_an_image_without_objects_is_written(form: str, tmp_path: Path) -> None:
+    labels = Labels(1, "a.png", None, HEIGHT, WIDTH, to_instances([], [], []))
+    write(form, tmp_path / "out", labels, scores=None)
+    assert any(path.is_file() for path in (tmp_path / "out").rglob("*"))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_nothing_is_written_over_what_was_read(form: str, tmp_path: Path) -> None:
+    labels = labels_of(tmp_path)
+    write(form, tmp_path / "out", labels)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match=r"would write over .* which was read: give another --out"):
+        write(form, tmp_path / "out", labels, read=[tmp_path / "out"], scores=None)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_no_image_is_written_over_and_no_name_leads_out(tmp_path: Path) -> None:
+    labels = labels_of(tmp_path, "../masks/a.png")
+    with pytest.raises(ValueError, match="would write over"):
+        write("labels", tmp_path, replace(labels, file_name="a.png"))
+    with pytest.raises(ValueError, match="leads out of"):
+        write("labels", tmp_path, replace(labels, file_name="../a.png"))
+
+
+def test_images_of_one_stem_have_files_of_their_own(tmp_path: Path) -> None:
+    names = ["cat.png", "cat.jpg", "dog.png"]
+    images = [labels_of(tmp_path, name) for name in names]
+    write("geojson", tmp_path / "known", *images, names=names)
+    write("geojson", tmp_path / "unknown", *images)
+    known, unknown = (sorted(path.name for path in (tmp_path / out).rglob("*.geojson")) for out in ("known", "unknown"))
+    assert known == ["cat.jpg.geojson", "cat.png.geojson", "dog.geojson"]
+    assert unknown == ["cat.geojson", "cat.jpg.geojson", "dog.geojson"]
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form not in ("coco", "cvat", "labelstudio")])
+def test_a_folder_is_asked_for(form: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="give a folder"):
+        open_writer(form, tmp_path / "out.json", NAMES)
+
+
+def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="unknown format 'voc': give one of coco, cvat"):
+        open_writer("voc", tmp_path, NAMES)
