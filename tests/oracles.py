@@ -338,3 +338,15 @@ def decode_brush(code: list[int], height: int, width: int) -> np.ndarray:
     assert len(values) == count
     assert len(bits) - place < 8
     return np.array(values).reshape(height, width, 4)
+
+
+def ellipse(
+    x: float, y: float, radius_x: float, radius_y: float, degrees: float, height: int, width: int
+) -> np.ndarray:
+    """Of each pixel's centre, how far it is from the ellipse's centre, where the outline is at 1."""
+    distance = np.zeros((height, width))
+    for i in range(height):
+        for j in range(width):
+            turned = complex(j + 0.5 - x, i + 0.5 - y) * np.exp(-1j * math.radians(degrees))
+            distance[i, j] = math.hypot(turned.real / radius_x, turned.imag / radius_y)
+    return distance

@@ -34,6 +34,9 @@ def circle(x: float, y: float, radius: float) -> np.ndarray:
         (labelme_shape(SQUARE, kind=None), box_mask(2, 3, 10, 11)),
         (labelme_shape([[10, 11], [2, 3]], "rectangle"), box_mask(2, 3, 10, 11)),
         (labelme_shape(SQUARE, "rectangle"), box_mask(2, 3, 10, 11)),
+        (labelme_shape(SQUARE, "rotation", direction=0.5, score=0.9, difficult=False), box_mask(2, 3, 10, 11)),
+        (labelme_shape(SQUARE, "oriented_rectangle", flags=None, description=None), box_mask(2, 3, 10, 11)),
+        (labelme_shape([*SQUARE, SQUARE[0], SQUARE[0]]), box_mask(2, 3, 10, 11)),
         (labelme_shape([[12, 10], [15, 14]], "circle"), circle(12, 10, 5)),
         (labelme_shape([[30.2, 22], [25.5, 22]], "circle"), circle(30.2, 22, 4.7)),
         (labelme_shape([[0, 0], [31, 23]], "circle"), circle(0, 0, np.hypot(31, 23))),
@@ -116,6 +119,7 @@ def test_paths_of_windows_and_of_a_neighbour_folder(tmp_path: Path) -> None:
         (labelme_shape([[1, 1], [99, 1], [3, 3]]), "outside the image"),
         (labelme_shape([[1, 1], [99, 1]], "circle"), "circle spans x 1..99"),
         (labelme_shape([[1, 1], [1, 1]], "circle"), "zero area"),
+        (labelme_shape([[1, 1], [5, 5]], "rotation"), "rotation of 2 points: it takes 4"),
         (labelme_shape([[1, 1]], "circle"), "circle of 1 points: it takes 2"),
         (labelme_shape([[1, 1], [1, 9]], "rectangle"), "zero area"),
         (labelme_shape([[1, 1], [5, 5]], "line"), "shape_type line has no area"),
@@ -166,3 +170,14 @@ def test_rejected_file(tmp_path: Path, fields: dict[str, Any], reason: str) -> N
 def test_folder_without_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no JSON file"):
         open_source(f"labelme:{tmp_path}")
+
+
+def test_xanylabeling_is_labelmes_form(tmp_path: Path) -> None:
+    shapes = [labelme_shape(SQUARE, score=0.93, group_id=None, description="", difficult=False, attributes={})]
+    path = write_labelme(tmp_path, shapes, version="2.4.4", flags={}, checked=False)
+    path.rename(tmp_path / "a.JSON")
+    (tmp_path / "a.JSON").write_bytes(b"\xef\xbb\xbf" + (tmp_path / "a.JSON").read_bytes().replace(b", ", b",\r\n"))
+    source = open_source(f"xanylabeling:{tmp_path}")
+    assert source.problems == []
+    assert source.name == f"xanylabeling:{tmp_path}"
+    np.testing.assert_array_equal(decode(source[0].instances.rles[0]), box_mask(2, 3, 10, 11))

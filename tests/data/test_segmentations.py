@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from instancefcn.data.segmentations import segmentation_to_rle, to_instances
+import oracles
+from instancefcn.data.segmentations import ellipse_to_rle, parts_to_rle, segmentation_to_rle, to_instances
 from instancefcn.geometry.rle import decode, encode
 from labelled import HEIGHT, WIDTH, box_mask, square
 
@@ -99,3 +100,50 @@ def test_no_instances() -> None:
     assert len(instances) == 0
     assert instances.boxes_xyxy.shape == (0, 4)
     assert instances.crowd.dtype == instances.ignore.dtype == bool
+
+
+def test_parts_and_holes() -> None:
+    parts = [[square(2, 3, 12), square(4, 5, 3), square(9, 9, 2)], [square(20, 3, 4)]]
+    expected = box_mask(2, 3, 14, 15) & ~box_mask(4, 5, 7, 8) & ~box_mask(9, 9, 11, 11) | box_mask(20, 3, 24, 7)
+    np.testing.assert_array_equal(decode(parts_to_rle(parts, HEIGHT, WIDTH)), expected)
+
+
+def test_what_a_hole_covers_outside_its_polygon_stays_background() -> None:
+    rle = parts_to_rle([[square(2, 3), square(6, 7, 12)]], HEIGHT, WIDTH)
+    np.testing.assert_array_equal(decode(rle), box_mask(2, 3, 10, 11) & ~box_mask(6, 7, 18, 19))
+
+
+def test_a_hole_is_not_a_hole_of_another_part() -> None:
+    rle = parts_to_rle([[square(2, 3), square(4, 5, 4)], [square(3, 4, 4)]], HEIGHT, WIDTH)
+    np.testing.assert_array_equal(decode(rle), box_mask(2, 3, 10, 11) & ~box_mask(4, 5, 8, 9) | box_mask(3, 4, 7, 8))
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [([[]], "without a ring"), ([[square(2, 3), [1, 1]]], "polygon of 1 points"), ([[square(99, 3)]], "outside")],
+)
+def test_refused_parts(parts: list[list[list[float]]], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        parts_to_rle(parts, HEIGHT, WIDTH)
+
+
+numbers = st.floats(-20, 50).map(lambda number: round(number, 1))
+
+
+@given(numbers, numbers, st.floats(0.5, 30), st.floats(0.5, 30), st.floats(-360, 360))
+def test_ellipse(x: float, y: float, radius_x: float, radius_y: float, degrees: float) -> None:
+    """Its pixels, turned back about its centre, are those whose centres a circle of radius 1 has, scaled by axis."""
+    ellipse = oracles.ellipse(x, y, radius_x, radius_y, degrees, HEIGHT, WIDTH)
+    mask = decode(ellipse_to_rle((x, y), (radius_x, radius_y), degrees, HEIGHT, WIDTH))
+    assert (mask | ~(ellipse < 0.999)).all()
+    assert not (mask & (ellipse > 1.001)).any()
+
+
+def test_ellipse_by_hand() -> None:
+    """Turned by 90 degrees, the long axis is upright; one that is flat covers nothing."""
+    mask = decode(ellipse_to_rle((10, 10), (6, 1), 90, HEIGHT, WIDTH))
+    np.testing.assert_array_equal(np.argwhere(mask.any(axis=0)).ravel(), [9, 10])
+    np.testing.assert_array_equal(np.argwhere(mask.any(axis=1)).ravel(), range(5, 15))
+    assert not decode(ellipse_to_rle((10, 10), (6, 0), 0, HEIGHT, WIDTH)).any()
+    with pytest.raises(ValueError, match="ellipse holds NaN"):
+        ellipse_to_rle((10, float("nan")), (6, 1), 0, HEIGHT, WIDTH)

@@ -67,6 +67,16 @@ def test_union_of_masks() -> None:
     assert rle.union([rle.encode(a), rle.encode(b)]) == rle.encode(a | b)
 
 
+@settings(deadline=None)  # the first one may be compiled
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(1, 6), st.integers(0, 3))
+def test_difference_of_masks(seed: int, height: int, width: int, others: int) -> None:
+    first, *rest = np.random.default_rng(seed).random((1 + others, height, width)) < 0.5
+    expected = first & ~np.any([np.zeros_like(first), *rest], axis=0)
+    found = rle.difference(rle.encode(first), [rle.encode(mask) for mask in rest])
+    np.testing.assert_array_equal(rle.decode(found), expected)
+    assert rle.tight_boxes([found]).tolist() == rle.tight_boxes([rle.encode(expected)]).tolist()
+
+
 def test_tight_boxes_of_rles() -> None:
     mask = np.zeros((5, 7), dtype=bool)
     mask[1:3, 2:6] = True

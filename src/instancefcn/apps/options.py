@@ -16,6 +16,9 @@ SPEC_HELP = "\n\n".join(
         "[bold]sbd:[/]DATASET_DIR,SPLIT (DATASET_DIR holds img, inst and cls)",
         "[bold]labels:[/]DIR (images/ and masks/, label maps of 8 or 16 bits)",
         "[bold]labelme:[/]DIR (a JSON file beside each image)",
+        "[bold]xanylabeling:[/]DIR (a JSON file beside each image)",
+        "[bold]yolo:[/]DIR,SPLIT (segmentation; images/ and labels/; DIR may be its data.yaml)",
+        "[bold]geojson:[/]DIR (QuPath's; images/, and a GeoJSON file of the same stem for each)",
         "With [bold]partial+[/] before it, objects may be unlabelled: not all that no instance covers is background.",
     ]
 )

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int32, Integer
 
-from instancefcn.data.images import image_extensions, inspect_image, read_label_map
+from instancefcn.data.image_folder import images_by_stem
+from instancefcn.data.images import inspect_image, read_label_map
 from instancefcn.data.segmentations import to_instances
 from instancefcn.data.source import FileSource, Labels, Problem
 from instancefcn.files import existing_dir, path_inside
@@ -29,8 +30,8 @@ def load_labels(folder: Path) -> FileSource:
     Raises:
         ValueError: a folder is missing, or there is no image.
     """
-    images = _files_by_stem(existing_dir(folder / "images", "images"))
-    masks = _files_by_stem(existing_dir(folder / "masks", "label maps, one for each image"))
+    images = images_by_stem(existing_dir(folder / "images", "images"))
+    masks = images_by_stem(existing_dir(folder / "masks", "label maps, one for each image"))
     if not images:
         raise ValueError(f"{folder / 'images'}: holds no image")
     problems = [
@@ -167,16 +168,6 @@ def _load_split(images: Path, stems: list[str], read_maps: Callable[[str], list[
             labels.append(image)
             problems += rejected
     return FileSource(CATEGORIES, labels, problems)
-
-
-def _files_by_stem(folder: Path) -> dict[str, list[Path]]:
-    """Image files of a folder by stem, sorted by name."""
-    readable = image_extensions()
-    files: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in readable and not path.name.startswith("."):
-            files.setdefault(path.stem, []).append(path)
-    return files
 
 
 def _load_pair(image_id: int, path: Path, masks: list[Path]) -> Labels:

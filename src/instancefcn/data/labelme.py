@@ -1,27 +1,23 @@
-"""labelme: a JSON file of shapes for each image, with the image beside it or embedded."""
+"""labelme and X-AnyLabeling: a JSON file of shapes for each image, with the image beside it or embedded."""
 
 from __future__ import annotations
 
 import base64
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
 from instancefcn.data.images import inspect_image, read_image, read_label_map
-from instancefcn.data.segmentations import as_numbers, check_inside, not_empty, polygons_to_rle, to_instances
-from instancefcn.data.source import FileSource, Labels, Problem
+from instancefcn.data.segmentations import check_inside, ellipse_to_rle, flatten_points, polygons_to_rle
+from instancefcn.data.shapes import Shape, ShapedImage, join_shapes, shapes_to_source
+from instancefcn.data.source import FileSource, Problem
 from instancefcn.files import existing_dir, is_integer, path_inside, read_json
-from instancefcn.geometry.rle import Rle, encode_in_box, union
+from instancefcn.geometry.rle import Rle, encode_in_box
 
-
-class Shape(NamedTuple):
-    """One instance: a shape, or the union of all shapes of one label and group."""
-
-    number: int  # of the first shape, from 0, in the file
-    label: str
-    rle: Rle
+QUADRILATERALS = ("rectangle", "rotation", "quadrilateral", "oriented_rectangle")  # of 4 points
 
 
 def load_labelme(folder: Path) -> FileSource:
@@ -30,29 +26,26 @@ def load_labelme(folder: Path) -> FileSource:
     Raises:
         ValueError: the folder is missing, or holds no JSON.
     """
-    files = sorted(existing_dir(folder, "labelme's JSON files").rglob("*.json"))
+    inside = existing_dir(folder, "labelme's JSON files").rglob("*")
+    files = sorted(path for path in inside if path.suffix.lower() == ".json" and path.is_file())
     if not files:
         raise ValueError(f"{folder}: holds no JSON file of labelme's")
-    images: list[tuple[tuple[int, str, Path, int, int], list[Shape]]] = []
+    images: list[ShapedImage] = []
     problems: list[Problem] = []
     for image_id, path in enumerate(files, start=1):
         try:
             table = read_labelme_json(path)
-            file, (height, width) = _find_image(table, path, folder)
+            file, size = _find_image(table, path, folder)
         except ValueError as error:
             problems.append(Problem.from_error(path, error))
             continue
-        file_name = file.name if file == path else str(file.relative_to(folder))
-        shapes, rejected = _check_shapes(table["shapes"], path, height, width)
-        images.append(((image_id, file_name, file, height, width), shapes))
+        file_name = file.name if file == path else file.relative_to(folder).as_posix()
+        entries = enumerate(table["shapes"])
+        numbers, shapes, rejected = join_shapes(entries, partial(_read_shape, size=size), _instance, path)
+        images.append(ShapedImage(image_id, file_name, file, size, numbers, shapes))
         problems += rejected
-    names = sorted({shape.label for _, shapes in images for shape in shapes})
-    ids = {label: category_id for category_id, label in enumerate(names, start=1)}
-    labels: list[Labels] = []
-    for image, shapes in images:
-        numbers, shape_labels, rles = zip(*shapes, strict=True) if shapes else ((), (), ())
-        labels.append(Labels(*image, to_instances(numbers, rles, [ids[label] for label in shape_labels])))
-    return FileSource({ids[label]: label for label in names}, labels, problems, read_labelme_image)
+    names = sorted({shape.name for image in images for shape in image.shapes})
+    return shapes_to_source(images, problems, names, read_labelme_image)
 
 
 def read_labelme_json(path: Path) -> dict[str, Any]:
@@ -70,7 +63,7 @@ def read_labelme_image(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "
     Raises:
         ValueError: the file, or what it embeds, is not an image of this size.
     """
-    if path.suffix != ".json":
+    if path.suffix.lower() != ".json":
         return read_image(path, size)
     table = read_labelme_json(path)
     try:
@@ -108,30 +101,17 @@ def _embedded_image(table: dict[str, Any]) -> bytes:
         raise ValueError(f"imageData is not base64: {error}") from error
 
 
-def _check_shapes(
-    shapes: list[dict[str, Any]], path: Path, height: int, width: int
-) -> tuple[list[Shape], list[Problem]]:
-    """Instances of one file. If one shape of a group is unsound, the whole group is rejected."""
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    for index, shape in enumerate(shapes):
-        group = shape.get("group_id")
-        key = (index,) if group is None else (str(shape.get("label")), str(group))
-        groups.setdefault(key, []).append(index)
-    kept: list[Shape] = []
-    problems: list[Problem] = []
-    for indices in groups.values():
-        rles: list[Rle] = []
-        index = indices[0]
-        try:
-            for index in indices:
-                rles.append(not_empty(shape_to_rle(shapes[index], height, width)))
-            label = shapes[index].get("label")
-            if not isinstance(label, str):
-                raise ValueError(f"label {label} is no text")
-            kept.append(Shape(indices[0], label, union(rles)))
-        except ValueError as error:
-            problems.append(Problem(str(path), index, str(error)))
-    return kept, problems
+def _instance(shape: dict[str, Any]) -> tuple[str, str] | None:
+    """What the parts of an instance share, by labelme's own converter to COCO: label and group."""
+    group = shape.get("group_id")
+    return None if group is None else (str(shape.get("label")), str(group))
+
+
+def _read_shape(shape: dict[str, Any], size: tuple[int, int]) -> Shape:
+    rle, label = shape_to_rle(shape, *size), shape.get("label")
+    if not isinstance(label, str):
+        raise ValueError(f"label {label} is no text")
+    return Shape(label, rle)
 
 
 def shape_to_rle(shape: dict[str, Any], height: int, width: int) -> Rle:
@@ -139,10 +119,12 @@ def shape_to_rle(shape: dict[str, Any], height: int, width: int) -> Rle:
     kind, given = shape.get("shape_type") or "polygon", shape.get("points")
     if not isinstance(given, list) or not given:
         raise ValueError(f"{kind} of 0 points")
-    points = np.stack([_point(point) for point in given])
-    if kind == "polygon" or (kind == "rectangle" and len(points) == 4):
+    points = np.array(flatten_points(given)).reshape(-1, 2)
+    if kind == "polygon" or (kind in QUADRILATERALS and len(points) == 4):
         return polygons_to_rle([points.ravel().tolist()], height, width)
     if kind not in ("rectangle", "circle", "mask"):
+        if kind in QUADRILATERALS:
+            raise ValueError(f"{kind} of {len(points)} points: it takes 4")
         raise ValueError(f"shape_type {kind} has no area: draw a polygon, a rectangle, a circle or a mask")
     if len(points) != 2:
         raise ValueError(f"{kind} of {len(points)} points: it takes 2")
@@ -150,23 +132,10 @@ def shape_to_rle(shape: dict[str, Any], height: int, width: int) -> Rle:
     if kind == "rectangle":
         (x0, y0), (x1, y1) = points.tolist()
         return polygons_to_rle([[x0, y0, x1, y0, x1, y1, x0, y1]], height, width)
-    return _circle(points, height, width) if kind == "circle" else _mask(shape, points, height, width)
-
-
-def _point(point: Any) -> Float[np.ndarray, "2"]:
-    numbers = as_numbers(point, "point")
-    if len(numbers) != 2:
-        raise ValueError(f"point of {len(numbers)} numbers: it takes x and y")
-    return numbers
-
-
-def _circle(points_xy: Float[np.ndarray, "2 2"], height: int, width: int) -> Rle:
-    """Pixels with their centres in a circle, given by its centre and a point on it; it may reach beyond the image."""
-    (x, y), radius = points_xy[0], float(np.hypot(*(points_xy[1] - points_xy[0])))
-    left, right = (int(np.clip(np.floor(x + side), 0, width)) for side in (-radius, radius + 1))
-    top, bottom = (int(np.clip(np.floor(y + side), 0, height)) for side in (-radius, radius + 1))
-    rows, columns = np.arange(top, bottom)[:, None], np.arange(left, right)
-    return encode_in_box((columns + 0.5 - x) ** 2 + (rows + 0.5 - y) ** 2 <= radius**2, top, left, height, width)
+    if kind == "circle":
+        radius = float(np.hypot(*(points[1] - points[0])))
+        return ellipse_to_rle(points[0].tolist(), (radius, radius), 0, height, width)
+    return _mask(shape, points, height, width)
 
 
 def _mask(shape: dict[str, Any], points_xy: Float[np.ndarray, "2 2"], height: int, width: int) -> Rle:

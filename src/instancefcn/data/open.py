@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from instancefcn.data.coco import load_coco
+from instancefcn.data.geojson import load_geojson
 from instancefcn.data.label_maps import load_labels, load_sbd, load_voc
 from instancefcn.data.labelme import load_labelme
 from instancefcn.data.source import FileSource
+from instancefcn.data.yolo import load_yolo
 
 SPECS = {
     "coco": "coco:ANNOTATIONS.json,IMAGES_DIR",
@@ -16,6 +18,9 @@ SPECS = {
     "sbd": "sbd:DATASET_DIR,SPLIT",
     "labels": "labels:DIR",
     "labelme": "labelme:DIR",
+    "xanylabeling": "xanylabeling:DIR",
+    "yolo": "yolo:DIR,SPLIT",
+    "geojson": "geojson:DIR",
 }
 PARTIAL_PREFIX = "partial+"
 
@@ -36,12 +41,19 @@ def open_source(spec: str) -> FileSource:
     first, _, second = place.rpartition(",")
     if "," in SPECS[kind] and not (first and second):
         raise ValueError(f"{spec!r} needs two parts with a comma between: {SPECS[kind]}")
-    if kind == "labels":
-        source = load_labels(Path(place))
-    elif kind == "labelme":
-        source = load_labelme(Path(place))
-    elif kind == "coco":
-        source = load_coco(Path(first), Path(second))
-    else:
-        source = (load_voc if kind == "voc" else load_sbd)(Path(first), second)
+    match kind:
+        case "coco":
+            source = load_coco(Path(first), Path(second))
+        case "voc":
+            source = load_voc(Path(first), second)
+        case "sbd":
+            source = load_sbd(Path(first), second)
+        case "yolo":
+            source = load_yolo(Path(first), second)
+        case "labels":
+            source = load_labels(Path(place))
+        case "geojson":
+            source = load_geojson(Path(place))
+        case _:
+            source = load_labelme(Path(place))
     return replace(source, name=spec, partial=spec.startswith(PARTIAL_PREFIX))

@@ -12,7 +12,18 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from instancefcn.geometry.rle import Rle, area, encode_edges, from_counts, from_polygons, run_ends, tight_boxes
+from instancefcn.geometry.rle import (
+    Rle,
+    area,
+    difference,
+    encode_edges,
+    encode_in_box,
+    from_counts,
+    from_polygons,
+    run_ends,
+    tight_boxes,
+    union,
+)
 from instancefcn.structures import Instances
 
 MAX_PERIMETER = 1_000_000  # pixels; rasterising takes about 100 bytes for each
@@ -82,7 +93,7 @@ def damage(rle: Rle) -> str:
 def polygons_to_rle(polygons: Sequence[Any], height: int, width: int) -> Rle:
     """RLE of the union of polygons, each ``[x, y, x, y, ...]`` in pixels; it may be empty."""
     if not polygons:
-        raise ValueError("segmentation is empty: there is no polygon")
+        raise ValueError("segmentation is empty: there is no polygon (a box is no mask)")
     for polygon in polygons:
         points = as_numbers(polygon, "polygon")
         if len(points) < 6:
@@ -96,12 +107,55 @@ def polygons_to_rle(polygons: Sequence[Any], height: int, width: int) -> Rle:
     return from_polygons(polygons, height, width)
 
 
+def parts_to_rle(parts: Sequence[Sequence[Any]], height: int, width: int) -> Rle:
+    """RLE of polygons with holes; it may be empty.
+
+    Args:
+        parts: of each polygon its outer ring, then its holes; a ring is ``[x, y, x, y, ...]`` in pixels.
+    """
+    if not all(parts):
+        raise ValueError("polygon without a ring")
+    rles = [[polygons_to_rle([ring], height, width) for ring in part] for part in parts]
+    return union([difference(outer, holes) for outer, *holes in rles])
+
+
+def ellipse_to_rle(center_xy: Sequence[Any], radii_xy: Sequence[Any], degrees: Any, height: int, width: int) -> Rle:
+    """RLE of the pixels with their centres in an ellipse, which may reach beyond the image; it may be empty.
+
+    Args:
+        center_xy: in pixels.
+        radii_xy: along its own axes, in pixels.
+        degrees: by which it is turned clockwise about its centre.
+    """
+    x, y, radius_x, radius_y, degrees = as_numbers([*center_xy, *radii_xy, degrees], "ellipse").tolist()
+    reach = np.hypot(radius_x, radius_y)
+    left, right = (int(np.clip(np.floor(x + side), 0, width)) for side in (-reach, reach + 1))
+    top, bottom = (int(np.clip(np.floor(y + side), 0, height)) for side in (-reach, reach + 1))
+    right, bottom = max(left, right), max(top, bottom)
+    dy, dx = np.arange(top, bottom)[:, None] + 0.5 - y, np.arange(left, right) + 0.5 - x
+    turn = np.deg2rad(degrees)
+    along, across = np.cos(turn) * dx + np.sin(turn) * dy, np.cos(turn) * dy - np.sin(turn) * dx
+    inside = (along * radius_y) ** 2 + (across * radius_x) ** 2 <= (radius_x * radius_y) ** 2
+    return encode_in_box(inside & (radius_x * radius_y > 0), top, left, height, width)
+
+
 def check_inside(points_xy: Float[np.ndarray, "n 2"], height: int, width: int, what: str) -> None:
     """Check that points are in the image, up to ``OUTSIDE_TOLERANCE``."""
     low, high = points_xy.min(0), points_xy.max(0)
     if (low < -OUTSIDE_TOLERANCE).any() or (high > np.array([width, height]) + OUTSIDE_TOLERANCE).any():
         x, y = (f"{start:g}..{end:g}" for start, end in zip(low, high, strict=True))
         raise ValueError(f"{what} spans x {x}, y {y}: outside the image of {width} x {height}")
+
+
+def flatten_points(points: Any) -> list[float]:
+    """``[x, y, x, y, ...]`` of a JSON list of ``[x, y]``."""
+    if not isinstance(points, list):
+        raise ValueError("points must be a list")
+    numbers = [as_numbers(point, "point") for point in points]
+    for point in numbers:
+        if len(point) != 2:
+            raise ValueError(f"point of {len(point)} numbers: it takes x and y")
+    return [float(number) for point in numbers for number in point]
 
 
 def as_numbers(values: Any, what: str) -> Float[np.ndarray, "n"]:

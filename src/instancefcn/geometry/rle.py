@@ -209,6 +209,17 @@ def union(rles: Sequence[Rle]) -> Rle:
     return coco_mask.merge(list(rles))  # pyright: ignore[reportReturnType, reportArgumentType]
 
 
+def difference(rle: Rle, others: Sequence[Rle]) -> Rle:
+    """RLE of the pixels of a mask that none of the others covers; all are whole codes of one size."""
+    if not others:
+        return rle
+    height, width = rle["size"]
+    places, _ = run_ends([union(others)["counts"]])
+    # A change at the start, and none at the end, turns foreground into background.
+    outside = encode_edges(np.concatenate([[0], places[:-1]]), height, width)
+    return coco_mask.merge([rle, outside], intersect=True)  # pyright: ignore[reportReturnType, reportArgumentType]
+
+
 def from_polygons(polygons: Sequence[Sequence[int | float]], height: int, width: int) -> Rle:
     """RLE of the union of polygons, each ``[x, y, x, y, ...]`` in pixels; takes about 100 bytes a pixel of outline."""
     return union(coco_mask.frPyObjects(list(polygons), height, width))  # pyright: ignore

@@ -1,0 +1,105 @@
+"""GeoJSON as QuPath exports it: a file of polygons for each image, in its pixels."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from instancefcn.data.image_folder import images_by_stem
+from instancefcn.data.images import inspect_image
+from instancefcn.data.segmentations import flatten_points, parts_to_rle
+from instancefcn.data.shapes import UNNAMED, Shape, ShapedImage, join_shapes, shapes_to_source
+from instancefcn.data.source import FileSource, Problem
+from instancefcn.files import existing_dir, read_json
+
+# What QuPath's objectType, and before it the id, call what is no object: the parts of a grid, and the whole slide.
+NO_OBJECTS = ("tile", "tmaCore", "root", "PathTileObject", "TMACoreObject", "PathRootObject")
+SUFFIXES = (".geojson", ".json")
+
+
+def load_geojson(folder: Path) -> FileSource:
+    """Open a folder of ``images/``, or of images, with a GeoJSON file for each of them.
+
+    ``STEM.geojson``, ``STEM.json`` or ``IMAGE_NAME.geojson`` lies beside its image, in the folder, or in its
+    ``annotations/``. Objects without a classification are of the category "object"; those of the class ``Ignore*``, of
+    QuPath's meaning, are not judged.
+
+    Raises:
+        ValueError: the folder is missing, or holds no image.
+    """
+    existing_dir(folder, "images/, and a GeoJSON file for each image")
+    inner = folder / "images"
+    files = images_by_stem(inner if inner.is_dir() else folder)
+    if not files:
+        raise ValueError(f"{inner if inner.is_dir() else folder}: holds no image")
+    places = [place for place in (inner, folder, folder / "annotations") if place.is_dir()]
+    found = [path for place in places for path in sorted(place.iterdir()) if path.suffix.lower() in SUFFIXES]
+    images: list[ShapedImage] = []
+    problems: list[Problem] = []
+    used: set[Path] = set()
+    for image_id, (stem, (image, *others)) in enumerate(files.items(), start=1):
+        problems += [Problem(str(other), None, f"{image.name} has the same stem and is taken") for other in others]
+        own = [path for path in found if path.stem in (stem, image.name)]
+        used.update(own)
+        try:
+            if len(own) != 1:
+                names = ", ".join(str(path.relative_to(folder)) for path in own) or "none"
+                raise ValueError(f"it takes one GeoJSON file of the same stem, and has {len(own)}: {names}")
+            size, features = inspect_image(image), _read_features(own[0])
+        except ValueError as error:
+            problems.append(Problem.from_error(image, error))
+            continue
+        entries = [(number, feature) for number, feature in enumerate(features) if not _is_no_object(feature)]
+        numbers, shapes, rejected = join_shapes(entries, partial(_read_feature, size=size), lambda _: None, own[0])
+        images.append(ShapedImage(image_id, image.name, image, size, numbers, shapes))
+        problems += rejected
+    lone = (path for path in found if path not in used)
+    problems += [Problem(str(path), None, f"no image of this name in {folder}") for path in lone]
+    return shapes_to_source(images, problems, [])
+
+
+def _read_features(path: Path) -> list[Any]:
+    table = read_json(path)
+    if isinstance(table, dict) and table.get("type") == "Feature":
+        return [table]
+    features = table.get("features") if isinstance(table, dict) else table
+    if not isinstance(features, list):
+        raise ValueError(f"{path}: is no FeatureCollection, nor a list of Features: not GeoJSON")
+    return features
+
+
+def _is_no_object(feature: Any) -> bool:
+    properties = feature.get("properties") if isinstance(feature, dict) else None
+    kinds = [feature.get("id")] if isinstance(feature, dict) else []
+    if isinstance(properties, dict):
+        kinds += [properties.get("objectType"), properties.get("object_type")]
+    return any(isinstance(kind, str) and kind in NO_OBJECTS for kind in kinds)
+
+
+def _read_feature(feature: Any, size: tuple[int, int]) -> Shape:
+    """The shape of a feature; of a cell its outline, not its nucleus."""
+    geometry = feature.get("geometry") if isinstance(feature, dict) else None
+    if not isinstance(geometry, dict):
+        raise ValueError("is no Feature with a geometry")
+    kind, coordinates = geometry.get("type"), geometry.get("coordinates")
+    if kind not in ("Polygon", "MultiPolygon"):
+        raise ValueError(f"geometry {kind} has no area: it takes a Polygon or a MultiPolygon")
+    polygons: Any = [coordinates] if kind == "Polygon" else coordinates
+    if not isinstance(polygons, list) or not polygons or not all(isinstance(rings, list) for rings in polygons):
+        raise ValueError(f"coordinates of the {kind} are no lists of rings")
+    parts = [[flatten_points(ring) for ring in rings] for rings in polygons]
+    properties = feature.get("properties")
+    name = _classification(properties.get("classification") if isinstance(properties, dict) else None)
+    return Shape(name, parts_to_rle(parts, *size), ignore=name == "Ignore*")
+
+
+def _classification(value: Any) -> str:
+    """Name of a class, which QuPath writes as ``name``, or as ``names`` where it is derived from others."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, dict):
+        return UNNAMED
+    names = value.get("names")
+    name = ": ".join(str(part) for part in names) if isinstance(names, list) else value.get("name")
+    return str(name or UNNAMED)

@@ -1,0 +1,96 @@
+"""A folder of images, in which those that an export names are found."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from instancefcn.data.images import image_extensions
+from instancefcn.files import existing_dir
+
+
+class ImageFolder:
+    """The image files of a folder and of all below it. Hidden files and folders are left out.
+
+    Raises:
+        ValueError: there is no such folder.
+    """
+
+    def __init__(self, folder: Path, what: str) -> None:
+        readable = image_extensions()
+        self.folder = folder
+        self._of_name: dict[str, list[tuple[str, ...]]] = {}  # the parts of their paths in the folder
+        for path in sorted(existing_dir(folder, what).rglob("*")):
+            parts = path.relative_to(folder).parts
+            if path.suffix.lower() in readable and not any(part.startswith(".") for part in parts):
+                self._of_name.setdefault(path.name, []).append(parts)
+
+    def find(self, given: str, *, prefixed: bool = False) -> Path:
+        r"""The file that a path or an address of an export means.
+
+        It is the file of the same name whose folders agree best with those that are given, counted from the end; so
+        a name never leads out of the folder.
+
+        Args:
+            given: ``sub/a.jpg``, ``C:\photos\a.jpg``, ``/data/upload/1/5f3a0c1e-a.jpg``,
+                ``/data/local-files/?d=sub/a.jpg``, ``s3://bucket/sub/a.jpg``, ...
+            prefixed: eight hexadecimal digits and "-" may stand before the file's own name.
+
+        Raises:
+            ValueError: there is no such file, or more than one.
+        """
+        readings = dict.fromkeys([_parts(given), _parts(_path_of_address(given))])
+        if prefixed:
+            readings |= {(*parts[:-1], re.sub(r"^[0-9a-f]{8}-", "", parts[-1])): None for parts in readings if parts}
+        for parts in readings:
+            files = self._of_name.get(parts[-1], []) if parts else []
+            if parts in files:
+                return self.folder.joinpath(*parts)
+            agreed = [_common_tail(parts, file) for file in files]
+            best = [file for file, length in zip(files, agreed, strict=True) if length == max(agreed)]
+            if len(best) > 1:
+                names = " or ".join("/".join(file) for file in best)
+                raise ValueError(f"{given!r} may be {names} in {self.folder}: give the folder that holds one of them")
+            if best:
+                return self.folder.joinpath(*best[0])
+        raise ValueError(f"{given!r}: no image of this name in {self.folder}")
+
+
+def images_by_stem(folder: Path) -> dict[str, list[Path]]:
+    """Image files of a folder, not of those below it, by stem, sorted by name."""
+    readable = image_extensions()
+    files: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in readable and not path.name.startswith("."):
+            files.setdefault(path.stem, []).append(path)
+    return files
+
+
+def has_image_name(given: str) -> bool:
+    """Whether a path or an address ends like the name of an image that can be read."""
+    return any(Path(reading).suffix.lower() in image_extensions() for reading in (given, _path_of_address(given)))
+
+
+def _path_of_address(given: str) -> str:
+    """Path of a URL, or what its query names as ``d`` (Label Studio's local files)."""
+    try:
+        address = urlsplit(given.replace("\\", "/"))
+    except ValueError:  # such as "http://[a"
+        return given
+    named = parse_qs(address.query).get("d")
+    return named[0] if named else unquote(address.path)
+
+
+def _parts(path: str) -> tuple[str, ...]:
+    return tuple(part for part in path.replace("\\", "/").split("/") if part not in ("", ".", ".."))
+
+
+def _common_tail(first: tuple[str, ...], second: tuple[str, ...]) -> int:
+    """Number of equal parts at the end."""
+    length = 0
+    for one, other in zip(reversed(first), reversed(second), strict=False):
+        if one != other:
+            break
+        length += 1
+    return length

@@ -1,0 +1,203 @@
+"""YOLO segmentation labels, as ultralytics lays them out: a text file for each image, a line for each object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from instancefcn.data.image_folder import images_by_stem
+from instancefcn.data.images import inspect_image
+from instancefcn.data.segmentations import polygons_to_rle
+from instancefcn.data.shapes import Shape, ShapedImage, join_shapes, shapes_to_source
+from instancefcn.data.source import FileSource, Problem
+from instancefcn.files import existing_dir, path_inside
+
+BEYOND = 0.1  # of the image; points further outside are taken for pixels instead of shares
+MOST_CLASSES = 100_000
+BOX = "a box, not a mask: YOLO segmentation has `class x1 y1 x2 y2 x3 y3 ...`"
+
+
+@dataclass(frozen=True)
+class YoloFolder:
+    """A data set: the folder that holds ``images`` and ``labels``, and the table of its data.yaml."""
+
+    root: Path
+    file: Path | None  # data.yaml; None where there is none
+    table: dict[str, Any]
+
+    @classmethod
+    def open(cls, place: Path) -> YoloFolder:
+        """By its data.yaml, or by its folder, in which a data.yaml may lie.
+
+        Raises:
+            ValueError: there is no such file or folder, or it is no data.yaml.
+        """
+        if place.suffix.lower() in (".yaml", ".yml"):
+            return cls(place.parent, place, _read_yaml(place))
+        folder = existing_dir(place, "images/ and labels/, or give a data.yaml")
+        found = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".yaml", ".yml"))
+        named = [path for path in found if path.stem.lower() in ("data", "dataset")] or found
+        return cls(folder, named[0], _read_yaml(named[0])) if len(named) == 1 else cls(folder, None, {})
+
+    def names(self) -> list[str] | None:
+        """Names of the classes from 0; None without a data.yaml."""
+        if self.file is None:
+            return None
+        names = self.table.get("names")
+        if isinstance(names, list):
+            return [str(name) for name in names]
+        if isinstance(names, dict) and names and all(isinstance(key, int) and 0 <= key < MOST_CLASSES for key in names):
+            return [str(names.get(number, number)) for number in range(max(names) + 1)]
+        raise ValueError(f"{self.file}: names {names!r:.100} is no list, nor a table from 0, of the classes' names")
+
+    def images(self, split: str) -> tuple[list[Path], list[Problem]]:
+        """Image files of a split, sorted: those that data.yaml names, or else of images/SPLIT or SPLIT/images.
+
+        ``path`` of data.yaml, and "../" before a split's folder, count only where they lead to a folder inside.
+        Problems are lines of a list of images that lead outside.
+
+        Raises:
+            ValueError: there are none.
+        """
+        stated = self.table.get(split)
+        entries = [str(entry) for entry in (stated if isinstance(stated, list) else [stated]) if entry]
+        for tries in ([self._places(entry) for entry in entries], [self._places(f"images/{split}", f"{split}/images")]):
+            found = [place for places in tries if (place := next(filter(Path.exists, places), None))]
+            if not found:
+                continue
+            problems: list[Problem] = []
+            images = {image for place in found for image in self._list(place, problems)}
+            if not images:
+                raise ValueError(f"{found[0]}: holds no image")
+            return sorted(images), problems
+        named = f"{self.file} names {', '.join(entries)}, and " if entries else ""
+        raise ValueError(
+            f"{self.root}: no images of the split {split!r}: {named}there is no images/{split} or {split}/images; give "
+            "the folder that holds images/ and labels/, and a split that it has"
+        )
+
+    def label_file(self, image: Path) -> Path:
+        """The text file of an image: the last ``images`` of its path in the data set becomes ``labels``."""
+        parts = list(image.relative_to(self.root).with_suffix(".txt").parts)
+        for index in reversed(range(len(parts) - 1)):
+            if parts[index] == "images":
+                parts[index] = "labels"
+                break
+        return self.root.joinpath(*parts)
+
+    def _places(self, *entries: str) -> list[Path]:
+        """Where the folder of a split may lie, all inside the data set."""
+        base, places = str(self.table.get("path") or "."), list[Path]()
+        for entry in entries:
+            inner = entry.replace("\\", "/")
+            while inner.startswith("../"):
+                inner = inner.removeprefix("../")
+            for name in (f"{base}/{entry}", entry, inner):
+                try:
+                    places.append(path_inside(self.root, name))
+                except ValueError:
+                    continue
+        return places
+
+    def _list(self, place: Path, problems: list[Problem]) -> Iterator[Path]:
+        """Images of a folder and below it, or those that a text file lists."""
+        if place.is_dir():
+            folders = [place, *(path for path in place.rglob("*") if path.is_dir())]
+            yield from (image for folder in folders for images in images_by_stem(folder).values() for image in images)
+            return
+        beside = place.parent.relative_to(self.root)
+        for number, line in _read_lines(place):
+            try:
+                yield path_inside(self.root, str(beside / line.strip()))
+            except ValueError as error:
+                problems.append(Problem(str(place), number, str(error)))
+
+
+def load_yolo(place: Path, split: str) -> FileSource:
+    """Open a split of a data set. An image without a text file is background; a category is a class plus 1.
+
+    Args:
+        place: data.yaml, or the folder that holds ``images`` and ``labels``.
+
+    Raises:
+        ValueError: a file or folder is missing, or data.yaml is none.
+    """
+    folder = YoloFolder.open(place)
+    names, (files, problems) = folder.names(), folder.images(split)
+    label_files = {image: folder.label_file(image) for image in files}
+    if not any(path.parent.is_dir() for path in label_files.values()):
+        raise ValueError(f"{label_files[files[0]].parent}: no such folder; it should hold a text file for each image")
+    images: list[ShapedImage] = []
+    taken: dict[Path, Path] = {}
+    for image_id, image in enumerate(files, start=1):
+        path = label_files[image]
+        try:
+            other = taken.setdefault(path, image)
+            if other != image:
+                raise ValueError(f"{other.name} has the same stem and is taken")
+            size = inspect_image(image)
+            lines = [(number, line.split()) for number, line in _read_lines(path)] if path.is_file() else []
+            if lines and all(len(words) == 5 for _, words in lines):
+                raise ValueError(f"{path}: every line is {BOX}; export the labels as segmentation, or draw masks")
+        except ValueError as error:
+            problems.append(Problem.from_error(image, error))
+            continue
+        read = partial(_read_line, names=names, size=size)
+        numbers, shapes, rejected = join_shapes(lines, read, lambda _: None, path)
+        images.append(ShapedImage(image_id, image.relative_to(folder.root).as_posix(), image, size, numbers, shapes))
+        problems += rejected
+    for labels in sorted({path.parent for path in label_files.values() if path.parent.is_dir()}):
+        lone = (path for path in sorted(labels.glob("*.txt")) if path not in taken and path.name != "classes.txt")
+        problems += [Problem(str(path), None, f"no image of this name in the split {split!r}") for path in lone]
+    if names is None:
+        classes = [int(shape.name) for image in images for shape in image.shapes]
+        names = [str(number) for number in range(max(classes, default=-1) + 1)]
+    return shapes_to_source(images, problems, names)
+
+
+def _read_line(words: list[str], names: list[str] | None, size: tuple[int, int]) -> Shape:
+    """The shape of a line, clipped to the image."""
+    try:
+        number, *shares = (float(word) for word in words)
+    except ValueError as error:
+        raise ValueError(f"holds more than numbers: {error}") from error
+    if not number.is_integer() or not 0 <= number < (MOST_CLASSES if names is None else len(names)):
+        raise ValueError(f"class {words[0]} is none of {'YOLO' if names is None else 'data.yaml'}'s")
+    if len(shares) == 4:
+        raise ValueError(f"is {BOX}")
+    if len(shares) > 6 and len(shares) % 2:
+        raise ValueError(f"has {len(shares)} numbers after the class: x and y do not pair (save without confidences)")
+    points = np.array(shares)
+    if points.size and (points.min() < -BEYOND or points.max() > 1 + BEYOND):
+        raise ValueError(
+            f"spans {points.min():g}..{points.max():g}: YOLO's are shares of width and height, from 0 to 1"
+        )
+    height, width = size
+    flat = (np.resize(np.array([width, height]), len(shares)) * points.clip(0, 1)).tolist()
+    name = str(int(number)) if names is None else names[int(number)]
+    return Shape(name, polygons_to_rle([flat], height, width))
+
+
+def _read_lines(path: Path) -> list[tuple[int, str]]:
+    """Lines that are not blank, and their numbers from 1."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read: {error}") from error
+    return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        table = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: not a YAML file that can be read: {error}") from error
+    if not isinstance(table, dict):
+        raise ValueError(f"{path}: holds no table: a data.yaml has names, train and val")
+    return table

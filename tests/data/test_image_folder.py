@@ -1,0 +1,81 @@
+"""Images found by the names of an export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from instancefcn.data.image_folder import ImageFolder, has_image_name, images_by_stem
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ImageFolder:
+    names = "a.jpg one/b.jpg two/b.jpg x%20y.png 0123abcd-e.jpg two/e.jpg f.jpg one/f.jpg"
+    for name in [*names.split(), "two/deep/c d.PNG"]:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / ".hidden.jpg").touch()
+    return ImageFolder(tmp_path, "images")
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("a.jpg", "a.jpg"),
+        ("./a.jpg", "a.jpg"),
+        ("../../etc/a.jpg", "a.jpg"),
+        ("/somewhere/else/a.jpg", "a.jpg"),
+        ("C:\\photos\\two\\b.jpg", "two/b.jpg"),
+        ("one/b.jpg", "one/b.jpg"),
+        ("/data/upload/7/fedc9876-a.jpg", "a.jpg"),
+        ("/data/upload/7/0123abcd-e.jpg", "0123abcd-e.jpg"),
+        ("/data/local-files/?d=set/two/b.jpg", "two/b.jpg"),
+        ("/data/local-files/?d=two%2Fdeep%2Fc%20d.PNG", "two/deep/c d.PNG"),
+        ("s3://bucket/two/b.jpg", "two/b.jpg"),
+        ("https://host/two/deep/c%20d.PNG?width=3", "two/deep/c d.PNG"),
+        ("x%20y.png", "x%20y.png"),
+        ("f.jpg", "f.jpg"),
+    ],
+)
+def test_found(folder: ImageFolder, given: str, found: str) -> None:
+    assert folder.find(given, prefixed=True) == folder.folder / found
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ("b.jpg", r"'b.jpg' may be one/b.jpg or two/b.jpg in .*: give the folder that holds one of them"),
+        ("three/b.jpg", "may be one/b.jpg or two/b.jpg"),
+        ("set/f.jpg", "may be f.jpg or one/f.jpg"),
+        ("z.jpg", "'z.jpg': no image of this name in"),
+        ("notes.txt", "no image of this name"),
+        (".hidden.jpg", "no image of this name"),
+        ("", "no image of this name"),
+        ("http://[", "no image of this name"),
+        ("..", "no image of this name"),
+    ],
+)
+def test_not_found(folder: ImageFolder, given: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        folder.find(given, prefixed=True)
+
+
+def test_prefix_belongs_to_the_name_unless_the_tool_adds_it(folder: ImageFolder) -> None:
+    with pytest.raises(ValueError, match="no image of this name"):
+        folder.find("fedc9876-a.jpg")
+
+
+def test_names_of_images() -> None:
+    names = ["a.jpg", "A.PNG", "s3://b/a.tif", "/data/local-files/?d=sub/a.webp", "https://h/a.jpg?x=1"]
+    assert all(map(has_image_name, names))
+    assert not any(map(has_image_name, ["", "a", "a.txt", "a sentence. Or two", "http://[", "/?d=a.txt"]))
+
+
+def test_images_by_stem(folder: ImageFolder) -> None:
+    (folder.folder / "a.PNG").touch()
+    assert [path.name for path in images_by_stem(folder.folder)["a"]] == ["a.PNG", "a.jpg"]
+    assert "notes" not in images_by_stem(folder.folder)
+    assert ".hidden" not in images_by_stem(folder.folder)

@@ -1,0 +1,219 @@
+"""YOLO segmentation labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from instancefcn.data.open import open_source
+from instancefcn.data.source import Source
+from instancefcn.data.yolo import _read_line
+from instancefcn.geometry.rle import decode
+from labelled import HEIGHT, WIDTH, box_mask, write_image
+
+SQUARE = "0.0625 0.125 0.3125 0.125 0.3125 0.4583333333 0.0625 0.4583333333"  # x 2..10, y 3..11 of 32 x 24
+TRIANGLE = "0.5 0.5 0.75 0.5 0.75 0.75"
+
+
+def write_yolo(
+    root: Path, lines: dict[str, str | bytes | None], yaml: str | None = "names: [cell, dish]\n", swap: bool = False
+) -> Path:
+    """A split ``val`` with images and their lines; None for an image without a text file."""
+    images, labels = (root / ("val" if swap else name) / (name if swap else "val") for name in ("images", "labels"))
+    labels.mkdir(parents=True)
+    for name, text in lines.items():
+        write_image(images / name)
+        if text is not None:
+            (labels / name).with_suffix(".txt").write_bytes(text if isinstance(text, bytes) else text.encode())
+    if yaml is not None:
+        (root / "data.yaml").write_text(yaml)
+    return root
+
+
+def reasons(source: Source) -> list[tuple[str, int | None, str]]:
+    return [(Path(problem.file).name, problem.annotation_id, problem.reason) for problem in source.problems]
+
+
+def test_literal_lines(tmp_path: Path) -> None:
+    lines = f"\ufeff1 {SQUARE}\r\n\r\n0 0 0 1 0 1 1 0 1\r\n"
+    source = open_source(f"yolo:{write_yolo(tmp_path, {'a.png': lines, 'b.png': None, 'c.png': ''})},val")
+    assert source.problems == []
+    assert source.categories == {1: "cell", 2: "dish"}
+    assert [(s.image_id, s.file_name, len(s.instances)) for s in source] == [
+        (1, "images/val/a.png", 2),
+        (2, "images/val/b.png", 0),
+        (3, "images/val/c.png", 0),
+    ]
+    instances = source.labels(0).instances
+    assert instances.ids.tolist() == [1, 3]
+    assert instances.category_ids.tolist() == [2, 1]
+    np.testing.assert_array_equal(decode(instances.rles[0]), box_mask(2, 3, 10, 11))
+    assert decode(instances.rles[1]).all()
+
+
+@pytest.mark.parametrize(
+    ("yaml", "swap"),
+    [
+        ("names: {0: cell, 1: dish}\nval: images/val\n", False),
+        ("names: [cell, dish]\npath: .\nval: [images/val]\n", False),
+        ("names: [cell, dish]\nval: ../val/images\n", True),
+        ("names: [cell, dish]\npath: /absent/place\nval: /absent/val\n", False),
+        ("names: [cell, dish]\npath: ../elsewhere\nval: images\\val\n", False),
+        ("names: [cell, dish]\nval: val.txt\n", False),
+        ("\ufeffnames: [cell, dish]\r\n", True),
+    ],
+)
+@pytest.mark.parametrize("by_file", [False, True])
+def test_layouts(tmp_path: Path, yaml: str, swap: bool, by_file: bool) -> None:
+    root = write_yolo(tmp_path, {"a.png": f"0 {SQUARE}"}, yaml, swap)
+    (root / "val.txt").write_text("./images/val/a.png\n")
+    source = open_source(f"yolo:{root / 'data.yaml' if by_file else root},val")
+    assert source.problems == []
+    assert source.categories == {1: "cell", 2: "dish"}
+    assert len(source.labels(0).instances) == 1
+
+
+def test_images_below_the_split_and_of_another_suffix(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path, {"a.png": f"0 {SQUARE}"})
+    write_image(root / "images" / "val" / "sub" / "a.JPG")
+    (root / "labels" / "val" / "sub").mkdir()
+    (root / "labels" / "val" / "sub" / "a.txt").write_text(f"1 {TRIANGLE}\n0 {SQUARE}\n")
+    source = open_source(f"yolo:{root},val")
+    assert [(s.file_name, len(s.instances)) for s in source] == [("images/val/a.png", 1), ("images/val/sub/a.JPG", 2)]
+
+
+def test_the_last_folder_of_that_name_has_its_labels_beside_it(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path, {"a.png": None}, "names: [cell]\nval: images/more/images\n")
+    write_image(root / "images" / "more" / "images" / "a.png")
+    (root / "images" / "more" / "labels").mkdir()
+    (root / "images" / "more" / "labels" / "a.txt").write_text(f"0 {SQUARE}")
+    assert [len(s.instances) for s in open_source(f"yolo:{root},val")] == [1]
+
+
+def test_a_folder_that_is_named_from_below(tmp_path: Path) -> None:
+    """Roboflow's data.yaml says ``../valid/images`` of the folder beside it."""
+    root = write_yolo(tmp_path, {"a.png": f"0 {SQUARE}"}, "names: [cell]\nval: ../valid/images\n", swap=True)
+    (root / "val").rename(root / "valid")
+    assert [s.file_name for s in open_source(f"yolo:{root},val")] == ["valid/images/a.png"]
+
+
+def test_without_a_data_yaml_classes_are_named_by_number(tmp_path: Path) -> None:
+    source = open_source(f"yolo:{write_yolo(tmp_path, {'a.png': f'2 {SQUARE}'}, yaml=None)},val")
+    assert source.problems == []
+    assert source.categories == {1: "0", 2: "1", 3: "2"}
+    assert source.labels(0).instances.category_ids.tolist() == [3]
+
+
+def test_points_beyond_the_image_are_clipped(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path, {"a.png": "0 0.5 -0.05 1.08 -0.05 1.08 1.0001 0.5 1"})
+    source = open_source(f"yolo:{root},val")
+    assert source.problems == []
+    np.testing.assert_array_equal(decode(source.labels(0).instances.rles[0]), box_mask(16, 0, 32, 24))
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("0 0.5 0.5 0.2 0.2", "is a box, not a mask: YOLO segmentation has `class x1 y1 x2 y2 x3 y3 ...`"),
+        ("0", "polygon of 0 points"),
+        ("0 0.1 0.1", "polygon of 1 points"),
+        (f"0 {SQUARE} 0.93", "9 numbers after the class: x and y do not pair (save without confidences)"),
+        (f"2 {SQUARE}", "class 2 is none of data.yaml's"),
+        (f"-1 {SQUARE}", "class -1 is none of"),
+        (f"0.5 {SQUARE}", "class 0.5 is none of"),
+        (f"nan {SQUARE}", "class nan is none of"),
+        (f"cell {SQUARE}", "holds more than numbers"),
+        ("0 2 3 10 3 10 11", "spans 2..11: YOLO's are shares"),
+        ("0 -0.2 0.1 0.5 0.1 0.5 0.5", "spans -0.2..0.5"),
+        ("0 nan 0.1 0.5 0.1 0.5 0.5", "holds NaN"),
+        ("0 inf 0.1 0.5 0.1 0.5 0.5", "spans 0.1..inf"),
+        ("0 0.1 0.1 0.5 0.5 0.1 0.1", "zero area"),
+    ],
+)
+def test_rejected_line(tmp_path: Path, line: str, reason: str) -> None:
+    """Of three, the one in the middle; the others are kept."""
+    root = write_yolo(tmp_path, {"a.png": f"0 {SQUARE}\n{line}\n1 {TRIANGLE}\n"})
+    source = open_source(f"yolo:{root},val")
+    assert source.labels(0).instances.ids.tolist() == [1, 3]
+    ((name, number, found),) = reasons(source)
+    assert (name, number) == ("a.txt", 2)
+    assert reason in found
+
+
+def test_rejected_files(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path, {"boxes.png": "0 .5 .5 .1 .1\n1 .5 .5 .2 .2", "latin.png": b"\xe9 0 0", "ok.png": None})
+    write_image(root / "images" / "val" / "ok.jpg")
+    (root / "images" / "val" / "broken.png").write_bytes(b"no image")
+    (root / "labels" / "val" / "lone.txt").write_text("")
+    (root / "labels" / "val" / "classes.txt").write_text("cell\ndish\n")
+    source = open_source(f"yolo:{root},val")
+    assert [s.file_name for s in source] == ["images/val/ok.jpg"]
+    found = {name: reason for name, _, reason in reasons(source)}
+    assert list(found) == ["boxes.png", "broken.png", "latin.png", "ok.png", "lone.txt"]
+    assert "boxes.txt: every line is a box, not a mask" in found["boxes.png"]
+    assert "export the labels as segmentation, or draw masks" in found["boxes.png"]
+    assert "not an image" in found["broken.png"]
+    assert "latin.txt: cannot be read" in found["latin.png"]
+    assert found["ok.png"] == "ok.jpg has the same stem and is taken"
+    assert found["lone.txt"] == "no image of this name in the split 'val'"
+
+
+def test_a_list_of_images_that_leads_outside(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path / "set", {"a.png": f"0 {SQUARE}"}, "names: [cell]\nval: val.txt\n")
+    write_image(tmp_path / "outside.png")
+    (root / "val.txt").write_text("images/val/a.png\n../outside.png\n/etc/passwd\nimages/val/gone.png\n")
+    source = open_source(f"yolo:{root},val")
+    assert [s.file_name for s in source] == ["images/val/a.png"]
+    assert [(name, number) for name, number, _ in reasons(source)] == [
+        ("val.txt", 2),
+        ("val.txt", 3),
+        ("gone.png", None),
+    ]
+    assert "leads out of" in source.problems[0].reason
+    assert "absolute" in source.problems[1].reason
+
+
+@pytest.mark.parametrize(
+    ("yaml", "reason"),
+    [
+        ("names: cell", "data.yaml: names 'cell' is no list"),
+        ("names: {a: cell}", "no list, nor a table from 0"),
+        ("names: {0: a, 100000000000: b}", "no list, nor a table from 0"),
+        ("train: images", "names None is no list"),
+        ("- 1", "holds no table"),
+        ("a: [", "not a YAML file"),
+        ("!!python/object/apply:os.system [ls]", "not a YAML file"),
+    ],
+)
+def test_file_that_is_no_data_yaml(tmp_path: Path, yaml: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        open_source(f"yolo:{write_yolo(tmp_path, {'a.png': None}, yaml)},val")
+
+
+def test_missing_folders(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path / "set", {"a.png": None}, "names: [cell]\ntrain: gone\n")
+    write_image(tmp_path / "val" / "images" / "a.png")
+    with pytest.raises(ValueError, match=r"no images of the split 'train': .*data.yaml names gone, and there is no"):
+        open_source(f"yolo:{root},train")
+    with pytest.raises(ValueError, match=r"no images of the split '\.\./val'"):
+        open_source(f"yolo:{root},../val")
+    (root / "labels" / "val").rmdir()
+    with pytest.raises(ValueError, match="labels/val: no such folder; it should hold a text file for each image"):
+        open_source(f"yolo:{root},val")
+    (root / "images" / "val" / "a.png").unlink()
+    with pytest.raises(ValueError, match="val: holds no image"):
+        open_source(f"yolo:{root},val")
+
+
+@given(st.integers(0, WIDTH - 1), st.integers(0, HEIGHT - 1), st.integers(1, WIDTH), st.integers(1, HEIGHT))
+def test_round_trip_of_boxes(x: int, y: int, width: int, height: int) -> None:
+    right, bottom = min(x + width, WIDTH), min(y + height, HEIGHT)
+    points = [(x, y), (right, y), (right, bottom), (x, bottom)]
+    words = ["1", *(f"{share:.6f}" for px, py in points for share in (px / WIDTH, py / HEIGHT))]
+    shape = _read_line(words, ["a", "b"], (HEIGHT, WIDTH))
+    assert shape.name == "b"
+    np.testing.assert_array_equal(decode(shape.rle), box_mask(x, y, right, bottom))
