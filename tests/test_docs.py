@@ -44,7 +44,11 @@ def test_every_file_of_the_walks_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["devices", "proposals", "data.images", "model.build", "training.recipe", "inference.proposer"]
+    "module",
+    [
+        *("devices", "proposals", "data.images", "model.build", "training.recipe", "inference.proposer"),
+        *("export.polygons", "export.brush", "export.yolo"),
+    ],
 )
 def test_examples_in_docstrings_run(module: str) -> None:
     loaded = importlib.import_module(f"instancefcn.{module}")

@@ -8,15 +8,17 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from instancefcn.apps import cli
-from instancefcn.apps.options import SPEC_HELP
-from instancefcn.data.open import SPECS
+from instancefcn.apps.options import FORM_HELP, SPEC_HELP, Form
+from instancefcn.data.coco import source_to_coco
+from instancefcn.data.open import SPECS, open_source
+from instancefcn.export.open import FORMS
 from labelled import compare_files
 
 
@@ -50,6 +52,36 @@ def test_convert(label_maps: Path, command: Callable[..., Any]) -> None:
         ("b.png", 64, 48),
     ]
     assert sorted(annotation["bbox"] for annotation in coco["annotations"]) == [[4, 4, 20, 40], [40, 20, 20, 10]]
+
+
+def test_convert_to_coco_writes_the_table_of_the_source(label_maps: Path, command: Callable[..., Any]) -> None:
+    table = source_to_coco(open_source(f"labels:{label_maps}"))
+    assert convert(command, label_maps) == json.loads(json.dumps(table))
+
+
+@pytest.mark.parametrize("form", get_args(Form))
+def test_convert_to_every_format(form: str, label_maps: Path, tmp_path: Path, command: Callable[..., Any]) -> None:
+    done = command("convert", "--data", f"labels:{label_maps}", "--to", form, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert "2 images, 2 annotations" in done.stdout
+    assert any(path.is_file() for path in (tmp_path / "out").rglob("*"))
+    assert form != "yolo" or f"put or link the images of {label_maps / 'images'}" in done.stdout.replace("\n", " ")
+
+
+def test_convert_makes_polygons_of_coco_alone(label_maps: Path, tmp_path: Path, command: Callable[..., Any]) -> None:
+    arguments = ["convert", "--data", f"labels:{label_maps}", "--polygons", "--out", tmp_path / "out.json"]
+    assert command(*arguments, "--to", "cvat").exit_code == 2
+    assert command(*arguments).exit_code == 0
+    table = json.loads((tmp_path / "out.json").read_text())
+    assert all(isinstance(annotation["segmentation"], list) for annotation in table["annotations"])
+
+
+def test_convert_writes_over_nothing_that_it_reads(label_maps: Path, command: Callable[..., Any]) -> None:
+    before = (label_maps / "masks" / "a.png").read_bytes()
+    done = command("convert", "--data", f"labels:{label_maps}", "--to", "labels", "--out", label_maps)
+    assert done.exit_code == 1
+    assert "would write over" in done.stderr
+    assert (label_maps / "masks" / "a.png").read_bytes() == before
 
 
 def test_convert_says_what_it_leaves_out(label_maps: Path, tmp_path: Path, command: Callable[..., Any]) -> None:
@@ -235,6 +267,7 @@ def test_help_teaches_by_example(name: str, command: Callable[..., Any]) -> None
 def test_help_names_every_format() -> None:
     plain = re.sub(r"\[.*?\]", "", SPEC_HELP)
     assert all(f"\n{spec}" in plain for spec in SPECS.values())
+    assert get_args(Form) == FORMS == tuple(re.findall(r"\[bold\](\w+)", FORM_HELP))
 
 
 def test_version(command: Callable[..., Any]) -> None:

@@ -100,6 +100,13 @@ def test_cvat_has_masks_for_holes_alone_and_no_category_0(tmp_path: Path) -> Non
     assert [annotation["category_id"] for annotation in table["annotations"]] == [1, 8, 1, 8]
 
 
+def test_coco_has_polygons_on_request(tmp_path: Path) -> None:
+    write("coco", tmp_path, labels_of(tmp_path), polygons=True)
+    segmentations = [annotation["segmentation"] for annotation in read(tmp_path / "coco.json")["annotations"]]
+    assert [len(found) if isinstance(found, list) else "RLE" for found in segmentations] == [1, "RLE", 2, "RLE"]
+    assert_kept(open_source(f"coco:{tmp_path}/coco.json,{tmp_path}/images"), masks())
+
+
 def test_coco_keeps_masks_to_the_pixel(tmp_path: Path) -> None:
     labels = labels_of(tmp_path)
     write("coco", tmp_path, labels, scores=None)
@@ -117,17 +124,16 @@ def test_labelme_and_xanylabeling(form: str, tmp_path: Path) -> None:
     expected = masks()
     if form == "xanylabeling":
         expected[1] = rectangle(4, 30, 20, 60, SIZE)  # the hole is filled
-        assert writer.notes() == ["1 hole was left out: X-AnyLabeling has no place for them"]
+        assert writer.notes() == ["1 crowd region and 1 hole were left out: X-AnyLabeling has no place for them"]
     else:
-        assert writer.notes() == ["4 scores were left out: labelme has no place for them"]
-    assert_kept(open_source(f"labelme:{tmp_path}/images"), expected)
+        assert writer.notes() == ["3 scores and 1 crowd region were left out: labelme has no place for them"]
+    assert_kept(open_source(f"labelme:{tmp_path}/images"), expected[:3])
     table = read(tmp_path / "images/deep/a b.json")
     shapes = table["shapes"]
     assert table["imagePath"] == "a b.png"
-    assert [shape["group_id"] for shape in shapes] == [None, None, 3, 3, None]
-    assert [shape["flags"] for shape in shapes] == [{}, {}, {}, {}, {"iscrowd": True}]
-    assert [shape["shape_type"] == "mask" for shape in shapes] == [False, form == "labelme", False, False, False]
-    assert form == "labelme" or [shape["score"] for shape in shapes] == [0.75, 0.5, 0.25, 0.25, 0.125]
+    assert [shape["group_id"] for shape in shapes] == [None, None, 3, 3]
+    assert [shape["shape_type"] == "mask" for shape in shapes] == [False, form == "labelme", False, False]
+    assert form == "labelme" or [shape["score"] for shape in shapes] == [0.75, 0.5, 0.25, 0.25]
 
 
 def test_labelme_names_images_that_lie_elsewhere(tmp_path: Path) -> None:
@@ -214,7 +220,7 @@ def test_geojson(tmp_path: Path) -> None:
         "classification": {"name": NAMES[7]},
         "measurements": {"score": 0.5},
     }
-    assert features[3]["properties"]["metadata"] == {"iscrowd": "1"}
+    assert features[3]["properties"]["classification"] == {"name": "Ignore*"}
     assert writer.notes() == []
 
 
@@ -259,7 +265,7 @@ def test_nothing_is_written_over_what_was_read(form: str, tmp_path: Path) -> Non
     labels = labels_of(tmp_path)
     write(form, tmp_path / "out", labels)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    with pytest.raises(ValueError, match=r"would write over .* which was read: give another --out"):
+    with pytest.raises(ValueError, match=r"would write over .*, among the data that is read: give another --out"):
         write(form, tmp_path / "out", labels, read=[tmp_path / "out"], scores=None)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 

@@ -19,7 +19,7 @@ from instancefcn.allocator import keep_freed_memory
 from instancefcn.apps.convert import convert
 from instancefcn.apps.evaluate import evaluate
 from instancefcn.apps.figure import figure
-from instancefcn.apps.options import SPEC_HELP
+from instancefcn.apps.options import FORM_HELP, SPEC_HELP
 from instancefcn.apps.propose import propose
 from instancefcn.apps.segment import segment
 from instancefcn.apps.train import train
@@ -101,7 +101,7 @@ app.add_typer(figure, name="figure")
 app.command(epilog=SPEC_HELP)(train_classifier)
 app.command()(segment)
 app.command(epilog=SPEC_HELP)(validate)
-app.command(epilog=SPEC_HELP)(convert)
+app.command(epilog=f"{FORM_HELP}\n\n{SPEC_HELP}")(convert)
 
 
 def main() -> None:

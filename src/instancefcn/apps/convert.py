@@ -1,39 +1,60 @@
-"""``instancefcn convert``: labels of any format to COCO annotations."""
+"""``instancefcn convert``: labels of any format to that of a labelling tool."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from instancefcn.apps.options import SourceSpec
+from instancefcn.apps.options import Form, SourceSpec, Tolerance
 
 
 def convert(
     data: SourceSpec,
-    out: Annotated[Path, typer.Option(metavar="COCO.json", dir_okay=False, help="File to write; its folder is made.")],
-    to: Annotated[Literal["coco"], typer.Option(help="Format to write.")] = "coco",
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER|FILE.json", help="Folder to write to, or the file of a format of one file.")
+    ],
+    to: Annotated[Form, typer.Option(metavar="FORM", help="Format to write; see below.")] = "coco",
+    tolerance: Tolerance = 1.0,
+    polygons: Annotated[
+        bool, typer.Option("--polygons", help="With --to coco: polygons instead of RLE, where a mask has no holes.")
+    ] = False,
 ) -> None:
-    """Write labels of any format that can be read as COCO annotations, such as evaluating takes.
+    """Write labels of any format that can be read in that of a labelling tool, or as COCO annotations.
 
     [bold]instancefcn convert[/] --data voc:VOCdevkit/VOC2012,val [bold]--to[/] coco [bold]--out[/] voc_val.json
+    [dim]COCO annotations, such as evaluating takes; masks as RLE.[/]
 
-    [bold]instancefcn convert[/] --data labels:nuclei/val [bold]--to[/] coco [bold]--out[/] nuclei_val.json
+    [bold]instancefcn convert[/] --data labels:nuclei/val [bold]--to[/] cvat [bold]--out[/] nuclei-cvat.json
+    [dim]For "Upload annotations" of a CVAT task with the same images, as "COCO 1.0".[/]
 
-    Masks are written as RLE. What is wrong in the labels is left out: see [bold]instancefcn validate[/].
+    [bold]instancefcn convert[/] --data coco:train.json,photos [bold]--to[/] labelme [bold]--out[/] photos
+    [dim]A JSON file beside each photograph: open the folder in labelme.[/]
+
+    [bold]instancefcn convert[/] --data labelme:photos [bold]--to[/] yolo [bold]--out[/] yolo --tolerance 0.5
+
+    Images are not copied: tools find them where they are, or want them beside the labels, and the last lines say so.
+    What is wrong in the labels is left out: see [bold]instancefcn validate[/].
     """
-    import json
-
-    from instancefcn.data.coco import source_to_coco
     from instancefcn.data.open import open_source
-    from instancefcn.files import write_whole
+    from instancefcn.export.open import open_writer
 
+    if polygons and to != "coco":
+        raise typer.BadParameter(f"is for --to coco alone; {to} has its own rule", param_hint="--polygons")
     source = open_source(data)
-    coco = source_to_coco(source)
+    every = [source.labels(index) for index in range(len(source))]
+    _, _, place = data.partition(":")
+    read = [Path(part) for part in (place, *place.split(",")) if Path(part).exists()]
+    names = [labels.file_name for labels in every]
+    writer = open_writer(to, out, source.categories, tolerance, polygons=polygons, names=names, read=read)
     if source.problems:
         typer.echo(f"{len(source.problems)} problems left out: see `instancefcn validate --data {data}`", err=True)
-        if not coco["annotations"]:
+        if not any(len(labels.instances) for labels in every):
             raise ValueError(f"{data}: nothing sound is left to write; the first problem: {source.problems[0]}")
-    write_whole(out, json.dumps(coco, separators=(",", ":"), allow_nan=False))
-    typer.echo(f"{len(coco['images'])} images, {len(coco['annotations'])} annotations: {out}")
+    for labels in every:
+        writer.add(labels)
+    writer.close()
+    typer.echo(f"{writer.images} images, {writer.objects} annotations: {writer.place.out}")
+    for note in writer.notes():
+        typer.echo(note)

@@ -23,6 +23,20 @@ SPEC_HELP = "\n\n".join(
     ]
 )
 
+FORM_HELP = "\n\n".join(
+    [
+        "A FORM is one of:",
+        "[bold]coco[/] COCO annotations, masks as RLE: FILE.json, or FOLDER/coco.json",
+        "[bold]cvat[/] COCO 1.0 for CVAT's Upload annotations, polygons, masks where there are holes: FILE.json",
+        "[bold]labelstudio[/] tasks for Label Studio's Import, polygons and brush masks: FILE.json",
+        "[bold]labelme[/] FOLDER/STEM.json, polygons, masks where there are holes",
+        "[bold]xanylabeling[/] FOLDER/STEM.json, polygons with scores, no holes",
+        "[bold]yolo[/] FOLDER/labels/STEM.txt and data.yaml for Ultralytics, polygons of one part, no holes",
+        "[bold]geojson[/] FOLDER/STEM.geojson for QuPath, polygons with holes and scores",
+        "[bold]labels[/] FOLDER/masks/STEM.png, 16 bits: each pixel has the number of its object, or 0",
+    ]
+)
+
 
 def existing_file(help: str, **settings: Any) -> Any:
     """An option whose value is a file that is there."""
@@ -54,6 +68,10 @@ CheckpointFile = Annotated[
 AnnotatedImages = Annotated[
     Path | None,
     existing_file("Take this file's images, under its ids; INPUT is the folder that they lie in.", metavar="COCO.json"),
+]
+Form = Literal["coco", "cvat", "labelstudio", "labelme", "xanylabeling", "yolo", "geojson", "labels"]
+Tolerance = Annotated[
+    float, typer.Option(min=0, metavar="PIXELS", help="How far an outline may shift when it becomes a polygon.")
 ]
 Precision = Annotated[Literal["fp32", "bf16"], typer.Option(help="Arithmetic of the proposal network.")]
 DeviceName = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto is cuda where there is one.")]

@@ -39,6 +39,7 @@ def open_writer(
     categories: Mapping[int, str],
     tolerance: float = 1.0,
     *,
+    polygons: bool = False,
     names: Sequence[str] = (),
     read: Sequence[Path] = (),
 ) -> Writer:
@@ -50,6 +51,7 @@ def open_writer(
             a folder, in which the file is called after the format (``cvat.json``).
         categories: names by id.
         tolerance: pixels by which outlines may shift when they become polygons.
+        polygons: of "coco", to write masks without holes as polygons.
         names: file names of all images, where they are known: images that share a stem then get files of their own.
         read: files and folders that the labels were read from, in which nothing is written over.
 
@@ -66,7 +68,8 @@ def open_writer(
     if form not in FORMS:
         raise ValueError(f"unknown format {form!r}: give one of {', '.join(FORMS)}")
     if is_one_file(form):
-        out = out if out.suffix == ".json" else out / f"{form}.json"
+        out = out if out.suffix == ".json" or out.is_file() else out / f"{form}.json"
     elif out.suffix == ".json" or out.is_file():
         raise ValueError(f"{out}: {form} writes a file for each image: give a folder")
-    return _WRITERS[form](Place(out, tolerance, names, read), categories)
+    place = Place(out, tolerance, names, read)
+    return CocoWriter(place, categories, polygons=polygons) if form == "coco" else _WRITERS[form](place, categories)

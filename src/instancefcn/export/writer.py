@@ -142,7 +142,7 @@ class Writer(ABC):
             if not path.exists() or not read.exists():
                 continue
             if path.resolve().is_relative_to(read.resolve()) if read.is_dir() else path.samefile(read):
-                raise ValueError(f"would write over {path}, which was read: give another --out")
+                raise ValueError(f"would write over {path}, among the data that is read: give another --out")
 
 
 class OneFileWriter(Writer):

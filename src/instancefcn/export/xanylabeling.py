@@ -28,4 +28,4 @@ class XAnyLabelingWriter(LabelmeWriter):
     def shape(self, found: LabelledObject, kind: str, points: Any, mask: str | None = None) -> dict[str, Any]:
         shape = super().shape(found, kind, points)
         del shape["mask"]
-        return shape | {"score": found.score, "difficult": found.ignore, "attributes": {}, "kie_linking": []}
+        return shape | {"score": found.score, "difficult": False, "attributes": {}, "kie_linking": []}

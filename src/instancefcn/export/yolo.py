@@ -79,8 +79,8 @@ def join(parts: Sequence[Float[np.ndarray, "_ 2"]]) -> Float[np.ndarray, "n 2"]:
     """One ring through several: each next one is reached from its nearest point, and left the same way.
 
     Example:
-        >>> join([np.array([[0, 0], [2, 0], [2, 2]]), np.array([[3, 0], [5, 0], [5, 2]])])[:, 0].tolist()
-        [0, 2, 3, 5, 5, 3, 2, 2]
+        >>> join([np.array([[0.0, 0], [2, 0], [2, 2]]), np.array([[3.0, 0], [5, 0], [5, 2]])])[:, 0].tolist()
+        [0.0, 2.0, 3.0, 5.0, 5.0, 3.0, 2.0, 2.0]
     """
     ring, rest = parts[0], list(parts[1:])
     while rest:
