@@ -107,6 +107,7 @@ def _train(run: RunPlan, folder: Path) -> None:
         sources,
         folder,
         minutes=run.minutes or None,
+        keep_out=False,
         resume=True,
         device=run.device,
         workers=run.workers,

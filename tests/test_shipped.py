@@ -41,7 +41,7 @@ def test_it_finds_the_cup_of_coffee(proposer: Proposer) -> None:
 
 
 def test_training_goes_on_from_it() -> None:
-    started = initial_network(load_recipe("lite"), "shipped").state_dict()
+    started = initial_network(load_recipe("lite"), "shipped").network.state_dict()
     shipped = load_checkpoint(SHIPPED_CHECKPOINT).weights
     assert started.keys() == shipped.keys()
     assert all(torch.equal(started[name], weights.float()) for name, weights in shipped.items())

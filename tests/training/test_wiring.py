@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from instancefcn.inference.checkpoint import load_checkpoint
 from instancefcn.model.build import build_network
 from instancefcn.model.network import Network
-from instancefcn.training import loop as loop_module
+from instancefcn.training import trainer as trainer_module
 from instancefcn.training.batch import BatchMaker, pad_to_batch
 from instancefcn.training.dataset import TrainingStream
-from instancefcn.training.loop import Budget, Trainer, train
-from instancefcn.training.optimization import build_optimizer, learning_rate
+from instancefcn.training.initial_weights import Start
+from instancefcn.training.loop import train
+from instancefcn.training.optimization import Budget, build_optimizer, learning_rate
 from instancefcn.training.recipe import Recipe
+from instancefcn.training.trainer import Trainer
 from tiny import TINY, scenes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -44,7 +46,8 @@ def with_keys(recipe: Recipe, keys: dict[str, Any]) -> Recipe:
 def new_trainer(recipe: Recipe, out: Path = Path("nowhere")) -> Trainer:
     torch.manual_seed(0)
     fabric = Fabric(accelerator="cpu", precision="bf16-mixed" if recipe.optimization.precision == "bf16" else "32-true")
-    return Trainer(fabric, recipe, build_network(recipe.network), Budget(recipe.optimization.iterations), out, [])
+    start = Start(build_network(recipe.network))
+    return Trainer(fabric, recipe, start, Budget(recipe.optimization.iterations), out, [])
 
 
 def step(trainer: Trainer, rate: float) -> list[Tensor]:
@@ -238,8 +241,8 @@ def iterations_of(out: Path) -> tuple[int, int]:
 
 def test_best_is_the_best_validation_and_last_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([10.0, 30.0, 20.0, 30.0])
-    monkeypatch.setattr(loop_module, "VALIDATE_EVERY", 0.25)
-    monkeypatch.setattr(loop_module, "validation_recall", lambda *_: {"scenes": {"AR@100": next(scores)}})
+    monkeypatch.setattr(trainer_module, "VALIDATE_EVERY", 0.25)
+    monkeypatch.setattr(trainer_module, "validation_recall", lambda *_: {"scenes": {"AR@100": next(scores)}})
     train(BASE, [scenes()], tmp_path, validation=[scenes()], init="random", device="cpu", workers=0)
     assert iterations_of(tmp_path) == (2, 4)
 

@@ -15,7 +15,11 @@ def train(
     recipe: RecipeName = "lite",
     val: Annotated[
         list[str] | None,
-        typer.Option(metavar="SPEC", help="Labelled images to choose the best checkpoint by. May be given again."),
+        typer.Option(
+            metavar="SPEC",
+            help="Labelled images to choose the best checkpoint by. May be given again.",
+            show_default="a tenth of --data, not trained on, if there are 20 images",
+        ),
     ] = None,
     minutes: Annotated[
         float | None,
@@ -25,8 +29,12 @@ def train(
         int | None, typer.Option(min=1, help="Train this many steps.", show_default="the recipe's")
     ] = None,
     init: Annotated[
-        str, typer.Option(help="Weights to start from: imagenet, random, shipped, or a checkpoint to go on from.")
-    ] = "imagenet",
+        str,
+        typer.Option(
+            help="Weights to start from: imagenet, random, shipped, or a checkpoint to go on from. auto: shipped for "
+            "lite on under 1,000 labelled images, else imagenet."
+        ),
+    ] = "auto",
     rotate: Annotated[
         bool,
         typer.Option(
@@ -50,10 +58,10 @@ def train(
     """Train on labelled images; a hundred will do.
 
     [bold]instancefcn train[/] --data coco:train.json,img --val coco:val.json,img [bold]--out[/] runs/a --minutes 20
-    [dim]Twenty minutes on this machine, from ImageNet weights; the schedule fits the time.[/]
+    [dim]Twenty minutes on this machine; the schedule fits the time. Few images: from the package's checkpoint.[/]
 
-    [bold]instancefcn train[/] --data coco:few.json,img [bold]--out[/] runs/a --minutes 5 --init shipped
-    [dim]From the checkpoint of the package, which proposes in photographs already.[/]
+    [bold]instancefcn train[/] --data coco:many.json,img [bold]--out[/] runs/a --minutes 60 --init imagenet
+    [dim]From a trunk that knows ImageNet alone, and no objects yet.[/]
 
     [bold]instancefcn train[/] --data labels:nuclei --data labelme:mine [bold]--out[/] runs/b --init a.safetensors
     [dim]Two formats at once, from a checkpoint of your own.[/]
@@ -64,7 +72,8 @@ def train(
     [bold]torchrun --nproc-per-node 2 -m instancefcn train[/] --recipe paper --data sbd:SBD,train [bold]--out[/] runs/c
     [dim]The paper's network on two GPUs.[/]
 
-    [bold]best.safetensors[/]  for [bold]instancefcn propose --checkpoint[/]; also last.safetensors
+    [bold]best.safetensors[/]  for [bold]instancefcn propose --checkpoint[/]; what training started from until something
+    beats it; also last.safetensors
     [bold]metrics.jsonl[/]     losses and validation, a line each; also as tensorboard events
 
     Look at your labels first: [bold]instancefcn validate[/].
@@ -102,5 +111,11 @@ def train(
         resume=resume,
         device=device,
         workers=workers,
+        report=say,
     )
     typer.echo(f"checkpoint: {best}")
+
+
+def say(text: str) -> None:
+    """Print a line of a training; warnings on stderr."""
+    typer.echo(text, err=text.startswith("warning: "))

@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
-from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, load_checkpoint
+from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, Checkpoint, load_checkpoint
 from instancefcn.model.build import build_network
 from instancefcn.model.network import Network
 from instancefcn.training.recipe import Recipe
 
+AUTO, IMAGENET, RANDOM, SHIPPED = "auto", "imagenet", "random", "shipped"
+FEW_IMAGES = 1000  # with fewer labelled images than this, auto starts from the shipped checkpoint
 
-def initial_network(recipe: Recipe, init: str) -> Network:
+
+@dataclass(frozen=True)
+class Start:
+    """The network that training starts from."""
+
+    network: Network
+    checkpoint: Checkpoint | None = None  # all of whose weights it has; None: there is nothing to compare with
+
+
+def choose_init(init: str, recipe: Recipe, labelled: int) -> str:
+    """What "auto" stands for; any other ``init`` as it is.
+
+    The shipped checkpoint, if it is of the recipe's network and there are fewer than ``FEW_IMAGES`` labelled images;
+    else the trunk's ImageNet weights.
+    """
+    if init != AUTO:
+        return init
+    few = labelled < FEW_IMAGES
+    return SHIPPED if few and load_checkpoint(SHIPPED_CHECKPOINT).network == recipe.network else IMAGENET
+
+
+def initial_network(recipe: Recipe, init: str) -> Start:
     """Build the recipe's network and fill it with weights.
 
     From a checkpoint of another network it takes the weights whose names and shapes agree, and warns of the others.
@@ -22,9 +46,9 @@ def initial_network(recipe: Recipe, init: str) -> Network:
     Raises:
         ValueError: there are no ImageNet weights, or nothing of the checkpoint fits.
     """
-    if init in ("imagenet", "random"):
-        return build_network(recipe.network, imagenet=init == "imagenet")
-    checkpoint = load_checkpoint(SHIPPED_CHECKPOINT if init == "shipped" else Path(init))
+    if init in (IMAGENET, RANDOM):
+        return Start(build_network(recipe.network, imagenet=init == IMAGENET))
+    checkpoint = load_checkpoint(SHIPPED_CHECKPOINT if init == SHIPPED else Path(init))
     network = build_network(recipe.network)
     own = network.state_dict()
     weights = checkpoint.build().state_dict()
@@ -35,4 +59,4 @@ def initial_network(recipe: Recipe, init: str) -> Network:
         warnings.warn(f"{init}: {len(fitting)} of {len(own)} tensors fit; the others start anew", stacklevel=2)
     network.load_state_dict(fitting, strict=False)
     network.backbone.weights_from = f"checkpoint {init}"
-    return network
+    return Start(network, checkpoint if len(fitting) == len(own) == len(weights) else None)

@@ -1,52 +1,24 @@
-"""The training loop: steps, validations and checkpoints of one run, which can be stopped and resumed."""
+"""Training: from labelled images and a recipe to the best checkpoint."""
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
 
-import torch
-from lightning_fabric import Fabric
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from instancefcn.config import to_table
 from instancefcn.data.source import Source
 from instancefcn.data.training_image import TrainingImage
-from instancefcn.devices import choose_device
-from instancefcn.inference.checkpoint import Checkpoint, save_checkpoint
-from instancefcn.inference.proposer import Proposer
-from instancefcn.model.batch_norms import freeze_batch_norms
 from instancefcn.model.network import Network
-from instancefcn.training.batch import Batch, BatchMaker
-from instancefcn.training.dataset import RankSampler, TrainingStream
-from instancefcn.training.initial_weights import initial_network
-from instancefcn.training.log import Log, show_progress
-from instancefcn.training.losses import LossConfig, compute_losses
-from instancefcn.training.optimization import average_weights, build_optimizer, learning_rate
+from instancefcn.training.dataset import TrainingStream
+from instancefcn.training.initial_weights import AUTO, RANDOM, Start, choose_init, initial_network
+from instancefcn.training.keeping_out import divide
+from instancefcn.training.optimization import Budget
+from instancefcn.training.processes import images_of_process, launch
 from instancefcn.training.recipe import Recipe
-from instancefcn.training.state import STATE_FILE, TrainingState, find_state, save_state
-from instancefcn.training.validation import validation_recall
-
-LOG_EVERY = 20  # iterations
-SAVE_EVERY = 120  # seconds
-VALIDATE_EVERY = 0.5  # fraction of the run
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How long to train: for a number of iterations, or for some minutes, to which the schedule is fitted."""
-
-    iterations: int
-    minutes: float | None = None
-
-    def progress(self, iteration: int, seconds: float) -> float:
-        """Fraction of the run that is done."""
-        return seconds / (60 * self.minutes) if self.minutes else iteration / self.iterations
+from instancefcn.training.state import find_state
+from instancefcn.training.summary import summarize
+from instancefcn.training.trainer import Trainer
 
 
 def train(
@@ -57,205 +29,63 @@ def train(
     validation: Sequence[Source] = (),
     iterations: int | None = None,
     minutes: float | None = None,
-    init: str = "imagenet",
+    init: str = AUTO,
+    keep_out: bool = True,
     resume: bool = False,
     device: str = "auto",
     workers: int = 1,
     network: Network | None = None,
     stream: Dataset[TrainingImage] | Dataset[list[TrainingImage]] | None = None,
+    report: Callable[[str], None] = print,
 ) -> Path:
     """Train a network and return the path of its best checkpoint.
 
     Writes ``best.safetensors`` and ``last.safetensors`` (averaged weights), ``last.state`` (what resuming needs),
     ``metrics.jsonl`` and tensorboard events into ``out``. Best is by AR@100, averaged over the validation sources;
-    without any it is the last.
+    without any it is the last. A checkpoint that training starts from is validated first, and is the best itself until
+    a later network beats it.
 
     Args:
         iterations: replaces the recipe's number.
         minutes: train this long, validation included, with a schedule of this length.
-        init: "imagenet", "random", "shipped" for the checkpoint of this package, or the path of a checkpoint.
+        init: "imagenet", "random", "shipped" for the checkpoint of this package, the path of a checkpoint, or "auto",
+            see ``choose_init``.
+        keep_out: without ``validation``, keep a tenth of the images out and validate on it, see ``keeping_out``.
         resume: continue from ``last.state`` in ``out``, if there is one.
         device: see ``choose_device``.
         workers: processes that load images; 0 to load between the steps.
         network: a network to train as it is, instead of the recipe's; ``init`` is then not read.
         stream: training images, or lists of them, instead of random views of the sources.
+        report: called with lines of text: what is done, and in the end what was learnt, and warnings.
 
     Raises:
         ValueError: no data, no weights, a checkpoint of another network, or ``out`` holds a run already.
     """
     config = recipe.optimization
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's
-    chosen = choose_device(device)
-    fabric = Fabric(
-        accelerator=chosen.type,
-        devices=processes if processes > 1 or chosen.index is None else [chosen.index],
-        strategy="ddp" if processes > 1 else "auto",
-        precision="bf16-mixed" if config.precision == "bf16" else "32-true",
-    )
-    fabric.launch()
+    fabric = launch(device, config)
     fabric.seed_everything(recipe.seed, verbose=False)
+    tell = report if fabric.is_global_zero else _say_nothing
     state = find_state(out, recipe, resume)
-    if network is None:
-        network = initial_network(recipe, init if state is None else "random")
+    images = divide(sources, validation, recipe.seed, keep_out and stream is None)
+    tell(images.described)
+    if network is not None:
+        start = Start(network)
+    else:
+        chosen = choose_init(init, recipe, images.labelled)
+        start = initial_network(recipe, chosen if state is None else RANDOM)
+        tell(f"starts from {chosen} weights" if state is None else f"goes on after iteration {state.iteration}")
     if stream is None:
-        stream = TrainingStream(sources, recipe.augmentation, recipe.source_balance, recipe.seed)
-    trainer = Trainer(fabric, recipe, network, Budget(iterations or config.iterations, minutes), out, validation)
+        stream = TrainingStream(images.training, recipe.augmentation, recipe.source_balance, recipe.seed)
+    budget = Budget(iterations or config.iterations, minutes)
+    trainer = Trainer(fabric, recipe, start, budget, out, images.validation)
     if state is not None:
         trainer.restore(state)
     trainer.run(stream, workers)
+    seen = trainer.iteration * images_of_process(fabric, config) * fabric.world_size
+    for line in summarize(trainer.history, trainer.iteration, seen, images.trained_on):
+        tell(line)
     return out / "best.safetensors"
 
 
-class TrainingNetwork(nn.Module):
-    """A network whose ``forward`` gives the losses of a batch, so that data-parallel training wraps one module."""
-
-    def __init__(self, network: Network, loss: LossConfig) -> None:
-        super().__init__()
-        self.network = network
-        self.loss = loss
-
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        batch = batch.to(next(self.network.parameters()).device)
-        score_maps = self.network(batch.pixels.to(memory_format=torch.channels_last).float())
-        for maps, labels in zip(score_maps, batch.labels, strict=True):
-            assert maps.objectness.shape == labels.shape, "labels were made for other maps"
-        return compute_losses(score_maps, batch.labels, batch.sampled, self.loss)
-
-
-class Trainer:
-    """A network in training, with its optimizer, its averaged weights and its place in the run."""
-
-    def __init__(
-        self, fabric: Fabric, recipe: Recipe, network: Network, budget: Budget, out: Path, validation: Sequence[Source]
-    ) -> None:
-        self.fabric, self.recipe, self.network, self.budget = fabric, recipe, network, budget
-        self.out, self.validation = out, validation
-        decay = recipe.optimization.ema_decay
-        self.averaged = average_weights(network, decay).to(fabric.device) if decay else None
-        module = TrainingNetwork(network, recipe.loss).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.module, self.optimizer = fabric.setup(module, build_optimizer(network, recipe.optimization))
-        self.iteration, self.best = 0, -1.0
-        self.seconds_before = 0.0  # trained before this process started
-        self.started = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of training so far, those before a resumption included."""
-        return self.seconds_before + time.monotonic() - self.started
-
-    def progress(self) -> float:
-        """Fraction of the run that is done, as the first process measures it."""
-        return self.fabric.broadcast(self.budget.progress(self.iteration, self.seconds))
-
-    def run(self, stream: Dataset[TrainingImage] | Dataset[list[TrainingImage]], workers: int) -> None:
-        """Train until the budget is spent; log, validate and save meanwhile."""
-        fabric, config = self.fabric, self.recipe.optimization
-        per_process = max(1, config.batch_size // fabric.world_size)
-        images_per_step = per_process * fabric.world_size
-        loader = DataLoader(
-            stream,
-            batch_size=per_process,
-            sampler=RankSampler(self.iteration, images_per_step, fabric.global_rank, fabric.world_size),
-            num_workers=workers,
-            collate_fn=BatchMaker(self.recipe, self.network.training_window_sizes, self.network.size_multiple),
-        )
-        log = Log(self.out, self.iteration) if fabric.is_global_zero else None
-        progress = self.progress()
-        first = self.iteration, self.seconds
-        next_validation = VALIDATE_EVERY * (1 + progress // VALIDATE_EVERY)
-        saved = time.monotonic()
-        if log is not None:
-            log.text("trunk_weights", self.network.backbone.weights_from)
-        with show_progress(fabric.is_global_zero) as bar:
-            for batch in loader:
-                if progress >= 1:
-                    break
-                rate = learning_rate(progress, self.iteration, config)
-                losses = self.step(batch, rate)
-                progress = self.progress()
-                if log is None:
-                    continue
-                if self.iteration % LOG_EVERY == 0:
-                    values = {f"loss_{name}": loss.item() for name, loss in losses.items()}
-                    seconds = self.seconds
-                    log.write(self.iteration, seconds, {**values, "learning_rate": rate})
-                    speed = (self.iteration - first[0]) * images_per_step / (seconds - first[1])
-                    left = (seconds / progress - seconds) / 60
-                    bar(progress, f"loss {sum(values.values()):.2f}, {speed:.1f} images/s, {left:.0f} min left")
-                if self.validation and progress >= min(next_validation, 1):
-                    next_validation += VALIDATE_EVERY
-                    self.validate(log)
-                    saved = time.monotonic()
-                elif time.monotonic() - saved > SAVE_EVERY:
-                    self.save(["last"])
-                    saved = time.monotonic()
-            if log is not None and not self.validation:
-                self.save(["last", "best"])
-        fabric.barrier()
-
-    def step(self, batch: Batch, rate: float) -> dict[str, Tensor]:
-        """Do one iteration on the batch of this process, and return its losses."""
-        self.network.train()
-        if self.recipe.network.batch_norm == "frozen":
-            freeze_batch_norms(self.network.backbone)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["factor"]
-        losses = self.module(batch)
-        total = torch.stack(list(losses.values())).sum()
-        if not total.isfinite():
-            raise ValueError(f"the loss became {total.item()} at iteration {self.iteration}: lower the learning rate")
-        self.optimizer.zero_grad()
-        self.fabric.backward(total)
-        if self.recipe.optimization.clip_norm:
-            self.fabric.clip_gradients(self.module, self.optimizer, max_norm=self.recipe.optimization.clip_norm)
-        self.optimizer.step()
-        if self.averaged is not None:
-            self.averaged.update_parameters(self.network)
-        self.iteration += 1
-        return losses
-
-    def kept_network(self) -> Network:
-        """The network to validate and save: the averaged one, if weights are averaged."""
-        return self.network if self.averaged is None else cast(Network, self.averaged.module)
-
-    def validate(self, log: Log) -> None:
-        """Measure recall, log it, and save: as the last network, and as the best if it beats all before."""
-        proposer = Proposer(self.kept_network().eval(), self.recipe.inference, device=self.fabric.device)
-        recall = validation_recall(proposer, self.validation)
-        figures = {f"{source}/{name}": value for source, values in recall.items() for name, value in values.items()}
-        log.write(self.iteration, self.seconds, figures)
-        score = sum(values["AR@100"] for values in recall.values()) / len(recall)
-        names = ["last", "best"] if score > self.best else ["last"]
-        self.best = max(self.best, score)
-        self.save(names, recall)
-
-    def save(self, names: Sequence[str], recall: Mapping[str, Mapping[str, float]] | None = None) -> None:
-        """Write checkpoints of these names, then the state that resuming needs."""
-        progress = {
-            "recipe": to_table(self.recipe),
-            "trunk_weights": self.network.backbone.weights_from,
-            "iteration": self.iteration,
-            "seconds": self.seconds,
-        }
-        weights = self.kept_network().state_dict()
-        record = progress | {"validation": recall or {}}
-        checkpoint = Checkpoint(self.recipe.network, self.recipe.inference, weights, record)
-        for name in names:
-            save_checkpoint(checkpoint, self.out / f"{name}.safetensors")
-        state = TrainingState(
-            **progress,
-            best=self.best,
-            network=self.network.state_dict(),
-            averaged=self.averaged.state_dict() if self.averaged is not None else None,
-            optimizer=self.optimizer.state_dict(),
-        )
-        save_state(state, self.out / STATE_FILE)
-
-    def restore(self, state: TrainingState) -> None:
-        """Continue from a saved state."""
-        self.network.load_state_dict(state.network)
-        self.network.backbone.weights_from = state.trunk_weights or "unknown"
-        self.optimizer.load_state_dict(state.optimizer)
-        if self.averaged is not None and state.averaged is not None:
-            self.averaged.load_state_dict(state.averaged)
-        self.iteration, self.best, self.seconds_before = state.iteration, state.best, state.seconds
+def _say_nothing(text: str) -> None:
+    """Stand in for ``report`` in all processes but the first."""

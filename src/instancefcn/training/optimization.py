@@ -1,4 +1,4 @@
-"""Optimizer, learning-rate schedule, and the running average of the weights."""
+"""Optimizer, length and learning-rate schedule of a run, and the running average of the weights."""
 
 from __future__ import annotations
 
@@ -33,6 +33,18 @@ class OptimizationConfig:
     ema_decay: float = 0.998  # of the averaged weights, which are validated and kept; 0 for no average
     frozen_stages: int = 3  # the stem and the stages after it that keep their ImageNet weights
     precision: Literal["fp32", "bf16"] = "fp32"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train: for a number of iterations, or for some minutes, to which the schedule is fitted."""
+
+    iterations: int
+    minutes: float | None = None
+
+    def progress(self, iteration: int, seconds: float) -> float:
+        """Fraction of the run that is done."""
+        return seconds / (60 * self.minutes) if self.minutes else iteration / self.iterations
 
 
 def build_optimizer(network: Network, config: OptimizationConfig) -> torch.optim.Optimizer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,13 @@ class TrainingState:
 
     iteration: int
     seconds: float  # of training so far, those before a resumption included
-    best: float  # validation AR@100 of the best checkpoint
     recipe: dict[str, Any]
     network: dict[str, Any]
     averaged: dict[str, Any] | None
     optimizer: dict[str, Any]
     trunk_weights: str = ""  # where the trunk's first weights came from; "" in older states
+    history: dict[str, Any] = field(default_factory=dict)  # of ``History``; none in older states
+    best: float = -1.0  # validation AR@100 of the best checkpoint, in older states
 
 
 def save_state(state: TrainingState, path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 from instancefcn.data.coco import source_to_coco
 from instancefcn.data.source import Source
@@ -22,3 +23,9 @@ def validation_recall(
             results += proposer(sample.image, max_proposals=max_proposals).to_coco(sample.image_id)
         recall[source.name] = average_recall(source_to_coco(source), results)["coco"]
     return recall
+
+
+def mean_recall(recall: Mapping[str, Mapping[str, float]]) -> float:
+    """AR@100, averaged over the sources that have labelled objects; -1 if none has."""
+    found = [figures["AR@100"] for figures in recall.values() if not math.isnan(figures["AR@100"])]
+    return sum(found) / len(found) if found else -1.0

@@ -1,0 +1,51 @@
+"""What a run has seen so far: its first and its last losses, and its validation scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+WINDOW = 20  # iterations at the start and at the end, over which losses are averaged
+
+Losses = dict[str, float]
+
+
+@dataclass
+class History:
+    """The course of one run, which its state keeps, so that a resumed run tells of all of it."""
+
+    start: float | None = None  # AR@100 of the checkpoint that it started from; None: not measured
+    scores: list[float] = field(default_factory=list)  # AR@100 of each validation after that
+    first: list[Losses] = field(default_factory=list)  # of the first WINDOW iterations
+    last: list[Losses] = field(default_factory=list)  # of the last WINDOW iterations
+
+    @property
+    def best(self) -> float:
+        """The highest score so far; below every score where there is none."""
+        return max([-1.0 if self.start is None else self.start, *self.scores])
+
+    @property
+    def best_is_start(self) -> bool:
+        """Whether no validation had a higher score than the checkpoint that the run started from."""
+        return self.start is not None and self.best == self.start
+
+    @property
+    def rose(self) -> bool:
+        """Whether a validation had a higher score than the start, or than the first where there is no start."""
+        scores = self.scores if self.start is None else [self.start, *self.scores]
+        return len(scores) > 1 and max(scores[1:]) > scores[0]
+
+    def add_losses(self, losses: Mapping[str, float]) -> None:
+        """Add the losses of one iteration."""
+        if len(self.first) < WINDOW:
+            self.first.append(dict(losses))
+        self.last = [*self.last, dict(losses)][-WINDOW:]
+
+    def loss_means(self, iterations: int) -> tuple[Losses, Losses]:
+        """Mean losses at the start and at the end of a run, by name; over its halves where it is short."""
+        count = max(1, min(WINDOW, iterations // 2))
+        return _mean(self.first[:count]), _mean(self.last[-count:])
+
+
+def _mean(losses: list[Losses]) -> Losses:
+    return {name: sum(one[name] for one in losses) / len(losses) for name in losses[0]} if losses else {}

@@ -1,0 +1,100 @@
+"""Which labelled images a network trains on, and which the best checkpoint is chosen by.
+
+Where no validation images are given, some of the training images are kept out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from instancefcn.data.selection import Selection
+from instancefcn.data.source import Source
+
+MIN_LABELLED = 20  # labelled images; with fewer, all are trained on, and no rule for objects is chosen
+SHARE = 0.1  # of the labelled images
+MIN_KEPT_OUT = 2  # images
+KEPT_OUT = "kept out"  # name of the selection
+
+
+@dataclass(frozen=True)
+class Division:
+    """Labelled images, divided."""
+
+    training: Sequence[Source]
+    validation: Sequence[Source]  # none: the last network is the best
+    described: str  # a line that says what is done
+
+    @property
+    def labelled(self) -> int:
+        """All labelled images."""
+        return self.trained_on + sum(map(len, self.validation))
+
+    @property
+    def trained_on(self) -> int:
+        """Images to train on."""
+        return sum(map(len, self.training))
+
+
+def divide(sources: Sequence[Source], validation: Sequence[Source], seed: int, may_keep_out: bool = True) -> Division:
+    """Validate on the images that are given for it; else on some of the others, if there are enough.
+
+    Raises:
+        ValueError: no image that is given for validation has an object.
+    """
+    if validation:
+        if not any(has_object(source, index) for source in validation for index in range(len(source))):
+            raise ValueError(
+                f"{', '.join(source.name for source in validation)}: no labelled object to choose the best checkpoint "
+                "by; leave validation out, or give images with objects"
+            )
+        count = sum(map(len, validation))
+        return Division(sources, validation, f"validates on {count} images; best.safetensors is the best by AR@100")
+    training, kept = keep_out(sources, seed) if may_keep_out else (list(sources), [])
+    images = sum(map(len, sources))
+    if kept:
+        text = (
+            f"validates on {len(kept[0])} of the {images} images, chosen by chance and not trained on; "
+            "best.safetensors is the best by AR@100"
+        )
+    else:
+        text = f"trains on all {images} images without validation; best.safetensors is the last"
+    return Division(training, kept, text)
+
+
+def keep_out(sources: Sequence[Source], seed: int) -> tuple[list[Source], list[Source]]:
+    """Divide labelled images into those to train on and those to validate on, by chance.
+
+    A tenth is kept out, two images at least, of those that have an object to be found. Images of sources with
+    unlabelled objects are kept out only where there are no others. The choice depends on the sources and the seed.
+
+    Returns:
+        Sources to train on, and one source to validate on; or all of them and none, with under 20 labelled images or
+        under 2 with objects.
+    """
+    images = sum(map(len, sources))
+    complete = [number for number, source in enumerate(sources) if not source.partial]
+    candidates = [
+        (number, index)
+        for number in complete or range(len(sources))
+        for index in range(len(sources[number]))
+        if has_object(sources[number], index)
+    ]
+    if images < MIN_LABELLED or len(candidates) < MIN_KEPT_OUT:
+        return list(sources), []
+    count = min(max(MIN_KEPT_OUT, round(SHARE * images)), len(candidates) // 2 or 1)
+    drawn = np.random.default_rng(seed).permutation(len(candidates))[:count]
+    kept = {candidates[index] for index in drawn}
+    training: list[Source] = []
+    for number, source in enumerate(sources):
+        left = [index for index in range(len(source)) if (number, index) not in kept]
+        training.append(source if len(left) == len(source) else Selection([(source, i) for i in left], source.name))
+    return training, [Selection([(sources[number], index) for number, index in sorted(kept)], KEPT_OUT)]
+
+
+def has_object(source: Source, index: int) -> bool:
+    """Whether an image has a labelled object that counts: no crowd, and not marked as not to be judged."""
+    instances = source.labels(index).instances
+    return not (instances.crowd | instances.ignore).all()

@@ -1,0 +1,266 @@
+"""What a user relies on: best is never worse than the start, and a training that learnt nothing says so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from instancefcn.inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from instancefcn.model.build import build_network
+from instancefcn.structures import Sample
+from instancefcn.training import trainer
+from instancefcn.training.history import History
+from instancefcn.training.initial_weights import choose_init, initial_network
+from instancefcn.training.keeping_out import divide, keep_out
+from instancefcn.training.loop import train
+from instancefcn.training.recipe import load_recipe
+from instancefcn.training.summary import summarize
+from synthetic import SyntheticScenes
+from tiny import TINY, scenes
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+RECIPE = replace(TINY, network=replace(TINY.network, backbone="test_efficientnet"))
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Path:
+    """A checkpoint of the recipe's network that proposes by rules of its own."""
+    torch.manual_seed(1)
+    weights = build_network(RECIPE.network).state_dict()
+    path = tmp_path / "start.safetensors"
+    save_checkpoint(Checkpoint(RECIPE.network, replace(RECIPE.inference, candidates=7), weights, {}), path)
+    return path
+
+
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """Validations after every second of four iterations, with scores from this list; all must be asked for."""
+    scores: list[float] = []
+    monkeypatch.setattr(trainer, "validation_recall", lambda *_: {"scenes": {"AR@100": scores.pop(0)}})
+    yield scores
+    assert scores == []
+
+
+def run(out: Path, init: Path | str, **options: Any) -> list[str]:
+    """Train for four iterations with validation; what was told."""
+    told: list[str] = []
+    settings = {"validation": [scenes()], "device": "cpu", "workers": 0, "report": told.append} | options
+    train(RECIPE, [scenes()], out, init=str(init), **settings)
+    return told
+
+
+def test_best_is_the_start_where_nothing_beats_it(tmp_path: Path, start: Path, scored: list[float]) -> None:
+    scored += [50.0, 40.0, 50.0]
+    told = run(tmp_path / "run", start)
+    best, last, first = (
+        load_checkpoint(p) for p in (tmp_path / "run/best.safetensors", tmp_path / "run/last.safetensors", start)
+    )
+    assert best.inference == first.inference != last.inference
+    assert best.weights.keys() == first.weights.keys()
+    assert all(torch.equal(best.weights[name], tensor) for name, tensor in first.weights.items())
+    assert any(not torch.equal(last.weights[name], tensor) for name, tensor in first.weights.items())
+    assert (best.training["iteration"], last.training["iteration"]) == (0, 4)
+    assert best.training["validation"] == {"scenes": {"AR@100": 50.0}}
+    scores = "50.0 before training, then 40.0, 50.0; best.safetensors has the weights that it started from"
+    assert scores in "\n".join(told)
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines if "scenes/AR@100" in line] == [0, 2, 4]
+
+
+def test_best_is_what_beats_the_start(tmp_path: Path, start: Path, scored: list[float]) -> None:
+    scored += [50.0, 51.0, 49.0]
+    told = run(tmp_path / "run", start)
+    assert load_checkpoint(tmp_path / "run/best.safetensors").training["iteration"] == 2
+    assert any(line.startswith("warning: the network ended worse than it started") for line in told)
+
+
+def test_weights_that_were_no_checkpoint_are_not_measured(tmp_path: Path, scored: list[float]) -> None:
+    scored += [5.0, 6.0]
+    run(tmp_path, "random")
+    assert load_checkpoint(tmp_path / "best.safetensors").training["iteration"] == 4
+
+
+def test_a_checkpoint_of_another_network_is_nothing_to_compare_with(start: Path) -> None:
+    assert initial_network(RECIPE, str(start)).checkpoint is not None
+    with pytest.warns(UserWarning, match="tensors fit"):
+        other = initial_network(replace(RECIPE, network=replace(RECIPE.network, k=2)), str(start))
+    assert other.checkpoint is None
+
+
+class KilledError(Exception):
+    """Stands for whatever ends a process."""
+
+
+class Dying(SyntheticScenes):
+    """Scenes that kill the run when they have been read too often."""
+
+    reads_left = 0
+
+    def __getitem__(self, index: int) -> Sample:
+        self.reads_left -= 1
+        if self.reads_left < 0:
+            raise KilledError
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("reads", [0, 5])  # killed before the first iteration, and after the first validation
+def test_a_resumed_run_remembers_its_start(
+    reads: int, tmp_path: Path, start: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(RECIPE, augmentation=replace(RECIPE.augmentation, copy_paste=0.0))
+    options = {"validation": [scenes(2, seed=5)], "device": "cpu", "workers": 0}
+    monkeypatch.setattr(trainer, "VALIDATE_EVERY", 0.25)
+    whole: list[str] = []
+    train(recipe, [scenes()], tmp_path / "whole", init=str(start), report=whole.append, **options)
+    dying = Dying(4, height=64, width=80, seed=0)
+    dying.reads_left = reads
+    with pytest.raises(KilledError):
+        train(recipe, [dying], tmp_path / "cut", init=str(start), **options)
+    start.unlink()  # what a resumed run needs is in its state
+    told: list[str] = []
+    train(recipe, [scenes()], tmp_path / "cut", init=str(start), resume=True, report=told.append, **options)
+    assert told[-len(whole) + 2 :] == whole[2:]  # the same summary: losses and scores of the whole run
+    for name in ("best", "last"):
+        first, second = (load_checkpoint(tmp_path / out / f"{name}.safetensors") for out in ("whole", "cut"))
+        assert first.training["iteration"] == second.training["iteration"]
+        assert first.training["validation"] == second.training["validation"]
+        assert all(torch.equal(tensor, second.weights[key]) for key, tensor in first.weights.items())
+
+
+def test_a_tenth_is_kept_out_and_not_trained_on() -> None:
+    sources = [scenes(30, seed=1), scenes(10, seed=2)]
+    training, (kept,) = keep_out(sources, seed=0)
+    assert [source.name for source in training] == [source.name for source in sources]
+    assert (sum(map(len, training)), len(kept)) == (36, 4)
+    images = [source.image(index).tobytes() for source in [*training, kept] for index in range(len(source))]
+    assert len(set(images)) == 40
+    again, other = (keep_out(sources, seed)[1][0] for seed in (0, 1))
+    pixels = [[one.image(index).tobytes() for index in range(4)] for one in (kept, again, other)]
+    assert pixels[0] == pixels[1] != pixels[2]
+
+
+@pytest.mark.parametrize(("images", "kept"), [(19, 0), (20, 2), (34, 3), (100, 10)])
+def test_how_many_images_are_kept_out(images: int, kept: int) -> None:
+    division = divide([scenes(images)], [], seed=0)
+    assert sum(map(len, division.validation)) == kept
+    assert (division.trained_on, division.labelled) == (images - kept, images)
+    assert ("best.safetensors is the last" in division.described) == (kept == 0)
+    assert (f"validates on {kept} of the {images} images" in division.described) == (kept > 0)
+
+
+def test_nothing_is_kept_out_where_validation_is_given_or_it_is_switched_off() -> None:
+    source, val = scenes(30), scenes(3, seed=9)
+    given, off = divide([source], [val], 0), divide([source], [], 0, may_keep_out=False)
+    assert (given.training, given.validation) == ([source], [val])
+    assert (off.training, off.validation) == ([source], [])
+
+
+class Empty(SyntheticScenes):
+    """Scenes of which only some have labels, and which may lack others."""
+
+    labelled: frozenset[int] = frozenset()
+
+    def labels(self, index: int):
+        labels = super().labels(index)
+        if index in self.labelled:
+            return labels
+        return replace(labels, instances=replace(labels.instances, crowd=np.ones(len(labels.instances), dtype=bool)))
+
+
+def test_images_without_objects_are_not_kept_out() -> None:
+    source = Empty(40, height=64, width=80)
+    assert keep_out([source], 0)[1] == []
+    source.labelled = frozenset(range(6))
+    _, (kept,) = keep_out([source], 0)
+    assert {index for _, index in kept.chosen} <= source.labelled
+    assert len(kept) == 3  # half of them at most
+
+
+def test_images_with_unlabelled_objects_are_kept_out_only_where_there_are_no_others() -> None:
+    partial, whole = scenes(30, seed=1), scenes(30, seed=2)
+    partial.partial = True
+    _, (kept,) = keep_out([partial, whole], 0)
+    assert len(kept) == 6
+    assert not kept.partial
+    assert keep_out([partial], 0)[1][0].partial
+
+
+def test_validation_without_an_object_is_refused() -> None:
+    with pytest.raises(ValueError, match="no labelled object to choose the best checkpoint by"):
+        divide([scenes(30)], [Empty(3, height=64, width=80)], 0)
+
+
+def test_training_keeps_out_and_says_so(tmp_path: Path) -> None:
+    told: list[str] = []
+    recipe = replace(RECIPE, inference=replace(RECIPE.inference, candidates=5))
+    train(recipe, [scenes(20)], tmp_path, init="random", device="cpu", workers=0, report=told.append)
+    assert told[0].startswith("validates on 2 of the 20 images")
+    assert "starts from random weights" in told[1]
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines if "kept out/AR@100" in line] == [2, 4]
+
+
+def test_auto_starts_from_the_shipped_checkpoint_where_labels_are_few() -> None:
+    lite, paper = load_recipe("lite"), load_recipe("paper")
+    assert [choose_init("auto", lite, labelled) for labelled in (1, 999, 1000)] == ["shipped", "shipped", "imagenet"]
+    assert choose_init("auto", paper, 10) == "imagenet"
+    assert choose_init("random", lite, 10) == "random"
+
+
+def test_nine_iterations_are_told_of(tmp_path: Path) -> None:
+    told: list[str] = []
+    train(RECIPE, [scenes()], tmp_path, init="random", iterations=9, device="cpu", workers=0, report=told.append)
+    assert "trained 9 iterations: 18 views, 4.5 epochs of 4 images" in told
+    assert any(line.startswith("loss: ") and " at first, " in line for line in told)
+    assert [line for line in told if line.startswith("warning: 9 iterations are too few")]
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == [1, 9]
+
+
+def history(losses: list[float], start: float | None = None, scores: list[float] | None = None) -> History:
+    told = History(start, scores or [])
+    for loss in losses:
+        told.add_losses({"mask": loss})
+    return told
+
+
+def test_losses_are_averaged_over_both_ends_of_a_run() -> None:
+    assert history([1.0, 2.0, 3.0, 6.0, 7.0]).loss_means(5) == ({"mask": 1.5}, {"mask": 6.5})
+    assert history([4.0]).loss_means(1) == ({"mask": 4.0}, {"mask": 4.0})
+    assert history([9.0] * 20 + [5.0] * 100 + [1.0] * 20).loss_means(140) == ({"mask": 9.0}, {"mask": 1.0})
+    assert history([]).loss_means(0) == ({}, {})
+
+
+LEARNT, STUCK = [5.0] * 30 + [1.0] * 30, [5.0] * 60
+
+
+@pytest.mark.parametrize(
+    ("told", "iterations", "warning"),
+    [
+        (history(LEARNT), 60, None),
+        (history(LEARNT), 49, "49 iterations are too few to learn from"),
+        (history(STUCK), 60, "the loss did not fall"),
+        (history(LEARNT, None, [10.0, 20.0]), 60, None),
+        (history(STUCK, 10.0, [20.0]), 60, None),
+        (history(LEARNT, None, [20.0, 20.0]), 60, "validation never rose during training"),
+        (history(LEARNT, None, [20.0]), 60, None),
+        (history(LEARNT, 10.0, [20.0, 15.0]), 60, None),
+        (history(LEARNT, 20.0, [20.0, 20.0]), 60, "never rose above what training started from"),
+        (history(LEARNT, 20.0, [19.0, 18.0]), 60, "so best.safetensors has the weights that it started from"),
+        (history(LEARNT, 20.0, [21.0, 18.0]), 60, "so best.safetensors has earlier weights"),
+    ],
+)
+def test_a_training_that_learnt_nothing_says_so(told: History, iterations: int, warning: str | None) -> None:
+    warnings = [line for line in summarize(told, iterations, iterations, 10) if line.startswith("warning: ")]
+    assert len(warnings) == (warning is not None)
+    if warning is not None:
+        assert warning in warnings[0]
+        assert "--minutes" in warnings[0]
