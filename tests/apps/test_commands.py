@@ -192,9 +192,10 @@ def test_an_error_is_one_line_on_stderr(
 def test_a_missing_package_is_named_with_its_extra(
     label_maps: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(sys.modules, "instancefcn.training.loop", raising=False)
+    for name in ("loop", "trainer", "processes"):
+        monkeypatch.delitem(sys.modules, f"instancefcn.training.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "lightning_fabric", None)  # as if it were not installed
-    done = command("train", "--data", f"labels:{label_maps}", "--out", "runs/x")
+    done = command("train", "--data", f"labels:{label_maps}", "--out", label_maps.parent / "run")
     assert done.exit_code == 1
     assert done.stderr == "error: lightning_fabric is not installed: pip install 'instancefcn[train]'\n"
 

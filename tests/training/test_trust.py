@@ -116,8 +116,8 @@ def test_a_resumed_run_remembers_its_start(
     reads: int, tmp_path: Path, start: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = replace(RECIPE, augmentation=replace(RECIPE.augmentation, copy_paste=0.0))
-    options = {"validation": [scenes(2, seed=5)], "device": "cpu", "workers": 0}
-    monkeypatch.setattr(trainer, "VALIDATE_EVERY", 0.25)
+    options = {"validation": [scenes(1, seed=5)], "device": "cpu", "workers": 0}
+    monkeypatch.setattr(trainer, "VALIDATE_EVERY", 0.5)
     whole: list[str] = []
     train(recipe, [scenes()], tmp_path / "whole", init=str(start), report=whole.append, **options)
     dying = Dying(4, height=64, width=80, seed=0)
