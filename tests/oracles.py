@@ -350,3 +350,52 @@ def ellipse(
             turned = complex(j + 0.5 - x, i + 0.5 - y) * np.exp(-1j * math.radians(degrees))
             distance[i, j] = math.hypot(turned.real / radius_x, turned.imag / radius_y)
     return distance
+
+
+def objects_among(masks: np.ndarray, max_iou: float, max_filled: float, inside: float) -> list[int]:
+    """Indices of masks [n, h, w], best first, that are no duplicate and no clump of better ones; pixel by pixel."""
+    kept: list[int] = []
+    for index, mask in enumerate(masks):
+        pixels = {(y, x) for y, x in zip(*np.nonzero(mask), strict=True)}
+        duplicate, filled = False, 0
+        for other in kept:
+            theirs = {(y, x) for y, x in zip(*np.nonzero(masks[other]), strict=True)}
+            shared = len(pixels & theirs)
+            duplicate |= shared > max_iou * len(pixels | theirs)
+            if shared > inside * len(theirs):
+                filled += shared
+        if not duplicate and filled <= max_filled * len(pixels):
+            kept.append(index)
+    return kept
+
+
+def filled_and_without_specks(mask: np.ndarray, smallest_hole: float, smallest_part: float) -> np.ndarray:
+    """Flood fill from every pixel: small holes become the mask's, small parts go."""
+    height, width = mask.shape
+
+    def flood(start: tuple[int, int], of: np.ndarray, corners: bool) -> set[tuple[int, int]]:
+        seen, waiting = {start}, [start]
+        while waiting:
+            y, x = waiting.pop()
+            for dy in (-1, 0, 1):
+                for dx in (-1, 0, 1):
+                    near = (y + dy, x + dx)
+                    inside = 0 <= near[0] < height and 0 <= near[1] < width
+                    if inside and (corners or dy == 0 or dx == 0) and of[near] and near not in seen:
+                        seen.add(near)
+                        waiting.append(near)
+        return seen
+
+    filled = mask.copy()
+    for y in range(height):
+        for x in range(width):
+            if not mask[y, x]:
+                hole = flood((y, x), ~mask, corners=False)
+                open_to_the_border = any(i in (0, height - 1) or j in (0, width - 1) for i, j in hole)
+                filled[y, x] = not open_to_the_border and len(hole) < smallest_hole * mask.sum()
+    parts = {(y, x): flood((y, x), filled, corners=True) for y in range(height) for x in range(width) if filled[y, x]}
+    largest = max((len(part) for part in parts.values()), default=0)
+    kept = np.zeros_like(mask)
+    for place, part in parts.items():
+        kept[place] = len(part) >= smallest_part * largest
+    return kept

@@ -20,11 +20,13 @@ ROOT = "the package itself"  # `from instancefcn import Proposer` reaches every 
 # docs/architecture.md draws the same table.
 LEVELS = {
     "allocator": 0,
+    "cleaning": 0,
     "compiled": 0,
     "config": 0,
     "container": 0,
     "devices": 0,
     "drawing": 0,
+    "objects": 0,
     "proposals": 0,
     "threads": 0,
     "files": 0,

@@ -1,9 +1,11 @@
 """Make a trained checkpoint the shipped one: in half precision, proposing as the recipe says.
 
-    python tools/ship_checkpoint.py [EARLIER.safetensors] runs/lite/last.safetensors --recipe lite
+    python tools/ship_checkpoint.py [EARLIER.safetensors] runs/lite/last.safetensors --recipe lite \
+        --objects coco:../shared/data/coco-mini/annotations/instances_val.json,../shared/data/coco-mini/val
 
 Several checkpoints give the mean of their weights. Where each went on from the one before, the mean is often better
-than any of them (model soups, Wortsman et al., ICML 2022).
+than any of them (model soups, Wortsman et al., ICML 2022). ``--objects`` names the labelled images on which the object
+rule is chosen; without it the last checkpoint's stays.
 """
 
 from __future__ import annotations
@@ -16,7 +18,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from instancefcn.data.open import open_source
 from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, load_checkpoint, save_checkpoint
+from instancefcn.inference.proposer import Proposer
+from instancefcn.training.calibration import choose_rule
 from instancefcn.training.recipe import load_recipe
 
 MAX_BYTES = 20_000_000
@@ -26,6 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoints", type=Path, nargs="+")
     parser.add_argument("--recipe", default="lite")
+    parser.add_argument("--objects", metavar="SPEC", nargs="*", default=[])
     parser.add_argument("--out", type=Path, default=SHIPPED_CHECKPOINT)
     arguments = parser.parse_args()
 
@@ -35,6 +41,12 @@ def main() -> None:
         weights=average([checkpoint.weights for checkpoint in checkpoints]),
         inference=load_recipe(arguments.recipe).inference,
     )
+    if arguments.objects:
+        proposer = Proposer(checkpoint.build(), checkpoint.inference)
+        checkpoint = replace(
+            checkpoint, objects=choose_rule(proposer, [open_source(spec) for spec in arguments.objects])
+        )
+    print(f"objects: {checkpoint.objects}")
     arguments.out.parent.mkdir(exist_ok=True)
     save_checkpoint(checkpoint, arguments.out, dtype=torch.float16)
     size = arguments.out.stat().st_size

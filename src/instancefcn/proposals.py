@@ -11,9 +11,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8, UInt16
 from PIL import Image
 
+from instancefcn.cleaning import clean
 from instancefcn.drawing import draw_distinct, write_names
 from instancefcn.geometry.boxes import xyxy_to_xywh
-from instancefcn.geometry.rle import Rle, area, areas, decode, to_json
+from instancefcn.geometry.rle import Rle, area, areas, decode, tight_boxes, to_json
+from instancefcn.objects import ObjectRule, choose_objects, make_exclusive
 
 CATEGORY_ID = 1  # proposals have no class; COCO results need a category
 CATEGORY_NAME = "object"
@@ -80,6 +82,7 @@ class Proposals(_ByValue):
     scores: Float[np.ndarray, "n"]  # in [0, 1]
     height: int  # of the image, in pixels, as ``width``
     width: int
+    rule: ObjectRule | None = field(default=None, kw_only=True)  # the checkpoint's, for ``objects``
 
     def __len__(self) -> int:
         return len(self.rles)
@@ -136,6 +139,36 @@ class Proposals(_ByValue):
     def at_least(self: Self, score: float) -> Self:
         """Those that score this or more: ``proposals.at_least(0.1)``."""
         return self[self.scores >= score]
+
+    def objects(self: Self, threshold: float | None = None, *, exclusive: bool = False) -> Self:
+        """The objects among these candidates: no duplicates, no clumps, none below a threshold, with clean masks.
+
+        The rule is described in ``instancefcn.objects``. Objects are chosen among the candidates that there are, so
+        take them from ``Proposer.objects`` or from many proposals: the best 100 of 300 nuclei are no 300 objects.
+
+        Args:
+            threshold: the lowest score of an object; None for the rule's. With a rule, the score of an object is the
+                chance that it is one at IoU 0.5; without, the candidate's own, and a threshold must be given.
+            exclusive: a pixel belongs to one object at most, the best; else an object may lie inside another.
+
+        Raises:
+            ValueError: there is neither a rule nor a threshold.
+
+        Example: ``proposer("plate.jpg", max_proposals=1000).objects(exclusive=True).label_map()``.
+        """
+        if threshold is None and self.rule is None:
+            raise ValueError("these proposals carry no rule of a checkpoint: give objects(threshold=...)")
+        rule = self.rule or ObjectRule(threshold=0.0)
+        scores = rule.chance(self.scores)
+        wanted = self.scores >= rule.threshold if threshold is None else scores >= threshold
+        found = replace(self, scores=scores, rule=None)[wanted]
+        found = found[choose_objects(found.rles, rule)]
+        masks = [clean(rle, box, rule.smoothing) for rle, box in zip(found.rles, found.boxes_xyxy, strict=True)]
+        found = replace(found, rles=masks, boxes_xyxy=tight_boxes(masks))
+        if exclusive:
+            kept, masks = make_exclusive(found.rles, found.boxes_xyxy)
+            found = replace(found[kept], rles=masks, boxes_xyxy=tight_boxes(masks))
+        return found
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:
         """COCO results, best first, which ``json.dump`` writes and pycocotools' ``loadRes`` reads.

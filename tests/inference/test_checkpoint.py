@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -16,8 +17,10 @@ from instancefcn.config import to_table
 from instancefcn.container import read_container, write_container
 from instancefcn.inference.checkpoint import FORMAT, RETIRED_NETWORK, Checkpoint, load_checkpoint, save_checkpoint
 from instancefcn.inference.config import InferenceConfig
+from instancefcn.inference.proposer import Proposer
 from instancefcn.model.build import build_network
 from instancefcn.model.config import NetworkConfig
+from instancefcn.objects import ObjectRule
 
 CONFIG = NetworkConfig(
     backbone="test_efficientnet",
@@ -75,6 +78,14 @@ def rewritten(path: Path, table: str, **keys: Any) -> Path:
 def saved(tmp_path: Path) -> Path:
     save_checkpoint(checkpoint(), tmp_path / "a.safetensors")
     return tmp_path / "a.safetensors"
+
+
+def test_the_object_rule_comes_back_and_proposals_carry_it(tmp_path: Path) -> None:
+    rule = ObjectRule(0.25, max_iou=0.5, scores=(0.1, 0.9), chances=(0.0, 1.0))
+    save_checkpoint(replace(checkpoint(), objects=rule), tmp_path / "a.safetensors")
+    assert load_checkpoint(tmp_path / "a.safetensors").objects == rule
+    proposer = Proposer.from_checkpoint(tmp_path / "a.safetensors", device="cpu")
+    assert proposer(np.zeros((64, 64, 3), dtype=np.uint8)).rule == rule
 
 
 def test_a_retired_key_is_accepted_at_its_one_value(saved: Path) -> None:

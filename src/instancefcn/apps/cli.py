@@ -29,7 +29,7 @@ from instancefcn.apps.validate import validate
 TRACEBACK_VARIABLE = "INSTANCEFCN_TRACEBACK"
 
 # Packages that proposing does not need, and the extra that brings each.
-EXTRAS = {"hotcoco": "eval", "matplotlib": "eval", "scipy": "eval", "lightning_fabric": "train", "tensorboard": "train"}
+EXTRAS = {"hotcoco": "eval", "matplotlib": "eval", "lightning_fabric": "train", "tensorboard": "train"}
 
 
 @contextmanager

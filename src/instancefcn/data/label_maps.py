@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -73,10 +72,8 @@ def load_sbd(folder: Path, split: str) -> FileSource:
     Semantic Boundaries Dataset (Hariharan et al., ICCV 2011): instances and classes of VOC images in MATLAB files.
 
     Raises:
-        ValueError: a folder or the list of the split is missing, or scipy is.
+        ValueError: a folder or the list of the split is missing.
     """
-    if find_spec("scipy") is None:
-        raise ValueError("SBD's .mat files need scipy: pip install 'instancefcn[train]'")
     images = existing_dir(folder / "img", "the images; give the folder `dataset` of SBD's release")
     folders = [existing_dir(folder / kind, "a .mat per image") for kind in ("inst", "cls")]
 

@@ -16,6 +16,7 @@ from instancefcn.inference.config import InferenceConfig
 from instancefcn.model.build import build_network
 from instancefcn.model.config import NetworkConfig
 from instancefcn.model.network import Network
+from instancefcn.objects import ObjectRule
 
 FORMAT = "instancefcn/1"
 SHIPPED_CHECKPOINT = Path(__file__).parent.parent / "weights" / "lite.safetensors"
@@ -47,6 +48,7 @@ class Checkpoint:
     inference: InferenceConfig
     weights: Mapping[str, Tensor]
     training: Table  # recipe, iteration, validation figures
+    objects: ObjectRule | None = None  # how its candidates become objects; None where no data chose it
 
     def build(self, network: Network | None = None) -> Network:
         """The network with these weights, in evaluation mode, single precision.
@@ -76,6 +78,8 @@ def with_weights(module: M, weights: Mapping[str, Tensor]) -> M:
 def save_checkpoint(checkpoint: Checkpoint, path: Path, dtype: torch.dtype = torch.float32) -> None:
     """Write a checkpoint so that ``path`` is either the old file or the whole new one."""
     tables = {"network": to_table(checkpoint.network), "inference": to_table(checkpoint.inference)}
+    if checkpoint.objects is not None:
+        tables |= {"objects": to_table(checkpoint.objects)}
     write_container(path, FORMAT, checkpoint.weights, tables | {"training": checkpoint.training}, dtype)
 
 
@@ -105,6 +109,7 @@ def load_checkpoint(path: Path, network_type: type[NetworkConfig] = NetworkConfi
         from_stored(InferenceConfig, ADDED_INFERENCE | tables["inference"], RETIRED_INFERENCE, f"{path}: inference"),
         weights,
         tables["training"],
+        from_stored(ObjectRule, tables["objects"], {}, f"{path}: objects") if "objects" in tables else None,
     )
 
 

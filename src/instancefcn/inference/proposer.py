@@ -26,8 +26,11 @@ from instancefcn.inference.voting import vote
 from instancefcn.inference.window_masks import WindowMasks
 from instancefcn.model.assembling import write_masks
 from instancefcn.model.network import Network
+from instancefcn.objects import ObjectRule
 from instancefcn.proposals import Proposals
 from instancefcn.structures import ScoreMaps
+
+MIN_SCORE = 0.002  # a rank's score below which nothing becomes an object
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Proposer:
         network: in evaluation mode.
         device: see ``choose_device``.
         precision: "fp32", or "bf16" for the network's own arithmetic.
+        rule: how candidates become objects; the proposals carry it.
 
     Example:
         >>> proposer = Proposer.from_checkpoint()
@@ -60,11 +64,13 @@ class Proposer:
         *,
         device: str | torch.device = "auto",
         precision: Literal["fp32", "bf16"] = "fp32",
+        rule: ObjectRule | None = None,
     ) -> None:
         self.device = choose_device(device)
         self.network = network.to(device=self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.config = config
         self.precision = precision
+        self.rule = rule
 
     @classmethod
     def from_checkpoint(
@@ -80,7 +86,8 @@ class Proposer:
             ValueError: the file is not a checkpoint, or the device can't be used.
         """
         checkpoint = load_checkpoint(Path(path) if path is not None else SHIPPED_CHECKPOINT)
-        return cls(checkpoint.build(), checkpoint.inference, device=device, precision=precision)
+        network, rule = checkpoint.build(), checkpoint.objects
+        return cls(network, checkpoint.inference, device=device, precision=precision, rule=rule)
 
     @overload
     def __call__(self, image: AnyImage, *, max_proposals: int = ..., min_score: float = ...) -> Proposals: ...
@@ -129,8 +136,25 @@ class Proposer:
             pasted = paste(vote(masks, survivors[:missing], self.config), height, width)
             kept += [(rle, score) for rle, score in zip(pasted, scores.tolist(), strict=False) if rle is not None]
             survivors, scores = survivors[missing:], scores[missing:]
-        rles = [rle for rle, _ in kept]
-        return Proposals(rles, rle_boxes(rles), np.array([score for _, score in kept], dtype=float), height, width)
+        rles, values = [rle for rle, _ in kept], np.array([score for _, score in kept], dtype=float)
+        return Proposals(rles, rle_boxes(rles), values, height, width, rule=self.rule)
+
+    def objects(self, image: AnyImage, threshold: float | None = None, *, exclusive: bool = False) -> Proposals:
+        """The objects of an image, as many as there are: ``Proposals.objects`` of all its candidates.
+
+        Args:
+            image: as for proposing.
+            threshold: the lowest chance of an object; None for the checkpoint's.
+            exclusive: a pixel belongs to one object at most.
+
+        Raises:
+            ValueError: as for proposing, or the checkpoint has no rule and there is no threshold.
+
+        Example:
+            >>> count = len(proposer.objects("grains.jpg"))  # doctest: +SKIP
+        """
+        limits = {"max_proposals": self.config.nms_candidates, "min_score": MIN_SCORE}
+        return self(image, **limits).objects(threshold, exclusive=exclusive)
 
     @torch.inference_mode()
     def windows(self, pixels: UInt8[Tensor, "3 h w"]) -> list[Windows]:

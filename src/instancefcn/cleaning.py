@@ -1,0 +1,59 @@
+"""Masks for people: an outline without jags, without small holes and without specks."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from PIL import Image, ImageFilter
+from scipy import ndimage
+
+from instancefcn.geometry.rle import Rle, decode, encode_in_box
+
+SMALLEST_HOLE = 0.1  # of the mask's area; a smaller hole is filled
+SMALLEST_PART = 0.05  # of the largest part's area; a smaller part is dropped
+
+
+def clean(rle: Rle, box_xyxy: Float[np.ndarray, "4"], smoothing: float) -> Rle:
+    """The mask with a smooth outline, small holes filled and specks dropped.
+
+    Args:
+        box_xyxy: tight around the mask.
+        smoothing: standard deviation of the blur, in units of the square root of the mask's area, after which every
+            pixel that is half covered belongs to the mask; 0 leaves the outline as it is.
+    """
+    height, width = rle["size"]
+    whole = decode(rle)
+    blur = smoothing * float(np.sqrt(whole.sum()))
+    margin = int(np.ceil(3 * blur)) + 1
+    left, top, right, bottom = box_xyxy.astype(int).tolist()
+    left, top = max(left - margin, 0), max(top - margin, 0)
+    mask = whole[top : bottom + margin, left : right + margin]
+    if blur:
+        blurred = Image.fromarray(mask).convert("L").filter(ImageFilter.GaussianBlur(blur))
+        smooth = np.asarray(blurred) >= 128
+        mask = smooth if smooth.any() else mask  # what is thinner than the blur keeps its outline
+    return encode_in_box(drop_specks(fill_holes(mask)), top, left, height, width)
+
+
+def fill_holes(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """Fill what the mask encloses and is smaller than ``SMALLEST_HOLE`` of it; pixels are neighbours by their sides."""
+    labels = _parts(~np.pad(mask, 1), corners=False)
+    sizes = np.bincount(labels.ravel())
+    small = sizes < SMALLEST_HOLE * mask.sum()
+    small[[0, labels[0, 0]]] = False  # the mask itself, and all that is around it
+    return mask | small[labels][1:-1, 1:-1]
+
+
+def drop_specks(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    """Leave out parts smaller than ``SMALLEST_PART`` of the largest; pixels are neighbours by sides and corners."""
+    labels = _parts(mask, corners=True)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0  # background
+    return (sizes >= SMALLEST_PART * sizes.max())[labels] & mask
+
+
+def _parts(mask: Bool[np.ndarray, "h w"], *, corners: bool) -> Int[np.ndarray, "h w"]:
+    """The number of each pixel's connected part, from 1 on; 0 outside the mask."""
+    labels = np.zeros(mask.shape, dtype=np.int32)
+    ndimage.label(mask, structure=ndimage.generate_binary_structure(2, 2 if corners else 1), output=labels)
+    return labels

@@ -1,0 +1,117 @@
+"""From ranked candidates to objects: which masks of an image are one object each, and how sure that is.
+
+The rule goes through the masks, best first, and leaves out
+
+- a duplicate: its IoU with a better object is above ``max_iou``;
+- a clump: better objects that lie inside it fill more than ``max_filled`` of it, as one mask over several grains;
+- what scores too little: below ``threshold``.
+
+What lies inside a better and larger object stays, such as food on a plate. Where every pixel belongs to one object at
+most (``exclusive``), better objects keep their pixels, and one that keeps less than half of its own is left out, as
+panoptic segmentation merges masks (Kirillov et al., CVPR 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from instancefcn.geometry.rle import Rle, areas, decode, encode_in_box, ious
+
+INSIDE = 0.7  # share of a mask from which it lies inside another
+MOST_TAKEN = 0.5  # share of its pixels that an exclusive object may lose to better ones
+
+
+@dataclass(frozen=True)
+class ObjectRule:
+    """How ranked candidates become objects, chosen on labelled images (``training.calibration.choose_rule``).
+
+    ``scores`` and ``chances`` are the calibration: at a rank's score of ``scores[i]`` a mask is an object with the
+    chance ``chances[i]``, at IoU 0.5; between them it is interpolated.
+
+    Raises:
+        ValueError: a value out of range; names the key.
+
+    Example:
+        >>> rule = ObjectRule(threshold=0.2, scores=(0.1, 0.5), chances=(0.0, 0.8))
+        >>> rule.chance(np.array([0.05, 0.3, 0.9])).tolist()
+        [0.0, 0.4, 0.8]
+    """
+
+    threshold: float  # on the rank's score, in [0, 1]: no object has less
+    max_iou: float = 0.4
+    max_filled: float = 0.35
+    smoothing: float = 0.03  # of outlines: blur, in units of the square root of the mask's area (``cleaning.clean``)
+    scores: tuple[float, ...] = ()  # ascending; none where there is no calibration: a chance is then the rank's score
+    chances: tuple[float, ...] = ()  # ascending or equal
+
+    def __post_init__(self) -> None:
+        for key in ("threshold", "max_iou", "max_filled", "smoothing"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise ValueError(f"objects.{key} is {getattr(self, key)}; it must be from 0 to 1")
+        if len(self.scores) != len(self.chances):
+            raise ValueError(f"objects.scores has {len(self.scores)} numbers, objects.chances {len(self.chances)}")
+        for key in ("scores", "chances"):
+            if list(values := getattr(self, key)) != sorted(values) or not all(0 <= value <= 1 for value in values):
+                raise ValueError(f"objects.{key} must rise, from 0 to 1 at most")
+
+    def chance(self, scores: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+        """The chance that a mask of this rank's score is an object at IoU 0.5."""
+        return np.interp(scores, self.scores, self.chances) if self.scores else scores.astype(float)
+
+
+def choose_objects(rles: Sequence[Rle], rule: ObjectRule) -> Int[np.ndarray, "kept"]:
+    """Indices of the masks that are no duplicate of a better object and no clump of several, best first.
+
+    Whether a mask is kept depends on better ones alone: the objects at any threshold are the first of these.
+
+    Args:
+        rles: of one image, best first.
+    """
+    return choose_by_overlap(ious(rles, rles), areas(rles), rule)
+
+
+def choose_by_overlap(
+    overlap: Float[np.ndarray, "n n"], own: Float[np.ndarray, "n"], rule: ObjectRule
+) -> Int[np.ndarray, "kept"]:
+    """As ``choose_objects``, from the IoUs of the masks and their areas in pixels, for trying several rules."""
+    shared = overlap * (own[:, None] + own) / (1 + overlap)  # pixels
+    kept: list[int] = []
+    for index in range(len(own)):
+        if overlap[index, kept].max(initial=0) > rule.max_iou:
+            continue
+        inside = shared[index, kept] > INSIDE * own[kept]
+        if shared[index, kept][inside].sum() > rule.max_filled * own[index]:
+            continue
+        kept.append(index)
+    return np.array(kept, dtype=int)
+
+
+def make_exclusive(
+    rles: Sequence[Rle], boxes_xyxy: Float[np.ndarray, "n 4"]
+) -> tuple[Int[np.ndarray, "kept"], list[Rle]]:
+    """Give every pixel to the best object that covers it.
+
+    Args:
+        rles: of one image, best first.
+        boxes_xyxy: tight around them.
+
+    Returns:
+        Indices of the objects that keep half of their pixels or more, and the masks that they keep.
+    """
+    kept: list[int] = []
+    masks: list[Rle] = []
+    height, width = rles[0]["size"] if rles else (0, 0)
+    taken = np.zeros((height, width), dtype=bool)
+    for index, (left, top, right, bottom) in enumerate(boxes_xyxy.astype(int).tolist()):
+        box = np.s_[top:bottom, left:right]
+        mask = decode(rles[index])[box]
+        free = mask & ~taken[box]
+        if free.sum() >= (1 - MOST_TAKEN) * mask.sum():
+            taken[box] |= mask
+            kept.append(index)
+            masks.append(encode_in_box(free, top, left, height, width))
+    return np.array(kept, dtype=int), masks

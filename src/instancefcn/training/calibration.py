@@ -1,0 +1,137 @@
+"""The object rule of a network: its threshold, its limits and its calibration, chosen on labelled images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from instancefcn.cleaning import clean
+from instancefcn.data.source import Source
+from instancefcn.evaluation.counting import ON_CROWD, match_objects, score_curve
+from instancefcn.geometry.rle import Rle, ious, tight_boxes
+from instancefcn.inference.proposer import MIN_SCORE, Proposer
+from instancefcn.objects import ObjectRule, choose_by_overlap
+from instancefcn.proposals import Proposals
+from instancefcn.structures import Instances
+
+IOU = 0.5  # from which a mask finds an instance
+MAX_IOUS, MAX_FILLED = (0.3, 0.4, 0.5), (0.2, 0.5)  # limits that are tried
+SMOOTHINGS = (0.0, 0.03, 0.06, 0.1)
+SMOOTHING_COST = 0.002  # of mean IoU
+MOST_SMOOTHED = 500  # objects that it is chosen by
+
+
+def choose_rule(proposer: Proposer, sources: Sequence[Source]) -> ObjectRule | None:
+    """The rule with the best F1 at IoU 0.5 on labelled images, with its calibration.
+
+    Sources that may have unlabelled objects are left out, since a mask without an instance may be right there.
+
+    Returns:
+        None where there is no instance to find, or the network finds none.
+    """
+    found: list[tuple[Proposals, Instances]] = []
+    for source in sources:
+        if not source.partial:
+            for sample in source:
+                proposals = proposer(sample.image, max_proposals=proposer.config.nms_candidates, min_score=MIN_SCORE)
+                found.append((proposals, sample.instances))
+    return fit_rule(found)
+
+
+def fit_rule(found: Sequence[tuple[Proposals, Instances]]) -> ObjectRule | None:
+    """As ``choose_rule``, from the candidates and the instances of each image."""
+    candidates = [Candidates.of(*image) for image in found]
+    tried = [
+        ObjectRule(threshold=0.0, max_iou=max_iou, max_filled=max_filled)
+        for max_iou, max_filled in product(MAX_IOUS, MAX_FILLED)
+    ]
+    objects = [[image.objects(rule) for image in candidates] for rule in tried]
+    labelled = [image.ious.shape[1] for image in candidates]
+    curves = [score_curve([o.scores for o in of], [o.matched for o in of], labelled) for of in objects]
+    best = int(np.argmax([np.nan_to_num(curve.f1).max() for curve in curves]))
+    curve, index = curves[best], curves[best].best()
+    if not curve.right[index]:
+        return None
+    lower = curve.scores[index + 1] if index + 1 < len(curve.scores) else 0.0
+    threshold = float((curve.scores[index] + lower) / 2)  # between the last object that is taken and the next one
+    knots, chances = isotonic(
+        np.concatenate([o.scores[o.matched != ON_CROWD] for o in objects[best]]),
+        np.concatenate([o.matched[o.matched != ON_CROWD] >= 0 for o in objects[best]]),
+    )
+    pairs = [
+        (proposals.rles[candidate], wanted[instance])
+        for (proposals, _), wanted, o in zip(found, (image.wanted for image in candidates), objects[best], strict=True)
+        for candidate, instance, score in zip(o.indices, o.matched, o.scores, strict=True)
+        if instance >= 0 and score >= threshold
+    ]
+    return replace(tried[best], threshold=threshold, scores=knots, chances=chances, smoothing=choose_smoothing(pairs))
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The candidates of one image that a rule without its threshold takes, best first."""
+
+    indices: Int[np.ndarray, "n"]
+    scores: Float[np.ndarray, "n"]
+    matched: Int[np.ndarray, "n"]  # the instance that each finds, as ``match_objects`` says it
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """One image's candidates, best first, and how they overlap each other and the instances that are to be found."""
+
+    scores: Float[np.ndarray, "n"]
+    areas: Float[np.ndarray, "n"]
+    overlap: Float[np.ndarray, "n n"]
+    ious: Float[np.ndarray, "n g"]
+    crowd_ious: Float[np.ndarray, "n c"]
+    wanted: list[Rle]  # masks of the instances
+
+    @classmethod
+    def of(cls, proposals: Proposals, instances: Instances) -> Candidates:
+        """Measure the overlaps."""
+        aside = instances.crowd | instances.ignore
+        wanted = [rle for rle, left_out in zip(instances.rles, aside, strict=True) if not left_out]
+        crowds = [rle for rle, left_out in zip(instances.rles, aside, strict=True) if left_out]
+        rles = proposals.rles
+        overlap, found = ious(rles, rles), ious(rles, wanted)
+        return cls(proposals.scores, proposals.areas, overlap, found, ious(rles, crowds, crowd=True), wanted)
+
+    def objects(self, rule: ObjectRule) -> Objects:
+        """The objects by a rule, at every threshold."""
+        kept = choose_by_overlap(self.overlap, self.areas, rule)
+        return Objects(kept, self.scores[kept], match_objects(self.ious[kept], self.crowd_ious[kept], IOU))
+
+
+def choose_smoothing(pairs: Sequence[tuple[Rle, Rle]]) -> float:
+    """The strongest smoothing of outlines that costs next to nothing of the mean IoU with the instances found."""
+    pairs = pairs[:MOST_SMOOTHED]
+    boxes = tight_boxes([mask for mask, _ in pairs])
+
+    def mean_iou(smoothing: float) -> float:
+        cleaned = [clean(mask, box, smoothing) for (mask, _), box in zip(pairs, boxes, strict=True)]
+        return float(np.mean([ious([mask], [wanted]) for mask, (_, wanted) in zip(cleaned, pairs, strict=True)]))
+
+    found = {smoothing: mean_iou(smoothing) for smoothing in SMOOTHINGS}
+    return max(smoothing for smoothing, iou in found.items() if iou >= max(found.values()) - SMOOTHING_COST)
+
+
+def isotonic(
+    scores: Float[np.ndarray, "n"], right: Bool[np.ndarray, "n"]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Knots of the rising function of the score that is nearest to being right (isotonic regression, PAV).
+
+    Zadrozny and Elkan, "Transforming classifier scores into accurate multiclass probability estimates", KDD 2002. Each
+    block of equal chance gives one knot, at its mean score, so that better scores have better chances within a block.
+    """
+    from scipy.optimize import isotonic_regression
+
+    order = np.argsort(scores, kind="stable")
+    fitted = isotonic_regression(right[order].astype(float))
+    blocks = list(zip(fitted.blocks[:-1], fitted.blocks[1:], strict=True))
+    knots = [float(scores[order][first:end].mean()) for first, end in blocks]
+    return tuple(knots), tuple(float(fitted.x[first]) for first, _ in blocks)

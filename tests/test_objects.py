@@ -1,0 +1,136 @@
+"""Objects among ranked candidates: no duplicates, no clumps, one owner a pixel where asked, clean masks, chances."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+import oracles
+from instancefcn.cleaning import SMALLEST_HOLE, SMALLEST_PART, clean, drop_specks, fill_holes
+from instancefcn.geometry.rle import decode, encode, tight_boxes
+from instancefcn.objects import INSIDE, ObjectRule, choose_objects, make_exclusive
+from instancefcn.proposals import Proposals, Segments
+
+RULE = ObjectRule(threshold=0.5, scores=(0.2, 0.4, 0.6), chances=(0.0, 0.5, 0.9), smoothing=0.0)
+
+
+def rectangles(*places: tuple[int, int, int, int], size: tuple[int, int] = (20, 30)) -> np.ndarray:
+    """Masks [n, h, w] of boxes (left, top, right, bottom)."""
+    masks = np.zeros((len(places), *size), dtype=bool)
+    for mask, (left, top, right, bottom) in zip(masks, places, strict=True):
+        mask[top:bottom, left:right] = True
+    return masks
+
+
+def proposals(masks: np.ndarray, scores: list[float], rule: ObjectRule | None = RULE) -> Proposals:
+    rles = [encode(mask) for mask in masks]
+    return Proposals(rles, tight_boxes(rles), np.array(scores), *masks.shape[1:], rule=rule)
+
+
+@given(st.integers(0, 10**6), st.sampled_from([0.0, 0.3, 0.5, 1.0]), st.sampled_from([0.0, 0.35, 1.0]))
+def test_objects_are_those_of_the_definition(seed: int, max_iou: float, max_filled: float) -> None:
+    rng = np.random.default_rng(seed)
+    corners = [(left, top, left + w, top + h) for left, top, w, h in rng.integers(1, 9, size=(12, 4)).tolist()]
+    masks = rectangles(*corners)
+    rule = ObjectRule(threshold=0.0, max_iou=max_iou, max_filled=max_filled)
+    expected = oracles.objects_among(masks, max_iou, max_filled, INSIDE)
+    assert choose_objects([encode(mask) for mask in masks], rule).tolist() == expected
+
+
+def test_a_duplicate_and_a_clump_are_left_out_and_food_on_a_plate_stays() -> None:
+    plate, food, again = (0, 0, 20, 20), (4, 4, 12, 12), (4, 4, 12, 11)
+    masks = rectangles(plate, food, again)
+    assert choose_objects([encode(mask) for mask in masks], RULE).tolist() == [0, 1]
+    grains = (0, 0, 8, 8), (10, 0, 18, 8)
+    masks = rectangles(*grains, (0, 0, 18, 8))  # both grains in one mask
+    assert choose_objects([encode(mask) for mask in masks], RULE).tolist() == [0, 1]
+
+
+def test_scores_of_objects_are_chances_and_the_threshold_is_the_rules() -> None:
+    found = proposals(rectangles((0, 0, 5, 5), (10, 0, 15, 5), (20, 0, 25, 5)), [0.55, 0.5, 0.45])
+    np.testing.assert_allclose(found.objects().scores, [0.8, 0.7])
+    np.testing.assert_allclose(found.objects(0.6).scores, [0.8, 0.7, 0.6])  # a given threshold is a chance
+    assert len(found.objects(0.85)) == 0
+    assert found.objects().objects(0.75).scores.tolist() == pytest.approx([0.8])  # no chance of a chance
+
+
+def test_without_a_rule_a_threshold_is_required_and_scores_stay() -> None:
+    found = proposals(rectangles((0, 0, 5, 5), (10, 0, 15, 5)), [0.4, 0.3], rule=None)
+    with pytest.raises(ValueError, match=r"objects\(threshold=\.\.\.\)"):
+        found.objects()
+    assert found.objects(0.35).scores.tolist() == [0.4]
+
+
+def test_a_pixel_belongs_to_one_object_where_asked() -> None:
+    masks = rectangles((0, 0, 10, 10), (8, 0, 18, 10), (2, 2, 6, 6))
+    found = proposals(masks, [0.9, 0.8, 0.7])
+    assert [object.area for object in found.objects()] == [100, 100, 16]
+    exclusive = found.objects(exclusive=True)  # the third one lies wholly inside the first
+    assert [object.area for object in exclusive] == [100, 80]
+    np.testing.assert_array_equal(exclusive.boxes_xyxy, [[0, 0, 10, 10], [10, 0, 18, 10]])
+    assert exclusive.masks().sum(0).max() == 1
+
+
+@given(arrays(bool, (4, 9, 9)))
+def test_exclusive_masks_partition_what_they_cover(masks: np.ndarray) -> None:
+    masks = masks[masks.any((1, 2))]
+    rles = [encode(mask) for mask in masks]
+    kept, exclusive = make_exclusive(rles, tight_boxes(rles))
+    decoded = [decode(rle) for rle in exclusive]
+    taken = np.zeros((9, 9), dtype=bool)
+    expected = []
+    for index, mask in enumerate(masks):
+        if 2 * (mask & ~taken).sum() >= mask.sum():
+            expected.append((index, mask & ~taken))
+            taken |= mask
+    assert kept.tolist() == [index for index, _ in expected]
+    assert all(np.array_equal(ours, theirs) for ours, (_, theirs) in zip(decoded, expected, strict=True))
+
+
+@given(arrays(bool, (11, 12)))
+def test_holes_and_specks_are_those_of_the_definition(mask: np.ndarray) -> None:
+    expected = oracles.filled_and_without_specks(mask, SMALLEST_HOLE, SMALLEST_PART)
+    np.testing.assert_array_equal(drop_specks(fill_holes(mask)), expected)
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (30, 20)])
+def test_a_jag_is_smoothed_and_nothing_moves(corner: tuple[int, int]) -> None:
+    y, x = np.indices((100, 120))
+    disc = (y - 30 - corner[1]) ** 2 + (x - 30 - corner[0]) ** 2 < 30**2  # the first one touches the border
+    rim = np.abs(np.hypot(y - 30 - corner[1], x - 30 - corner[0]) - 30) < 2
+    jagged = disc ^ (rim & (np.random.default_rng(0).random(disc.shape) < 0.3))
+    rle = encode(jagged)
+    smooth = decode(clean(rle, tight_boxes([rle])[0], smoothing=0.05))
+    assert (smooth & disc).sum() / (smooth | disc).sum() > max(0.97, (jagged & disc).sum() / (jagged | disc).sum())
+
+
+def test_what_is_thinner_than_the_blur_keeps_its_outline() -> None:
+    line = rectangles((0, 5, 30, 6))[0]
+    rle = encode(line)
+    assert clean(rle, tight_boxes([rle])[0], smoothing=0.5) == rle
+
+
+def test_objects_of_segments_keep_their_categories() -> None:
+    found = proposals(rectangles((0, 0, 5, 5), (0, 0, 5, 6), (10, 0, 15, 5)), [0.9, 0.8, 0.7], rule=None)
+    segments = Segments(found.rles, found.boxes_xyxy, found.scores, 20, 30, category_ids=np.array([4, 5, 6]))
+    assert segments.objects(0.5).category_ids.tolist() == [4, 6]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("threshold", 1.5, "objects.threshold is 1.5"),
+        ("max_iou", float("nan"), "objects.max_iou"),
+        ("scores", (0.5, 0.2, 0.6), "objects.scores must rise"),
+        ("chances", (0.5, 2.0, 3.0), "objects.chances must rise"),
+        ("chances", (0.5,), "3 numbers"),
+    ],
+)
+def test_an_unsound_rule_is_refused(key: str, value: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(RULE, **{key: value})

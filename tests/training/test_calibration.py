@@ -1,0 +1,101 @@
+"""The object rule is chosen on labels: the best F1's threshold, the limits, and chances that are right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from instancefcn.evaluation.counting import calibration_error
+from instancefcn.geometry.rle import encode, tight_boxes
+from instancefcn.proposals import Proposals
+from instancefcn.structures import Instances
+from instancefcn.training.calibration import fit_rule, isotonic
+
+SIZE = 60
+
+
+def square(left: int, top: int, side: int = 8) -> np.ndarray:
+    mask = np.zeros((SIZE, SIZE), dtype=bool)
+    mask[top : top + side, left : left + side] = True
+    return mask
+
+
+def image(
+    masks: list[np.ndarray], scores: list[float], labelled: list[np.ndarray], crowd: int = 0
+) -> tuple[Proposals, Instances]:
+    """Candidates and instances of one image; the last ``crowd`` instances are crowds."""
+    rles, wanted = [encode(mask) for mask in masks], [encode(mask) for mask in labelled]
+    count = len(wanted)
+    crowds = np.arange(count) >= count - crowd
+    none, ids = np.zeros(count, dtype=bool), np.arange(count)
+    boxes = tight_boxes(wanted) if wanted else np.zeros((0, 4))
+    return (
+        Proposals(rles, tight_boxes(rles) if rles else np.zeros((0, 4)), np.array(scores), SIZE, SIZE),
+        Instances(ids, wanted, boxes, np.ones(count, dtype=int), crowds, none),
+    )
+
+
+def test_the_threshold_lies_between_the_last_right_object_and_the_first_wrong_one() -> None:
+    a, b, c, d = square(0, 0), square(20, 0), square(40, 0), square(0, 20)
+    rule = fit_rule([image([a, b, c, d], [0.9, 0.6, 0.4, 0.1], [a, b])])
+    assert rule is not None
+    assert rule.threshold == pytest.approx(0.5)
+    assert rule.chance(np.array([0.9, 0.75, 0.5, 0.25, 0.1])).tolist() == [1, 1, 0.5, 0, 0]
+
+
+def test_a_duplicate_is_no_object_and_clumps_decide_the_limits() -> None:
+    a, b = square(0, 0), square(8, 0)
+    overlapping = square(4, 0)  # IoU of 1/3 with both
+    rule = fit_rule([image([a, overlapping, b], [0.9, 0.8, 0.7], [a, b])])
+    assert rule is not None
+    assert rule.max_iou == 0.3
+    rule = fit_rule([image([a, overlapping, b], [0.9, 0.8, 0.7], [a, overlapping])])
+    assert rule is not None
+    assert (rule.max_iou, rule.threshold) == (0.4, pytest.approx(0.75))
+
+
+def test_a_candidate_on_a_crowd_says_nothing() -> None:
+    a, crowd = square(0, 0), square(20, 20, 30)
+    on_it = square(25, 25)
+    rule = fit_rule([image([on_it, a], [0.9, 0.5], [a, crowd], crowd=1)])
+    assert rule is not None
+    assert rule.scores == (0.5,)
+    assert rule.chances == (1.0,)
+
+
+def test_without_instances_or_finds_there_is_no_rule() -> None:
+    a, b = square(0, 0), square(30, 30)
+    assert fit_rule([]) is None
+    assert fit_rule([image([], [], [])]) is None
+    assert fit_rule([image([a], [0.9], [])]) is None
+    assert fit_rule([image([a], [0.9], [b])]) is None
+
+
+def test_jagged_masks_of_round_things_are_smoothed() -> None:
+    y, x = np.indices((SIZE, SIZE))
+    distance = np.hypot(y - 30, x - 30)
+    jagged = (distance < 20) ^ ((np.random.default_rng(0).random((SIZE, SIZE)) < 0.4) & (np.abs(distance - 20) < 2))
+    rule = fit_rule([image([jagged], [0.9], [distance < 20])])
+    assert rule is not None
+    assert rule.smoothing > 0
+    comb = (y < 10) | (x % 2 == 0)  # smoothing would take its teeth away
+    rule = fit_rule([image([comb], [0.9], [comb])])
+    assert rule is not None
+    assert rule.smoothing == 0
+
+
+def test_isotonic_chances_rise_and_are_calibrated() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.random(4000)
+    right = rng.random(4000) < scores**3  # a score of 0.5 is right in one case of eight
+    knots, chances = isotonic(scores[:2000], right[:2000])
+    assert list(chances) == sorted(chances)
+    calibrated = np.interp(scores[2000:], knots, chances)
+    before, after = (calibration_error(of, right[2000:]) for of in (scores[2000:], calibrated))
+    assert after < 0.03 < 0.2 < before
+
+
+def test_isotonic_is_the_definition_by_hand() -> None:
+    knots, chances = isotonic(np.array([0.1, 0.2, 0.3, 0.4]), np.array([False, True, False, True]))
+    assert knots == pytest.approx((0.1, 0.25, 0.4))
+    assert chances == pytest.approx((0.0, 0.5, 1.0))
