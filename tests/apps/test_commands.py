@@ -116,6 +116,35 @@ def test_evaluate_what_was_converted(iou: str, label_maps: Path, tmp_path: Path,
     assert str(tmp_path / "out/report.html") in done.stdout
 
 
+def test_evaluate_objects(label_maps: Path, tmp_path: Path, command: Callable[..., Any]) -> None:
+    coco = convert(command, label_maps)
+    first, second = (
+        {key: labelled[key] for key in ("image_id", "category_id", "segmentation")} for labelled in coco["annotations"]
+    )
+    results = [first | {"score": 0.75}, second | {"score": 0.5}, second | {"score": 0.25}]  # the last is a duplicate
+    for name in ("proposals.json", "objects.json"):
+        (tmp_path / name).write_text(json.dumps(results))
+    labels = ["--annotations", tmp_path / "deep/coco.json", "--out", tmp_path / "out", "--objects"]
+    done = command("evaluate", tmp_path / "proposals.json", *labels)
+    assert done.exit_code == 0, done.output
+    assert re.search(r"IoU .*precision .*recall .*F1 .*AP .*PQ .*boundary IoU", done.stdout)
+    for limit in ("0.5", "0.75", "0.9"):  # two right, one wrong
+        assert re.search(rf"{limit}\W+66\.7\W+100\.0\W+80\.0\W+66\.7\W+80\.0\W+100\.0", done.stdout)
+    assert "3 objects, 2 instances; count error an image 0.5, signed +0.5" in done.stdout
+    assert "calibration error of the scores 33.3" in done.stdout  # of 0.25, 0.5 and 0.25
+    assert re.search(r"0\.3\W+100\.0\W+100\.0\W+100\.0\W+2\W+0\.0", done.stdout)
+    assert re.search(r"0\.5\W+100\.0\W+100\.0\W+100\.0\W+2\W+0\.0\W+last row: the best F1", done.stdout)
+
+    done = command("evaluate", tmp_path / "objects.json", *labels)
+    assert "3 objects, 2 instances" in done.stdout
+    assert "best F1" not in done.stdout
+    done = command("evaluate", tmp_path / "proposals.json", *labels, "--min-score", 0.5)
+    assert "objects that score 0.5 or more" in done.stdout
+    assert "2 objects, 2 instances; count error an image 0.0, signed +0.0" in done.stdout
+    done = command("evaluate", tmp_path / "proposals.json", *labels[:-1], "--min-score", 0.5)
+    assert (done.exit_code, "--objects" in done.stderr) == (1, True)
+
+
 def test_evaluate_files_beside_each_other(label_maps: Path, tmp_path: Path, command: Callable[..., Any]) -> None:
     coco = convert(command, label_maps)
     found = [

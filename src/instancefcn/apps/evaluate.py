@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,16 @@ def evaluate(
     per_class: Annotated[
         bool, typer.Option("--per-class", help="Also average precision, by the categories that the results name.")
     ] = False,
+    objects: Annotated[
+        bool, typer.Option("--objects", help="Also count right and wrong objects, and their outlines.")
+    ] = False,
+    min_score: Annotated[
+        float | None,
+        typer.Option(
+            help="Of --objects: count those alone that score this or more.",
+            show_default="all, and a table over scores unless the file is named objects.json",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the intervals of --compare.")] = 0,
 ) -> None:
     """Measure how many of the labelled instances proposals find.
@@ -38,6 +49,13 @@ def evaluate(
     [bold]instancefcn evaluate[/] named/segments.json --annotations val.json [bold]--out[/] report --per-class
     [dim]Of results with categories also average precision: mAP^r at 0.5 and 0.7, and COCO's.[/]
 
+    [bold]instancefcn evaluate[/] found/objects.json --annotations val.json [bold]--out[/] report --objects
+    [dim]Of a set of objects: precision, recall, F1, AP = TP / (TP + FP + FN), PQ and boundary IoU where an IoU of 0.5,
+    0.75 or 0.9 makes an object right, and how far the number of objects an image is off.[/]
+
+    [bold]instancefcn evaluate[/] val/proposals.json --annotations val.json [bold]--out[/] report --objects
+    [dim]Of ranked candidates also a table: from which score on to take them. Overlapping ones count as wrong.[/]
+
     [bold]report.html[/]      one page with all of it and the published tables beside; needs no network
     [bold]metrics.json[/]     every number
     [bold]recall_curves[/]    recall against IoU, as PNG and SVG
@@ -53,7 +71,15 @@ def evaluate(
     from instancefcn.evaluation.matching import MAX_PROPOSALS
 
     written = write_evaluation(
-        proposals, annotations, out, iou=iou, others=compare or (), seed=seed, per_class=per_class
+        proposals,
+        annotations,
+        out,
+        iou=iou,
+        others=compare or (),
+        seed=seed,
+        per_class=per_class,
+        objects=objects,
+        min_score=min_score,
     )
     metrics = written[iou]
     columns = [f"AR@{limit}" for limit in MAX_PROPOSALS]
@@ -68,6 +94,9 @@ def evaluate(
         Console().print(differences)
     for name, precision in written.get("per_class", {}).items():
         Console().print(_precision_table(escape(name), precision))
+    for name, found in written.get("objects", {}).items():
+        for part in _object_tables(escape(name), found):
+            Console().print(part)
     typer.echo(f"report: {out / 'report.html'}")
 
 
@@ -85,6 +114,41 @@ def _precision_table(title: str, precision: dict[str, Any]) -> Any:
     table.add_row("mean", "", *(_percent(precision[f"mAP^r@{limit}"][variant]) for limit, variant in columns))
     table.caption = ", ".join(f"COCO {name} {_percent(value)}" for name, value in precision["coco"].items())
     return table
+
+
+def _object_tables(title: str, found: dict[str, Any]) -> Iterator[Any]:
+    from rich.table import Table
+
+    counts, best = found["counts"], found.get("best")
+    shown = ("precision", "recall", "F1", "AP", "PQ", "boundary_iou")
+    least = "" if found["min_score"] is None else f" that score {found['min_score']:g} or more"
+    table = Table(
+        "IoU", *(name.replace("_iou", " IoU") for name in shown), title=f"{title}: objects{least}, in percent"
+    )
+    for limit, row in found["at"].items():
+        table.add_row(limit, *(_percent(row[name]) for name in shown))
+    yield table
+    if counts["error"] is not None:
+        yield (
+            f"{counts['found']} objects, {counts['labelled']} instances; "
+            f"count error an image {counts['error']:.1f}, signed {counts['bias']:+.1f}"
+        )
+    if found["calibration_error"] is not None:
+        yield f"expected calibration error of the scores {found['calibration_error']:.1f}"
+    if "by_score" not in found:
+        return
+    columns = ("precision", "recall", "F1")
+    table = Table(
+        "score", *columns, "objects", "count error", title=f"{title}: from a score on, at IoU 0.5, in percent"
+    )
+    rows: list[dict[str, Any]] = found["by_score"]
+    for row in [*rows, *([best] if best else [])]:
+        if row is best:
+            table.add_section()
+        shares = (_percent(row[name]) for name in columns)
+        table.add_row(f"{row['score']:g}", *shares, str(row["found"]), f"{row['count_error']:.1f}")
+    table.caption = "last row: the best F1" if best else None
+    yield table
 
 
 def _percent(value: float | None) -> str:

@@ -10,13 +10,14 @@ import math
 import numpy as np
 from jaxtyping import Bool
 
-from instancefcn.geometry.rle import Rle, decode, tight_boxes
+from instancefcn.geometry.rle import Rle, tight_boxes
+from instancefcn.geometry.runs import Edges
 
 DILATION_RATIO = 0.02  # of the image's diagonal: the paper's and its code's
 
 
 def boundary_iou(first: Rle, second: Rle, ratio: float = DILATION_RATIO) -> float:
-    """IoU of the boundaries of two masks of one image; 0 where neither has a pixel.
+    """IoU of the boundaries of two masks of one image; 0 where either has no pixel.
 
     A boundary is what of a mask lies within a distance of its outline. That distance is a share of the image's
     diagonal. A mask that is thinner than two distances is all boundary, and its boundary IoU is then its IoU.
@@ -27,12 +28,15 @@ def boundary_iou(first: Rle, second: Rle, ratio: float = DILATION_RATIO) -> floa
     assert first["size"] == second["size"]
     distance = max(1, round(ratio * math.hypot(*first["size"])))
     boxes = tight_boxes([first, second]).astype(int)
-    left, top = boxes[:, :2].min(0)
-    right, bottom = boxes[:, 2:].max(0)
-    masks = (decode(rle)[top:bottom, left:right] for rle in (first, second))
-    ours, theirs = (boundary(mask, distance) for mask in masks)
+    if (boxes[:, 2] == boxes[:, 0]).any():
+        return 0.0
+    left, top = boxes[:, :2].min(0).tolist()
+    right, bottom = boxes[:, 2:].max(0).tolist()
+    edges = Edges.of([first, second], *first["size"])
+    columns = (edges.weighted_sum(np.array([mask]), np.ones(1), left, right) for mask in (0, 1))
+    ours, theirs = (boundary(mask[top:bottom] > 0, distance) for mask in columns)
     union = int((ours | theirs).sum())
-    return int((ours & theirs).sum()) / union if union else 0.0
+    return int((ours & theirs).sum()) / union
 
 
 def boundary(mask: Bool[np.ndarray, "h w"], distance: int) -> Bool[np.ndarray, "h w"]:

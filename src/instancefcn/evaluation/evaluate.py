@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from instancefcn.data.coco_reader import whole_number
 from instancefcn.evaluation.average_precision import coco_precision, region_precision
 from instancefcn.evaluation.average_recall import ImageRecall, recall_per_image
 from instancefcn.evaluation.compare import Difference, compare
 from instancefcn.evaluation.curves import CURVE_THRESHOLDS, FILE_COLORS, draw_curves, draw_recall_panels, render
 from instancefcn.evaluation.matching import AREA_RANGES, MAX_PROPOSALS
+from instancefcn.evaluation.object_metrics import object_metrics
 from instancefcn.evaluation.regions import IouType
-from instancefcn.evaluation.report import render_comparison, render_html, render_precision
+from instancefcn.evaluation.report import render_comparison, render_html, render_objects, render_precision
 from instancefcn.evaluation.results import (
     GroundTruth,
     ScoredRegions,
@@ -26,6 +28,8 @@ from instancefcn.evaluation.results import (
     split_by_category,
 )
 from instancefcn.files import nan_as_none, read_json, write_whole
+
+OBJECTS_FILE = "objects.json"  # as `propose --objects` names it: it holds objects, not ranked candidates
 
 
 def evaluate(
@@ -37,6 +41,8 @@ def evaluate(
     others: Sequence[Path] = (),
     seed: int = 0,
     per_class: bool = False,
+    objects: bool = False,
+    min_score: float | None = None,
 ) -> dict[str, Any]:
     """Write the average recall of anybody's proposals to a folder, with that of other files beside it.
 
@@ -50,6 +56,9 @@ def evaluate(
         others: more COCO results, each compared with ``proposals`` (``compare.compare``).
         seed: of the images that are drawn for the intervals of the differences.
         per_class: also measure average precision, by the categories that the files name.
+        objects: also count right and wrong objects, masks as they stand. Of a file that is not named ``objects.json``
+            also at other thresholds on the score, since it may hold ranked candidates.
+        min_score: of ``objects``: count those alone that score this or more, and at no other threshold.
 
     Returns:
         What ``metrics.json`` holds: ``{iou: {"coco": {"AR@10", ...}, "hosang": {"AR@10", ..., "AR_hosang@10", ...},
@@ -60,28 +69,44 @@ def evaluate(
         "difference", "low", "high", "decided"}, ...}}}``, ``metrics`` as of the first file, by ``unique_names``.
         With ``per_class`` also ``"per_class": {name: {"mAP^r@0.5": {"area", "11-point"}, ..., "coco": {"AP", "AP50",
         "AP75"}, "categories": {category: {"id", "instances", "AP^r@0.5": ..., ...}}}}``, of every file.
+        With ``objects`` also ``"objects": {name: ...}``, of every file, as ``object_metrics`` has it, with the
+        ``file_name`` of each image, and ``min_score``.
 
     Raises:
-        ValueError: a file can't be used; says which, what, where, and how to mend it. Or there are too many files.
+        ValueError: a file can't be used; says which, what, where, and how to mend it. Or there are too many files, or
+            ``min_score`` without ``objects``.
         OSError: a file can't be written.
     """
     if len(others) >= len(FILE_COLORS):
         raise ValueError(
             f"{len(others)} files to compare with; the figure has colours for {len(FILE_COLORS) - 1} at most"
         )
-    images = parse_ground_truth(read_json(annotations), iou, source=str(annotations))
+    if min_score is not None and not objects:
+        raise ValueError("a least score is of objects: give --objects with --min-score (Python: objects=True)")
+    coco = read_json(annotations)
+    images = parse_ground_truth(coco, iou, source=str(annotations))
     paths = [proposals, *others]
     files = dict(zip(unique_names(paths), paths, strict=True))
     recall: dict[str, ImageRecall] = {}
     metrics: dict[str, dict[str, Any]] = {}
+    counted: dict[str, dict[str, Any]] = {}
     for name, path in files.items():
         scored = parse_results(read_json(path), images, iou, source=str(path))
         recall[name] = recall_per_image(images, scored, iou)
         metrics[name] = _metrics(images, scored, recall[name])
+        if objects:
+            ranked = path.name != OBJECTS_FILE and min_score is None
+            counted[name] = {"min_score": min_score} | object_metrics(
+                images, scored, min_score=min_score, by_score=ranked
+            )
+            _name_images(counted[name]["images"], coco)
     first, *rest = files
     written: dict[str, Any] = {iou: metrics[first]}
     differences = {name: compare(recall[first], recall[name], generator=np.random.default_rng(seed)) for name in rest}
     sections: list[str] = []
+    if objects:
+        written["objects"] = nan_as_none(counted)
+        sections += [render_objects(name, found) for name, found in written["objects"].items()]
     if per_class:
         written["per_class"] = {name: measure_precision(path, annotations, iou) for name, path in files.items()}
         sections += [render_precision(name, found) for name, found in written["per_class"].items()]
@@ -121,6 +146,13 @@ def evaluate(
     write_whole(out / "report.html", html)
     write_whole(out / "metrics.json", json.dumps(written, indent=2, allow_nan=False) + "\n")
     return written
+
+
+def _name_images(counts: Sequence[dict[str, Any]], coco: Any) -> None:
+    """Add the ``file_name`` that COCO annotations give to each image; None where they give none."""
+    names = {whole_number(entry["id"], "id"): entry.get("file_name") for entry in coco["images"]}
+    for of_image in counts:
+        of_image["file_name"] = names[of_image["image_id"]]
 
 
 def measure_precision(proposals: Path, annotations: Path, iou: IouType = "segm") -> dict[str, Any]:

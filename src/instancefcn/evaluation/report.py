@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 from instancefcn.evaluation.average_precision import MAP_R_THRESHOLDS, VARIANTS
 from instancefcn.evaluation.average_recall import RECALL_AT, averages
 from instancefcn.evaluation.compare import CONFIDENCE, DRAWS, Difference
+from instancefcn.evaluation.html_table import html_table
 from instancefcn.evaluation.matching import AREA_RANGES, MAX_PROPOSALS
 from instancefcn.evaluation.published import RECALL_TABLES, TABLE_4, PublishedTable
 from instancefcn.evaluation.regions import IouType
@@ -38,14 +39,16 @@ def render_html(
     limits = [f"AR@{n}" for n in MAX_PROPOSALS]
     regions = {"segm": "Masks", "bbox": "Boxes"}[iou]
     boxes_differ = " The paper's numbers are of masks, this file's of boxes." if iou == "bbox" else ""
-    overall = _table(["", *limits], [[title, *numbers] for title, numbers in ours.items()], emphasised=range(len(ours)))
+    overall = html_table(
+        ["", *limits], [[title, *numbers] for title, numbers in ours.items()], emphasised=range(len(ours))
+    )
     sizes = [area for area in AREA_RANGES if area != "all"]
-    by_size = _table(
+    by_size = html_table(
         ["", "Instances", *limits],
         [[size, f"{counts[f'instances_{size}']:,}", *(coco[f"{key}_{size}"] for key in limits)] for size in sizes],
     )
-    at_iou = _table(["IoU at least", "Found, %"], [[str(share), metrics[f"recall@{share}"]] for share in RECALL_AT])
-    counted = _table(["", "Number"], [[name.replace("_", " "), f"{n:,}"] for name, n in counts.items()])
+    at_iou = html_table(["IoU at least", "Found, %"], [[str(share), metrics[f"recall@{share}"]] for share in RECALL_AT])
+    counted = html_table(["", "Number"], [[name.replace("_", " "), f"{n:,}"] for name, n in counts.items()])
     published = "".join(_published(table, ours) for table in RECALL_TABLES)
     svg = curves_svg[curves_svg.index("<svg") :]  # in a page, the XML declaration and document type have no place
     return f"""<!DOCTYPE html>
@@ -94,13 +97,13 @@ def render_comparison(first: str, differences: Mapping[str, Mapping[str, Differe
         differences: ``compare.compare(first, other)`` for each other file, by its name, with images drawn by ``seed``.
     """
     measures = next(iter(differences.values()))
-    figures = _table(
+    figures = html_table(
         ["", first, *differences],
         [[name, d.first, *(other[name].second for other in differences.values())] for name, d in measures.items()],
     )
     percent = f"{100 * CONFIDENCE:g}%"
     against = "".join(
-        _table(
+        html_table(
             ["", "Difference", f"{percent} interval", "Decided"],
             [[name, *_interval(difference)] for name, difference in found.items()],
             caption=f"<b>{escape(other)}</b> less {escape(first)}, in percentage points",
@@ -123,14 +126,67 @@ def render_precision(file: str, precision: Mapping[str, Any]) -> str:
     rows = [["Mean", None, *(precision[f"m{key}"][variant] for key, variant in columns)]]
     for name, found in precision["categories"].items():
         rows.append([name, f"{found['instances']:,}", *(found[key][variant] for key, variant in columns)])
-    table = _table(["", "Instances", *map(", ".join, columns)], rows, emphasised=(0,))
-    coco = _table(["", *precision["coco"]], [["COCO AP", *precision["coco"].values()]])
+    table = html_table(["", "Instances", *map(", ".join, columns)], rows, emphasised=(0,))
+    coco = html_table(["", *precision["coco"]], [["COCO AP", *precision["coco"].values()]])
     ours = {variant: [precision[key][variant] for key in TABLE_4.columns] for variant in VARIANTS}
     return f"""
 <section><h2>Average precision by category, {escape(file)}</h2>{table}{coco}
 <p><b>AP<sup>r</sup></b>: a result goes to the instance of its category that it overlaps best; a second hit is wrong.
 11-point is VOC 2007's mean, area VOC 2010's; means are over categories with instances.</p>
 {_published(TABLE_4, ours)}</section>"""
+
+
+def render_objects(file: str, found: Mapping[str, Any]) -> str:
+    """Section of the page: the objects of one file, as ``evaluate`` has them under ``objects``."""
+    counts, best = found["counts"], found.get("best")
+    shown = ("precision", "recall", "F1", "AP", "PQ", "SQ", "boundary_iou")
+    names = [
+        "Right",
+        "Wrong",
+        "Missed",
+        *(name.replace("_iou", " IoU").capitalize() for name in shown[:2]),
+        *shown[2:6],
+    ]
+    at = html_table(
+        ["IoU at least", *names, "Boundary IoU"],
+        [
+            [limit, *(f"{row[name]:,}" for name in ("right", "wrong", "missed")), *(row[name] for name in shown)]
+            for limit, row in found["at"].items()
+        ],
+    )
+    least = "" if found["min_score"] is None else f" that score {found['min_score']:g} or more"
+    off = f"{counts['error']:.1f}, signed {counts['bias']:+.1f}" if counts["error"] is not None else "unknown"
+    chance = (
+        ""
+        if found["calibration_error"] is None
+        else (f" Expected calibration error of the scores: {found['calibration_error']:.1f} %.")
+    )
+    by_score = ""
+    if "by_score" in found:
+        rows = [*found["by_score"], *([best] if best else [])]
+        by_score = "<h2>By score, IoU at least 0.5</h2>" + html_table(
+            ["Score at least", "Precision", "Recall", "F1", "Objects", "Count error an image"],
+            [
+                [
+                    f"{row['score']:g}",
+                    row["precision"],
+                    row["recall"],
+                    row["F1"],
+                    f"{row['found']:,}",
+                    row["count_error"],
+                ]
+                for row in rows
+            ],
+            caption="The last row is that of the best F1.",
+            emphasised=[len(rows) - 1] if best else [],
+        )
+    return f"""
+<section><h2>Objects, {escape(file)}</h2>
+<p>{counts["found"]:,} objects{least}, {counts["labelled"]:,} instances. Count error an image: {off}.{chance}</p>{at}
+{by_score}
+<p>Objects and instances are matched one to one, best score first, at each IoU; what lies on a crowd counts neither as
+right nor as wrong. AP is TP / (TP + FP + FN), PQ panoptic quality, SQ the mean IoU of right objects, boundary IoU the
+mean over them of Cheng et al.'s at 2 % of the diagonal. Count error is the mean of |found - labelled|.</p></section>"""
 
 
 def _interval(found: Difference) -> list[str | None]:
@@ -148,31 +204,9 @@ def _published(table: PublishedTable, ours: Mapping[str, Sequence[float | None]]
     rows = [*table.rows, *((f"This file, {name}", numbers) for name, numbers in ours.items())]
     caption = f"<b>Table {table.number}.</b> {escape(table.title)}. {escape(table.data)}"
     own = range(len(table.rows), len(rows))
-    return _table(["", *table.columns], [[name, *numbers] for name, numbers in rows], caption=caption, emphasised=own)
-
-
-def _table(
-    header: Sequence[str],
-    rows: Sequence[Sequence[str | float | None]],
-    *,
-    caption: str = "",
-    emphasised: Container[int] = (),
-) -> str:
-    """HTML table; the first column heads the rows. ``caption`` is HTML, the rest is text."""
-    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in header)
-    body = ""
-    for index, (name, *cells) in enumerate(rows):
-        kind = ' class="own"' if index in emphasised else ""
-        values = "".join(f"<td>{_cell(cell)}</td>" for cell in cells)
-        body += f'<tr{kind}><th scope="row">{escape(str(name))}</th>{values}</tr>'
-    about = f"<caption>{caption}</caption>" if caption else ""
-    return f"<table>{about}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _cell(value: str | float | None) -> str:
-    if isinstance(value, str):
-        return escape(value)
-    return "–" if value is None or math.isnan(value) else f"{value:.1f}"
+    return html_table(
+        ["", *table.columns], [[name, *numbers] for name, numbers in rows], caption=caption, emphasised=own
+    )
 
 
 _STYLE = """
