@@ -134,3 +134,17 @@ def test_objects_of_segments_keep_their_categories() -> None:
 def test_an_unsound_rule_is_refused(key: str, value: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(RULE, **{key: value})
+
+
+def test_every_object_is_drawn_and_of_candidates_the_ten_best() -> None:
+    masks = rectangles(*[(x, y, x + 2, y + 2) for y in range(0, 20, 4) for x in range(0, 30, 4)])
+    found = proposals(masks, np.linspace(0.9, 0.6, len(masks)).tolist())
+    image = np.zeros((20, 30, 3), dtype=np.uint8)
+
+    def shown(picture: np.ndarray) -> int:
+        return int((picture[masks.any(0)].reshape(-1, 3).any(1)).sum()) // 4
+
+    objects = found.objects()
+    assert (len(objects), shown(objects.draw(image))) == (40, 40)
+    assert shown(objects.draw(image, top=3)) < 40
+    assert shown(found.draw(image)) < 40

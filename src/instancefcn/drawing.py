@@ -26,7 +26,7 @@ PALETTE: Int[np.ndarray, "20 3"] = np.array(
 
 
 def draw_distinct(
-    image: UInt8[np.ndarray, "h w 3"], rles: Sequence[Rle], top: int
+    image: UInt8[np.ndarray, "h w 3"], rles: Sequence[Rle], top: int, max_iou: float = MAX_IOU
 ) -> tuple[UInt8[np.ndarray, "h w 3"], list[int]]:
     """Draw the best masks over a copy of an image; of masks that show the same object only the best.
 
@@ -37,12 +37,13 @@ def draw_distinct(
         image: RGB.
         rles: of this image, best first.
         top: how many to draw at most.
+        max_iou: of two masks with a larger IoU only the better is drawn; 1 draws every one.
 
     Returns:
         The picture, and the indices of the masks that were drawn, best first.
     """
     canvas = image.copy()
-    drawn = choose_distinct(rles, top)
+    drawn = choose_distinct(rles, top, max_iou) if max_iou < 1 else list(range(min(top, len(rles))))
     colours = dict(zip(drawn, cycle(PALETTE), strict=False))
     line_width = default_line_width(*image.shape[:2])
     for index in sorted(drawn, key=lambda index: -area(rles[index])):  # smaller ones over larger ones

@@ -20,6 +20,7 @@ from instancefcn.objects import ObjectRule, choose_objects, make_exclusive
 CATEGORY_ID = 1  # proposals have no class; COCO results need a category
 CATEGORY_NAME = "object"
 MAX_LABEL = np.iinfo(np.uint16).max
+SHOWN, SHOWN_SEGMENTS = 10, 20  # masks that are drawn of many candidates
 PREVIEW_SIDE = 640  # pixels: the longer side of a notebook's picture
 PREVIEW_GROUND = 236  # grey behind its masks
 
@@ -83,6 +84,7 @@ class Proposals(_ByValue):
     height: int  # of the image, in pixels, as ``width``
     width: int
     rule: ObjectRule | None = field(default=None, kw_only=True)  # the checkpoint's, for ``objects``
+    distinct: bool = field(default=False, kw_only=True)  # these are objects: no two masks show the same thing
 
     def __len__(self) -> int:
         return len(self.rles)
@@ -161,7 +163,7 @@ class Proposals(_ByValue):
         rule = self.rule or ObjectRule(threshold=0.0)
         scores = rule.chance(self.scores)
         wanted = self.scores >= rule.threshold if threshold is None else scores >= threshold
-        found = replace(self, scores=scores, rule=None)[wanted]
+        found = replace(self, scores=scores, rule=None, distinct=True)[wanted]
         found = found[choose_objects(found.rles, rule)]
         masks = [clean(rle, box, rule.smoothing) for rle, box in zip(found.rles, found.boxes_xyxy, strict=True)]
         found = replace(found, rles=masks, boxes_xyxy=tight_boxes(masks))
@@ -206,20 +208,20 @@ class Proposals(_ByValue):
             labels[box][decode(self.rles[index])[box]] = index + 1
         return labels
 
-    def draw(self, image: UInt8[np.ndarray, "h w 3"], top: int = 10) -> UInt8[np.ndarray, "h w 3"]:
+    def draw(self, image: UInt8[np.ndarray, "h w 3"], top: int | None = None) -> UInt8[np.ndarray, "h w 3"]:
         """A copy of the image with the best masks drawn over it, of those that show one object only the best.
 
         Example: ``Image.fromarray(proposals.draw(image)).show()``.
 
         Args:
             image: RGB, the one that was proposed on.
-            top: how many masks to draw at most.
+            top: how many masks to draw at most; None for all objects, or the ten best candidates.
 
         Raises:
             ValueError: the image has another size, or is no RGB array.
         """
         self._check_size(image)
-        return draw_distinct(image, self.rles, top)[0]
+        return self._drawn(image, top, SHOWN)[0]
 
     def crops(self, image: UInt8[np.ndarray, "h w 3"]) -> list[UInt8[np.ndarray, "_ _ 3"]]:
         """The part of an image in each tight box, with the pixels beside the mask as they are.
@@ -263,6 +265,12 @@ class Proposals(_ByValue):
                 f"one with {self.height} x {self.width}"
             )
 
+    def _drawn(self, image: UInt8[np.ndarray, "h w 3"], top: int | None, usual: int) -> tuple[np.ndarray, list[int]]:
+        """The picture, and what it shows: of candidates as many as is usual, where nothing is asked for."""
+        if self.distinct:
+            return draw_distinct(image, self.rles, len(self) if top is None else top, max_iou=1.0)
+        return draw_distinct(image, self.rles, usual if top is None else top)
+
     def _category_ids(self) -> list[int]:
         return [CATEGORY_ID] * len(self)
 
@@ -277,14 +285,14 @@ class Segments(Proposals):
     category_ids: Int[np.ndarray, "n"]  # as the data set numbers them
     names: Mapping[int, str] = field(default_factory=dict)  # of categories, by id
 
-    def draw(self, image: UInt8[np.ndarray, "h w 3"], top: int = 20) -> UInt8[np.ndarray, "h w 3"]:
+    def draw(self, image: UInt8[np.ndarray, "h w 3"], top: int | None = None) -> UInt8[np.ndarray, "h w 3"]:
         """As ``Proposals.draw``, with name and score at each mask.
 
         Raises:
             ValueError: the image has another size, or is no RGB array.
         """
         self._check_size(image)
-        canvas, drawn = draw_distinct(image, self.rles, top)
+        canvas, drawn = self._drawn(image, top, SHOWN_SEGMENTS)
         texts = [f"{self._name(index)} {self.scores[index]:.2f}" for index in drawn]
         return write_names(canvas, self.boxes_xyxy[drawn], texts)
 

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 from instancefcn.apps.cli import app
 from instancefcn.geometry.rle import encode, tight_boxes
 from instancefcn.inference.proposer import Proposer
+from instancefcn.objects import ObjectRule
 from instancefcn.proposals import Proposals
 
 Command = Callable[..., Result]
@@ -30,6 +31,9 @@ def command() -> Command:
     return run
 
 
+RULE = ObjectRule(0.5, max_iou=0.6, max_filled=1.0, scores=(0.0, 1.0), chances=(0.0, 0.5))  # a chance is half the score
+
+
 class FakeProposer:
     """Proposes the whole image, its upper half and its upper left quarter, as far as they have pixels."""
 
@@ -43,7 +47,10 @@ class FakeProposer:
                 mask[:rows, :columns] = True
                 masks.append(encode(mask))
                 scores.append(score)
-        return Proposals(masks, tight_boxes(masks), np.array(scores), height, width)
+        return Proposals(masks, tight_boxes(masks), np.array(scores), height, width, rule=RULE)
+
+    def objects(self, image: np.ndarray, threshold: float | None = None, *, exclusive: bool = False) -> Proposals:
+        return self(image, max_proposals=3, min_score=0).objects(threshold, exclusive=exclusive)
 
 
 @pytest.fixture

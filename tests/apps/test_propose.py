@@ -15,6 +15,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from instancefcn.geometry.rle import decode, from_json
+from instancefcn.proposals import Proposals
 from pictures import write_photograph
 
 pytestmark = pytest.mark.usefixtures("asked_for")
@@ -85,6 +86,72 @@ def test_an_image_without_proposals_is_in_images_json(tmp_path: Path, command: C
     assert done.exit_code == 0
     assert read(tmp_path / "out/proposals.json") == []
     assert names(tmp_path / "out") == ["a.png"]
+
+
+def test_objects_have_chances_tables_and_overlays_that_show_them_all(
+    tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[int, int | None]] = []
+    monkeypatch.setattr(Proposals, "draw", lambda found, image, top: drawn.append((len(found), top)) or image)
+    for name in ("a, b.png", "c.png"):
+        write_photograph(tmp_path / "in" / name)
+    out = tmp_path / "out"
+    done = command("propose", tmp_path / "in", "--out", out, "--objects", "--overlays")
+    assert done.exit_code == 0, done.output
+    assert f"4 objects of 2 images: {out / 'objects.json'}" in done.stdout
+    assert str(out / "counts.csv") in done.stdout
+    results = read(out / "objects.json")
+    assert [(result["image_id"], result["score"]) for result in results] == [(1, 0.45), (1, 0.3), (2, 0.45), (2, 0.3)]
+    assert (out / "counts.csv").read_text() == (
+        'image,count,mean_area,mean_score\n"a, b.png",2,900.0,0.3750\nc.png,2,900.0,0.3750\n'
+    )
+    assert (out / "objects.csv").read_text().splitlines()[:3] == [
+        "image,object,left,top,width,height,area,score",
+        '"a, b.png",1,0,0,40,30,1200,0.4500',
+        '"a, b.png",2,0,0,40,15,600,0.3000',
+    ]
+    assert drawn == [(2, None), (2, None)]
+
+
+def test_options_of_objects(tmp_path: Path, command: Callable[..., Any]) -> None:
+    image, out = write_photograph(tmp_path / "a.png"), tmp_path / "out"
+
+    def areas(*options: Any) -> list[int]:
+        done = command("propose", image, "--out", out, "--objects", *options)
+        assert done.exit_code == 0, done.output
+        return [decode(from_json(result["segmentation"])).sum() for result in read(out / "objects.json")]
+
+    assert areas() == [1200, 600]
+    assert areas("--min-score", 0.1) == [1200, 600, 300]  # a chance: the third one's is 0.15
+    assert areas("--min-score", 0.4) == [1200]
+    assert areas("--max-proposals", 1) == [1200]
+    assert areas("--exclusive") == [1200]
+    assert command("propose", image, "--out", tmp_path / "other", "--exclusive").exit_code == 2
+
+
+def test_the_kinds_of_results_do_not_mix_in_one_folder(tmp_path: Path, command: Callable[..., Any]) -> None:
+    image, out = write_photograph(tmp_path / "a.png"), tmp_path / "out"
+    assert command("propose", image, "--out", out).exit_code == 0
+    done = command("propose", image, "--out", out, "--objects")
+    assert done.exit_code == 1
+    assert "proposals.json would not belong to" in done.stderr
+
+
+@pytest.mark.parametrize(("options", "said"), [(["--max-proposals", 2], True), ([], False)])
+def test_a_cap_that_binds_is_said(options: list[Any], said: bool, tmp_path: Path, command: Callable[..., Any]) -> None:
+    done = command("propose", write_photograph(tmp_path / "a.png"), "--out", tmp_path / "out", *options)
+    assert ("1 images have as many as --max-proposals allows" in done.stderr) == said
+
+
+def test_overlays_show_as_many_as_are_asked_for(
+    tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[int, int | None]] = []
+    monkeypatch.setattr(Proposals, "draw", lambda found, image, top: drawn.append((len(found), top)) or image)
+    image = write_photograph(tmp_path / "a.png")
+    for options in (["--shown", 2], ["--shown-score", 0.7]):
+        assert command("propose", image, "--out", tmp_path / "out", "--overlays", *options).exit_code == 0
+    assert drawn == [(3, 2), (1, None)]
 
 
 def test_globs_files_and_folders_together(

@@ -1,4 +1,4 @@
-"""``instancefcn propose``: masks of images, to COCO results."""
+"""``instancefcn propose``: masks of images, ranked candidates or objects, to COCO results."""
 
 from __future__ import annotations
 
@@ -10,15 +10,38 @@ import typer
 from instancefcn.apps.images import find_inputs
 from instancefcn.apps.options import AnnotatedImages, CheckpointFile, DeviceName, Inputs, OutFolder, Precision
 
+MOST_PROPOSALS = 100  # of an image, unless the user says more
+
 
 def propose(
     inputs: Inputs,
     out: OutFolder,
     checkpoint: CheckpointFile = None,
-    max_proposals: Annotated[int, typer.Option(min=1, help="Masks per image, at most.")] = 100,
-    min_score: Annotated[float, typer.Option(min=0, max=1, help="Leave out masks that score less.")] = 0.0,
+    objects: Annotated[
+        bool, typer.Option("--objects", help="Write objects, each once, instead of ranked candidates.")
+    ] = False,
+    exclusive: Annotated[
+        bool, typer.Option("--exclusive", help="With --objects: a pixel belongs to one object, so none is in another.")
+    ] = False,
+    max_proposals: Annotated[
+        int | None, typer.Option(min=1, help="Masks per image, at most.", show_default="100; objects: all")
+    ] = None,
+    min_score: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Leave out masks that score less. The score of an object is the chance that it is one, at IoU 0.5; "
+            "that of a candidate only ranks it.",
+            show_default="0; objects: the checkpoint's",
+        ),
+    ] = None,
     annotations: AnnotatedImages = None,
-    overlays: Annotated[bool, typer.Option("--overlays", help="Also draw the best masks over each image.")] = False,
+    overlays: Annotated[bool, typer.Option("--overlays", help="Also draw the masks over each image.")] = False,
+    shown: Annotated[
+        int | None, typer.Option(min=1, help="Masks in an overlay, at most.", show_default="10; objects: all")
+    ] = None,
+    shown_score: Annotated[float, typer.Option(min=0, max=1, help="Overlays leave out what scores less.")] = 0.0,
     label_maps: Annotated[
         bool,
         typer.Option("--label-maps", help="Also write 16-bit PNGs: each pixel has the rank of its best mask, or 0."),
@@ -28,8 +51,14 @@ def propose(
 ) -> None:
     """Propose masks of everything that looks like an object, best first.
 
+    [bold]instancefcn propose[/] photos/ [bold]--out[/] found --objects --overlays
+    [dim]The objects of every image of a folder, each once. Look at found/overlays; found/counts.csv counts them.[/]
+
+    [bold]instancefcn propose[/] cells/ [bold]--out[/] found --objects --exclusive --checkpoint mine.safetensors
+    [dim]By your own training, whose threshold the checkpoint knows; no pixel belongs to two cells.[/]
+
     [bold]instancefcn propose[/] photos/ [bold]--out[/] proposals --overlays
-    [dim]Every image of a folder. Look at proposals/overlays; proposals/proposals.json has the masks.[/]
+    [dim]Ranked candidates, which overlap: 100 an image. proposals/proposals.json has the masks.[/]
 
     [bold]instancefcn propose[/] cat.jpg 'scans/**/*.tif' [bold]--out[/] proposals --max-proposals 1000 --min-score 0.1
     [dim]One file and a glob; up to 1,000 masks each, none that scores under 0.1.[/]
@@ -38,15 +67,33 @@ def propose(
     [dim]The images and ids of a COCO file, ready for [bold]instancefcn evaluate[/] val/proposals.json.[/]
 
     [bold]proposals.json[/]  COCO results: masks, boxes and scores, best first within an image
+    [bold]objects.json[/]    the same of objects (--objects), with [bold]counts.csv[/] (image, count, area, score) and \
+[bold]objects.csv[/]
     [bold]images.json[/]     COCO images: id, file_name, width, height
     [bold]errors.jsonl[/]    images that could not be read, with the reason; the rest goes on, but the exit code is 1
     """
+    if exclusive and not objects:
+        raise typer.BadParameter("--exclusive is for --objects: candidates overlap")
     images = find_inputs(inputs, annotations, out)
 
-    from instancefcn.apps.results import ResultsFolder
+    from instancefcn.apps.results import OBJECTS, PROPOSALS, ResultsFolder
     from instancefcn.inference.proposer import Proposer
 
-    folder = ResultsFolder(out, images, (annotations, checkpoint), overlays=overlays, label_maps=label_maps)
+    folder = ResultsFolder(
+        out,
+        images,
+        (annotations, checkpoint),
+        overlays=overlays,
+        label_maps=label_maps,
+        name=OBJECTS if objects else PROPOSALS,
+        shown=lambda found: found.at_least(shown_score),
+        most_drawn=shown,
+    )
     proposer = Proposer.from_checkpoint(checkpoint, device=device, precision=precision)
-    folder.fill("proposing", partial(proposer, max_proposals=max_proposals, min_score=min_score))
-    folder.report("proposals")
+    if objects:
+        find_objects = partial(proposer.objects, threshold=min_score, exclusive=exclusive)
+        folder.fill("finding objects", lambda pixels: find_objects(pixels)[:max_proposals])
+    else:
+        most = max_proposals or MOST_PROPOSALS
+        folder.fill("proposing", partial(proposer, max_proposals=most, min_score=min_score or 0.0), most=most)
+    folder.report("objects" if objects else "proposals")

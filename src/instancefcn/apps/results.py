@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,12 +17,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from instancefcn.apps.images import LABEL_MAPS, OVERLAYS, ImageFile, output_stems, refuse_to_overwrite
+from instancefcn.apps.tables import COUNTS, ObjectTables
+from instancefcn.apps.tables import OBJECTS as OBJECT_TABLE
 from instancefcn.data.images import read_image
 from instancefcn.files import path_inside, read_json, whole_file
 from instancefcn.proposals import CATEGORY_ID, CATEGORY_NAME, Proposals
 
 ONE_CATEGORY = {CATEGORY_ID: CATEGORY_NAME}
-PROPOSALS, SEGMENTS, IMAGES, ERRORS = "proposals.json", "segments.json", "images.json", "errors.jsonl"
+PROPOSALS, OBJECTS, SEGMENTS = "proposals.json", "objects.json", "segments.json"
+IMAGES, ERRORS = "images.json", "errors.jsonl"
 JPEG_LONGEST_SIDE = 65500  # pixels
 
 
@@ -42,9 +45,10 @@ class ResultsFolder:
         name: of the file of results.
         categories: names by id.
         shown: the part of an image's results that overlays and label maps show.
+        most_drawn: masks in an overlay; None for ``draw``'s own number.
 
     Raises:
-        ValueError: the folder holds the results of the other command.
+        ValueError: the folder holds results of another kind.
         typer.BadParameter: a file that is read would be written over.
     """
 
@@ -59,34 +63,42 @@ class ResultsFolder:
         name: str = PROPOSALS,
         categories: Mapping[int, str] = ONE_CATEGORY,
         shown: Callable[[Proposals], Proposals] = lambda proposals: proposals,
+        most_drawn: int | None = None,
     ) -> None:
-        other = folder / (SEGMENTS if name == PROPOSALS else PROPOSALS)
-        if other.exists():
-            raise ValueError(f"{other} would not belong to the new {IMAGES}: give another --out, or remove it")
+        for other in {PROPOSALS, OBJECTS, SEGMENTS} - {name}:
+            if (folder / other).exists():
+                raise ValueError(
+                    f"{folder / other} would not belong to the new {IMAGES}: give another --out, or remove it"
+                )
         self.folder, self.images, self.categories, self.shown = folder, images, categories, shown
         self.files = [folder / file for file in (name, IMAGES, ERRORS)]
+        self.tables, self.most_drawn = name == OBJECTS, most_drawn
         stems = list(zip([image.image_id for image in images], output_stems(images), strict=True))
         self.overlays = {key: folder / OVERLAYS / f"{stem}.jpg" for key, stem in stems if overlays}
         self.label_maps = {key: folder / LABEL_MAPS / f"{stem}.png" for key, stem in stems if label_maps}
         refuse_to_overwrite(
             [*(image.path for image in images), *filter(None, given)],
-            [*self.files, *self.overlays.values(), *self.label_maps.values()],
+            [*self.files, folder / COUNTS, folder / OBJECT_TABLE, *self.overlays.values(), *self.label_maps.values()],
         )
         self.earlier = earlier_pictures(folder)
         self.drawn: set[Path] = set()
         self.done = self.found = self.failed = 0  # images, results, images
+        self.full = 0  # images with as many results as are allowed
 
-    def fill(self, verb: str, call: Callable[[UInt8[np.ndarray, "h w 3"]], Proposals]) -> None:
+    def fill(
+        self, verb: str, call: Callable[[UInt8[np.ndarray, "h w 3"]], Proposals], *, most: int | None = None
+    ) -> None:
         """Call a function on the pixels of each image and write what it returns; failures are noted and skipped.
 
         Args:
             verb: what the progress bar says.
+            most: results of an image that ``call`` gives at most; images that have as many are counted.
 
         Raises:
             typer.Exit: interrupted; what was done until then is in the folder.
         """
         try:
-            with self._opened() as (results, entries, errors), progress_bar() as progress:
+            with self._opened() as (results, entries, errors), self._tables() as tables, progress_bar() as progress:
                 for image in progress.track(self.images, description=verb):
                     try:
                         pixels = read_image(image.path, image.size)
@@ -103,8 +115,11 @@ class ResultsFolder:
                     _write_items(
                         entries, [{"id": image.image_id, "file_name": image.file_name} | size], first=self.done == 0
                     )
+                    if tables is not None:
+                        tables.add(image, found)
                     self.done += 1
                     self.found += len(found)
+                    self.full += len(found) == most
                     self._draw(image, pixels, self.shown(found))
         except KeyboardInterrupt:
             done = f"{self.done} of {len(self.images)} images"
@@ -132,9 +147,12 @@ class ResultsFolder:
             for path in self.earlier - self.drawn:
                 path.unlink(missing_ok=True)
 
+    def _tables(self) -> AbstractContextManager[ObjectTables | None]:
+        return ObjectTables.opened(self.folder) if self.tables else nullcontext()
+
     def _draw(self, image: ImageFile, pixels: UInt8[np.ndarray, "h w 3"], proposals: Proposals) -> None:
         if path := self.overlays.get(image.image_id):
-            picture = Image.fromarray(proposals.draw(pixels))
+            picture = Image.fromarray(proposals.draw(pixels, self.most_drawn))
             picture.thumbnail((JPEG_LONGEST_SIDE, JPEG_LONGEST_SIDE))  # does nothing to a smaller one
             self._save(picture, path, quality=90, subsampling=0)
         if path := self.label_maps.get(image.image_id):
@@ -152,6 +170,10 @@ class ResultsFolder:
             typer.Exit: some images failed.
         """
         typer.echo(f"{self.found} {noun} of {self.done} images: {self.files[0]}")
+        if self.tables:
+            typer.echo(f"counted, image by image and object by object: {self.folder / COUNTS}, {OBJECT_TABLE}")
+        if self.full:
+            typer.echo(f"{self.full} images have as many as --max-proposals allows; they may have more", err=True)
         for paths, name in ((self.overlays, OVERLAYS), (self.label_maps, LABEL_MAPS)):
             if paths:
                 typer.echo(f"{name.replace('_', ' ')}: {self.folder / name}")
