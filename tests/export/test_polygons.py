@@ -91,6 +91,26 @@ def test_holes_and_parts() -> None:
     assert to_polygons(encode(np.zeros((4, 5), dtype=bool))).is_empty
 
 
+def test_specks_keep_their_pixels_beside_a_large_part() -> None:
+    mask = rectangle(2, 2, 40, 50, (60, 70))
+    mask[50, 60] = mask[45:47, 10] = mask[40, 50] = True  # the last touches a corner
+    outline = to_polygons(encode(mask), tolerance=3.0)
+    assert len(outline.geoms) == 4
+    assert outline.is_valid
+    assert sum(shapely.get_num_coordinates(part) for part in outline.geoms) < 25
+    for part in outline.geoms:
+        assert decode(polygons_to_rle([flat(rings(part)[0])], 60, 70)).any()
+
+
+def test_parts_that_would_run_into_each_other_keep_apart() -> None:
+    y, x = np.mgrid[-95:95, -95:95] + 0.5
+    radius = np.hypot(x, y)
+    mask = (radius < 40) | ((radius > 41.2) & (radius < 93))  # each may shift by 5 pixels
+    outline = to_polygons(encode(mask), tolerance=5.0)
+    assert len(outline.geoms) == 2
+    assert outline.is_valid
+
+
 @pytest.mark.parametrize("tolerance", [0.25, 1.0, 4.0])
 def test_outlines_shift_by_the_tolerance_or_twice_that_where_a_ring_starts(tolerance: float) -> None:
     for rle in blobs(10, seed=3):

@@ -132,6 +132,7 @@ def test_labelme_and_xanylabeling(form: str, tmp_path: Path) -> None:
     shapes = table["shapes"]
     assert table["imagePath"] == "a b.png"
     assert [shape["group_id"] for shape in shapes] == [None, None, 3, 3]
+    assert form == "xanylabeling" or shapes[1]["points"] == [[30, 4], [59, 19]]  # first and last pixel
     assert [shape["shape_type"] == "mask" for shape in shapes] == [False, form == "labelme", False, False]
     assert form == "labelme" or [shape["score"] for shape in shapes] == [0.75, 0.5, 0.25, 0.25]
 
@@ -198,8 +199,8 @@ def test_yolo_says_where_images_are_to_be(tmp_path: Path) -> None:
 
 
 def test_parts_are_joined_where_they_are_nearest() -> None:
-    squares = [np.array([[x, y], [x + 2, y], [x + 2, y + 2], [x, y + 2]], float) for x, y in ((0, 0), (9, 0), (4, 0))]
-    ring = join(squares)
+    squares = [np.array([[x + 2, y], [x + 2, y + 2], [x, y + 2], [x, y]], float) for x, y in ((0, 0), (9, 0), (4, 0))]
+    ring = join([squares[0], np.roll(squares[1], 1, axis=0), squares[2]])
     lines = shapely.LineString(np.concatenate([ring, ring[:1]]))
     assert lines.length == 3 * 8 + 2 * (2 + 3)  # the way over and back to the middle one, and from there to the last
     assert shapely.Polygon(ring).area == 3 * 4

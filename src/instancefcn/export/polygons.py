@@ -11,7 +11,7 @@ from itertools import pairwise
 import contourpy
 import numpy as np
 import shapely
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from instancefcn.geometry.rle import Rle, tight_boxes
 from instancefcn.geometry.runs import Edges
@@ -30,7 +30,7 @@ def to_polygons(rle: Rle, tolerance: float = 1.0) -> shapely.MultiPolygon:
 
     Args:
         tolerance: pixels by which the outline may shift (twice that at the point where GEOS starts a ring). Small and
-            thin masks, of which a shift costs much, get less: ``MAX_SHIFT * area / perimeter`` at most. 0 keeps every
+            thin parts, which a shift costs much, get less: ``MAX_SHIFT * area / perimeter`` at most. 0 keeps every
             corner.
 
     Returns:
@@ -48,9 +48,14 @@ def to_polygons(rle: Rle, tolerance: float = 1.0) -> shapely.MultiPolygon:
         return shapely.MultiPolygon()
     edges = Edges.of([rle], *rle["size"])
     columns = edges.weighted_sum(np.zeros(1, dtype=np.int64), np.ones(1), left, right)
-    outline = _trace(np.pad(columns[top:bottom], 1), left, top)
-    shift = min(tolerance, MAX_SHIFT * outline.area / outline.length)
-    return shapely.MultiPolygon(list(shapely.get_parts(outline.simplify(shift))))
+    parts = _trace(np.pad(columns[top:bottom], 1), left, top)
+    shifts = np.minimum(tolerance, MAX_SHIFT * shapely.area(parts) / shapely.length(parts))
+    simple = shapely.MultiPolygon(list(shapely.simplify(parts, shifts)))
+    if simple.is_valid:
+        return simple
+    # Parts that ran into each other keep apart when they are simplified as one.
+    together = shapely.simplify(shapely.MultiPolygon(list(parts)), shifts.min())
+    return shapely.MultiPolygon(list(shapely.get_parts(together)))
 
 
 def rings(polygon: shapely.Polygon) -> tuple[Ring, list[Ring]]:
@@ -69,16 +74,18 @@ def flat(ring: Ring) -> list[float]:
     return [number for point in ring for number in point]
 
 
-def _trace(mask: Float[np.ndarray, "h w"], left: int, top: int) -> shapely.MultiPolygon:
-    """Outline of a crop of 0 and 1, whose border of 0 lies around the box with the corner ``left``, ``top``."""
+def _trace(mask: Float[np.ndarray, "h w"], left: int, top: int) -> Shaped[np.ndarray, "parts"]:
+    """Outlines of a crop of 0 and 1, whose border of 0 lies around the box with the corner ``left``, ``top``.
+
+    Returns:
+        A shapely.Polygon for each part.
+    """
     contours = contourpy.contour_generator(z=mask, fill_type="OuterOffset")
     parts: list[shapely.Polygon] = []
     for points, offsets in zip(*contours.filled(0.5, 2.0), strict=True):
         assert points is not None
         assert offsets is not None
-        points_xy = points + np.array(
-            [left - 0.5, top - 0.5]
-        )  # contourpy counts from the centre of the border's first pixel
+        points_xy = points + np.array([left - 0.5, top - 0.5])  # where the border's first pixel has its centre
         outer, *inner = [points_xy[start:end] for start, end in pairwise(offsets)]
         parts.append(shapely.Polygon(outer, inner))
-    return shapely.MultiPolygon(parts)
+    return np.array(parts)
