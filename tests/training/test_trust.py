@@ -14,8 +14,9 @@ import torch
 
 from instancefcn.inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from instancefcn.model.build import build_network
+from instancefcn.objects import ObjectRule
 from instancefcn.structures import Sample
-from instancefcn.training import trainer
+from instancefcn.training import object_rules, trainer
 from instancefcn.training.history import History
 from instancefcn.training.initial_weights import choose_init, initial_network
 from instancefcn.training.keeping_out import divide, keep_out
@@ -264,3 +265,77 @@ def test_a_training_that_learnt_nothing_says_so(told: History, iterations: int, 
     if warning is not None:
         assert warning in warnings[0]
         assert "--minutes" in warnings[0]
+
+
+RULE, CHOSEN = ObjectRule(threshold=0.125, scores=(0.0, 0.5), chances=(0.25, 0.75)), ObjectRule(threshold=0.75)
+
+
+@pytest.fixture
+def choices(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, int]]:
+    """For each time that a rule is chosen: the candidates of the proposer, and the images it is chosen on."""
+    made: list[tuple[float, int]] = []
+
+    def choose_rule(proposer: Any, sources: Any) -> ObjectRule:
+        made.append((proposer.config.candidates, sum(map(len, sources))))
+        return replace(CHOSEN, threshold=CHOSEN.threshold + len(made) / 16)
+
+    monkeypatch.setattr(object_rules, "choose_rule", choose_rule)
+    return made
+
+
+def rules(out: Path) -> list[ObjectRule | None]:
+    """Of the best and of the last checkpoint."""
+    return [load_checkpoint(out / f"{name}.safetensors").objects for name in ("best", "last")]
+
+
+def test_the_rule_is_chosen_on_the_validation_images(
+    tmp_path: Path, start: Path, scored: list[float], choices: list[tuple[float, int]]
+) -> None:
+    scored += [50.0, 40.0, 45.0]
+    run(tmp_path, start, validation=[scenes(16, seed=3)])  # the best proposes by rules of the start's
+    assert choices == [(7, 16), (RECIPE.inference.candidates, 16)]
+    assert [rule.threshold for rule in rules(tmp_path) if rule] == [0.8125, 0.875]
+
+
+def test_a_rule_is_chosen_once_where_the_best_is_the_last(
+    tmp_path: Path, scored: list[float], choices: list[tuple[float, int]]
+) -> None:
+    scored += [40.0, 45.0]
+    told = run(tmp_path, "random", validation=[scenes(16, seed=3)])
+    assert len(choices) == 1
+    assert rules(tmp_path) == [replace(CHOSEN, threshold=0.8125)] * 2
+    assert "objects: those that score 0.812 or more, chosen on 16 validation images" in told
+
+
+@pytest.mark.parametrize(("validation", "partial"), [(15, False), (16, True)])
+def test_the_rule_of_the_start_stays_where_labels_are_few_or_partial(
+    validation: int, partial: bool, tmp_path: Path, start: Path, scored: list[float], choices: list[tuple[float, int]]
+) -> None:
+    save_checkpoint(replace(load_checkpoint(start), objects=RULE), start)
+    scored += [50.0, 60.0, 55.0]
+    val = scenes(validation, seed=3)
+    val.partial = partial
+    run(tmp_path, start, validation=[val])
+    assert choices == []
+    assert rules(tmp_path) == [RULE, RULE]
+
+
+def test_a_resumed_run_keeps_the_rule_of_its_start(tmp_path: Path, start: Path) -> None:
+    save_checkpoint(replace(load_checkpoint(start), objects=RULE), start)
+    options: dict[str, Any] = {"device": "cpu", "workers": 0, "iterations": 1, "report": lambda _: None}
+    train(RECIPE, [scenes()], tmp_path, init=str(start), **options)
+    start.unlink()
+    train(RECIPE, [scenes()], tmp_path, resume=True, **{**options, "iterations": 2})
+    assert load_checkpoint(tmp_path / "last.safetensors").training["iteration"] == 2
+    assert rules(tmp_path) == [RULE, RULE]
+
+
+def test_a_network_that_finds_nothing_keeps_its_rule(
+    tmp_path: Path, start: Path, scored: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_rules, "choose_rule", lambda *_: None)
+    save_checkpoint(replace(load_checkpoint(start), objects=RULE), start)
+    scored += [50.0, 60.0, 55.0]
+    told = run(tmp_path, start, validation=[scenes(16, seed=3)])
+    assert rules(tmp_path) == [RULE, RULE]
+    assert "objects: nothing was found on 16 validation images to choose a rule by" in told

@@ -33,6 +33,11 @@ class Division:
         return self.trained_on + sum(map(len, self.validation))
 
     @property
+    def chooses_rule(self) -> bool:
+        """Whether there are enough labelled images to choose the rule for objects, and complete ones to validate on."""
+        return self.labelled >= MIN_LABELLED and any(len(source) and not source.partial for source in self.validation)
+
+    @property
     def trained_on(self) -> int:
         """Images to train on."""
         return sum(map(len, self.training))

@@ -13,6 +13,7 @@ from instancefcn.model.network import Network
 from instancefcn.training.dataset import TrainingStream
 from instancefcn.training.initial_weights import AUTO, RANDOM, Start, choose_init, initial_network
 from instancefcn.training.keeping_out import divide
+from instancefcn.training.object_rules import store_rules
 from instancefcn.training.optimization import Budget
 from instancefcn.training.processes import images_of_process, launch
 from instancefcn.training.recipe import Recipe
@@ -43,7 +44,9 @@ def train(
     Writes ``best.safetensors`` and ``last.safetensors`` (averaged weights), ``last.state`` (what resuming needs),
     ``metrics.jsonl`` and tensorboard events into ``out``. Best is by AR@100, averaged over the validation sources;
     without any it is the last. A checkpoint that training starts from is validated first, and is the best itself until
-    a later network beats it.
+    a later network beats it. At the end the checkpoints get the rule by which their candidates become objects, chosen
+    on the validation images; with under 20 labelled images they keep the rule of the checkpoint that training started
+    from.
 
     Args:
         iterations: replaces the recipe's number.
@@ -81,6 +84,8 @@ def train(
     if state is not None:
         trainer.restore(state)
     trainer.run(stream, workers)
+    if images.chooses_rule and fabric.is_global_zero:
+        tell(store_rules(out, images.validation, fabric.device))
     seen = trainer.iteration * images_of_process(fabric, config) * fabric.world_size
     for line in summarize(trainer.history, trainer.iteration, seen, images.trained_on):
         tell(line)

@@ -28,6 +28,7 @@ class TrainingState:
     optimizer: dict[str, Any]
     trunk_weights: str = ""  # where the trunk's first weights came from; "" in older states
     history: dict[str, Any] = field(default_factory=dict)  # of ``History``; none in older states
+    objects: dict[str, Any] | None = None  # the ``ObjectRule`` of the checkpoint that the run started from
     best: float = -1.0  # validation AR@100 of the best checkpoint, in older states
 
 

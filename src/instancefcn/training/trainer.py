@@ -13,13 +13,14 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from instancefcn.config import to_table
+from instancefcn.config import from_table, to_table
 from instancefcn.data.source import Source
 from instancefcn.data.training_image import TrainingImage
 from instancefcn.inference.checkpoint import Checkpoint, save_checkpoint
 from instancefcn.inference.proposer import Proposer
 from instancefcn.model.batch_norms import freeze_batch_norms
 from instancefcn.model.network import Network
+from instancefcn.objects import ObjectRule
 from instancefcn.training.batch import Batch, BatchMaker
 from instancefcn.training.dataset import RankSampler
 from instancefcn.training.history import History
@@ -66,6 +67,7 @@ class Trainer:
         module = TrainingNetwork(self.network, recipe.loss).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.module, self.optimizer = fabric.setup(module, build_optimizer(self.network, recipe.optimization))
         self.iteration, self.history = 0, History()
+        self.rule = None if start.checkpoint is None else start.checkpoint.objects  # until another is chosen
         self.seconds_before = 0.0  # trained before this process started
         self.started = time.monotonic()
 
@@ -193,12 +195,13 @@ class Trainer:
         """Write checkpoints of these names, then the state that resuming needs."""
         weights = self.kept_network().state_dict()
         record = self.record(recall)
-        checkpoint = Checkpoint(self.recipe.network, self.recipe.inference, weights, record)
+        checkpoint = Checkpoint(self.recipe.network, self.recipe.inference, weights, record, self.rule)
         for name in names:
             save_checkpoint(checkpoint, self.out / f"{name}.safetensors")
         state = TrainingState(
             **{key: value for key, value in record.items() if key != "validation"},
             history=asdict(self.history),
+            objects=to_table(self.rule) if self.rule is not None else None,
             network=self.network.state_dict(),
             averaged=self.averaged.state_dict() if self.averaged is not None else None,
             optimizer=self.optimizer.state_dict(),
@@ -213,4 +216,5 @@ class Trainer:
         if self.averaged is not None and state.averaged is not None:
             self.averaged.load_state_dict(state.averaged)
         self.history = History(**state.history) if state.history else History(scores=[state.best])
+        self.rule = None if state.objects is None else from_table(ObjectRule, state.objects, "the rule in the state")
         self.iteration, self.seconds_before = state.iteration, state.seconds
