@@ -59,6 +59,20 @@ def test_scores_of_objects_are_chances_and_the_threshold_is_the_rules() -> None:
     assert found.objects().objects(0.75).scores.tolist() == pytest.approx([0.8])  # no chance of a chance
 
 
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=5), st.floats(0, 1))
+def test_the_lowest_score_is_where_the_chance_reaches_the_threshold(
+    knots: list[tuple[float, float]], threshold: float
+) -> None:
+    scores, chances = (tuple(sorted(values)) for values in zip(*knots, strict=True)) if knots else ((), ())
+    rule = ObjectRule(threshold=0.3, scores=scores, chances=chances)
+    lowest = rule.lowest_score(threshold)
+    for score in np.linspace(0, 1, 101):
+        if abs(score - lowest) > 1e-9:
+            assert (rule.chance(np.array([score]))[0] >= threshold - 1e-9) >= (score > lowest)
+            assert (rule.chance(np.array([score]))[0] < threshold + 1e-9) >= (score < lowest)
+    assert rule.lowest_score(None) == 0.3
+
+
 def test_without_a_rule_a_threshold_is_required_and_scores_stay() -> None:
     found = proposals(rectangles((0, 0, 5, 5), (10, 0, 15, 5)), [0.4, 0.3], rule=None)
     with pytest.raises(ValueError, match=r"objects\(threshold=\.\.\.\)"):

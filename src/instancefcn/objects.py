@@ -62,6 +62,22 @@ class ObjectRule:
         """The chance that a mask of this rank's score is an object at IoU 0.5."""
         return np.interp(scores, self.scores, self.chances) if self.scores else scores.astype(float)
 
+    def lowest_score(self, threshold: float | None) -> float:
+        """The rank's score from which a mask may be an object.
+
+        Args:
+            threshold: the lowest chance that is wanted; None for the rule's own threshold.
+        """
+        if threshold is None:
+            return self.threshold
+        if not self.scores or threshold > self.chances[-1]:
+            return threshold if not self.scores else np.inf
+        after = int(np.searchsorted(self.chances, threshold))  # the first knot with this chance
+        if after == 0:
+            return 0.0
+        (low, high), (left, right) = self.chances[after - 1 : after + 1], self.scores[after - 1 : after + 1]
+        return left + (right - left) * (threshold - low) / (high - low)
+
 
 def choose_objects(rles: Sequence[Rle], rule: ObjectRule) -> Int[np.ndarray, "kept"]:
     """Indices of the masks that are no duplicate of a better object and no clump of several, best first.

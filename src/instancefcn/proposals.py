@@ -161,9 +161,8 @@ class Proposals(_ByValue):
         if threshold is None and self.rule is None:
             raise ValueError("these proposals carry no rule of a checkpoint: give objects(threshold=...)")
         rule = self.rule or ObjectRule(threshold=0.0)
-        scores = rule.chance(self.scores)
-        wanted = self.scores >= rule.threshold if threshold is None else scores >= threshold
-        found = replace(self, scores=scores, rule=None, distinct=True)[wanted]
+        found = self.at_least(rule.lowest_score(threshold))
+        found = replace(found, scores=rule.chance(found.scores), rule=None, distinct=True)
         found = found[choose_objects(found.rles, rule)]
         masks = [clean(rle, box, rule.smoothing) for rle, box in zip(found.rles, found.boxes_xyxy, strict=True)]
         found = replace(found, rles=masks, boxes_xyxy=tight_boxes(masks))

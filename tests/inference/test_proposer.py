@@ -30,6 +30,7 @@ from instancefcn.inference.proposer import (
 from instancefcn.inference.window_masks import WindowMasks
 from instancefcn.model.build import build_network
 from instancefcn.model.config import NetworkConfig
+from instancefcn.objects import ObjectRule
 from instancefcn.proposals import Proposals
 from instancefcn.structures import ScoreMaps
 from pictures import photograph
@@ -172,6 +173,25 @@ def test_max_proposals_and_min_score(proposer: Proposer) -> None:
     threshold = float(everything.scores[5])
     assert len(proposer(image, max_proposals=1000, min_score=threshold)) == int((everything.scores >= threshold).sum())
     assert len(proposer(image, min_score=1.1)) == 0
+
+
+def test_objects_are_those_among_all_candidates(proposer: Proposer) -> None:
+    image = photograph(60, 80)
+    candidates = proposer(image, max_proposals=10_000)
+    middle = float(np.median(candidates.scores))
+    ruled = Proposer(
+        proposer.network,
+        proposer.config,
+        device="cpu",
+        rule=ObjectRule(middle, scores=(0.0, 1.0), chances=(0.0, 0.5)),
+    )
+    expected = replace(candidates, rule=ruled.rule).objects()
+    assert 1 < len(expected) < len(candidates)
+    assert ruled.objects(image) == expected
+    assert ruled.objects(image, middle / 4) == replace(candidates, rule=ruled.rule).objects(middle / 4)
+    assert proposer.objects(image, middle, exclusive=True) == candidates.objects(middle, exclusive=True)
+    with pytest.raises(ValueError, match=r"give objects\(threshold"):
+        proposer.objects(image)
 
 
 def test_those_behind_take_the_places_of_masks_without_a_pixel(

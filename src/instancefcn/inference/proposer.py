@@ -153,8 +153,9 @@ class Proposer:
         Example:
             >>> count = len(proposer.objects("grains.jpg"))  # doctest: +SKIP
         """
-        limits = {"max_proposals": self.config.nms_candidates, "min_score": MIN_SCORE}
-        return self(image, **limits).objects(threshold, exclusive=exclusive)
+        lowest = (self.rule or ObjectRule(threshold=0.0)).lowest_score(threshold)  # below it nothing need be pasted
+        candidates = self(image, max_proposals=self.config.nms_candidates, min_score=max(lowest, MIN_SCORE))
+        return candidates.objects(threshold, exclusive=exclusive)
 
     @torch.inference_mode()
     def windows(self, pixels: UInt8[Tensor, "3 h w"]) -> list[Windows]:
