@@ -99,10 +99,14 @@ def test_what_is_no_object_is_skipped_and_what_is_ignored_is_marked(tmp_path: Pa
     tile["properties"]["objectType"] = "tile"
     root |= {"id": "PathRootObject", "properties": None, "geometry": None}
     ignored["properties"]["classification"] = {"name": "Ignore*"}
-    source = open_source(write_geojson(tmp_path, [tile, root, SOUND, ignored]))
+    marked, crowd = feature([ring(1, 1, 4, 4)]), feature([ring(1, 1, 4, 4)])
+    marked["properties"]["metadata"] = {"ignore": "1", "iscrowd": "0"}
+    crowd["properties"]["metadata"] = {"iscrowd": "1"}
+    source = open_source(write_geojson(tmp_path, [tile, root, SOUND, ignored, marked, crowd]))
     assert source.problems == []
-    assert source.labels(0).instances.ids.tolist() == [2, 3]
-    assert source.labels(0).instances.ignore.tolist() == [False, True]
+    assert source.labels(0).instances.ids.tolist() == [2, 3, 4, 5]
+    assert source.labels(0).instances.ignore.tolist() == [False, True, True, False]
+    assert source.labels(0).instances.crowd.tolist() == [False, False, False, True]
 
 
 @pytest.mark.parametrize(

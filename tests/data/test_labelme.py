@@ -181,3 +181,14 @@ def test_xanylabeling_is_labelmes_form(tmp_path: Path) -> None:
     assert source.problems == []
     assert source.name == f"xanylabeling:{tmp_path}"
     np.testing.assert_array_equal(decode(source[0].instances.rles[0]), box_mask(2, 3, 10, 11))
+
+
+def test_flags_that_mark_crowds_and_what_is_ignored(tmp_path: Path) -> None:
+    """One part's flag is the instance's; a flag of another name, or one that is off, says nothing."""
+    flags = [{"iscrowd": True}, {"ignore": True}, {"ignore": False, "blurred": True}, None]
+    shapes = [labelme_shape(SQUARE, flags=flag) for flag in flags]
+    shapes += [labelme_shape(SQUARE, group_id=1, flags={}), labelme_shape(SQUARE, group_id=1, flags={"ignore": True})]
+    write_labelme(tmp_path, shapes)
+    instances = open_source(f"labelme:{tmp_path}").labels(0).instances
+    assert instances.crowd.tolist() == [True, False, False, False, False]
+    assert instances.ignore.tolist() == [False, True, False, False, True]

@@ -25,7 +25,16 @@ def load_coco(annotations: Path, images_dir: Path) -> FileSource:
     Raises:
         ValueError: the file or the folder is missing, or the file is not of COCO's form.
     """
-    reader = CocoReader(read_json(annotations), str(annotations))
+    return coco_to_source(read_json(annotations), annotations, images_dir)
+
+
+def coco_to_source(table: Any, annotations: Path, images_dir: Path) -> FileSource:
+    """Open the table of a COCO file; ``annotations`` names it in problems.
+
+    Raises:
+        ValueError: the folder is missing, or the table is not of COCO's form.
+    """
+    reader = CocoReader(table, str(annotations))
     existing_dir(images_dir, f"the images of {annotations}")
     categories = reader.categories()
     images: list[CocoImage] = []
@@ -42,7 +51,7 @@ def load_coco(annotations: Path, images_dir: Path) -> FileSource:
     if instances and all(annotation.crowd for annotation in instances):
         reader.flaw(
             f"all {len(instances)} instances are crowds, which teach nothing (CVAT writes iscrowd 1 for masks): set "
-            "iscrowd to 0"
+            f"iscrowd to 0, or open it as cvat:{annotations},{images_dir}"
         )
     labels = [_labels(image, annotations_of[image.image_id]) for image in images]
     return FileSource(categories or DEFAULT_CATEGORIES, labels, reader.problems)

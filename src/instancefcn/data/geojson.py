@@ -90,8 +90,10 @@ def _read_feature(feature: Any, size: tuple[int, int]) -> Shape:
         raise ValueError(f"coordinates of the {kind} are no lists of rings")
     parts = [[flatten_points(ring) for ring in rings] for rings in polygons]
     properties = feature.get("properties")
-    name = _classification(properties.get("classification") if isinstance(properties, dict) else None)
-    return Shape(name, parts_to_rle(parts, *size), ignore=name == "Ignore*")
+    properties = properties if isinstance(properties, dict) else {}
+    name, marks = _classification(properties.get("classification")), properties.get("metadata")
+    ignore, crowd = (isinstance(marks, dict) and str(marks.get(mark)) == "1" for mark in ("ignore", "iscrowd"))
+    return Shape(name, parts_to_rle(parts, *size), ignore or name == "Ignore*", crowd)
 
 
 def _classification(value: Any) -> str:

@@ -111,7 +111,9 @@ def _read_shape(shape: dict[str, Any], size: tuple[int, int]) -> Shape:
     rle, label = shape_to_rle(shape, *size), shape.get("label")
     if not isinstance(label, str):
         raise ValueError(f"label {label} is no text")
-    return Shape(label, rle)
+    flags = shape.get("flags")
+    ignore, crowd = (isinstance(flags, dict) and flags.get(mark) is True for mark in ("ignore", "iscrowd"))
+    return Shape(label, rle, ignore, crowd)
 
 
 def shape_to_rle(shape: dict[str, Any], height: int, width: int) -> Rle:

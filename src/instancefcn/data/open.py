@@ -6,14 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from instancefcn.data.coco import load_coco
+from instancefcn.data.cvat import load_cvat
 from instancefcn.data.geojson import load_geojson
 from instancefcn.data.label_maps import load_labels, load_sbd, load_voc
 from instancefcn.data.labelme import load_labelme
+from instancefcn.data.labelstudio import load_labelstudio
 from instancefcn.data.source import FileSource
 from instancefcn.data.yolo import load_yolo
 
 SPECS = {
     "coco": "coco:ANNOTATIONS.json,IMAGES_DIR",
+    "cvat": "cvat:FILE.json,IMAGES_DIR",
+    "labelstudio": "labelstudio:EXPORT.json,IMAGES_DIR",
     "voc": "voc:VOC_DIR,SPLIT",
     "sbd": "sbd:DATASET_DIR,SPLIT",
     "labels": "labels:DIR",
@@ -39,11 +43,16 @@ def open_source(spec: str) -> FileSource:
     if kind not in SPECS or not place:
         raise ValueError(f"unknown data {spec!r}: give one of {', '.join(SPECS.values())}")
     first, _, second = place.rpartition(",")
-    if "," in SPECS[kind] and not (first and second):
+    whole = kind == "cvat" and (Path(place).is_dir() or place.lower().endswith(".zip"))  # an export's folder
+    if "," in SPECS[kind] and not whole and not (first and second):
         raise ValueError(f"{spec!r} needs two parts with a comma between: {SPECS[kind]}")
     match kind:
         case "coco":
             source = load_coco(Path(first), Path(second))
+        case "cvat":
+            source = load_cvat(Path(place), None) if whole else load_cvat(Path(first), Path(second))
+        case "labelstudio":
+            source = load_labelstudio(Path(first), Path(second))
         case "voc":
             source = load_voc(Path(first), second)
         case "sbd":

@@ -23,7 +23,8 @@ class Shape:
 
     name: str
     rle: Rle
-    ignore: bool = False
+    ignore: bool = False  # not to be judged
+    crowd: bool = False  # many objects
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,10 @@ def join_shapes(
         except ValueError as error:
             problems.append(Problem(str(file), number, f"{place}{error}"))
         else:
-            first, ignore = read_shapes[0], any(shape.ignore for shape in read_shapes)
-            rle = union([shape.rle for shape in read_shapes]) if len(read_shapes) > 1 else first.rle
+            name, rles = read_shapes[0].name, [shape.rle for shape in read_shapes]
+            ignore, crowd = (any(getattr(shape, mark) for shape in read_shapes) for mark in ("ignore", "crowd"))
             numbers.append(members[0][0])
-            shapes.append(Shape(first.name, rle, ignore))
+            shapes.append(Shape(name, union(rles) if len(rles) > 1 else rles[0], ignore, crowd))
     return numbers, shapes, problems
 
 
@@ -103,6 +104,7 @@ def shapes_to_source(
             image.numbers,
             [shape.rle for shape in shapes],
             [ids[shape.name] for shape in shapes],
+            crowd=[shape.crowd for shape in shapes],
             ignore=[shape.ignore for shape in shapes],
         )
         labels.append(Labels(image.image_id, image.file_name, image.path, *image.size, instances))
