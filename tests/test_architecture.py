@@ -39,6 +39,7 @@ LEVELS = {
     "evaluation": 2,
     "export": 2,
     "classifier": 3,
+    "labelling": 3,
     "viz": 3,
     "apps": 4,
     "__main__": 5,

@@ -19,6 +19,8 @@ from instancefcn.allocator import keep_freed_memory
 from instancefcn.apps.convert import convert
 from instancefcn.apps.evaluate import evaluate
 from instancefcn.apps.figure import figure
+from instancefcn.apps.label import label
+from instancefcn.apps.next import next_images
 from instancefcn.apps.options import FORM_HELP, SPEC_HELP
 from instancefcn.apps.propose import propose
 from instancefcn.apps.segment import segment
@@ -96,6 +98,8 @@ def _about(
 
 app.command()(propose)
 app.command(epilog=SPEC_HELP)(train)
+app.command()(label)
+app.command("next", epilog=SPEC_HELP)(next_images)
 app.command()(evaluate)
 app.add_typer(figure, name="figure")
 app.command(epilog=SPEC_HELP)(train_classifier)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from instancefcn.data.image_folder import ImageFolder
 from instancefcn.data.images import inspect_image, read_image, read_label_map
 from instancefcn.data.segmentations import check_inside, ellipse_to_rle, flatten_points, polygons_to_rle
 from instancefcn.data.shapes import Shape, ShapedImage, join_shapes, shapes_to_source
@@ -20,8 +21,12 @@ from instancefcn.geometry.rle import Rle, encode_in_box
 QUADRILATERALS = ("rectangle", "rotation", "quadrilateral", "oriented_rectangle")  # of 4 points
 
 
-def load_labelme(folder: Path) -> FileSource:
+def load_labelme(folder: Path, images: Path | None = None) -> FileSource:
     """Open all JSON files in a folder and below. The labels, sorted by name, become the categories.
+
+    Args:
+        images: a folder in which, and below, the images lie that the files name; None: where the files say, inside
+            ``folder``.
 
     Raises:
         ValueError: the folder is missing, or holds no JSON.
@@ -30,22 +35,23 @@ def load_labelme(folder: Path) -> FileSource:
     files = sorted(path for path in inside if path.suffix.lower() == ".json" and path.is_file())
     if not files:
         raise ValueError(f"{folder}: holds no JSON file of labelme's")
-    images: list[ShapedImage] = []
+    elsewhere = None if images is None else ImageFolder(images, "the images of labelme's files")
+    found: list[ShapedImage] = []
     problems: list[Problem] = []
     for image_id, path in enumerate(files, start=1):
         try:
             table = read_labelme_json(path)
-            file, size = _find_image(table, path, folder)
+            file, size = _find_image(table, path, folder, elsewhere)
         except ValueError as error:
             problems.append(Problem.from_error(path, error))
             continue
-        file_name = file.name if file == path else file.relative_to(folder).as_posix()
+        file_name = file.name if file == path else file.relative_to(images or folder).as_posix()
         entries = enumerate(table["shapes"])
         numbers, shapes, rejected = join_shapes(entries, partial(_read_shape, size=size), _instance, path)
-        images.append(ShapedImage(image_id, file_name, file, size, numbers, shapes))
+        found.append(ShapedImage(image_id, file_name, file, size, numbers, shapes))
         problems += rejected
-    names = sorted({shape.name for image in images for shape in image.shapes})
-    return shapes_to_source(images, problems, names, read_labelme_image)
+    names = sorted({shape.name for image in found for shape in image.shapes})
+    return shapes_to_source(found, problems, names, read_labelme_image)
 
 
 def read_labelme_json(path: Path) -> dict[str, Any]:
@@ -72,12 +78,17 @@ def read_labelme_image(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "
         raise ValueError(f"{path}: {error}") from error
 
 
-def _find_image(table: dict[str, Any], path: Path, folder: Path) -> tuple[Path, tuple[int, int]]:
+def _find_image(
+    table: dict[str, Any], path: Path, folder: Path, elsewhere: ImageFolder | None
+) -> tuple[Path, tuple[int, int]]:
     """The file that a JSON file names, or the JSON file where it embeds the image; and the size, (height, width)."""
     image_path, height, width = table.get("imagePath"), table.get("imageHeight"), table.get("imageWidth")
     if not isinstance(image_path, str) or not image_path:
         raise ValueError("has no imagePath")
     stated = (height, width) if is_integer(height) and is_integer(width) else None
+    if elsewhere is not None:
+        file = elsewhere.find(image_path)
+        return file, inspect_image(file, stated)
     beside = path.parent.relative_to(folder) / image_path.replace("\\", "/")  # labelme runs on Windows too
     embedded = bool(table.get("imageData"))
     try:

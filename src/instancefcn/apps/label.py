@@ -1,0 +1,235 @@
+"""``instancefcn label``: a round of labelling in one command."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from instancefcn.apps.images import ImageFile, find_inputs
+from instancefcn.apps.next import By, choose
+from instancefcn.apps.options import DeviceName, Form, RecipeName, Tolerance
+from instancefcn.apps.train import say
+
+if TYPE_CHECKING:
+    from instancefcn.data.source import Labels, Source
+    from instancefcn.labelling.ledger import Ledger
+    from instancefcn.labelling.rounds import Rounds
+
+MIN_TO_TRAIN = 5  # labelled images; with fewer the shipped checkpoint proposes
+PROPOSALS, STAGING, LEDGER, NEXT = "proposals", ".staging", "written.jsonl", "next.txt"
+Step = Literal["find", "train", "propose", "next"]
+
+
+def label(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="All images.")],
+    labels: Annotated[
+        Path, typer.Option(metavar="DIR|FILE", help="Your labels, in a tool's format; need not exist yet.")
+    ],
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder for proposals and trainings, not your own.")],
+    to: Annotated[
+        Form | None, typer.Option(metavar="FORM", help="Format of the proposals.", show_default="that of the labels")
+    ] = None,
+    form: Annotated[
+        Form | None, typer.Option("--format", metavar="FORM", help="Format of the labels.", show_default="a guess")
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=0.01, help="Train this long.")] = 10.0,
+    number: Annotated[int, typer.Option("--number", "-n", min=1, help="Images to label next.")] = 20,
+    by: By = "random",
+    only: Annotated[Step | None, typer.Option(help="Do one step alone.", show_default="all of them")] = None,
+    tolerance: Tolerance = 1.0,
+    recipe: RecipeName = "lite",
+    device: DeviceName = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Processes that load images.")] = 1,
+) -> None:
+    """Do a round: find what is labelled, train, propose objects for the other images, say which to label next.
+
+    [bold]instancefcn label[/] photos/ --labels labelled/ [bold]--out[/] rounds --to labelme
+    [dim]Without labels the shipped checkpoint proposes. Correct files in rounds/proposals, where they are or moved to
+    labelled/, and call it again: what you changed are labels now, the rest is proposed anew.[/]
+
+    [bold]instancefcn label[/] photos/ --labels export.json [bold]--out[/] rounds --to cvat --minutes 20
+    [dim]From what CVAT exported as COCO 1.0; import rounds/proposals/cvat.json there.[/]
+
+    [bold]proposals/[/]           in the format of --to. A file that you changed, or put there, is never written over
+    [bold]round-N/[/]             a training: best.safetensors; the next round goes on from it
+    [bold]next.txt[/]             images to label next
+    [bold]written.jsonl[/]        SHA-256 of every file that was written, to tell yours from these
+
+    If it is interrupted, call it again: it goes on where it was.
+    """
+    _check_places(folder, labels, out)
+    images = find_inputs([str(folder)], None, out)
+
+    from instancefcn.labelling.ledger import Ledger
+    from instancefcn.labelling.person_labels import guess_form
+    from instancefcn.labelling.rounds import Rounds
+
+    rounds, ledger = Rounds(out), Ledger(out / PROPOSALS, out / LEDGER)
+    chosen_form = form or guess_form(labels) or to or "labelme"
+    chosen_to = to or chosen_form
+    sources = find_labels(images, folder, labels, chosen_form, chosen_to, out, ledger)
+    left = _without(images, sources)
+    try:
+        if only in (None, "train"):
+            train(rounds, sources, minutes, recipe, device, workers)
+        if only in (None, "propose"):
+            propose(rounds, ledger, sources, left, images, chosen_to, tolerance, device)
+        if only in (None, "next"):
+            say_next(rounds, sources, left, number, by, device)
+    except KeyboardInterrupt:
+        typer.echo("interrupted: the same command goes on", err=True)
+        raise typer.Exit(130) from None
+
+
+def find_labels(
+    images: Sequence[ImageFile], folder: Path, labels: Path, form: str, to: str, out: Path, ledger: Ledger
+) -> list[Source]:
+    """The labelled images: those in a person's folder, and the proposals that a person corrected in place."""
+    from instancefcn.labelling.person_labels import ONE_FILE, labelled_images, link, open_labels
+
+    paths = [image.path for image in images]
+    found: list[Source] = []
+    given = open_labels(form, labels, folder, out / "view-labels")
+    mine = labelled_images(given, paths, form)
+    typer.echo(f"labels: {len(mine)} of {len(images)} images are labelled in {labels} ({form})")
+    if given.problems:
+        typer.echo(f"  {len(given.problems)} problems in them; the first: {given.problems[0]}", err=True)
+    found.append(mine)
+    persons = ledger.persons()
+    if persons and to in ONE_FILE:
+        typer.echo(f"  {', '.join(persons)} in {ledger.folder} were changed: give them as --labels if they are labels")
+    elif persons:
+        touched = out / "view-corrected"
+        classes = ["data.yaml"] if (ledger.folder / "data.yaml").exists() else []  # YOLO's
+        link({touched / name: ledger.folder / name for name in [*persons, *classes]}, touched)
+        corrected = labelled_images(open_labels(to, touched, folder, out / "view-touched"), paths, to)
+        known = {labels.path.resolve() for labels in _all_labels([mine]) if labels.path is not None}
+        fresh = [
+            (corrected, index)
+            for index in range(len(corrected))
+            if (path := corrected.labels(index).path) is not None and path.resolve() not in known
+        ]
+        from instancefcn.data.selection import Selection
+
+        found.append(Selection(fresh, f"corrected in {ledger.folder}"))
+        typer.echo(f"  and {len(fresh)} are corrected in {ledger.folder}")
+    return [source for source in found if len(source)]
+
+
+def train(rounds: Rounds, sources: Sequence[Source], minutes: float, recipe: str, device: str, workers: int) -> None:
+    """Train on the labels, unless they were trained on, or are too few."""
+    from instancefcn.labelling.rounds import labels_sum
+    from instancefcn.training.loop import train as train_network
+    from instancefcn.training.recipe import load_recipe
+
+    labelled = sum(map(len, sources))
+    if labelled < MIN_TO_TRAIN:
+        typer.echo(f"training: none; {labelled} labelled images are too few, it takes {MIN_TO_TRAIN}")
+        return
+    start = rounds.checkpoint
+    one = rounds.begin(labels_sum(sources), labelled)
+    if one is None:
+        typer.echo("training: none; the labels are those of the last round")
+        return
+    typer.echo(f"training: round {one.number}, {minutes:g} minutes on {labelled} images, into {rounds.folder(one)}")
+    train_network(
+        load_recipe(recipe),
+        sources,
+        rounds.folder(one),
+        minutes=minutes,
+        init="auto" if start is None else str(start),
+        resume=True,
+        device=device,
+        workers=workers,
+        report=lambda text: say(text if text.startswith("warning: ") else f"  {text}"),
+    )
+    rounds.finish(one)
+
+
+def propose(
+    rounds: Rounds,
+    ledger: Ledger,
+    sources: Sequence[Source],
+    left: Sequence[ImageFile],
+    images: Sequence[ImageFile],
+    to: str,
+    tolerance: float,
+    device: str,
+) -> None:
+    """Write the objects of every image without labels, beside and never over what a person has touched."""
+    from instancefcn.apps.results import progress_bar
+    from instancefcn.apps.results import say as say_above
+    from instancefcn.inference.proposer import Proposer
+    from instancefcn.labelling.proposing import ProposalFolder, category_of
+
+    proposer = Proposer.from_checkpoint(rounds.checkpoint, device=device)
+    number = 0 if rounds.done is None else rounds.done.number
+    staging = ledger.folder.parent / STAGING
+    shutil.rmtree(staging, ignore_errors=True)
+    names = [image.file_name for image in images]
+    folder = ProposalFolder(ledger, staging, number, to, category_of(sources), names, tolerance)
+    failed = 0
+    with progress_bar() as progress:
+        for image in progress.track(left, description="proposing"):
+            try:
+                folder.propose(proposer, image.image_id, image.file_name, image.path)
+            except (ValueError, OSError) as error:
+                failed += 1
+                say_above(progress, f"{image.file_name}: {error}")
+    folder.close()
+    shutil.rmtree(staging, ignore_errors=True)
+    by = "the shipped checkpoint" if rounds.checkpoint is None else str(rounds.checkpoint)
+    typer.echo(f"proposals: {folder.objects} objects in {folder.images} images by {by}, into {ledger.folder} ({to})")
+    if folder.kept:
+        typer.echo(f"  {folder.kept} images had theirs from this round already")
+    if folder.refused:
+        listed = ", ".join(folder.refused[:3]) + (", ..." if len(folder.refused) > 3 else "")
+        typer.echo(f"  {len(folder.refused)} files are yours, and left alone: {listed}")
+    for note in folder.notes():
+        typer.echo(f"  {note}")
+    if failed:
+        typer.echo(f"  {failed} images can't be read", err=True)
+
+
+def say_next(
+    rounds: Rounds, sources: Sequence[Source], left: Sequence[ImageFile], number: int, by: By, device: str
+) -> None:
+    """Say which images to label next, and write them down."""
+    from instancefcn.files import write_whole
+
+    chosen = choose(by, left, sources, number, rounds.checkpoint, len(left), device)
+    paths = [str(left[choice.index].path) for choice in chosen]
+    write_whole(rounds.out / NEXT, "".join(f"{path}\n" for path in paths))
+    typer.echo(f"next: label these {len(paths)} of {len(left)} images ({by}), listed in {rounds.out / NEXT}")
+    for choice in chosen:
+        typer.echo(f"  {left[choice.index].file_name}")
+
+
+def _check_places(folder: Path, labels: Path, out: Path) -> None:
+    """Stop where the output would lie among a person's files, or the reverse.
+
+    Raises:
+        typer.BadParameter: names both.
+    """
+    ours, theirs = out.resolve(), [folder.resolve(), labels.resolve()]
+    for place in theirs:
+        if ours.is_relative_to(place) or place.is_relative_to(ours):
+            raise typer.BadParameter(
+                f"{out} and {place} lie in each other: give a folder beside it, which is not yours. What you correct "
+                f"in {out / PROPOSALS} is found there",
+                param_hint="--out",
+            )
+
+
+def _without(images: Sequence[ImageFile], sources: Sequence[Source]) -> list[ImageFile]:
+    """The images that have no labels."""
+    labelled = {labels.path.resolve() for labels in _all_labels(sources) if labels.path is not None}
+    return [image for image in images if image.path.resolve() not in labelled]
+
+
+def _all_labels(sources: Sequence[Source]) -> list[Labels]:
+    return [source.labels(index) for source in sources for index in range(len(source))]

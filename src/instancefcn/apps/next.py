@@ -1,0 +1,118 @@
+"""``instancefcn next``: which images to label next."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from instancefcn.apps.images import ImageFile, find_inputs
+from instancefcn.apps.options import CheckpointFile, DeviceName
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from instancefcn.data.source import Source
+    from instancefcn.labelling.next_images import Choice
+
+By = Annotated[
+    Literal["uncertain", "flip", "variety", "random"],
+    typer.Option(
+        help="uncertain: most doubtful objects. flip: objects that differ from those of the mirrored image. "
+        "variety: unlike the labelled images and each other. random: by chance."
+    ),
+]
+
+
+def next_images(
+    pool: Annotated[list[str], typer.Option(metavar="FOLDER", help="Images to choose from. May be given again.")],
+    data: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SPEC", help="Labelled images, which are left out; see below. May be given again."),
+    ] = None,
+    number: Annotated[int, typer.Option("--number", "-n", min=1, help="How many images.")] = 20,
+    by: By = "random",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the paths to a file, too.")
+    ] = None,
+    checkpoint: CheckpointFile = None,
+    seed: Annotated[int, typer.Option(help="Of random, and of the order of equals.")] = 0,
+    device: DeviceName = "auto",
+) -> None:
+    """Say which images of a folder to label next: paths on stdout, one a line, and a table on stderr.
+
+    [bold]instancefcn next[/] --data labelme:labelled [bold]--pool[/] photos -n 20 > next.txt
+
+    [bold]instancefcn next[/] --data labels:mine [bold]--pool[/] photos --by uncertain --checkpoint mine.safetensors
+    [dim]Those in which the network doubts most objects.[/]
+
+    Images that --data labels are left out: the same file, or the same name.
+    """
+    images = find_inputs(pool, None, out.parent if out is not None else Path(pool[0]))
+
+    from instancefcn.data.open import open_source
+
+    sources = [open_source(spec) for spec in data or ()]
+    left = unlabelled(images, sources)
+    typer.echo(f"{len(left)} of {len(images)} images are not labelled", err=True)
+    chosen = choose(by, left, sources, number, checkpoint, seed, device)
+    if out is not None:
+        from instancefcn.files import write_whole
+
+        write_whole(out, "".join(f"{left[choice.index].path}\n" for choice in chosen))
+    for rank, choice in enumerate(chosen, start=1):
+        value = "" if by == "random" else f"  {by} {choice.value:.3f}"
+        typer.echo(f"{rank:>4}  {left[choice.index].file_name}{value}", err=True)
+    for choice in chosen:
+        typer.echo(left[choice.index].path)
+
+
+def unlabelled(images: Sequence[ImageFile], sources: Sequence[Source]) -> list[ImageFile]:
+    """The images that no source has labels of.
+
+    An image is labelled if a source names the same file, the same path in the folder, or the same name, where only one
+    of the images has it.
+    """
+    labels = [source.labels(index) for source in sources for index in range(len(source))]
+    files = {label.path.resolve() for label in labels if label.path is not None}
+    given = {label.file_name for label in labels}
+    names = {Path(name).name for name in given}
+    all_names = [image.path.name for image in images]
+    return [
+        image
+        for image, name in zip(images, all_names, strict=True)
+        if image.path.resolve() not in files
+        and image.file_name not in given
+        and not (name in names and all_names.count(name) == 1)
+    ]
+
+
+def choose(
+    by: Literal["uncertain", "flip", "variety", "random"],
+    images: Sequence[ImageFile],
+    sources: Sequence[Source],
+    number: int,
+    checkpoint: Path | None,
+    seed: int,
+    device: str,
+) -> list[Choice]:
+    """Choose among images, with a bar on stderr; images that can't be read are named and left out."""
+    from instancefcn.apps.results import progress_bar, say
+    from instancefcn.data.images import read_image
+    from instancefcn.inference.proposer import Proposer
+    from instancefcn.labelling.next_images import choose_next
+
+    proposer = None if by == "random" else Proposer.from_checkpoint(checkpoint, device=device)
+    with progress_bar() as progress:
+        return choose_next(
+            by,
+            [partial(read_image, image.path, image.size) for image in images],
+            number,
+            proposer=proposer,
+            labelled=[partial(source.image, index) for source in sources for index in range(len(source))],
+            seed=seed,
+            track=partial(progress.track, description="looking"),
+            failed=lambda index, error: say(progress, f"{images[index].file_name}: {error}"),
+        )

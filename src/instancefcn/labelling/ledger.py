@@ -1,0 +1,91 @@
+"""Whose the files in a folder are: those that we wrote, and those that a person has touched."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from pathlib import Path
+
+from instancefcn.files import path_inside
+
+
+class Ledger:
+    """The files that we wrote into a folder, by their SHA-256, in a file of one JSON object a line.
+
+    A file is ours as long as its bytes are those that we wrote; any other is a person's, and is never written over.
+    What is to be written is entered first, so that an interruption never makes a file of ours a person's.
+
+    Args:
+        folder: whose files are told apart; hidden ones do not count.
+        path: of the ledger, outside the folder; made when the first file is entered.
+    """
+
+    def __init__(self, folder: Path, path: Path) -> None:
+        self.folder, self.path = folder, path
+        self.sums: dict[str, set[str]] = defaultdict(set)  # by name in the folder
+        self.rounds: dict[str, int] = {}  # that wrote each file last
+        self.images: dict[str, str] = {}  # that each file belongs to; "" for all
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            try:
+                entry = json.loads(line)
+                name, digest, image = (str(entry[key]) for key in ("file", "sha256", "image"))
+                number = int(entry["round"])
+            except (ValueError, TypeError, KeyError):  # a line that an interruption cut
+                continue
+            self.sums[name].add(digest)
+            self.rounds[name], self.images[name] = number, image
+
+    def is_ours(self, name: str) -> bool:
+        """Whether a file is there, and as we wrote it."""
+        path = path_inside(self.folder, name)
+        return path.is_file() and file_sum(path) in self.sums.get(name, ())
+
+    def is_persons(self, name: str) -> bool:
+        """Whether a file is there that we did not write, or that was changed since."""
+        return path_inside(self.folder, name).exists() and not self.is_ours(name)
+
+    def persons(self) -> list[str]:
+        """Names of a person's files, sorted, with forward slashes."""
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        names = [path.relative_to(self.folder) for path in files]
+        visible = [name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts)]
+        return [name for name in visible if not self.is_ours(name)]
+
+    def finished(self, number: int) -> set[str]:
+        """Images whose files a round has written, and that are still ours."""
+        images: dict[str, bool] = {}
+        for name, image in self.images.items():
+            images[image] = images.get(image, True) and self.rounds[name] == number and self.is_ours(name)
+        return {image for image, whole in images.items() if whole}
+
+    def place(self, staged: Path, name: str, number: int, image: str = "") -> bool:
+        """Move a finished file to its name in the folder, unless a person's file is there.
+
+        Args:
+            staged: on the same disk; removed in any case.
+            number: of the round.
+            image: that it belongs to; "" for all.
+
+        Returns:
+            Whether the file was placed.
+        """
+        target = path_inside(self.folder, name)
+        if self.is_persons(name):
+            staged.unlink()
+            return False
+        digest = file_sum(staged)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"file": name, "sha256": digest, "round": number, "image": image}) + "\n")
+        self.sums[name].add(digest)
+        self.rounds[name], self.images[name] = number, image
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staged.replace(target)
+        return True
+
+
+def file_sum(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

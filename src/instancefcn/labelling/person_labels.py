@@ -1,0 +1,142 @@
+"""A person's labels of the images in a folder, wherever the labelling tool put them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from instancefcn.data.image_folder import images_by_stem
+from instancefcn.data.labelme import load_labelme
+from instancefcn.data.open import SPECS, open_source
+from instancefcn.data.selection import Selection
+from instancefcn.data.source import FileSource, Source
+from instancefcn.files import read_json
+
+ONE_FILE = ("coco", "cvat", "labelstudio")
+BESIDE = ("labelme", "xanylabeling")  # a file for each image, which names it
+# Files for each image that are found by their stem: the folder that they may lie in, their suffixes, and where they go
+# in the view of images and labels that the reader takes.
+BY_STEM = {
+    "labels": ("masks", (".png", ".tif", ".tiff"), "masks"),
+    "yolo": ("labels", (".txt",), "labels/train"),
+    "geojson": ("annotations", (".geojson",), "annotations"),
+}
+
+
+def guess_form(labels: Path) -> str | None:
+    """The format of a file or a folder of labels, where it is clear; None where there are none.
+
+    Raises:
+        ValueError: it is not clear; says what to give.
+    """
+    found = _forms(labels)
+    if len(found) > 1 or (not found and labels.is_file()):
+        raise ValueError(
+            f"{labels}: the format is not clear ({' or '.join(sorted(found)) or 'none is known'}): give --format"
+        )
+    return found.pop() if found else None
+
+
+def open_labels(form: str, labels: Path, images: Path, view: Path) -> Source:
+    """Open the labels of a folder of images, which need not lie beside them. There may be none yet.
+
+    Args:
+        form: a format of ``export.open.FORMS``.
+        labels: a file, or a folder of files.
+        images: the folder of images.
+        view: a folder of our own, in which links bring images and labels together where the reader wants that.
+
+    Raises:
+        ValueError: as ``open_source``, or a folder holds several files of a format of one file.
+    """
+    if form in BESIDE:
+        return load_labelme(labels, images) if any(labels.rglob("*.json")) else _nothing()
+    if form in ONE_FILE:
+        files = [labels] if labels.is_file() else sorted(labels.glob("*.json"))
+        if len(files) > 1:
+            raise ValueError(f"{labels}: holds {len(files)} JSON files: give the one with the labels")
+        if form not in SPECS:
+            raise ValueError(f"labels of the format {form} can't be read yet: export COCO, and give --format coco")
+        return open_source(f"{form}:{files[0]},{images}") if files else _nothing()
+    folder, suffixes, there = BY_STEM[form]
+    place = labels / folder if (labels / folder).is_dir() else labels
+    files = sorted(path for path in place.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    pairs = _pairs(files, images)
+    if not pairs:
+        return _nothing()
+    links = {view / ("images/train" if form == "yolo" else "images") / image.name: image for _, image in pairs}
+    links |= {view / there / file.name: file for file, _ in pairs}
+    if form == "yolo" and (labels / "data.yaml").is_file():
+        links[view / "classes.yaml"] = labels / "data.yaml"
+    link(links, view)
+    return open_source(f"yolo:{view},train" if form == "yolo" else f"{form}:{view}")
+
+
+def labelled_images(source: Source, images: Sequence[Path], form: str) -> Selection:
+    """The images of a folder that have labels, as a source.
+
+    A file for an image labels it, also without an object. A file for all images lists also those that nobody has
+    looked at, so there an image is labelled if it has an object.
+    """
+    wanted = {path.resolve() for path in images}
+    every = [(index, source.labels(index)) for index in range(len(source))]
+    chosen = [
+        (source, index)
+        for index, labels in every
+        if labels.path is not None
+        and labels.path.resolve() in wanted
+        and (form not in ONE_FILE or len(labels.instances))
+    ]
+    return Selection(chosen, source.name or form)
+
+
+def link(links: dict[Path, Path], view: Path) -> None:
+    """Make a folder hold these links and no others; files that are no links stay."""
+    for old in view.rglob("*") if view.is_dir() else ():
+        if old.is_symlink():
+            old.unlink()
+    for path, target in links.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(os.path.abspath(target))
+
+
+def _pairs(files: Sequence[Path], images: Path) -> list[tuple[Path, Path]]:
+    """Each label file with the one image of its stem, in the folder or below it."""
+    of_stem: dict[str, list[Path]] = {}
+    for folder in (images, *(path for path in images.rglob("*") if path.is_dir())):
+        for stem, found in images_by_stem(folder).items():
+            of_stem.setdefault(stem, []).extend(found)
+    return [(file, of_stem[file.stem][0]) for file in files if len(of_stem.get(file.stem, ())) == 1]
+
+
+def _nothing() -> FileSource:
+    return FileSource({}, [], [])
+
+
+def _forms(labels: Path) -> set[str]:
+    """Formats that a file or a folder may have."""
+    if labels.is_file():
+        return _form_of_json(labels) if labels.suffix.lower() == ".json" else set()
+    if not labels.is_dir():
+        return set()
+    found: set[str] = set()
+    jsons = sorted(labels.rglob("*.json"))
+    if jsons:
+        found |= _form_of_json(jsons[0])
+    for form, (folder, suffixes, _) in BY_STEM.items():
+        place = labels / folder
+        inside = place.iterdir() if place.is_dir() else (labels.iterdir() if form != "labels" else ())
+        if any(path.suffix.lower() in suffixes and path.name != "classes.txt" for path in inside):
+            found.add(form)
+    return found
+
+
+def _form_of_json(path: Path) -> set[str]:
+    """The format of a JSON file. What CVAT exports is COCO."""
+    table = read_json(path)
+    if isinstance(table, list):
+        return {"labelstudio"}
+    if isinstance(table, dict) and isinstance(table.get("shapes"), list):
+        return {"labelme"}
+    return {"coco"} if isinstance(table, dict) and isinstance(table.get("annotations"), list) else set()

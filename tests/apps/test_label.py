@@ -1,0 +1,342 @@
+"""``label`` and ``next``, in this process, with a proposer and a training that need no network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from instancefcn.apps import label as label_module
+from instancefcn.data.open import open_source
+from instancefcn.geometry.rle import encode, tight_boxes
+from instancefcn.inference.proposer import Proposer
+from instancefcn.objects import ObjectRule
+from instancefcn.proposals import Proposals
+from instancefcn.training import loop
+from labelled import HEIGHT, WIDTH, labelme_shape, square, write_image, write_labelme
+
+NAMES = [f"{number}.png" for number in range(1, 9)]
+PER_IMAGE = ("labelme", "xanylabeling", "yolo", "geojson", "labels")
+
+Command = Callable[..., Any]
+
+
+class FakeProposer(Proposer):
+    """One square object an image, which grows with every training."""
+
+    def __init__(self) -> None:
+        self.rule = ObjectRule(threshold=0.5)
+        self.side, self.calls = 8, 0
+        self.interrupted_at: int | None = None
+        self.asked: list[Path | None] = []  # checkpoints
+
+    def objects(self, image: Any, threshold: float | None = None, *, exclusive: bool = False) -> Proposals:
+        self.calls += 1
+        if self.calls == self.interrupted_at:
+            raise KeyboardInterrupt
+        mask = np.zeros(image.shape[:2], dtype=bool)
+        mask[4 : 4 + self.side, 6 : 6 + self.side] = True
+        rles = [encode(mask)]
+        return Proposals(rles, tight_boxes(rles), np.array([0.75]), *image.shape[:2])
+
+
+@pytest.fixture
+def proposer(monkeypatch: pytest.MonkeyPatch) -> FakeProposer:
+    fake = FakeProposer()
+
+    def from_checkpoint(path: Any = None, **_: Any) -> FakeProposer:
+        fake.asked.append(path)
+        return fake
+
+    monkeypatch.setattr(Proposer, "from_checkpoint", from_checkpoint)
+    return fake
+
+
+@pytest.fixture
+def trainings(monkeypatch: pytest.MonkeyPatch, proposer: FakeProposer) -> list[dict[str, Any]]:
+    """What trainings were asked for; one more image than before makes no difference to the fake."""
+    asked: list[dict[str, Any]] = []
+
+    def train(recipe: Any, sources: Any, out: Path, **options: Any) -> Path:
+        names = sorted(Path(source.labels(index).file_name).name for source in sources for index in range(len(source)))
+        asked.append({"names": names, "out": out, **options})
+        out.mkdir(parents=True, exist_ok=True)
+        if options["minutes"] == 99:
+            raise KeyboardInterrupt
+        (out / "best.safetensors").write_bytes(b"")
+        proposer.side += 1
+        return out / "best.safetensors"
+
+    monkeypatch.setattr(loop, "train", train)
+    monkeypatch.setattr(label_module, "MIN_TO_TRAIN", 2)
+    return asked
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for name in NAMES:
+        write_image(tmp_path / "photos" / name)
+    return tmp_path / "photos"
+
+
+def by_hand(folder: Path, *names: str) -> None:
+    """Labels that a person drew in labelme, in a folder beside the photographs."""
+    for name in names:
+        write_labelme(
+            folder, [labelme_shape([[2, 3], [12, 3], [12, 13]], label="grain")], name, imagePath=f"../photos/{name}.png"
+        )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def run(command: Command, photos: Path, *options: Any, labels: str = "labels", code: int = 0) -> str:
+    out = photos.parent / "out"
+    done = command("label", photos, "--labels", photos.parent / labels, "--out", out, "--device", "cpu", *options)
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def test_without_labels_the_shipped_checkpoint_proposes(
+    photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
+) -> None:
+    before = contents(photos)
+    told = run(command, photos, "-n", 3)
+    assert "0 of 8 images are labelled" in told
+    assert "training: none; 0 labelled images are too few" in told
+    assert "8 objects in 8 images by the shipped checkpoint" in told
+    assert trainings == []
+    assert proposer.asked == [None]
+    out = photos.parent / "out"
+    assert sorted(contents(out / "proposals")) == [f"{number}.json" for number in range(1, 9)]
+    assert contents(photos) == before
+    assert not (out / ".staging").exists()
+    listed = (out / "next.txt").read_text().splitlines()
+    assert len(set(listed)) == 3
+    assert set(listed) <= {str(photos / name) for name in NAMES}
+
+
+def test_a_round_learns_from_the_labels_and_proposes_for_the_rest(
+    photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
+) -> None:
+    by_hand(photos.parent / "labels", "1", "2")
+    drawn = contents(photos.parent / "labels")
+    told = run(command, photos, "--minutes", 3)
+    assert "2 of 8 images are labelled" in told
+    (asked,) = trainings
+    assert (asked["names"], asked["minutes"], asked["init"]) == (["1.png", "2.png"], 3, "auto")
+    out = photos.parent / "out"
+    assert proposer.asked == [out / "round-1/best.safetensors"]
+    written = contents(out / "proposals")
+    assert sorted(written) == [f"{number}.json" for number in range(3, 9)]
+    shapes = json.loads(written["3.json"])["shapes"]
+    assert [shape["label"] for shape in shapes] == ["grain"]  # as the person calls them
+    assert contents(photos.parent / "labels") == drawn
+
+
+def test_what_a_person_corrected_is_a_label_and_is_never_written_over(
+    photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
+) -> None:
+    by_hand(photos.parent / "labels", "1", "2")
+    run(command, photos)
+    proposals = photos.parent / "out/proposals"
+    before = contents(proposals)
+    corrected = json.loads((proposals / "5.json").read_text())
+    corrected["shapes"] += [labelme_shape([[20, 3], [28, 3], [28, 13]], label="grain")]
+    (proposals / "5.json").write_text(json.dumps(corrected))
+    (proposals / "notes.json").write_text("my own")
+    kept = contents(proposals)
+    told = run(command, photos)
+    assert "and 1 are corrected" in told
+    assert trainings[1]["names"] == ["1.png", "2.png", "5.png"]
+    assert trainings[1]["init"] == str(photos.parent / "out/round-1/best.safetensors")
+    after = contents(proposals)
+    assert after["5.json"] == kept["5.json"]
+    assert after["notes.json"] == b"my own"
+    others = [f"{number}.json" for number in (3, 4, 6, 7, 8)]
+    assert all(after[name] != before[name] for name in others)  # proposed anew
+    assert "5 objects in 5 images" in told
+
+
+def test_a_file_that_a_person_put_there_is_left_alone_and_counted(
+    photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
+) -> None:
+    proposals = photos.parent / "out/proposals"
+    proposals.mkdir(parents=True)
+    (proposals / "4.json").write_text("no labelme file at all")
+    told = run(command, photos)
+    assert (proposals / "4.json").read_text() == "no labelme file at all"
+    assert "1 files are yours, and left alone: 4.json" in told
+    assert "7 objects in 7 images" in told
+
+
+def test_the_same_labels_are_not_learnt_twice_and_proposals_not_made_twice(
+    photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
+) -> None:
+    by_hand(photos.parent / "labels", "1", "2")
+    run(command, photos)
+    calls = proposer.calls
+    told = run(command, photos)
+    assert "training: none; the labels are those of the last round" in told
+    assert "6 images had theirs from this round already" in told
+    assert (len(trainings), proposer.calls) == (1, calls)
+
+
+def test_interrupted_proposing_goes_on(
+    photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
+) -> None:
+    proposer.interrupted_at = 4
+    assert "the same command goes on" in run(command, photos, code=130)
+    assert len(contents(photos.parent / "out/proposals")) == 3
+    told = run(command, photos)
+    assert "5 objects in 5 images" in told
+    assert "3 images had theirs" in told
+    assert proposer.calls == 9
+
+
+def test_an_interrupted_training_goes_on_and_is_left_where_labels_changed(
+    photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
+) -> None:
+    by_hand(photos.parent / "labels", "1", "2")
+    run(command, photos, "--minutes", 99, code=130)
+    run(command, photos, "--minutes", 99, code=130)
+    by_hand(photos.parent / "labels", "3")
+    run(command, photos)
+    out = photos.parent / "out"
+    assert [asked["out"] for asked in trainings] == [out / "round-1", out / "round-1", out / "round-2"]
+    assert all(asked["resume"] for asked in trainings)
+    assert proposer.asked == [out / "round-2/best.safetensors"]
+
+
+def test_each_step_alone(photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]) -> None:
+    by_hand(photos.parent / "labels", "1", "2")
+    out = photos.parent / "out"
+    told = run(command, photos, "--only", "find")
+    assert ("2 of 8" in told, (out / "rounds.json").exists()) == (True, False)
+    run(command, photos, "--only", "train")
+    assert (len(trainings), (out / "proposals").exists()) == (1, False)
+    run(command, photos, "--only", "propose")
+    assert (len(contents(out / "proposals")), (out / "next.txt").exists()) == (6, False)
+    run(command, photos, "--only", "next")
+    assert (len(trainings), (out / "next.txt").exists()) == (1, True)
+
+
+@pytest.mark.parametrize("form", PER_IMAGE)
+def test_files_for_each_image_are_found_wherever_they_lie(
+    form: str, photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
+) -> None:
+    run(command, photos, "--to", form)
+    proposals = photos.parent / "out/proposals"
+    theirs = photos.parent / "labels"
+    for name in contents(proposals):  # the person accepts three as they are
+        if Path(name).stem in ("1", "4", "7", "data"):
+            (theirs / name).parent.mkdir(parents=True, exist_ok=True)
+            (theirs / name).write_bytes((proposals / name).read_bytes())
+    told = run(command, photos, *(["--format", form] if form == "xanylabeling" else []))
+    assert "3 of 8 images are labelled" in told
+    assert trainings[0]["names"] == ["1.png", "4.png", "7.png"]
+    assert "5 objects in 5 images" in told
+
+
+@pytest.mark.parametrize("form", PER_IMAGE)
+def test_corrections_in_place_are_found_in_every_format(
+    form: str, photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
+) -> None:
+    run(command, photos, "--to", form)
+    proposals = photos.parent / "out/proposals"
+    kept = contents(proposals)
+    proposer.side = 5
+    other = contents(_written(command, photos, form))
+    for name in kept:
+        if Path(name).stem in ("2", "3"):
+            (proposals / name).write_bytes(other[name])
+    told = run(command, photos, "--to", form)
+    assert "and 2 are corrected" in told
+    assert trainings[0]["names"] == ["2.png", "3.png"]
+    after = contents(proposals)
+    assert all(after[name] == other[name] for name in other if Path(name).stem in ("2", "3"))
+
+
+def _written(command: Command, photos: Path, form: str) -> Path:
+    """Proposals of another folder at the same depth: what a person's tool may have saved."""
+    out = photos.parent / "else"
+    done = command("label", photos, "--labels", photos.parent / "labels", "--out", out, "--to", form)
+    assert done.exit_code == 0, done.output
+    return out / "proposals"
+
+
+def test_a_file_for_all_images_labels_those_with_objects(
+    photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
+) -> None:
+    size = {"height": HEIGHT, "width": WIDTH}
+    images = [{"id": number, "file_name": name, **size} for number, name in enumerate(NAMES, start=1)]
+    annotations = [
+        {"id": number, "image_id": number, "category_id": 1, "segmentation": [square(2, 3)], "iscrowd": 0}
+        for number in (1, 2)
+    ]
+    table = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "grain"}]}
+    (photos.parent / "labels.json").write_text(json.dumps(table))
+    told = run(command, photos, labels="labels.json")
+    assert "2 of 8 images are labelled" in told
+    assert trainings[0]["names"] == ["1.png", "2.png"]
+    written = photos.parent / "out/proposals/coco.json"
+    proposed = open_source(f"coco:{written},{photos}")
+    assert [proposed.labels(index).file_name for index in range(len(proposed))] == NAMES[2:]
+    written.write_text("changed")
+    annotations.append(annotations[0] | {"id": 3, "image_id": 3})
+    (photos.parent / "labels.json").write_text(json.dumps(table))
+    told = run(command, photos, labels="labels.json")
+    assert written.read_text() == "changed"
+    assert "1 files are yours, and left alone: coco.json" in told
+    again = open_source(f"coco:{written.with_name('coco-round-2.json')},{photos}")
+    assert len(again) == 5
+
+
+@pytest.mark.parametrize(("labels", "out"), [("labels", "labels/out"), ("photos", "photos/out"), ("out/mine", "out")])
+def test_output_among_a_persons_files_is_refused(labels: str, out: str, photos: Path, command: Command) -> None:
+    root = photos.parent
+    done = command("label", photos, "--labels", root / labels, "--out", root / out)
+    assert done.exit_code == 2
+    assert "lie in each other" in " ".join(done.output.replace("│", " ").split())
+    assert contents(root).keys() == {f"photos/{name}" for name in NAMES}
+
+
+def test_a_format_that_is_not_clear_is_asked_for(photos: Path, command: Command) -> None:
+    by_hand(photos.parent / "labels", "1")
+    (photos.parent / "labels" / "1.txt").write_text("0 0.1 0.1 0.4 0.1 0.4 0.4\n")
+    assert "the format is not clear (labelme or yolo): give --format" in run(command, photos, code=1)
+
+
+def next_images(command: Command, photos: Path, *options: Any) -> Any:
+    done = command("next", "--pool", photos, *options)
+    assert done.exit_code == 0, done.output
+    return done
+
+
+def test_next_leaves_out_what_is_labelled(photos: Path, command: Command) -> None:
+    write_labelme(photos, [labelme_shape([[2, 3], [12, 3], [12, 13]])], "3")
+    write_labelme(photos.parent / "elsewhere", [], "5")  # of the same name
+    specs = [f"labelme:{photos}", f"labelme:{photos.parent / 'elsewhere'}"]
+    done = next_images(
+        command, photos, "--data", specs[0], "--data", specs[1], "-n", 20, "--out", photos.parent / "n.txt"
+    )
+    paths = done.stdout.splitlines()
+    assert sorted(paths) == [str(photos / name) for name in NAMES if name not in ("3.png", "5.png")]
+    assert (photos.parent / "n.txt").read_text().splitlines() == paths
+    assert "6 of 8 images are not labelled" in done.stderr
+    assert done.stderr.count(".png") == 6
+
+
+def test_next_is_by_chance_unless_it_is_asked(photos: Path, command: Command, proposer: FakeProposer) -> None:
+    draws = [next_images(command, photos, "-n", 4, "--seed", seed).stdout for seed in (0, 0, 1)]
+    assert draws[0] == draws[1] != draws[2]
+    assert proposer.asked == []
+    done = next_images(command, photos, "-n", 2, "--by", "uncertain")
+    assert len(done.stdout.splitlines()) == 2
+    assert "uncertain 0.188" in done.stderr  # 0.75 * 0.25
+    assert proposer.asked == [None]
