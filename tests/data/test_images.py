@@ -12,7 +12,8 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
-from instancefcn.data.images import MAX_PIXELS, image_extensions, inspect_image, read_image, read_label_map, to_rgb
+from instancefcn.data.images import MAX_PIXELS, image_extensions, inspect_image, read_image, to_rgb
+from instancefcn.data.label_pixels import read_label_map
 
 
 @pytest.fixture

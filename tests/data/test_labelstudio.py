@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
 from instancefcn.data.open import open_source
 from instancefcn.export.brush import to_brush_code
@@ -194,6 +195,19 @@ def test_rejected_task(tmp_path: Path, bad: dict[str, Any], reason: str) -> None
     assert (problem.file, problem.annotation_id) == (str(tmp_path / "export.json"), None)
     assert problem.reason.startswith("tasks[1] (id 8): ")
     assert reason in problem.reason
+
+
+@pytest.mark.parametrize(("width", "height"), [(HEIGHT, WIDTH), (WIDTH, HEIGHT)])
+def test_labels_are_for_the_upright_photograph_or_for_the_stored_one(tmp_path: Path, width: int, height: int) -> None:
+    """By their size: browsers turn photographs upright, some programs don't."""
+    spec = write_export(tmp_path, [task(result(original_width=width, original_height=height))])
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "images" / "a.png", exif=exif)
+    source = open_source(spec)
+    assert source.problems == []
+    assert source[0].image.shape == (height, width, 3)
+    assert source[0].instances.rles[0]["size"] == [height, width]
 
 
 def test_rectangles_alone_are_a_problem(tmp_path: Path) -> None:

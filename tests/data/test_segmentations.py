@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracles
@@ -11,6 +11,7 @@ from instancefcn.geometry.rle import decode, encode
 from labelled import HEIGHT, WIDTH, box_mask, square
 
 
+@settings(deadline=None)  # the first one may be compiled
 @given(st.binary(max_size=12) | st.text(max_size=12))
 def test_counts_of_any_text_are_refused_or_fill_the_image(text: bytes | str) -> None:
     """pycocotools reads beyond its memory on some of these."""
@@ -21,6 +22,7 @@ def test_counts_of_any_text_are_refused_or_fill_the_image(text: bytes | str) -> 
     assert 0 < decode(rle).sum() <= 20
 
 
+@settings(deadline=None)  # the first one may be compiled
 @given(st.lists(st.integers(-1, 12), max_size=8))
 def test_counts_of_any_list_are_refused_or_right(counts: list[int]) -> None:
     """Empty runs in the middle too, after which pycocotools finds boxes that are not tight."""
@@ -130,6 +132,7 @@ def test_refused_parts(parts: list[list[list[float]]], reason: str) -> None:
 numbers = st.floats(-20, 50).map(lambda number: round(number, 1))
 
 
+@settings(deadline=None)  # the first one may be compiled
 @given(numbers, numbers, st.floats(0.5, 30), st.floats(0.5, 30), st.floats(-360, 360))
 def test_ellipse(x: float, y: float, radius_x: float, radius_y: float, degrees: float) -> None:
     """Its pixels, turned back about its centre, are those whose centres a circle of radius 1 has, scaled by axis."""

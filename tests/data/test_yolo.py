@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import ExifTags, Image
 
 from instancefcn.data.open import open_source
 from instancefcn.data.source import Source
@@ -106,6 +107,16 @@ def test_without_a_data_yaml_classes_are_named_by_number(tmp_path: Path) -> None
     assert source.problems == []
     assert source.categories == {1: "0", 2: "1", 3: "2"}
     assert source.labels(0).instances.category_ids.tolist() == [3]
+
+
+def test_labels_are_for_the_upright_photograph(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path, {"a.png": "0 0 0 1 0 1 0.5 0 0.5"})
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (WIDTH, HEIGHT)).save(root / "images" / "val" / "a.png", exif=exif)
+    sample = open_source(f"yolo:{root},val")[0]
+    assert sample.image.shape == (WIDTH, HEIGHT, 3)
+    assert decode(sample.instances.rles[0]).sum(axis=0).tolist() == [WIDTH // 2] * HEIGHT
 
 
 def test_points_beyond_the_image_are_clipped(tmp_path: Path) -> None:
@@ -209,6 +220,7 @@ def test_missing_folders(tmp_path: Path) -> None:
         open_source(f"yolo:{root},val")
 
 
+@settings(deadline=None)  # the first one may be compiled
 @given(st.integers(0, WIDTH - 1), st.integers(0, HEIGHT - 1), st.integers(1, WIDTH), st.integers(1, HEIGHT))
 def test_round_trip_of_boxes(x: int, y: int, width: int, height: int) -> None:
     right, bottom = min(x + width, WIDTH), min(y + height, HEIGHT)

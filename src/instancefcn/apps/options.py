@@ -14,7 +14,7 @@ SPEC_HELP = "\n\n".join(
         "[bold]coco:[/]ANNOTATIONS.json,IMAGES_DIR",
         "[bold]voc:[/]VOC_DIR,SPLIT (SegmentationObject; VOC_DIR holds JPEGImages)",
         "[bold]sbd:[/]DATASET_DIR,SPLIT (DATASET_DIR holds img, inst and cls)",
-        "[bold]labels:[/]DIR (images/ and masks/, label maps of 8 or 16 bits)",
+        "[bold]labels:[/]DIR (images/ and masks/, label maps of 8 or 16 bits, TIFF 32)",
         "[bold]cvat:[/]FILE.json,IMAGES_DIR (COCO 1.0, or CVAT's XML; or DIR, an unpacked export)",
         "[bold]labelstudio:[/]EXPORT.json,IMAGES_DIR (JSON or JSON-MIN; polygons and brushes)",
         "[bold]labelme:[/]DIR (a JSON file beside each image)",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL.ImageFile
-from jaxtyping import Int32, Num, Shaped, UInt8
+from jaxtyping import Num, Shaped, UInt8
 from PIL import ExifTags, Image
 
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # vector formats would run programs
@@ -85,7 +85,7 @@ def read_image(file: ImageFile, size: tuple[int, int] | None = None) -> UInt8[np
     Raises:
         ValueError: not an image, truncated, above MAX_PIXELS, or of another size; the message names the file.
     """
-    with _opened(file) as image:
+    with opened(file) as image:
         return _upright(image, size)
 
 
@@ -95,23 +95,11 @@ def inspect_image(file: ImageFile, size: tuple[int, int] | None = None) -> tuple
     Of a JPEG only header and end are read, unless the end shows that the file may be cut (damage in its middle stays
     unseen: decoders fill it in). Other files are decoded.
     """
-    with _opened(file) as image:
+    with opened(file) as image:
         _, frame = _orientation(image, size)
         if image.format != "JPEG" or _bytes_at(file, -2, 2) != JPEG_END:
             _to_rgb(image)
     return frame
-
-
-def read_label_map(file: ImageFile) -> Int32[np.ndarray, "h w"]:
-    """Indices of a label map: palette or grey, 1 to 16 bits (32 in TIFF), as stored: no EXIF orientation is applied.
-
-    Raises:
-        ValueError: not an image, or one of colours instead of indices; the message names the file.
-    """
-    with _opened(file) as image:
-        if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
-            raise ValueError(f"a label map holds one index per pixel (grey or palette), not {image.mode}")
-        return np.asarray(image).astype(np.int32)
 
 
 def image_extensions() -> frozenset[str]:
@@ -120,8 +108,8 @@ def image_extensions() -> frozenset[str]:
 
 
 @contextmanager
-def _opened(file: ImageFile) -> Iterator[Image.Image]:
-    """Open an image; any error, also in the body of the block, becomes a ValueError that names the file."""
+def opened(file: ImageFile) -> Iterator[Image.Image]:
+    """Open an image file; any error, also in the body of the block, becomes a ValueError that names the file."""
     name = "embedded image" if isinstance(file, bytes) else str(file)
     try:
         if not isinstance(file, bytes):

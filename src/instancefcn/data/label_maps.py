@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Int32, Integer
 
 from instancefcn.data.image_folder import images_by_stem
-from instancefcn.data.images import inspect_image, read_label_map
+from instancefcn.data.images import inspect_image
+from instancefcn.data.label_pixels import read_label_map, read_label_pages
 from instancefcn.data.segmentations import to_instances
 from instancefcn.data.source import FileSource, Labels, Problem
 from instancefcn.files import existing_dir, path_inside
@@ -25,6 +26,8 @@ CATEGORIES: dict[int, str] = dict(enumerate(_NAMES, start=1))
 
 def load_labels(folder: Path) -> FileSource:
     """Open a folder of ``images/`` and ``masks/``; an image and its label map have the same stem. 0 is background.
+
+    In a TIFF of several pages each page is one instance, with the number of the page from 1, so masks may overlap.
 
     Raises:
         ValueError: a folder is missing, or there is no image.
@@ -171,7 +174,20 @@ def _load_pair(image_id: int, path: Path, masks: list[Path]) -> Labels:
     if len(masks) != 1:
         found = "no label map" if not masks else f"{len(masks)} label maps ({', '.join(mask.name for mask in masks)})"
         raise ValueError(f"{found} in masks/ for it: it takes one of the same stem")
-    label_map = read_label_map(masks[0])
-    height, width = inspect_image(path, label_map.shape)
-    ids, rles = split_label_map(label_map)
+    stated, ids, rles = _split_file(masks[0])
+    height, width = inspect_image(path, stated)
     return Labels(image_id, path.name, path, height, width, to_instances(ids, rles, [1] * len(ids)))
+
+
+def _split_file(path: Path) -> tuple[tuple[int, int], list[int], list[Rle]]:
+    """(height, width) of a label map, its instances' numbers and their masks."""
+    first, *others = ((page.shape, *split_label_map(page)) for page in read_label_pages(path))
+    if not others:
+        return first
+    for number, (_, labels, _) in enumerate([first, *others], start=1):
+        if len(labels) != 1:
+            raise ValueError(
+                f"{path}: page {number} holds {len(labels)} labels: of several pages each has one instance's mask; "
+                "save a label map of all as one page"
+            )
+    return first[0], list(range(1, len(others) + 2)), [rles[0] for _, _, rles in (first, *others)]

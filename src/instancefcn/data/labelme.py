@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from instancefcn.data.image_folder import ImageFolder
-from instancefcn.data.images import inspect_image, read_image, read_label_map
+from instancefcn.data.images import inspect_image, read_image
+from instancefcn.data.label_pixels import read_label_map
 from instancefcn.data.segmentations import check_inside, ellipse_to_rle, flatten_points, polygons_to_rle
 from instancefcn.data.shapes import Shape, ShapedImage, join_shapes, shapes_to_source
 from instancefcn.data.source import FileSource, Problem
