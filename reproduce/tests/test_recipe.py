@@ -62,6 +62,7 @@ PAPER: dict[str, Any] = {
     "inference.shorter_sides": PAPER_SIDES,
     "inference.image_scales": (),
     "inference.longest_side": 10_000.0,
+    "inference.tiles": False,
     "inference.candidates": 1000,
     "inference.quality_power": 0.0,
     "inference.stability_power": 0.0,

@@ -20,6 +20,7 @@ def test_threshold_as_a_logit() -> None:
         {"shorter_sides": (0.5,)},
         {"image_scales": (0.0, 1.0)},
         {"image_scales": (math.inf,)},
+        {"longest_side": 200.0, "tiles": True},
         {"candidates": 0},
         {"nms_candidates": 0},
         {"soft_nms_threshold": 5.0},

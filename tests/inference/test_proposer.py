@@ -27,6 +27,7 @@ from instancefcn.inference.proposer import (
     keep_best,
     ranked_masks,
 )
+from instancefcn.inference.tiles import Tile
 from instancefcn.inference.window_masks import WindowMasks
 from instancefcn.model.build import build_network
 from instancefcn.model.config import NetworkConfig
@@ -34,6 +35,8 @@ from instancefcn.objects import ObjectRule
 from instancefcn.proposals import Proposals
 from instancefcn.structures import ScoreMaps
 from pictures import photograph
+
+ANYWHERE, ROW = Tile.whole((72, 72)), Tile.whole((8, 16))
 
 
 @settings(max_examples=50, deadline=None)
@@ -66,7 +69,7 @@ def flat_maps(objectness: torch.Tensor, quality: torch.Tensor | None = None) -> 
 def test_windows_are_ranked_by_score_and_padding_has_none() -> None:
     objectness = torch.randn(6, 7, generator=torch.Generator().manual_seed(0))
     objectness[:, 5:] = 100.0  # beyond the image
-    windows = best_windows(flat_maps(objectness), (48, 40), (1.0, 1.0), plain(candidates=10))
+    windows = best_windows(flat_maps(objectness), Tile.whole((48, 40)), (1.0, 1.0), plain(candidates=10))
     expected = objectness[:, :5].flatten().sigmoid().sort(descending=True).values[:10]
     assert torch.equal(windows.scores, expected)
     y, x = windows.positions_yx.unbind(1)
@@ -76,14 +79,18 @@ def test_windows_are_ranked_by_score_and_padding_has_none() -> None:
 def test_quality_changes_the_rank() -> None:
     objectness, quality = torch.tensor([[2.0, 1.0]]), torch.tensor([[-3.0, 3.0]])
     for power, first in ((0.0, 0), (1.0, 1)):
-        windows = best_windows(flat_maps(objectness, quality), (8, 16), (1.0, 1.0), plain(quality_power=power))
+        windows = best_windows(
+            flat_maps(objectness, quality), Tile.whole((8, 16)), (1.0, 1.0), plain(quality_power=power)
+        )
         assert windows.positions_yx[0].tolist() == [0, first]
 
 
 def test_quality_acts_by_its_power() -> None:
     objectness, quality = torch.tensor([[0.5, 1.5]]), torch.tensor([[1.0, -0.5]])
     for power in (0.5, 1.0, 2.0):
-        windows = best_windows(flat_maps(objectness, quality), (8, 16), (1.0, 1.0), plain(quality_power=power))
+        windows = best_windows(
+            flat_maps(objectness, quality), Tile.whole((8, 16)), (1.0, 1.0), plain(quality_power=power)
+        )
         expected = (objectness.sigmoid() * quality.sigmoid() ** power)[0].sort(descending=True).values
         torch.testing.assert_close(windows.scores, expected)
 
@@ -92,7 +99,7 @@ def test_stability_acts_by_its_power() -> None:
     generator = torch.Generator().manual_seed(0)
     maps = ScoreMaps(torch.randn(1, 4, 8, 8, generator=generator), torch.zeros(1, 8, 8), None, 8, 5)
     unweighted, *powers = (
-        ranked_masks([best_windows(maps, (64, 64), (1.0, 1.0), config)], config)
+        ranked_masks([best_windows(maps, Tile.whole((64, 64)), (1.0, 1.0), config)], config)
         for config in (plain(stability_power=power) for power in (0.0, 1.0, 2.0))
     )
     assert 0 <= unweighted.stability.min() < unweighted.stability.max() < 1
@@ -123,8 +130,8 @@ def test_a_mask_of_the_whole_image_is_two_runs() -> None:
 def test_the_best_of_all_scales_are_kept() -> None:
     maps = flat_maps(torch.zeros(1, 3))
     groups = [
-        Windows(maps, (1.0, 1.0), torch.zeros(3, 2, dtype=torch.long), torch.tensor([0.9, 0.5, 0.1])),
-        Windows(maps, (1.0, 1.0), torch.zeros(2, 2, dtype=torch.long), torch.tensor([0.8, 0.2])),
+        Windows(maps, (1.0, 1.0), torch.zeros(3, 2, dtype=torch.long), torch.tensor([0.9, 0.5, 0.1]), ANYWHERE),
+        Windows(maps, (1.0, 1.0), torch.zeros(2, 2, dtype=torch.long), torch.tensor([0.8, 0.2]), ANYWHERE),
     ]
     kept = keep_best(groups, 3)
     assert [score for group in kept for score in group.scores.tolist()] == pytest.approx([0.9, 0.5, 0.8])
@@ -135,7 +142,7 @@ def test_masks_lie_where_their_windows_say() -> None:
     instance = torch.full((1, 1, 9, 9), -5.0)
     instance[0, 0, 4, 3] = 5.0
     maps = ScoreMaps(instance, torch.zeros(1, 9, 9), None, stride=8, m=5)
-    windows = Windows(maps, (2.0, 2.0), torch.tensor([[4, 3], [0, 8]]), torch.tensor([0.9, 0.8]))
+    windows = Windows(maps, (2.0, 2.0), torch.tensor([[4, 3], [0, 8]]), torch.tensor([0.9, 0.8]), ANYWHERE)
     masks = ranked_masks([windows], plain())
     assert masks.scores.tolist() == pytest.approx([0.9])  # the other is empty
     assert masks.window_boxes.tolist() == [[4, 8, 24, 28]]  # columns 1 to 5 and rows 2 to 6, times 8, over 2
@@ -272,7 +279,7 @@ def test_padding_has_the_value_that_training_pads_with() -> None:
     assert batch[..., 40:, :].unique().tolist() == batch[..., :, 50:].unique().tolist() == [127]
 
 
-BASE = plain(shorter_sides=(96.0,), candidates=30, nms_candidates=60)
+BASE = plain(shorter_sides=(96.0, 300.0), longest_side=256.0, candidates=30, nms_candidates=60)
 
 
 @pytest.mark.parametrize(
@@ -281,6 +288,7 @@ BASE = plain(shorter_sides=(96.0,), candidates=30, nms_candidates=60)
         {"shorter_sides": (64.0,)},
         {"image_scales": (0.7,)},
         {"longest_side": 70.0},
+        {"tiles": True},
         {"candidates": 5},
         {"quality_power": 3.0},
         {"stability_power": 2.0},

@@ -17,6 +17,7 @@ from inference.scenes import plain
 from instancefcn.drawing import PALETTE
 from instancefcn.evaluation.curves import render
 from instancefcn.inference.proposer import Proposer, Windows, as_tensor, best_windows
+from instancefcn.inference.tiles import Tile
 from instancefcn.model.build import build_network
 from instancefcn.model.config import NetworkConfig
 from instancefcn.structures import ScoreMaps
@@ -30,7 +31,7 @@ PHOTOGRAPH = photograph(HEIGHT, WIDTH)
 def windows_of(instance: torch.Tensor, objectness: torch.Tensor, m: int = 6, density: int = 1) -> Windows:
     """Windows of maps at stride 10, of an image that was not resized."""
     maps = ScoreMaps(instance[None], objectness[None], None, 10, m, density)
-    return best_windows(maps, (HEIGHT, WIDTH), (1.0, 1.0), plain())
+    return best_windows(maps, Tile.whole((HEIGHT, WIDTH)), (1.0, 1.0), plain())
 
 
 def two_squares() -> Windows:

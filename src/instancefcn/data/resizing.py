@@ -22,10 +22,15 @@ def pad(pixels: UInt8[Tensor, "*b 3 h w"], height: int, width: int) -> UInt8[Ten
     return F.pad(pixels, (0, width - pixels.shape[-1], 0, height - pixels.shape[-2]), value=PADDING_VALUE)
 
 
+def resize(pixels: UInt8[Tensor, "3 h w"], size: tuple[int, int]) -> UInt8[Tensor, "3 _ _"]:
+    """An image at ``size`` (height, width); the same where it has that size."""
+    return TF.resize(pixels, list(size), antialias=True)
+
+
 def network_input(
     pixels: UInt8[Tensor, "3 h w"], size: tuple[int, int], multiple: int, device: torch.device
 ) -> Float[Tensor, "1 3 _ _"]:
     """An image at ``size`` (height, width), padded to sides that are multiples of ``multiple``; channels last."""
     height, width = (-(-side // multiple) * multiple for side in size)
-    resized = TF.resize(pixels, list(size), antialias=True)[None].to(device)
+    resized = resize(pixels, size)[None].to(device)
     return pad(resized, height, width).float().contiguous(memory_format=torch.channels_last)

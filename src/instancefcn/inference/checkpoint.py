@@ -37,7 +37,13 @@ RETIRED_NETWORK: Table = {
 }
 RETIRED_INFERENCE: Table = {"nms_overlap": "box"}
 # Keys that older checkpoints lack, with the value that they stood for.
-ADDED_INFERENCE: Table = {"stability_power": 0.0, "soft_nms_threshold": 0.0, "blend_tiles": False, "image_scales": []}
+ADDED_INFERENCE: Table = {
+    "stability_power": 0.0,
+    "soft_nms_threshold": 0.0,
+    "blend_tiles": False,
+    "image_scales": [],
+    "tiles": False,
+}
 
 
 @dataclass(frozen=True)

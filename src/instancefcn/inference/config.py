@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+MIN_TILE = 256  # pixels: several positions of the coarsest level, and room for what neighbours share
+
 
 @dataclass(frozen=True)
 class InferenceConfig:
@@ -16,7 +18,8 @@ class InferenceConfig:
 
     shorter_sides: tuple[float, ...] = (480.0,)  # pixels that the image is resized to, one pass each
     image_scales: tuple[float, ...] = ()  # instead of shorter_sides: factors of the image as it is, one pass each
-    longest_side: float = 1333.0  # pixels; a longer image is resized to less
+    longest_side: float = 1333.0  # pixels; a longer image is resized to less, or cut into tiles of this side
+    tiles: bool = False  # cut into overlapping tiles what would be longer than longest_side, and look at the whole once
     candidates: int = 1000  # windows kept by score, before assembling, of each ScoreMaps of each scale
     quality_power: float = 0.5  # rank by objectness times quality to this power; 0 for objectness alone (paper)
     stability_power: float = 1.0  # and times the mask's stability to this power (WindowMasks.stability); 0 in the paper
@@ -38,6 +41,10 @@ class InferenceConfig:
                 raise ValueError(f"inference.{key} is {getattr(self, key)}; it must be 0 or more")
         if not self.shorter_sides or min(*self.shorter_sides, self.longest_side) < 1:
             raise ValueError("inference.shorter_sides and longest_side must name sizes of at least one pixel")
+        if self.tiles and self.longest_side < MIN_TILE:
+            raise ValueError(
+                f"inference.longest_side is {self.longest_side}; with inference.tiles, {MIN_TILE} at least"
+            )
         if self.image_scales and not 0 < min(self.image_scales) <= max(self.image_scales) < math.inf:
             raise ValueError(f"inference.image_scales must be factors above 0, not {self.image_scales}")
         if min(self.candidates, self.nms_candidates) < 1:

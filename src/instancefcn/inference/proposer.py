@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from instancefcn.data.images import AnyImage, to_rgb
-from instancefcn.data.resizing import network_input, resized_size
+from instancefcn.data.resizing import network_input, resize
 from instancefcn.devices import choose_device
 from instancefcn.geometry.rle import Rle
 from instancefcn.geometry.rle import tight_boxes as rle_boxes
@@ -22,6 +22,7 @@ from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, load_checkpoint
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
 from instancefcn.inference.suppression import suppress
+from instancefcn.inference.tiles import Tile, cut, joined, settled, sizes_in_one_pass, sizes_in_tiles
 from instancefcn.inference.voting import vote
 from instancefcn.inference.window_masks import WindowMasks
 from instancefcn.model.assembling import write_masks
@@ -41,6 +42,7 @@ class Windows:
     image_scale: tuple[float, float]  # network pixels per image pixel, in x and in y
     positions_yx: Int[Tensor, "n 2"]
     scores: Float[Tensor, "n"]
+    tile: Tile  # the part of the resized image that the ScoreMaps show
 
 
 class Proposer:
@@ -127,13 +129,15 @@ class Proposer:
     @torch.inference_mode()
     def _propose(self, pixels: UInt8[Tensor, "3 h w"], max_proposals: int, min_score: float) -> Proposals:
         height, width = pixels.shape[-2:]
-        masks = ranked_masks(keep_best(self.windows(pixels), self.config.nms_candidates), self.config)
-        survivors, scores = suppress(masks, height, width, self.config, max_proposals)
+        masks, config = self._candidates(pixels, max_proposals), self.config
+        if sizes_in_tiles(height, width, config):  # these have voted
+            config = replace(config, vote_threshold=0.0)
+        survivors, scores = suppress(masks, height, width, config, max_proposals)
         survivors, scores = survivors[scores >= min_score], scores[scores >= min_score]
         kept: list[tuple[Rle, float]] = []
         while len(kept) < max_proposals and len(survivors):
             missing = max_proposals - len(kept)  # where some masks cover no pixel, those behind them take their places
-            pasted = paste(vote(masks, survivors[:missing], self.config), height, width)
+            pasted = paste(vote(masks, survivors[:missing], config), height, width)
             kept += [(rle, score) for rle, score in zip(pasted, scores.tolist(), strict=False) if rle is not None]
             survivors, scores = survivors[missing:], scores[missing:]
         rles, values = [rle for rle, _ in kept], np.array([score for _, score in kept], dtype=float)
@@ -157,19 +161,40 @@ class Proposer:
         candidates = self(image, max_proposals=self.config.nms_candidates, min_score=max(lowest, MIN_SCORE))
         return candidates.objects(threshold, exclusive=exclusive)
 
+    def _candidates(self, pixels: UInt8[Tensor, "3 h w"], max_proposals: int) -> WindowMasks:
+        """Masks to choose from; where the image is cut into tiles, the best ``max_proposals`` of each tile."""
+        (height, width), config = pixels.shape[-2:], self.config
+        masks = ranked_masks(keep_best(self.windows(pixels), config.nms_candidates), config)
+        parts: list[WindowMasks] = []
+        for size in sizes_in_tiles(height, width, config):
+            resized = resize(pixels, size)
+            for tile in cut(size, config.longest_side, self.network.size_multiple):
+                left, top, right, bottom = tile.box
+                part = resized[:, top:bottom, left:right]
+                windows = self._windows_in(part, tile, (size[1] / width, size[0] / height))
+                of_tile = ranked_masks(keep_best(windows, config.nms_candidates), config)
+                parts.append(settled(of_tile, height, width, config, max_proposals))
+        return joined([settled(masks, height, width, config, max_proposals), *parts]) if parts else masks
+
     @torch.inference_mode()
     def windows(self, pixels: UInt8[Tensor, "3 h w"]) -> list[Windows]:
-        """The best windows of each window size, over the network's levels and the scales the image is resized to."""
+        """The best windows of each window size, over the network's levels and the scales the image is resized to.
+
+        Those of tiles are not among them.
+        """
         (height, width), config = pixels.shape[-2:], self.config
-        sizes = [resized_size(height, width, side, config.longest_side) for side in config.sides_of(height, width)]
-        found: list[Windows] = []
-        for size in dict.fromkeys(sizes):  # equal ones only once
-            images = network_input(pixels, size, self.network.size_multiple, self.device)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-                score_maps = self.network(images)
-            image_scale = (size[1] / width, size[0] / height)
-            found += [best_windows(maps, size, image_scale, config) for maps in score_maps]
-        return found
+        return [
+            windows
+            for size in sizes_in_one_pass(height, width, config)
+            for windows in self._windows_in(pixels, Tile.whole(size), (size[1] / width, size[0] / height))
+        ]
+
+    def _windows_in(self, part: UInt8[Tensor, "3 _ _"], tile: Tile, image_scale: tuple[float, float]) -> list[Windows]:
+        """The best windows of each window size that belong to a tile; ``part`` has its pixels, resized or not."""
+        images = network_input(part, tile.size, self.network.size_multiple, self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            score_maps = self.network(images)
+        return [best_windows(maps, tile, image_scale, self.config) for maps in score_maps]
 
 
 def as_tensor(image: AnyImage) -> UInt8[Tensor, "3 h w"]:
@@ -178,20 +203,23 @@ def as_tensor(image: AnyImage) -> UInt8[Tensor, "3 h w"]:
 
 
 def best_windows(
-    score_maps: ScoreMaps, size: tuple[int, int], image_scale: tuple[float, float], config: InferenceConfig
+    score_maps: ScoreMaps, tile: Tile, image_scale: tuple[float, float], config: InferenceConfig
 ) -> Windows:
-    """The windows of one ScoreMaps with the highest scores among those centred on the image.
+    """The windows of one ScoreMaps with the highest scores among those centred in the core of its tile.
 
     Args:
-        size: (height, width) of the resized image, without padding.
+        tile: what the ScoreMaps show, without padding; ``Tile.whole(size)`` for the resized image as a whole.
     """
     scores = score_maps.objectness[0].float().sigmoid()
     if score_maps.quality is not None and config.quality_power:
         scores = scores * score_maps.quality[0].float().sigmoid() ** config.quality_power
-    rows, columns = (-(-side // score_maps.stride) for side in size)  # the padding beyond has no objects
-    best = scores[:rows, :columns].flatten().topk(min(config.candidates, rows * columns))
-    positions = torch.stack([best.indices // columns, best.indices % columns], dim=1)
-    return Windows(score_maps, image_scale, positions, best.values)
+    (left, top, *_), core = tile.box, tile.core  # beyond the core are other tiles, or padding, which has no objects
+    first_row, end_row = (-(-(side - top) // score_maps.stride) for side in (core[1], core[3]))
+    first_column, end_column = (-(-(side - left) // score_maps.stride) for side in (core[0], core[2]))
+    scores = scores[first_row:end_row, first_column:end_column]
+    best = scores.flatten().topk(min(config.candidates, scores.numel()))
+    rows, columns = best.indices // scores.shape[1] + first_row, best.indices % scores.shape[1] + first_column
+    return Windows(score_maps, image_scale, torch.stack([rows, columns], dim=1), best.values, tile)
 
 
 def keep_best(windows: Sequence[Windows], count: int) -> list[Windows]:
@@ -206,10 +234,13 @@ def keep_best(windows: Sequence[Windows], count: int) -> list[Windows]:
 
 
 def ranked_masks(windows: Sequence[Windows], config: InferenceConfig) -> WindowMasks:
-    """The masks of the windows that have foreground, with scores weighted by their stability."""
+    """The masks of the windows that have foreground, and are whole in their tile, weighted by their stability."""
     masks = assemble_masks(windows, config.threshold_logit, config.blend_tiles)
     ranked = replace(masks, scores=masks.scores * masks.stability**config.stability_power)
-    return ranked[masks.tight_boxes[:, 2] > masks.tight_boxes[:, 0]]
+    ends = np.cumsum([len(group.scores) for group in windows])
+    parts = (slice(end - len(group.scores), end) for group, end in zip(windows, ends, strict=True))
+    whole = [group.tile.holds(masks[part], group.image_scale) for group, part in zip(windows, parts, strict=True)]
+    return ranked[(masks.tight_boxes[:, 2] > masks.tight_boxes[:, 0]) & np.concatenate(whole)]
 
 
 def assemble_masks(windows: Sequence[Windows], threshold_logit: float, blend: bool = False) -> WindowMasks:
@@ -222,7 +253,8 @@ def assemble_masks(windows: Sequence[Windows], threshold_logit: float, blend: bo
     squares = [part.reshape(-1, side, side) for part, side in zip(of_each, sides, strict=True)]
     write_masks(maps, positions, squares, blend)
     boxes = [
-        window_boxes(places, of_group.stride, of_group.m).cpu().double().numpy() / np.tile(group.image_scale, 2)
+        (window_boxes(places, of_group.stride, of_group.m).cpu().double().numpy() + np.tile(group.tile.box[:2], 2))
+        / np.tile(group.image_scale, 2)
         for group, of_group, places in zip(windows, maps, positions, strict=True)
     ]
     scores = torch.cat([group.scores for group in windows]).cpu().double().numpy()
