@@ -35,6 +35,7 @@ PAPER: dict[str, Any] = {
     "augmentation.rotate": False,
     "augmentation.colour_jitter": 0.0,
     "augmentation.copy_paste": 0.0,
+    "assignment.judged_in": "image",
     "assignment.rule": "deepmask",
     "assignment.object_to_window": 0.5714285714,
     "assignment.center_tolerance": 0.0714285714,

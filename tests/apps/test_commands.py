@@ -269,6 +269,7 @@ def test_train_hands_everything_on(
     monkeypatch.setattr(loop, "train", train)
     spec = f"labels:{label_maps}"
     options = ["--iterations", 7, "--init", "random", "--rotate", "--resume", "--device", "cpu", "--workers", 0]
+    options += ["--tiles", 2]
     done = command("train", "--data", spec, "--data", spec, "--val", spec, "--out", tmp_path / "run", *options)
     assert done.exit_code == 0, done.output
     assert str(tmp_path / "run" / "best.safetensors") in done.stdout
@@ -281,6 +282,7 @@ def test_train_hands_everything_on(
         "minutes": None,
         "init": "random",
         "rotate": True,
+        "choose_sides": True,
         "resume": True,
         "device": "cpu",
         "workers": 0,

@@ -415,6 +415,7 @@ def test_annotations_that_cannot_be_used(
         ["a.png", "--out", "out", "--max-proposals", "0"],
         ["a.png", "--out", "out", "--min-score", "1.5"],
         ["a.png", "--out", "out", "--precision", "fp64"],
+        ["a.png", "--out", "out", "--tiles", "0"],
         ["a.png", "--out", "out", "--checkpoint", "missing.safetensors"],
         ["a.png", "--out", "out", "--annotations", "missing.json"],
         ["a.png", "--out", "out", "--annotations", "coco.json"],

@@ -33,10 +33,7 @@ class Local(Network):
 
     def __init__(self) -> None:
         nn.Module.__init__(self)
-
-    @property
-    def size_multiple(self) -> int:
-        return MULTIPLE
+        self.size_multiple = MULTIPLE
 
     def forward(self, pixels: Tensor) -> list[ScoreMaps]:
         maps = []

@@ -100,6 +100,7 @@ CHANGES: dict[str, tuple[dict[str, Any], Any]] = {
     "augmentation.rotate": ({}, True),
     "augmentation.colour_jitter": ({}, 0.0),
     "augmentation.copy_paste": ({}, 1.0),
+    "assignment.judged_in": ({"augmentation.shorter_sides": (16.0, 24.0)}, "view"),
     "assignment.rule": ({"assignment.scale_tolerance": 1.01}, "nearest_scale"),
     "assignment.object_to_window": ({}, 0.4),
     "assignment.center_tolerance": ({}, 0.17),

@@ -60,6 +60,20 @@ SourceSpec = Annotated[str, typer.Option(metavar="SPEC", help="Labelled images; 
 SourceSpecs = Annotated[list[str], typer.Option(metavar="SPEC", help="Labelled images; see below. May be given again.")]
 RecipeName = Annotated[str, typer.Option(help="lite, paper, or a TOML file.")]
 
+AUTO = "auto"
+
+
+def whole_number(tiles: str) -> int:
+    """N of ``--tiles N``.
+
+    Raises:
+        typer.BadParameter: it is no number from 1 on.
+    """
+    if not tiles.isdecimal() or int(tiles) < 1:
+        raise typer.BadParameter(f"must be auto, or a whole number from 1 on, not {tiles!r}", param_hint="--tiles")
+    return int(tiles)
+
+
 Inputs = Annotated[
     list[str], typer.Argument(metavar="INPUT", help="Images, folders of images (searched to the bottom), globs.")
 ]

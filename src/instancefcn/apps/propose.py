@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from instancefcn.apps.images import find_inputs
-from instancefcn.apps.options import AnnotatedImages, CheckpointFile, DeviceName, Inputs, OutFolder, Precision
+from instancefcn.apps.options import (
+    AUTO,
+    AnnotatedImages,
+    CheckpointFile,
+    DeviceName,
+    Inputs,
+    OutFolder,
+    Precision,
+    whole_number,
+)
 
 MOST_PROPOSALS = 100  # of an image, unless the user says more
 
@@ -46,6 +55,15 @@ def propose(
         bool,
         typer.Option("--label-maps", help="Also write 16-bit PNGs: each pixel has the rank of its best mask, or 0."),
     ] = False,
+    tiles: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|auto",
+            help="For small objects: also look at images N times as large, in tiles where they get too long. auto: as "
+            "the checkpoint says, which a training with --tiles has chosen.",
+            show_default="auto",
+        ),
+    ] = None,
     device: DeviceName = "auto",
     precision: Precision = "fp32",
 ) -> None:
@@ -74,10 +92,12 @@ def propose(
     """
     if exclusive and not objects:
         raise typer.BadParameter("--exclusive is for --objects: candidates overlap")
+    times = None if tiles in (None, AUTO) else whole_number(tiles)
     images = find_inputs(inputs, annotations, out)
 
     from instancefcn.apps.results import OBJECTS, PROPOSALS, ResultsFolder
     from instancefcn.inference.proposer import Proposer
+    from instancefcn.inference.tiles import closer
 
     folder = ResultsFolder(
         out,
@@ -90,6 +110,8 @@ def propose(
         most_drawn=shown,
     )
     proposer = Proposer.from_checkpoint(checkpoint, device=device, precision=precision)
+    if times is not None:
+        proposer.config = closer(proposer.config, times)
     if objects:
         find_objects = partial(proposer.objects, threshold=min_score, exclusive=exclusive)
         folder.fill("finding objects", lambda pixels: find_objects(pixels)[:max_proposals])

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from instancefcn.apps.options import DeviceName, OutFolder, RecipeName, SourceSpecs
+from instancefcn.apps.options import AUTO, DeviceName, OutFolder, RecipeName, SourceSpecs, whole_number
 
 
 def train(
@@ -41,6 +41,14 @@ def train(
             "--rotate", help="Also turn the views by right angles: for images without an up, as a microscope's."
         ),
     ] = False,
+    tiles: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|auto",
+            help="For small objects: also look at images N times as large, in tiles where they get too long; auto "
+            "takes N from the sizes of the labelled objects. The checkpoint keeps the sides that were best on --val.",
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out as if it had not stopped.")
     ] = False,
@@ -87,6 +95,7 @@ def train(
     from instancefcn.training.coverage import coverage
     from instancefcn.training.loop import train as train_network
     from instancefcn.training.recipe import load_recipe
+    from instancefcn.training.sides import hint, looking_closer, times_needed
 
     loaded = load_recipe(recipe)
     if precision is not None:
@@ -94,12 +103,18 @@ def train(
     if rotate:
         loaded = replace(loaded, augmentation=replace(loaded.augmentation, rotate=True))
     sources = [open_source(spec) for spec in data]
+    if tiles is not None:
+        times = times_needed(sources, loaded) if tiles == AUTO else whole_number(tiles)
+        loaded = looking_closer(loaded, times)
+        typer.echo(f"looks at images {times} times as large, too" if times > 1 else "no object needs larger images")
     for source in sources:
         covered = coverage(source, loaded)
         typer.echo(
             f"{source.name}: {len(source)} images, {covered.instances} instances, {100 * covered.share:.1f} % covered; "
             f"{len(source.problems)} problems skipped" + (" (see `instancefcn validate`)" if source.problems else "")
         )
+        if tiles is None and (text := hint(source, loaded)):
+            typer.echo(text)
     best = train_network(
         loaded,
         sources,
@@ -112,6 +127,7 @@ def train(
         device=device,
         workers=workers,
         report=say,
+        choose_sides=tiles is not None,
     )
     typer.echo(f"checkpoint: {best}")
 

@@ -33,6 +33,7 @@ def validate(data: SourceSpecs, recipe: RecipeName = "lite") -> None:
     from instancefcn.data.validation import validate as look_through
     from instancefcn.training.coverage import coverage
     from instancefcn.training.recipe import load_recipe
+    from instancefcn.training.sides import hint
 
     chosen = load_recipe(recipe)
     problems = 0
@@ -41,7 +42,8 @@ def validate(data: SourceSpecs, recipe: RecipeName = "lite") -> None:
         problems += len(source.problems)
         title = source.name + (", partially labelled" if source.partial else "")
         counts, covered = describe(look_through(source)), describe_coverage(coverage(source, chosen), recipe)
-        typer.echo("\n".join([*map(str, source.problems), title, *counts, covered]))
+        advice = [f"  train and propose with {text}" for text in [hint(source, chosen)] if text]
+        typer.echo("\n".join([*map(str, source.problems), title, *counts, covered, *advice]))
     if problems:
         typer.echo(f"{problems} problems; training skips what has one", err=True)
         raise typer.Exit(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool
@@ -43,7 +43,8 @@ class Tile:
         scale, box, core = np.tile(image_scale, 2), np.array(self.box), np.array(self.core)
         cell = (masks.window_boxes[:, 2:] - masks.window_boxes[:, :2]) / masks.sides[:, None]
         inner = np.where(box != core, box / scale, [-np.inf, -np.inf, np.inf, np.inf])
-        return ((masks.tight_boxes[:, :2] >= inner[:2] + cell) & (masks.tight_boxes[:, 2:] <= inner[2:] - cell)).all(1)
+        before, behind = masks.tight_boxes[:, :2] >= inner[:2] + cell, masks.tight_boxes[:, 2:] <= inner[2:] - cell
+        return np.logical_and.reduce([*before.T, *behind.T])
 
 
 def cut(size: tuple[int, int], side: float, multiple: int) -> list[Tile]:
@@ -109,3 +110,17 @@ def joined(parts: list[WindowMasks]) -> WindowMasks:
     )
     masks = WindowMasks.of(scores, logits, sides, boxes, parts[0].threshold_logit)
     return masks[masks.tight_boxes[:, 2] > masks.tight_boxes[:, 0]]
+
+
+def closer(config: InferenceConfig, times: int) -> InferenceConfig:
+    """How to propose with a second pass at ``times`` the smallest shorter side, in tiles where that is long.
+
+    Raises:
+        ValueError: ``times`` is below 1, or the config resizes by ``image_scales``.
+    """
+    if times < 1:
+        raise ValueError(f"tiles must be 1 or more, not {times}")
+    if config.image_scales:
+        raise ValueError("tiles multiply inference.shorter_sides; image_scales take their place: add a factor")
+    least = min(config.shorter_sides)
+    return replace(config, shorter_sides=tuple(dict.fromkeys((least, times * least))), tiles=True)

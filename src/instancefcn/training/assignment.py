@@ -21,7 +21,7 @@ from instancefcn.structures import WindowSize
 NEGATIVE, IGNORED, POSITIVE = 0, -1, 1
 
 SCALE_NEGATIVE = 2.0  # windows within this factor of the size that suits an instance are not negative (DeepMask)
-MIN_AREA, MIN_SIDE = 100.0, 5.0  # image pixels; instances of less area or a shorter side are not judged
+MIN_AREA, MIN_SIDE = 100.0, 5.0  # pixels; instances of less area or a shorter side are not judged
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class AssignmentConfig:
     object_to_window: float = 2 / 3  # longer side of the instance that a window is made for (DeepMask: 128 / 224)
     center_tolerance: float = 0.1  # positive within this much, along each axis (DeepMask: 16 / 224)
     center_negative: float = 0.18  # not negative within this much (DeepMask: 32 / 224)
+    # image or view: where an instance must have MIN_AREA and MIN_SIDE pixels to be judged; a view may be enlarged
+    judged_in: Literal["image", "view"] = "image"
     # Positive within this factor of the size that suits; more than half the largest step between two windows leaves no
     # gaps (DeepMask: 2 ** (1 / 4)).
     scale_tolerance: float = 1.22
@@ -169,7 +171,7 @@ def _within(center_y: Tensor, center_x: Tensor, box_xyxy: Tensor) -> Bool[Tensor
 
 
 def is_tiny(gt_areas: Float[Tensor, "g"], gt_boxes: Float[Tensor, "g 4"]) -> Bool[Tensor, "g"]:
-    """Whether each instance is too small to be judged, by the area of its mask and its box, in image pixels."""
+    """Whether each instance is too small to be judged, by the area of its mask and its box, in pixels."""
     return (gt_areas < MIN_AREA) | ((gt_boxes[:, 2:] - gt_boxes[:, :2]).amin(1) < MIN_SIDE)
 
 

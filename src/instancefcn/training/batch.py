@@ -105,7 +105,8 @@ def assign_image(image: TrainingImage, grids: Sequence[Grid], recipe: Recipe) ->
     """Label all windows of one training image, grid by grid."""
     if image.central_label is not None:
         return [_central_alone(grid, image.central_label) for grid in grids]
-    ignored = image.gt_ignored | is_tiny(areas(image.gt_masks) / image.scale**2, image.gt_boxes / image.scale)
+    scale = image.scale if recipe.assignment.judged_in == "image" else 1.0
+    ignored = image.gt_ignored | is_tiny(areas(image.gt_masks) / scale**2, image.gt_boxes / scale)
     other_sides: list[float] = []
     if recipe.augmentation.draw != "between":  # an image pyramid: its other scales have windows too
         sides = recipe.augmentation.sides_of(image.shorter_side / image.scale)

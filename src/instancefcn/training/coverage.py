@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -38,11 +39,13 @@ def coverage(source: Source, recipe: Recipe) -> Coverage:
         judged = ~(instances.crowd | instances.ignore)
         boxes = torch.from_numpy(instances.boxes_xyxy[judged]).float()
         areas = torch.tensor([area(rle) for rle, kept in zip(instances.rles, judged, strict=True) if kept])
+        longest = math.inf if recipe.inference.tiles else recipe.inference.longest_side
         scales = [
-            resized_size(labels.height, labels.width, side, recipe.inference.longest_side)[0] / labels.height
+            resized_size(labels.height, labels.width, side, longest)[0] / labels.height
             for side in recipe.inference.sides_of(labels.height, labels.width)
         ]
-        too_small = is_tiny(areas, boxes)
+        largest = max(scales) if recipe.assignment.judged_in == "view" else 1.0
+        too_small = is_tiny(areas * largest**2, boxes * largest)
         fitting = is_covered(boxes, [side / scale for side in sides for scale in scales], recipe.assignment)
         total += len(boxes)
         tiny += int(too_small.sum())

@@ -17,6 +17,7 @@ from instancefcn.training.object_rules import store_rules
 from instancefcn.training.optimization import Budget
 from instancefcn.training.processes import images_of_process, launch
 from instancefcn.training.recipe import Recipe
+from instancefcn.training.sides import store_sides
 from instancefcn.training.state import find_state
 from instancefcn.training.summary import summarize
 from instancefcn.training.trainer import Trainer
@@ -38,6 +39,7 @@ def train(
     network: Network | None = None,
     stream: Dataset[TrainingImage] | Dataset[list[TrainingImage]] | None = None,
     report: Callable[[str], None] = print,
+    choose_sides: bool = False,
 ) -> Path:
     """Train a network and return the path of its best checkpoint.
 
@@ -59,6 +61,7 @@ def train(
         workers: processes that load images; 0 to load between the steps.
         network: a network to train as it is, instead of the recipe's; ``init`` is then not read.
         stream: training images, or lists of them, instead of random views of the sources.
+        choose_sides: in the end, choose among the recipe's ``inference.shorter_sides`` on the validation images.
         report: called with lines of text: what is done, and in the end what was learnt, and warnings.
 
     Raises:
@@ -84,6 +87,8 @@ def train(
     if state is not None:
         trainer.restore(state)
     trainer.run(stream, workers)
+    if choose_sides and images.validation and fabric.is_global_zero:
+        tell(store_sides(out, images.validation, fabric.device))
     if images.chooses_rule and fabric.is_global_zero:
         tell(store_rules(out, images.validation, fabric.device))
     seen = trainer.iteration * images_of_process(fabric, config) * fabric.world_size

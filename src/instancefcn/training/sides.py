@@ -1,0 +1,96 @@
+"""Small objects: how many times larger images are to be looked at, so that they are judged, and what that changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from instancefcn.data.source import Source
+from instancefcn.inference.checkpoint import load_checkpoint, save_checkpoint
+from instancefcn.inference.config import InferenceConfig
+from instancefcn.inference.proposer import Proposer
+from instancefcn.inference.tiles import closer
+from instancefcn.training.coverage import coverage
+from instancefcn.training.recipe import Recipe
+from instancefcn.training.validation import mean_recall, validation_recall
+
+MOST_TIMES = 4  # a pass costs the square of it
+TINY_SHARE = 0.02  # of the instances that may stay too small
+
+
+def looking_closer(recipe: Recipe, times: int) -> Recipe:
+    """The recipe that also looks at images ``times`` as large, in tiles where they exceed ``longest_side``.
+
+    Views in training reach that size, too, and an instance is judged by its pixels in a view, not in the image.
+
+    Raises:
+        ValueError: as ``inference.tiles.closer``.
+    """
+    if times == 1:
+        return recipe
+    views, sides = recipe.augmentation, recipe.augmentation.shorter_sides
+    if views.draw == "between":
+        sides = (sides[0], sides[1] * times)
+    else:
+        sides = tuple(sorted({*sides, *(side * times for side in sides)}))
+    return replace(
+        recipe,
+        augmentation=replace(views, shorter_sides=sides),
+        assignment=replace(recipe.assignment, judged_in="view"),
+        inference=closer(recipe.inference, times),
+    )
+
+
+def times_needed(sources: Sequence[Source], recipe: Recipe) -> int:
+    """The least number of times at which 98 % of the instances are large enough to be judged; at most MOST_TIMES."""
+    for times in range(1, MOST_TIMES):
+        counts = [coverage(source, looking_closer(recipe, times)) for source in sources]
+        if sum(count.tiny for count in counts) <= TINY_SHARE * sum(count.instances for count in counts):
+            return times
+    return MOST_TIMES
+
+
+def hint(source: Source, recipe: Recipe) -> str:
+    """What would bring in the instances of a source that are too small to be judged; empty if few are."""
+    if recipe.inference.image_scales or (times := times_needed([source], recipe)) == 1:
+        return ""
+    before, after = coverage(source, recipe), coverage(source, looking_closer(recipe, times))
+    side = max(closer(recipe.inference, times).shorter_sides)
+    return f"--tiles {times} (a shorter side of {side:.0f}) would bring in {before.tiny - after.tiny} of {before.tiny}"
+
+
+def store_sides(out: Path, validation: Sequence[Source], device: torch.device) -> str:
+    """Choose the shorter sides of ``best`` and ``last`` in a run's folder, by AR@100 on validation images.
+
+    Tried are all sides that the files name, and each of them alone; the fewest win where others are no better.
+
+    Returns:
+        A line that says what was chosen for the best.
+    """
+    described = ""
+    for name in ("last", "best"):
+        path = out / f"{name}.safetensors"
+        checkpoint = load_checkpoint(path)
+        tried = candidates(checkpoint.inference)
+        network = checkpoint.build()
+        proposers = [Proposer(network, config, device=device) for config in tried]
+        recalls = [mean_recall(validation_recall(proposer, validation, 100)) for proposer in proposers]
+        chosen = int(np.argmax(np.round(recalls, 1)))
+        save_checkpoint(replace(checkpoint, inference=tried[chosen]), path)
+        figures = ", ".join(
+            f"{' and '.join(f'{side:.0f}' for side in config.shorter_sides)}: {recall:.1f}"
+            for config, recall in zip(tried, recalls, strict=True)
+        )
+        sides = " and ".join(f"{side:.0f}" for side in tried[chosen].shorter_sides)
+        described = f"proposes at a shorter side of {sides} (AR@100 on validation images at {figures})"
+    return described
+
+
+def candidates(config: InferenceConfig) -> list[InferenceConfig]:
+    """Each of the shorter sides alone, the smallest first, then all of them."""
+    alone = [replace(config, shorter_sides=(side,)) for side in sorted(set(config.shorter_sides))]
+    return [*alone, config] if len(alone) > 1 else alone
