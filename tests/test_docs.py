@@ -46,7 +46,15 @@ def test_every_file_of_the_walks_is_there() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        *("devices", "proposals", "data.images", "model.build", "training.recipe", "inference.proposer"),
+        *(
+            "devices",
+            "labelling.next_images",
+            "proposals",
+            "data.images",
+            "model.build",
+            "training.recipe",
+            "inference.proposer",
+        ),
         *("export.polygons", "export.brush", "export.yolo"),
     ],
 )

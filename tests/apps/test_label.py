@@ -129,7 +129,8 @@ def test_a_round_learns_from_the_labels_and_proposes_for_the_rest(
     told = run(command, photos, "--minutes", 3)
     assert "2 of 8 images are labelled" in told
     (asked,) = trainings
-    assert (asked["names"], asked["minutes"], asked["init"]) == (["1.png", "2.png"], 3, "auto")
+    assert (asked["names"], asked["minutes"]) == (["1.png", "2.png"], 3)
+    assert (asked["init"], asked["keep_out"]) == ("auto", True)
     out = photos.parent / "out"
     assert proposer.asked == [out / "round-1/best.safetensors"]
     written = contents(out / "proposals")
@@ -154,7 +155,6 @@ def test_what_a_person_corrected_is_a_label_and_is_never_written_over(
     told = run(command, photos)
     assert "and 1 are corrected" in told
     assert trainings[1]["names"] == ["1.png", "2.png", "5.png"]
-    assert trainings[1]["init"] == str(photos.parent / "out/round-1/best.safetensors")
     after = contents(proposals)
     assert after["5.json"] == kept["5.json"]
     assert after["notes.json"] == b"my own"
@@ -185,6 +185,21 @@ def test_the_same_labels_are_not_learnt_twice_and_proposals_not_made_twice(
     assert "training: none; the labels are those of the last round" in told
     assert "6 images had theirs from this round already" in told
     assert (len(trainings), proposer.calls) == (1, calls)
+
+
+def test_a_round_starts_from_the_shipped_checkpoint_or_from_the_last_best(
+    photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
+) -> None:
+    for number, options in enumerate(([], [], ["--init", "last"], ["--init", "shipped"]), start=2):
+        by_hand(photos.parent / "labels", "1", str(number))
+        run(command, photos, *options)
+    second = str(photos.parent / "out/round-2/best.safetensors")
+    assert [(asked["init"], asked["keep_out"]) for asked in trainings] == [
+        ("auto", True),
+        ("auto", True),
+        (second, False),  # it has seen what would be kept out
+        ("auto", True),
+    ]
 
 
 def test_interrupted_proposing_goes_on(

@@ -37,6 +37,10 @@ def label(
         Form | None, typer.Option("--format", metavar="FORM", help="Format of the labels.", show_default="a guess")
     ] = None,
     minutes: Annotated[float, typer.Option(min=0.01, help="Train this long.")] = 10.0,
+    init: Annotated[
+        Literal["shipped", "last"],
+        typer.Option(help="Train from the shipped checkpoint, or go on from the last round's best."),
+    ] = "shipped",
     number: Annotated[int, typer.Option("--number", "-n", min=1, help="Images to label next.")] = 20,
     by: By = "random",
     only: Annotated[Step | None, typer.Option(help="Do one step alone.", show_default="all of them")] = None,
@@ -55,7 +59,7 @@ def label(
     [dim]From what CVAT exported as COCO 1.0; import rounds/proposals/cvat.json there.[/]
 
     [bold]proposals/[/]           in the format of --to. A file that you changed, or put there, is never written over
-    [bold]round-N/[/]             a training: best.safetensors; the next round goes on from it
+    [bold]round-N/[/]             a training, of which best.safetensors proposes
     [bold]next.txt[/]             images to label next
     [bold]written.jsonl[/]        SHA-256 of every file that was written, to tell yours from these
 
@@ -75,7 +79,7 @@ def label(
     left = _without(images, sources)
     try:
         if only in (None, "train"):
-            train(rounds, sources, minutes, recipe, device, workers)
+            train(rounds, sources, minutes, rounds.checkpoint if init == "last" else None, recipe, device, workers)
         if only in (None, "propose"):
             propose(rounds, ledger, sources, left, images, chosen_to, tolerance, device)
         if only in (None, "next"):
@@ -120,8 +124,19 @@ def find_labels(
     return [source for source in found if len(source)]
 
 
-def train(rounds: Rounds, sources: Sequence[Source], minutes: float, recipe: str, device: str, workers: int) -> None:
-    """Train on the labels, unless they were trained on, or are too few."""
+def train(
+    rounds: Rounds,
+    sources: Sequence[Source],
+    minutes: float,
+    start: Path | None,
+    recipe: str,
+    device: str,
+    workers: int,
+) -> None:
+    """Train on the labels, unless they were trained on, or are too few.
+
+    A ``start`` has seen the images that would be kept out to compare it with what is trained from it, so none are.
+    """
     from instancefcn.labelling.rounds import labels_sum
     from instancefcn.training.loop import train as train_network
     from instancefcn.training.recipe import load_recipe
@@ -130,7 +145,6 @@ def train(rounds: Rounds, sources: Sequence[Source], minutes: float, recipe: str
     if labelled < MIN_TO_TRAIN:
         typer.echo(f"training: none; {labelled} labelled images are too few, it takes {MIN_TO_TRAIN}")
         return
-    start = rounds.checkpoint
     one = rounds.begin(labels_sum(sources), labelled)
     if one is None:
         typer.echo("training: none; the labels are those of the last round")
@@ -142,6 +156,7 @@ def train(rounds: Rounds, sources: Sequence[Source], minutes: float, recipe: str
         rounds.folder(one),
         minutes=minutes,
         init="auto" if start is None else str(start),
+        keep_out=start is None,
         resume=True,
         device=device,
         workers=workers,

@@ -104,11 +104,14 @@ def choose(
     from instancefcn.inference.proposer import Proposer
     from instancefcn.labelling.next_images import choose_next
 
-    proposer = None if by == "random" else Proposer.from_checkpoint(checkpoint, device=device)
+    pool = [partial(read_image, image.path, image.size) for image in images]
+    if by == "random":
+        return choose_next(by, pool, number, seed=seed)
+    proposer = Proposer.from_checkpoint(checkpoint, device=device)
     with progress_bar() as progress:
         return choose_next(
             by,
-            [partial(read_image, image.path, image.size) for image in images],
+            pool,
             number,
             proposer=proposer,
             labelled=[partial(source.image, index) for source in sources for index in range(len(source))],

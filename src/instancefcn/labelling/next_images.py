@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 import torch
@@ -60,7 +60,7 @@ def choose_next(
 
     Example:
         >>> [choice.index for choice in choose_next("random", [np.zeros] * 5, 2)]
-        [4, 2]
+        [2, 4]
     """
     order = np.random.default_rng(seed).permutation(len(pool))
     if by == "random":
@@ -175,6 +175,3 @@ def farthest_first(
 
 def _objects(proposer: Proposer, image: UInt8[np.ndarray, "h w 3"]) -> Proposals:
     return proposer.objects(image, None if proposer.rule is not None else NO_RULE_THRESHOLD)
-
-
-CRITERIA = cast("tuple[Criterion, ...]", ("uncertain", "flip", "variety", "random"))

@@ -11,9 +11,8 @@ from instancefcn.data.source import Labels, Source
 from instancefcn.export.open import is_one_file, open_writer
 from instancefcn.inference.proposer import Proposer
 from instancefcn.labelling.ledger import Ledger
+from instancefcn.labelling.next_images import NO_RULE_THRESHOLD
 from instancefcn.proposals import CATEGORY_ID, CATEGORY_NAME
-
-NO_RULE_THRESHOLD = 0.3  # on the score of an object, where the checkpoint has no rule
 
 
 class ProposalFolder:

@@ -120,7 +120,7 @@ class Trainer:
                         {f"loss_{name}": loss for name, loss in values.items()} | {"learning_rate": rate},
                     )
                     speed = (self.iteration - first[0]) * images_per_step / (seconds - first[1])
-                    left = (seconds / progress - seconds) / 60
+                    left = max(0.0, seconds / progress - seconds) / 60
                     bar(progress, f"loss {sum(values.values()):.2f}, {speed:.1f} images/s, {left:.0f} min left")
                 if self.validation and progress >= min(next_validation, 1):
                     next_validation += VALIDATE_EVERY
