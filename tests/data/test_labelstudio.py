@@ -210,6 +210,13 @@ def test_labels_are_for_the_upright_photograph_or_for_the_stored_one(tmp_path: P
     assert source[0].instances.rles[0]["size"] == [height, width]
 
 
+def test_what_is_no_task_costs_no_other(tmp_path: Path) -> None:
+    source = open_source(write_export(tmp_path, [3, task(result())]))
+    assert [(s.image_id, s.file_name) for s in source] == [(2, "a.png")]
+    (problem,) = source.problems
+    assert problem.reason == "tasks[0]: is no task of Label Studio's"
+
+
 def test_rectangles_alone_are_a_problem(tmp_path: Path) -> None:
     rectangle = result("rectanglelabels", value={"x": 50, "y": 25, "width": 25, "height": 50, "rotation": 0})
     source = open_source(write_export(tmp_path, [task(rectangle, rectangle)]))

@@ -60,6 +60,7 @@ def test_literal_lines(tmp_path: Path) -> None:
     ("yaml", "swap"),
     [
         ("names: {0: cell, 1: dish}\nval: images/val\n", False),
+        ("names: {'1': dish, '0': cell}\n", False),
         ("names: [cell, dish]\npath: .\nval: [images/val]\n", False),
         ("names: [cell, dish]\nval: ../val/images\n", True),
         ("names: [cell, dish]\npath: /absent/place\nval: /absent/val\n", False),
@@ -208,7 +209,9 @@ def test_file_that_is_no_data_yaml(tmp_path: Path, yaml: str, reason: str) -> No
 def test_missing_folders(tmp_path: Path) -> None:
     root = write_yolo(tmp_path / "set", {"a.png": None}, "names: [cell]\ntrain: gone\n")
     write_image(tmp_path / "val" / "images" / "a.png")
-    with pytest.raises(ValueError, match=r"no images of the split 'train': .*data.yaml names gone, and there is no"):
+    with pytest.raises(
+        ValueError, match=r"no images of the split 'train': gone, by .*data.yaml, is not inside, and there is no"
+    ):
         open_source(f"yolo:{root},train")
     with pytest.raises(ValueError, match=r"no images of the split '\.\./val'"):
         open_source(f"yolo:{root},../val")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def find_in_subset(folder: Path, name: str, subset: str) -> Path:
     """File of an image by its name, in the folder or in that of its subset, as exports of projects have it."""
     path = path_inside(folder, name)
     inner = path_inside(folder, f"{subset}/{name}") if subset else path
-    return inner if inner.is_file() and not path.is_file() else path
+    return inner if os.path.isfile(inner) and not os.path.isfile(path) else path
 
 
 def _instance(shape: ElementTree.Element) -> tuple[str, str] | None:

@@ -34,7 +34,7 @@ def load_labelstudio(export: Path, images_dir: Path) -> FileSource:
         ValueError: the file or the folder is missing, or the file is no export.
     """
     tasks = read_json(export)
-    if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+    if not isinstance(tasks, list) or (tasks and not any(isinstance(task, dict) for task in tasks)):
         raise ValueError(f"{export}: is no list of tasks: export as JSON, or as JSON-MIN, from Label Studio")
     folder = ImageFolder(images_dir, f"the images of {export}")
     images: list[ShapedImage] = []
@@ -42,8 +42,11 @@ def load_labelstudio(export: Path, images_dir: Path) -> FileSource:
     users: dict[Path, str] = {}
     count = rectangles = 0
     for image_id, task in enumerate(tasks, start=1):
-        place = f"tasks[{image_id - 1}]" + (f" (id {task['id']})" if isinstance(task.get("id"), int) else "")
+        place = f"tasks[{image_id - 1}]"
         try:
+            if not isinstance(task, dict):
+                raise ValueError("is no task of Label Studio's")
+            place += f" (id {task['id']})" if isinstance(task.get("id"), int) else ""
             regions = _regions(_results(task))
             path = folder.find(_image_name(task), prefixed=True)
             if users.setdefault(path, place) != place:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -52,8 +54,10 @@ class YoloFolder:
         names = self.table.get("names")
         if isinstance(names, list):
             return [str(name) for name in names]
-        if isinstance(names, dict) and names and all(isinstance(key, int) and 0 <= key < MOST_CLASSES for key in names):
-            return [str(names.get(number, number)) for number in range(max(names) + 1)]
+        if isinstance(names, dict):
+            numbered = {int(key): str(name) for key, name in names.items() if re.fullmatch(r"[0-9]{1,5}", str(key))}
+            if names and len(numbered) == len(names):
+                return [numbered.get(number, str(number)) for number in range(max(numbered) + 1)]
         raise ValueError(f"{self.file}: names {names!r:.100} is no list, nor a table from 0, of the classes' names")
 
     def images(self, split: str) -> tuple[list[Path], list[Problem]]:
@@ -68,7 +72,7 @@ class YoloFolder:
         stated = self.table.get(split)
         entries = [str(entry) for entry in (stated if isinstance(stated, list) else [stated]) if entry]
         for tries in ([self._places(entry) for entry in entries], [self._places(f"images/{split}", f"{split}/images")]):
-            found = [place for places in tries if (place := next(filter(Path.exists, places), None))]
+            found = [place for places in tries if (place := next(filter(os.path.exists, places), None))]
             if not found:
                 continue
             problems: list[Problem] = []
@@ -76,7 +80,7 @@ class YoloFolder:
             if not images:
                 raise ValueError(f"{found[0]}: holds no image")
             return sorted(images), problems
-        named = f"{self.file} names {', '.join(entries)}, and " if entries else ""
+        named = f"{', '.join(entries)}, by {self.file}, is not inside, and " if entries else ""
         raise ValueError(
             f"{self.root}: no images of the split {split!r}: {named}there is no images/{split} or {split}/images; give "
             "the folder that holds images/ and labels/, and a split that it has"
