@@ -18,6 +18,7 @@ from instancefcn.files import read_json, write_whole
 # Colours after Okabe and Ito, from nothing to do to all to do.
 EDITS = {"accepted": "#009e73", "corrected": "#e69f00", "drawn": "#c9ced6"}
 DELETED = "#d55e00"
+HIGHEST = 150.0  # percent of the labelled objects, in the chart
 HEADER = """# How much drawing proposals save
 
 A simulated labeller (`benchmarks/labelling.py`) starts without labels. In each round the network proposes objects on
@@ -29,7 +30,7 @@ with F1, of the val split, which nothing is trained on or chosen by.
 
 ![Shares by round]({chart})
 
-In the chart: green accepted, yellow corrected, grey drawn, of the next images; the red line is deleted.
+The chart is of the next images; where more is deleted than {highest:.0f} %, the line is cut.
 """
 
 
@@ -43,8 +44,10 @@ def read_runs(folder: Path) -> list[dict[str, Any]]:
 
 
 def title(settings: Mapping[str, Any]) -> str:
-    """A run's name."""
-    return f"{settings['domain']}, from {settings['init']} weights"
+    """A run's name: its domain, a comma, and what else tells it from others."""
+    more = [] if settings["choose"] == "random" else [f"{settings['choose']} images next"]
+    more += [] if settings["seed"] == 0 else [f"seed {settings['seed']}"]
+    return ", ".join([settings["domain"], f"from {settings['init']} weights", *more])
 
 
 def command(settings: Mapping[str, Any], rounds: int) -> str:
@@ -106,12 +109,18 @@ Iterations of each training: {iterations}. Seconds: {seconds}.
 
 def draw(runs: Sequence[Mapping[str, Any]]) -> bytes:
     """The chart, PNG: a panel for each run, bars of shares for each round."""
+    from matplotlib.lines import Line2D
+
     domains = list(dict.fromkeys(run["settings"]["domain"] for run in runs))
     starts = list(dict.fromkeys(title(run["settings"]).partition(", ")[2] for run in runs))
-    figure = empty_figure(2.6 * max(len(domains), 2), 2.6 * len(starts) + 0.4)
+    figure = empty_figure(2.6 * max(len(domains), 2), 2.6 * len(starts) + 0.6)
+    handles = [Line2D([], [], color=color, linewidth=6, label=name) for name, color in EDITS.items()]
+    handles.append(Line2D([], [], color=DELETED, marker="o", markersize=3, label="deleted"))
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles), frameon=False, fontsize=9)
     panels = figure.subplots(len(starts), len(domains), sharey=True, squeeze=False)
     for axes in panels.flat:
         axes.set_axis_off()
+    highest = 100.0
     for run in runs:
         domain, _, start = title(run["settings"]).partition(", ")
         axes = panels[starts.index(start)][domains.index(domain)]
@@ -123,11 +132,14 @@ def draw(runs: Sequence[Mapping[str, Any]]) -> bytes:
             heights = [own[name] for _, own in rounds]
             axes.bar(places, heights, bottom=bottom, color=color, width=0.8)
             bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
-        axes.plot(places, [own["deleted"] for _, own in rounds], color=DELETED, marker="o", markersize=3, linewidth=1.5)
+        deleted = [min(own["deleted"], HIGHEST) for _, own in rounds]
+        axes.plot(places, deleted, color=DELETED, marker="o", markersize=3, linewidth=1.5, clip_on=False)
+        highest = max([highest, *deleted])
         axes.set_xticks(list(places), labels)
-        axes.set(ylim=(0, 100), xlabel="labelled images")
+        axes.set_xlabel("labelled images")
         axes.set_title(f"{domain}\n{start}", fontsize=9, loc="left", parse_math=False)
         axes.spines[["top", "right"]].set_visible(False)
+    panels[0][0].set_ylim(0, highest)  # of all, as they share it
     for row in panels:
         row[0].set_ylabel("% of labelled objects")
     return render(figure, "png")
@@ -143,7 +155,7 @@ def write_page(runs: Sequence[Mapping[str, Any]], path: Path) -> None:
         raise ValueError("no run has a round yet: start benchmarks/labelling.py first")
     chart = path.with_suffix(".png")
     write_whole(chart, draw(runs))
-    write_whole(path, HEADER.format(chart=chart.name) + "".join(section(run) for run in runs))
+    write_whole(path, HEADER.format(chart=chart.name, highest=HIGHEST) + "".join(section(run) for run in runs))
 
 
 def _percent(value: float | None) -> str:

@@ -13,7 +13,7 @@ import pytest
 import oracles
 from benchmarks import labelling
 from benchmarks.labelling import DOMAINS, Settings, choose_images, count_all_edits, count_edits, run
-from benchmarks.labelling_page import draw, read_runs, shares, write_page
+from benchmarks.labelling_page import draw, read_runs, shares, title, write_page
 from instancefcn.data.segmentations import to_instances
 from instancefcn.geometry.rle import Rle, decode, encode
 from instancefcn.inference.proposer import Proposer
@@ -204,6 +204,10 @@ def test_page(tmp_path: Path) -> None:
     assert (tmp_path / "deep/page.png").read_bytes().startswith(b"\x89PNG")
     assert draw(runs) == draw(runs)
     assert shares({}) is None
+    other = vars(Settings("corn", choose="uncertain", seed=2))
+    assert title(other) == "corn, from shipped weights, uncertain images next, seed 2"
+    assert title(runs[1]["settings"]) == "food, from shipped weights"
+    assert "## food, from imagenet weights" in page
     with pytest.raises(ValueError, match="no run has a round"):
         write_page([], tmp_path / "none.md")
 
