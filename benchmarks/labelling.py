@@ -23,6 +23,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from instancefcn.files import read_json, write_whole
 from instancefcn.geometry.rle import Rle, ious
 from instancefcn.inference.checkpoint import load_checkpoint
 from instancefcn.inference.proposer import Proposer
+from instancefcn.labelling.next_images import CRITERIA, Criterion, choose_next
 from instancefcn.structures import Instances
 from instancefcn.training.calibration import choose_rule
 from instancefcn.training.initial_weights import IMAGENET, RANDOM, SHIPPED
@@ -54,7 +56,6 @@ DOMAINS = {
         "coco:{root}/aerial-buildings/annotations/instances_{split}.json,{root}/aerial-buildings/{split}"
     ),
 }
-CHOICES = ("random",)
 ROUNDS_FILE = "rounds.json"
 
 
@@ -64,7 +65,7 @@ class Settings:
 
     domain: str
     init: str = SHIPPED  # or "imagenet", or the path of a checkpoint
-    choose: str = "random"  # how the next images are chosen
+    choose: Criterion = "random"  # how the next images are chosen
     seed: int = 0
     images: int = 10  # a round
     minutes: float | None = 5.0  # of training a round
@@ -115,10 +116,16 @@ def count_all_edits(proposer: Proposer | None, source: Source) -> dict[str, Any]
     return total
 
 
-def choose_images(settings: Settings, left: Sequence[int], round_number: int) -> list[int]:
-    """The images that are labelled next, by their indices."""
-    generator = np.random.default_rng((settings.seed, round_number))
-    return sorted(generator.permutation(left)[: settings.images].tolist())
+def choose_images(
+    settings: Settings, proposer: Proposer | None, training: Source, labelled: Sequence[int], round_number: int
+) -> list[int]:
+    """Indices of the images to label next, chosen as ``instancefcn next`` does; by chance without a network."""
+    left = sorted(set(range(len(training))) - set(labelled))
+    seed = int(np.random.SeedSequence((settings.seed, round_number)).generate_state(1)[0])
+    pool, known = ([partial(training.image, index) for index in indices] for indices in (left, labelled))
+    by = settings.choose if proposer is not None else "random"
+    chosen = choose_next(by, pool, settings.images, proposer=proposer, labelled=known, seed=seed)
+    return sorted(left[choice.index] for choice in chosen)
 
 
 def run(
@@ -155,14 +162,13 @@ def run(
         raise ValueError(f"{path}: of other settings: {kept['settings']}; give another --out, or remove the folder")
     for number in range(len(kept["rounds"]), rounds + 1):
         labelled = [index for earlier in kept["rounds"] for index in earlier["chosen"]]
-        left = sorted(set(range(len(training))) - set(labelled))
         if number and not kept["rounds"][-1]["chosen"]:
             break  # all images are labelled
         known = Selection([(training, index) for index in labelled], "labelled")
         started = time.monotonic()
         proposer, iterations = network_of_round(settings, known, out / f"round-{number}", recipe, workers, report)
         seconds = time.monotonic() - started
-        chosen = choose_images(settings, left, number)
+        chosen = choose_images(settings, proposer, training, labelled, number)
         found = {
             "labelled": len(labelled),
             "chosen": chosen,
@@ -227,7 +233,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--domain", action="append", choices=sorted(DOMAINS), help="may be given again; default: all")
     parser.add_argument("--init", default=SHIPPED, help="shipped (default), imagenet, or a checkpoint")
-    parser.add_argument("--choose", default="random", choices=CHOICES, help="which images are labelled next")
+    parser.add_argument("--choose", default="random", choices=CRITERIA, help="what is labelled next: `next --by`")
     parser.add_argument("--seed", type=int, default=0, help="of the choice and of training")
     parser.add_argument("--round", type=int, default=10, help="images a round (default: 10)")
     parser.add_argument("--rounds", type=int, default=5, help="trainings (default: 5)")
@@ -251,8 +257,10 @@ def main() -> None:
             arguments.recipe,
         )
         folder = arguments.out / f"{domain}-{Path(settings.init).stem}-{settings.choose}-{settings.seed}"
-        sources = [open_source(DOMAINS[domain].format(root=arguments.data_root, split=s)) for s in ("train", "val")]
-        run(settings, *sources, folder, rounds=arguments.rounds)
+        training, validation = (
+            open_source(DOMAINS[domain].format(root=arguments.data_root, split=split)) for split in ("train", "val")
+        )
+        run(settings, training, validation, folder, rounds=arguments.rounds)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from benchmarks.labelling_page import draw, read_runs, shares, title, write_page
 from instancefcn.data.segmentations import to_instances
 from instancefcn.geometry.rle import Rle, decode, encode
 from instancefcn.inference.proposer import Proposer
+from instancefcn.labelling import next_images
+from instancefcn.model.build import build_network
 from instancefcn.objects import ObjectRule
 from instancefcn.proposals import Proposals
 from pictures import rectangle
@@ -160,13 +162,26 @@ def test_two_rounds_and_going_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_choice_depends_on_seed_and_round() -> None:
-    left = list(range(3, 40))
-    first = choose_images(replace(TWO, images=10), left, 0)
+    ten, source = replace(TWO, images=10), scenes(40)
+    first = choose_images(ten, None, source, [0, 1, 2], 0)
     assert len(set(first)) == 10
-    assert set(first) <= set(left)
-    assert first == choose_images(replace(TWO, images=10), left, 0)
-    assert first != choose_images(replace(TWO, images=10, seed=1), left, 0)
-    assert first != choose_images(replace(TWO, images=10), left, 1)
+    assert set(first) <= set(range(3, 40))
+    assert first == choose_images(ten, None, source, [0, 1, 2], 0)
+    assert first != choose_images(replace(ten, seed=1), None, source, [0, 1, 2], 0)
+    assert first != choose_images(ten, None, source, [0, 1, 2], 1)
+    assert choose_images(ten, None, source, list(range(38)), 0) == [38, 39]
+
+
+def test_choice_by_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = scenes(6)
+    brightness = [float(source.image(index).mean()) for index in range(6)]
+    monkeypatch.setattr(next_images, "uncertainty", lambda proposer, image: float(image.mean()))
+    network = Proposer(build_network(TINY.network), TINY.inference)
+    doubtful = replace(TWO, choose="uncertain")
+    left = sorted({0, 1, 3, 5}, key=lambda index: -brightness[index])
+    assert choose_images(doubtful, network, source, [2, 4], 1) == sorted(left[:2])
+    by_chance = choose_images(TWO, None, source, [2, 4], 1)
+    assert choose_images(doubtful, None, source, [2, 4], 1) == by_chance  # before there is one
 
 
 def counts(instances: int, accepted: int, corrected: int, deleted: int) -> dict[str, Any]:
