@@ -69,7 +69,7 @@ def write(out: Path) -> None:
         for labels in every:
             link = beside / labels.file_name
             if not link.exists():
-                link.symlink_to(photographs.resolve() / labels.file_name)
+                link.hardlink_to(photographs / labels.file_name)  # datumaro refuses symbolic links
             own.append(replace(labels, path=link))
         writer = open_writer(form, out / form, source.categories)
         for labels in own:
@@ -128,8 +128,11 @@ def _by_datumaro(path: Path) -> Masks:
     from datumaro.components.annotation import Polygon
     from datumaro.components.dataset import Dataset
 
+    target = path.parent / "annotations" / "instances_default.json"  # where datumaro looks
+    target.parent.mkdir(exist_ok=True)
+    target.write_bytes(path.read_bytes())
     masks: Masks = {}
-    for item in Dataset.import_from(str(path), "coco_instances"):
+    for item in Dataset.import_from(str(path.parent), "coco_instances"):
         objects: dict[int, Any] = {}
         for found in item.annotations:
             if found.attributes["is_crowd"]:

@@ -14,11 +14,13 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from instancefcn.export.open import FORMS
 from instancefcn.geometry.rle import decode, from_json
 from instancefcn.proposals import Proposals
 from pictures import write_photograph
 
 pytestmark = pytest.mark.usefixtures("asked_for")
+LABELS = ("--to", "labels")
 
 
 def read(path: Path) -> Any:
@@ -167,15 +169,58 @@ def test_globs_files_and_folders_together(
 
 def test_overlays_and_label_maps(tmp_path: Path, command: Callable[..., Any]) -> None:
     image, out = write_photograph(tmp_path / "in/scan v1.2.png"), tmp_path / "out"
-    done = command("propose", image, "--out", out, "--overlays", "--label-maps")
+    done = command("propose", image, "--out", out, "--overlays", *LABELS)
     assert done.exit_code == 0
     assert str(out / "overlays") in done.stdout
     with Image.open(out / "overlays/scan v1.2.jpg") as overlay:
         assert (overlay.size, overlay.mode) == ((40, 30), "RGB")
-    with Image.open(out / "label_maps/scan v1.2.png") as label_map:
+    with Image.open(out / "labels/masks/scan v1.2.png") as label_map:
         assert label_map.mode == "I;16"
         labels = np.asarray(label_map)
     np.testing.assert_array_equal(labels, np.ones((30, 40)))  # the best covers everything
+
+
+@pytest.mark.parametrize("objects", [[], ["--objects"]])
+@pytest.mark.parametrize("form", FORMS)
+def test_every_format_beside_the_results(
+    form: str, objects: list[str], tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    write_photograph(tmp_path / "in" / "a.png")
+    out = tmp_path / "out"
+    done = command("propose", tmp_path / "in", "--out", out, *objects, "--to", form, "--to", "geojson")
+    assert done.exit_code == 0, done.output
+    results = read(out / ("objects.json" if objects else "proposals.json"))
+    features = read(out / "geojson" / "a.geojson")["features"]
+    assert [feature["properties"]["measurements"]["score"] for feature in features] == [
+        result["score"] for result in results
+    ]
+    assert form == "coco" or (out / form).is_dir() or (out / f"{form}.json").is_file()
+    assert not (out / "coco.json").exists()  # the results are COCO's
+
+
+def test_one_file_and_nothing_else(tmp_path: Path, command: Callable[..., Any]) -> None:
+    write_photograph(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "b.png").write_text("no image")
+    for form in ("coco", "cvat", "labelstudio"):
+        out = tmp_path / form / "out.json"
+        done = command("propose", tmp_path / "in", "--out", out, "--to", form)
+        assert done.exit_code == 1
+        assert "b.png: " in done.stderr
+        assert "1 of 2 images failed\n" in done.stderr
+        assert f"3 proposals of 1 images: {out}" in done.stdout
+        assert [path.name for path in out.parent.iterdir()] == ["out.json"]
+    assert len(read(tmp_path / "coco" / "out.json")["annotations"]) == 3
+
+
+@pytest.mark.parametrize(
+    "options", [[], ["--to", "yolo"], ["--to", "cvat", "--to", "coco"], ["--to", "cvat", "--overlays"]]
+)
+def test_a_file_takes_one_format_of_one_file(options: list[str], tmp_path: Path, command: Callable[..., Any]) -> None:
+    image = write_photograph(tmp_path / "a.png")
+    done = command("propose", image, "--out", tmp_path / "out.json", *options)
+    assert done.exit_code == 2
+    assert "it takes one --to of one file" in " ".join(done.stderr.split())
+    assert not (tmp_path / "out.json").exists()
 
 
 def test_images_of_one_stem_have_files_of_their_own(tmp_path: Path, command: Callable[..., Any]) -> None:
@@ -183,9 +228,9 @@ def test_images_of_one_stem_have_files_of_their_own(tmp_path: Path, command: Cal
     for width, name in enumerate(inputs, start=40):
         write_photograph(tmp_path / "in" / name, width)
     out = tmp_path / "out"
-    assert command("propose", tmp_path / "in", "--out", out, "--overlays", "--label-maps").exit_code == 0
+    assert command("propose", tmp_path / "in", "--out", out, "--overlays", *LABELS).exit_code == 0
     files = ["cat.jpg", "cat.png", "cat.png.bmp", "dog", "sub/cat"]
-    for folder, suffix in (("overlays", ".jpg"), ("label_maps", ".png")):
+    for folder, suffix in (("overlays", ".jpg"), ("labels/masks", ".png")):
         written = {path.relative_to(out / folder).as_posix() for path in (out / folder).rglob("*.*")}
         assert written == {f"{file}{suffix}" for file in files}
         for width, file in enumerate(files, start=40):
@@ -196,7 +241,7 @@ def test_images_of_one_stem_have_files_of_their_own(tmp_path: Path, command: Cal
 def test_a_second_run_does_not_propose_on_the_first_ones_pictures(tmp_path: Path, command: Callable[..., Any]) -> None:
     write_photograph(tmp_path / "a.png")
     for _ in range(2):
-        assert command("propose", tmp_path, "--out", tmp_path, "--overlays", "--label-maps").exit_code == 0
+        assert command("propose", tmp_path, "--out", tmp_path, "--overlays", *LABELS).exit_code == 0
         assert names(tmp_path) == ["a.png"]
 
 
@@ -270,7 +315,7 @@ def test_what_is_no_image_is_reported_and_the_rest_goes_on(
 @pytest.mark.parametrize("name", UNUSUAL)
 def test_unusual_images_are_proposed(name: str, tmp_path: Path, command: Callable[..., Any]) -> None:
     (tmp_path / name).write_bytes(UNUSUAL[name])
-    done = command("propose", tmp_path / name, "--out", tmp_path / "out", "--overlays", "--label-maps")
+    done = command("propose", tmp_path / name, "--out", tmp_path / "out", "--overlays", *LABELS)
     assert done.exit_code == 0, done.output
     with Image.open(tmp_path / name) as image:
         width, height = image.size
@@ -438,12 +483,12 @@ def test_wrong_usage(
 def test_no_input_is_written_over(tmp_path: Path, command: Callable[..., Any]) -> None:
     image = write_photograph(tmp_path / "overlays" / "a.jpg")
     images_json = annotations(tmp_path / "images.json", entry(1, "a.jpg"))
-    (tmp_path / "label_maps").mkdir()
-    os.link(image, tmp_path / "label_maps" / "a.png")  # another name for the same file
+    (tmp_path / "labels" / "masks").mkdir(parents=True)
+    os.link(image, tmp_path / "labels" / "masks" / "a.png")  # another name for the same file
     before = image.read_bytes(), images_json.read_bytes()
     for arguments in (
         [image, "--overlays"],
-        [image, "--label-maps"],
+        [image, *LABELS],
         [image.parent, "--annotations", images_json],
     ):
         done = command("propose", *arguments, "--out", tmp_path)
@@ -456,12 +501,12 @@ def test_a_rerun_leaves_no_pictures_that_contradict_it(tmp_path: Path, command: 
     for name in ("a", "b"):
         write_photograph(tmp_path / "in" / f"{name}.png")
     out = tmp_path / "out"
-    assert command("propose", tmp_path / "in", "--out", out, "--overlays", "--label-maps").exit_code == 0
+    assert command("propose", tmp_path / "in", "--out", out, "--overlays", *LABELS).exit_code == 0
     (out / "overlays" / "mine.jpg").write_bytes(b"of a person")
     again = command("propose", tmp_path / "in" / "a.png", "--out", out, "--overlays")
     assert "removed 3 pictures of an earlier run" in again.stdout
     assert {path.name for path in (out / "overlays").iterdir()} == {"a.jpg", "mine.jpg"}
-    assert not list((out / "label_maps").iterdir())
+    assert not list((out / "labels" / "masks").iterdir())
 
 
 def test_a_crafted_list_of_images_removes_nothing_elsewhere(tmp_path: Path, command: Callable[..., Any]) -> None:
@@ -483,7 +528,7 @@ def test_a_crafted_list_of_images_removes_nothing_elsewhere(tmp_path: Path, comm
 
 def test_a_rerun_keeps_a_persons_files_that_are_named_as_pictures(tmp_path: Path, command: Callable[..., Any]) -> None:
     write_photograph(tmp_path / "in" / "a.png")
-    own = [tmp_path / "out" / "overlays" / "a.jpg", tmp_path / "out" / "label_maps" / "a.png"]
+    own = [tmp_path / "out" / "overlays" / "a.jpg", tmp_path / "out" / "labels" / "masks" / "a.png"]
     for path in own:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"of a person")
@@ -498,10 +543,10 @@ def test_a_rerun_removes_pictures_of_images_that_shared_a_stem(tmp_path: Path, c
     write_photograph(tmp_path / "in" / "a.png")
     (tmp_path / "in" / "a.jpg").write_bytes(b"no image")  # fails, so images.json does not have it
     out = tmp_path / "out"
-    assert command("propose", tmp_path / "in", "--out", out, "--label-maps").exit_code == 1
-    assert [path.name for path in (out / "label_maps").iterdir()] == ["a.png.png"]
+    assert command("propose", tmp_path / "in", "--out", out, *LABELS).exit_code == 1
+    assert [path.name for path in (out / "labels" / "masks").iterdir()] == ["a.png.png"]
     assert "removed 1 pictures" in command("propose", tmp_path / "in" / "a.png", "--out", out).stdout
-    assert not list((out / "label_maps").iterdir())
+    assert not list((out / "labels" / "masks").iterdir())
 
 
 def test_results_of_the_other_command_are_not_left_beside_new_ones(tmp_path: Path, command: Callable[..., Any]) -> None:

@@ -61,7 +61,7 @@ def test_results_have_the_ids_of_the_data_set(
     done = command(*arguments(tmp_path, trained, "--annotations", tmp_path / "coco.json", "--out", out))
     assert done.exit_code == 0, done.output
     assert sorted(path.name for path in out.iterdir()) == [
-        *("errors.jsonl", "images.json", "label_maps", "overlays", "segments.json")
+        *("errors.jsonl", "images.json", "labels", "overlays", "segments.json")
     ]
     results = json.loads((out / "segments.json").read_text())
     assert {result["category_id"] for result in results} == {7, 90}
@@ -81,7 +81,7 @@ def test_results_have_the_ids_of_the_data_set(
 
 def test_pictures_can_be_left_out(tmp_path: Path, trained: tuple[Path, Path, str], command: Callable[..., Any]) -> None:
     out = tmp_path / "out"
-    done = command(*arguments(tmp_path, trained, "--no-overlays", "--no-label-maps", "--min-score", 1, "--out", out))
+    done = command(*arguments(tmp_path, trained, "--no-overlays", "--to", "coco", "--min-score", 1, "--out", out))
     assert done.exit_code == 0, done.output
     assert sorted(path.name for path in out.iterdir()) == ["errors.jsonl", "images.json", "segments.json"]
     assert json.loads((out / "segments.json").read_text()) == []
@@ -93,7 +93,7 @@ def test_label_maps_show_what_scores_enough(
     for score, empty in ((0.0, False), (1.0, True)):
         out = tmp_path / f"out{score}"
         assert command(*arguments(tmp_path, trained, "--shown-score", score, "--out", out)).exit_code == 0
-        with Image.open(out / "label_maps/a.png") as label_map:
+        with Image.open(out / "labels/masks/a.png") as label_map:
             assert (np.asarray(label_map).max() == 0) == empty
 
 

@@ -96,14 +96,14 @@ def _about(
     """
 
 
-app.command()(propose)
+app.command(epilog=FORM_HELP)(propose)
 app.command(epilog=SPEC_HELP)(train)
 app.command()(label)
 app.command("next", epilog=SPEC_HELP)(next_images)
 app.command()(evaluate)
 app.add_typer(figure, name="figure")
 app.command(epilog=SPEC_HELP)(train_classifier)
-app.command()(segment)
+app.command(epilog=FORM_HELP)(segment)
 app.command(epilog=SPEC_HELP)(validate)
 app.command(epilog=f"{FORM_HELP}\n\n{SPEC_HELP}")(convert)
 

@@ -13,7 +13,7 @@ import typer
 
 from instancefcn.files import read_json, unique_stems
 
-OVERLAYS, LABEL_MAPS = "overlays", "label_maps"  # folders, among a run's results, of pictures made from its images
+OVERLAYS, LABEL_MAPS = "overlays", "labels"  # folders, among a run's results, of pictures made from its images
 
 
 @dataclass(frozen=True)

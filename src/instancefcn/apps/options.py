@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
@@ -78,6 +78,10 @@ Inputs = Annotated[
     list[str], typer.Argument(metavar="INPUT", help="Images, folders of images (searched to the bottom), globs.")
 ]
 OutFolder = Annotated[Path, typer.Option(file_okay=False, help="Folder to write to; made where there is none.")]
+OutFolderOrFile = Annotated[
+    Path,
+    typer.Option(metavar="FOLDER|FILE.json", help="Folder to write to, or the file of a single format of one file."),
+]
 CheckpointFile = Annotated[
     Path | None, existing_file("What `instancefcn train` wrote.", show_default="the one that is shipped")
 ]
@@ -86,6 +90,25 @@ AnnotatedImages = Annotated[
     existing_file("Take this file's images, under its ids; INPUT is the folder that they lie in.", metavar="COCO.json"),
 ]
 Form = Literal["coco", "cvat", "labelstudio", "labelme", "xanylabeling", "yolo", "geojson", "labels"]
+
+
+def _form(name: str) -> str:
+    if name not in get_args(Form):
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(get_args(Form))}")
+    return name
+
+
+def forms(show_default: str) -> Any:
+    """The option ``--to`` of a command that writes COCO results besides."""
+    return typer.Option(
+        "--to",
+        metavar="FORM",
+        parser=_form,  # typer takes no list of a Literal
+        help="Also write this format; see below. May be given again.",
+        show_default=show_default,
+    )
+
+
 Tolerance = Annotated[
     float, typer.Option(min=0, metavar="PIXELS", help="How far an outline may shift when it becomes a polygon.")
 ]

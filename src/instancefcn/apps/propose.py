@@ -14,8 +14,10 @@ from instancefcn.apps.options import (
     CheckpointFile,
     DeviceName,
     Inputs,
-    OutFolder,
+    OutFolderOrFile,
     Precision,
+    Tolerance,
+    forms,
     whole_number,
 )
 
@@ -24,7 +26,7 @@ MOST_PROPOSALS = 100  # of an image, unless the user says more
 
 def propose(
     inputs: Inputs,
-    out: OutFolder,
+    out: OutFolderOrFile,
     checkpoint: CheckpointFile = None,
     objects: Annotated[
         bool, typer.Option("--objects", help="Write objects, each once, instead of ranked candidates.")
@@ -51,10 +53,8 @@ def propose(
         int | None, typer.Option(min=1, help="Masks in an overlay, at most.", show_default="10; objects: all")
     ] = None,
     shown_score: Annotated[float, typer.Option(min=0, max=1, help="Overlays leave out what scores less.")] = 0.0,
-    label_maps: Annotated[
-        bool,
-        typer.Option("--label-maps", help="Also write 16-bit PNGs: each pixel has the rank of its best mask, or 0."),
-    ] = False,
+    to: Annotated[list[str] | None, forms("coco, in proposals.json or objects.json")] = None,
+    tolerance: Tolerance = 1.0,
     tiles: Annotated[
         str | None,
         typer.Option(
@@ -75,6 +75,12 @@ def propose(
     [bold]instancefcn propose[/] cells/ [bold]--out[/] found --objects --exclusive --checkpoint mine.safetensors
     [dim]By your own training, whose threshold the checkpoint knows; no pixel belongs to two cells.[/]
 
+    [bold]instancefcn propose[/] photos/ [bold]--out[/] cvat.json --objects --to cvat
+    [dim]A file for CVAT's "Upload annotations", and nothing else.[/]
+
+    [bold]instancefcn propose[/] photos/ [bold]--out[/] found --objects --to labelme --to labels
+    [dim]Besides found/objects.json: found/labelme, to be opened in labelme, and found/labels/masks, label maps.[/]
+
     [bold]instancefcn propose[/] photos/ [bold]--out[/] proposals --overlays
     [dim]Ranked candidates, which overlap: 100 an image. proposals/proposals.json has the masks.[/]
 
@@ -87,6 +93,7 @@ def propose(
     [bold]proposals.json[/]  COCO results: masks, boxes and scores, best first within an image
     [bold]objects.json[/]    the same of objects (--objects), with [bold]counts.csv[/] (image, count, area, score) and \
 [bold]objects.csv[/]
+    [bold]FORM/[/], [bold]FORM.json[/]  what --to asks for
     [bold]images.json[/]     COCO images: id, file_name, width, height
     [bold]errors.jsonl[/]    images that could not be read, with the reason; the rest goes on, but the exit code is 1
     """
@@ -104,7 +111,8 @@ def propose(
         images,
         (annotations, checkpoint),
         overlays=overlays,
-        label_maps=label_maps,
+        to=to or (),
+        tolerance=tolerance,
         name=OBJECTS if objects else PROPOSALS,
         shown=lambda found: found.at_least(shown_score),
         most_drawn=shown,

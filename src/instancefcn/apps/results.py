@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -20,28 +21,34 @@ from instancefcn.apps.images import LABEL_MAPS, OVERLAYS, ImageFile, output_stem
 from instancefcn.apps.tables import COUNTS, ObjectTables
 from instancefcn.apps.tables import OBJECTS as OBJECT_TABLE
 from instancefcn.data.images import read_image
+from instancefcn.data.segmentations import to_instances
+from instancefcn.data.source import Labels
+from instancefcn.export.open import is_one_file, open_writer
 from instancefcn.files import path_inside, read_json, whole_file
 from instancefcn.proposals import CATEGORY_ID, CATEGORY_NAME, Proposals
 
 ONE_CATEGORY = {CATEGORY_ID: CATEGORY_NAME}
 PROPOSALS, OBJECTS, SEGMENTS = "proposals.json", "objects.json", "segments.json"
 IMAGES, ERRORS = "images.json", "errors.jsonl"
+COCO = "coco"
 JPEG_LONGEST_SIDE = 65500  # pixels
 
 
 class ResultsFolder:
     """Writer for the results of a run.
 
-    ``images.json`` also lists the overlays and label maps that the run drew, under "pictures". Those that the earlier
-    run lists and this one did not draw are removed, since they contradict the new files. A person's own files are not
-    listed, so they stay.
+    ``images.json`` also lists the overlays and label maps that the run drew, under "pictures" (``to`` has "labels" for
+    the latter). Those that the earlier run lists and this one did not draw are removed, since they contradict the new
+    files. A person's own files are not listed, so they stay.
 
     Args:
-        folder: made where there is none.
+        folder: made where there is none; or a file that ends in ``.json``, for a single format of one file in ``to``,
+            and then nothing else is written.
         images: of the whole run.
         given: other files that the run reads.
         overlays: also draw the best proposals over each image, into ``overlays/``.
-        label_maps: also write a 16-bit label map of each image, into ``label_maps/``.
+        to: formats of labelling tools that are also written, into a folder of their name, or ``NAME.json``.
+        tolerance: pixels by which outlines may shift when they become polygons.
         name: of the file of results.
         categories: names by id.
         shown: the part of an image's results that overlays and label maps show.
@@ -49,7 +56,7 @@ class ResultsFolder:
 
     Raises:
         ValueError: the folder holds results of another kind.
-        typer.BadParameter: a file that is read would be written over.
+        typer.BadParameter: a file that is read would be written over, or ``folder`` is a file and may not be.
     """
 
     def __init__(
@@ -59,7 +66,8 @@ class ResultsFolder:
         given: Sequence[Path | None],
         *,
         overlays: bool,
-        label_maps: bool,
+        to: Sequence[str] = (),
+        tolerance: float = 1.0,
         name: str = PROPOSALS,
         categories: Mapping[int, str] = ONE_CATEGORY,
         shown: Callable[[Proposals], Proposals] = lambda proposals: proposals,
@@ -71,14 +79,33 @@ class ResultsFolder:
                     f"{folder / other} would not belong to the new {IMAGES}: give another --out, or remove it"
                 )
         self.folder, self.images, self.categories, self.shown = folder, images, categories, shown
-        self.files = [folder / file for file in (name, IMAGES, ERRORS)]
-        self.tables, self.most_drawn = name == OBJECTS, most_drawn
+        self.one_file = folder.suffix == ".json"
+        if self.one_file and (len(to) != 1 or not is_one_file(to[0]) or overlays):
+            raise typer.BadParameter(f"{folder} is a file: it takes one --to of one file, and no overlays")
+        if folder.is_file() and not self.one_file:
+            raise typer.BadParameter(f"{folder} is a file: give a folder", param_hint="--out")
+        self.files = [] if self.one_file else [folder / file for file in (name, IMAGES, ERRORS)]
+        self.tables, self.most_drawn = name == OBJECTS and not self.one_file, most_drawn
+        self.writers = {
+            form: open_writer(
+                form,
+                folder if is_one_file(form) else folder / form,
+                categories,
+                tolerance,
+                names=[image.file_name for image in images],
+            )
+            for form in to
+            if form != COCO or self.one_file  # in a folder, the results are COCO's
+        }
         stems = list(zip([image.image_id for image in images], output_stems(images), strict=True))
         self.overlays = {key: folder / OVERLAYS / f"{stem}.jpg" for key, stem in stems if overlays}
-        self.label_maps = {key: folder / LABEL_MAPS / f"{stem}.png" for key, stem in stems if label_maps}
         refuse_to_overwrite(
             [*(image.path for image in images), *filter(None, given)],
-            [*self.files, folder / COUNTS, folder / OBJECT_TABLE, *self.overlays.values(), *self.label_maps.values()],
+            [
+                *(self.files and [*self.files, folder / COUNTS, folder / OBJECT_TABLE]),
+                *self.overlays.values(),
+                *(path for writer in self.writers.values() for path in writer.paths()),
+            ],
         )
         self.earlier = earlier_pictures(folder)
         self.drawn: set[Path] = set()
@@ -121,6 +148,7 @@ class ResultsFolder:
                     self.found += len(found)
                     self.full += len(found) == most
                     self._draw(image, pixels, self.shown(found))
+                    self._export(image, found)
         except KeyboardInterrupt:
             done = f"{self.done} of {len(self.images)} images"
             typer.echo(f"interrupted after {done}, which are in {self.folder}", err=True)
@@ -130,7 +158,8 @@ class ResultsFolder:
     def _opened(self) -> Iterator[list[BinaryIO]]:
         """The files of results, images and errors, which are completed and put in place also after an error."""
         stack = ExitStack()
-        files = [stack.enter_context(whole_file(path)) for path in self.files]
+        opened = [whole_file(path) for path in self.files] or [open(os.devnull, "wb") for _ in range(3)]  # noqa: SIM115
+        files = [stack.enter_context(file) for file in opened]
         results, entries, _ = files
         results.write(b"[")
         entries.write(b'{"images": [')
@@ -144,6 +173,8 @@ class ResultsFolder:
                 pictures = f',\n"pictures": {json.dumps(drawn)}' if drawn else ""
                 end = f'\n],\n"annotations": [],\n"categories": {json.dumps(categories)}{pictures}}}\n'
                 entries.write(end.encode())
+                for writer in self.writers.values():
+                    writer.close()
             for path in self.earlier - self.drawn:
                 path.unlink(missing_ok=True)
 
@@ -155,8 +186,17 @@ class ResultsFolder:
             picture = Image.fromarray(proposals.draw(pixels, self.most_drawn))
             picture.thumbnail((JPEG_LONGEST_SIDE, JPEG_LONGEST_SIDE))  # does nothing to a smaller one
             self._save(picture, path, quality=90, subsampling=0)
-        if path := self.label_maps.get(image.image_id):
-            self._save(Image.fromarray(proposals.label_map()), path)
+
+    def _export(self, image: ImageFile, found: Proposals) -> None:
+        """Write an image in the formats of labelling tools; label maps show what overlays show."""
+        for form, writer in self.writers.items():
+            kept = self.shown(found) if form == LABEL_MAPS else found
+            category_ids = [item["category_id"] for item in kept.to_coco(image.image_id)]
+            instances = to_instances(range(1, len(kept) + 1), kept.rles, category_ids)
+            labels = Labels(image.image_id, image.file_name, image.path, kept.height, kept.width, instances)
+            writer.add(labels, kept.scores.tolist())
+            if form == LABEL_MAPS:
+                self.drawn.add(writer.written[-1])
 
     def _save(self, picture: Image.Image, path: Path, **options: Any) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -169,18 +209,23 @@ class ResultsFolder:
         Raises:
             typer.Exit: some images failed.
         """
-        typer.echo(f"{self.found} {noun} of {self.done} images: {self.files[0]}")
+        typer.echo(f"{self.found} {noun} of {self.done} images: {self.files[0] if self.files else self.folder}")
         if self.tables:
             typer.echo(f"counted, image by image and object by object: {self.folder / COUNTS}, {OBJECT_TABLE}")
         if self.full:
             typer.echo(f"{self.full} images have as many as --max-proposals allows; they may have more", err=True)
-        for paths, name in ((self.overlays, OVERLAYS), (self.label_maps, LABEL_MAPS)):
-            if paths:
-                typer.echo(f"{name.replace('_', ' ')}: {self.folder / name}")
+        if self.overlays:
+            typer.echo(f"overlays: {self.folder / OVERLAYS}")
+        for form, writer in self.writers.items():
+            if not self.one_file:
+                typer.echo(f"{form}: {writer.place.out}")
+            for note in writer.notes():
+                typer.echo(note)
         if removed := len(self.earlier - self.drawn):
             typer.echo(f"removed {removed} pictures of an earlier run, which contradict this one")
         if self.failed:
-            typer.echo(f"{self.failed} of {len(self.images)} images failed: {self.folder / ERRORS}", err=True)
+            where = "" if self.one_file else f": {self.folder / ERRORS}"
+            typer.echo(f"{self.failed} of {len(self.images)} images failed{where}", err=True)
             raise typer.Exit(1)
 
 
@@ -202,7 +247,7 @@ def earlier_pictures(folder: Path) -> set[Path]:
         paths = [path_inside(folder, name) for name in names]
     except (ValueError, TypeError, KeyError, AttributeError):  # no run, one without pictures, or another's file
         return set()
-    ours = {(OVERLAYS, ".jpg"), (LABEL_MAPS, ".png")}
+    ours = {(OVERLAYS, ".jpg"), (LABEL_MAPS, ".png"), (LABEL_MAPS, ".tif")}
     return {path for path in paths if (path.relative_to(folder).parts[0], path.suffix) in ours and path.is_file()}
 
 

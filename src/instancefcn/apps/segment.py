@@ -9,8 +9,17 @@ from typing import Annotated
 
 import typer
 
-from instancefcn.apps.images import find_inputs
-from instancefcn.apps.options import AnnotatedImages, DeviceName, Inputs, OutFolder, Precision, existing_file
+from instancefcn.apps.images import LABEL_MAPS, find_inputs
+from instancefcn.apps.options import (
+    AnnotatedImages,
+    DeviceName,
+    Inputs,
+    OutFolder,
+    Precision,
+    Tolerance,
+    existing_file,
+    forms,
+)
 from instancefcn.files import read_json
 
 
@@ -31,9 +40,8 @@ def segment(
     ] = 0.3,
     annotations: AnnotatedImages = None,
     overlays: Annotated[bool, typer.Option(help="Draw the named masks over each image.")] = True,
-    label_maps: Annotated[
-        bool, typer.Option(help="Write 16-bit PNGs: each pixel has the rank of its best mask, or 0.")
-    ] = True,
+    to: Annotated[list[str] | None, forms("labels")] = None,
+    tolerance: Tolerance = 1.0,
     device: DeviceName = "auto",
     precision: Precision = "fp32",
 ) -> None:
@@ -49,7 +57,7 @@ def segment(
     [bold]segments.json[/]  COCO results with the categories of the data set that was learnt, best first within an image
     [bold]images.json[/]    COCO images and categories
     [bold]overlays/[/]      pictures with names
-    [bold]label_maps/[/]    ranks of the masks in segments.json, from 1, image by image
+    [bold]FORM/[/], [bold]FORM.json[/]  what --to asks for
     [bold]errors.jsonl[/]   images that could not be read, with the reason; the rest goes on, but the exit code is 1
     """
     images = find_inputs(inputs, annotations, out)
@@ -65,7 +73,8 @@ def segment(
         images,
         (annotations, checkpoint, Path(classifier)),
         overlays=overlays,
-        label_maps=label_maps,
+        to=to or (LABEL_MAPS,),
+        tolerance=tolerance,
         name=SEGMENTS,
         categories=segmenter.categories,
         shown=lambda segments: segments.at_least(shown_score),

@@ -25,11 +25,12 @@ class GeoJsonWriter(Writer):
     """
 
     tool = "QuPath"
+    suffix = ".geojson"
 
     def write(self, labels: Labels, objects: Sequence[LabelledObject]) -> None:
         features = [self._feature(found) for found in objects]
         collection = {"type": "FeatureCollection", "features": features}
-        write_whole(self.path(labels, ".geojson"), dumps(collection))
+        write_whole(self.path(labels), dumps(collection))
 
     def close(self) -> None:
         pass

@@ -15,7 +15,6 @@ from instancefcn.files import write_whole
 from instancefcn.geometry.rle import area, decode
 
 MAX_LABEL = np.iinfo(np.uint16).max
-FOLDER = "masks"  # beside "images", as ``--data labels:DIR`` reads them
 
 
 class LabelMapWriter(Writer):
@@ -26,6 +25,7 @@ class LabelMapWriter(Writer):
     """
 
     tool = "a label map"
+    folder, suffix = "masks", ".png"  # beside "images", as ``--data labels:DIR`` reads them
     holds_scores = False
     holds_crowds = False
 
@@ -37,7 +37,7 @@ class LabelMapWriter(Writer):
         picture = Image.fromarray(label_map if wide else label_map.astype(np.uint16))
         content = io.BytesIO()
         picture.save(content, format="tiff" if wide else "png")
-        write_whole(self.path(labels, ".tif" if wide else ".png", FOLDER), content.getvalue())
+        write_whole(self.path(labels, ".tif" if wide else None), content.getvalue())
 
     def close(self) -> None:
         pass
@@ -47,8 +47,8 @@ class LabelMapWriter(Writer):
         return [*super().notes(), *names]
 
     def _draw(self, labels: Labels, objects: Sequence[LabelledObject]) -> Int32[np.ndarray, "h w"]:
-        def rank(found: LabelledObject) -> float:
-            return area(found.rle) if found.score is None else -found.score
+        def rank(found: LabelledObject) -> tuple[float, int]:
+            return area(found.rle) if found.score is None else -found.score, found.number
 
         label_map = np.zeros((labels.height, labels.width), dtype=np.int32, order="F")  # as masks are decoded
         for found in sorted(objects, key=rank, reverse=True):

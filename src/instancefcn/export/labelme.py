@@ -33,7 +33,7 @@ class LabelmeWriter(Writer):
     holds_crowds = False
 
     def write(self, labels: Labels, objects: Sequence[LabelledObject]) -> None:
-        path = self.path(labels, ".json")
+        path = self.path(labels)
         table = {
             "version": self.version,
             "flags": {},

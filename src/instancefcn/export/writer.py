@@ -53,6 +53,7 @@ class Writer(ABC):
     """
 
     tool: str  # that reads the format, as ``notes`` name it
+    folder, suffix = "", ".json"  # of the file of an image, in ``out``
     holds_scores = True
     holds_crowds = True  # regions of many objects, or not to be judged
 
@@ -61,6 +62,7 @@ class Writer(ABC):
         self.images = self.objects = 0  # written so far
         self._stems = dict(zip(place.names, unique_stems(place.names), strict=True))
         self._taken: set[str] = set()
+        self.written: list[Path] = []  # files of images
         self._left_out: Counter[str] = Counter()
 
     def add(self, labels: Labels, scores: Sequence[float] | None = None) -> None:
@@ -116,7 +118,11 @@ class Writer(ABC):
         if count:
             self._left_out[noun] += count
 
-    def path(self, labels: Labels, suffix: str, folder: str = "") -> Path:
+    def paths(self) -> list[Path]:
+        """Files that will be written for the images whose names are known."""
+        return [self.place.out / self.folder / f"{stem}{self.suffix}" for stem in self._stems.values()]
+
+    def path(self, labels: Labels, suffix: str | None = None) -> Path:
         """Path of the file of one image: its name with another suffix, unless two images would share it.
 
         Raises:
@@ -127,8 +133,9 @@ class Writer(ABC):
         if str(stem).casefold() in self._taken:
             stem = name
         self._taken.add(str(stem).casefold())
-        path = path_inside(self.place.out / folder, f"{stem}{suffix}")
+        path = path_inside(self.place.out / self.folder, f"{stem}{suffix or self.suffix}")
         self.refuse_to_overwrite(path, labels)
+        self.written.append(path)
         return path
 
     def refuse_to_overwrite(self, path: Path, labels: Labels | None = None) -> None:
@@ -147,6 +154,9 @@ class Writer(ABC):
 
 class OneFileWriter(Writer):
     """Writer of one file, which is written when all images are there."""
+
+    def paths(self) -> list[Path]:
+        return [self.place.out]
 
     def close(self) -> None:
         self.refuse_to_overwrite(self.place.out)

@@ -15,7 +15,7 @@ from instancefcn.export.polygons import holes, rings, to_polygons
 from instancefcn.export.writer import LabelledObject, Place, Writer, images_root
 from instancefcn.files import write_whole
 
-FOLDER, DATA = "labels", "data.yaml"
+DATA = "data.yaml"
 
 
 class YoloWriter(Writer):
@@ -27,6 +27,7 @@ class YoloWriter(Writer):
     """
 
     tool = "YOLO"
+    folder, suffix = "labels", ".txt"
     holds_scores = False
     holds_crowds = False
 
@@ -48,7 +49,7 @@ class YoloWriter(Writer):
             ring = join(parts) / (labels.width, labels.height)
             numbers = " ".join(f"{number:.6f}".rstrip("0").rstrip(".") for number in ring.ravel())
             lines.append(f"{self.classes[found.category_id]} {numbers}\n")
-        write_whole(self.path(labels, ".txt", FOLDER), "".join(lines))
+        write_whole(self.path(labels), "".join(lines))
 
     def close(self) -> None:
         ways = [Path(os.path.relpath(root, os.path.abspath(self.place.out))).as_posix() for root in self.roots]
