@@ -25,6 +25,7 @@ from instancefcn.geometry.rle import decode, encode
 from labelled import write_image
 from oracles import decode_brush
 from pictures import rectangle
+from synthetic import SyntheticScenes
 
 HEIGHT, WIDTH = 48, 64
 SIZE = HEIGHT, WIDTH
@@ -85,6 +86,14 @@ def test_coco_and_cvat(form: str, tmp_path: Path) -> None:
     assert writer.notes() == []
 
 
+def test_cvat_knows_crowds_where_no_other_object_has_a_mask(tmp_path: Path) -> None:
+    labels = labels_of(tmp_path)
+    rles = [labels.instances.rles[index] for index in (0, 3)]
+    write("cvat", tmp_path, replace(labels, instances=to_instances([1, 2], rles, [0, 0], [False, True])), scores=None)
+    source = open_source(f"cvat:{tmp_path}/cvat.json,{tmp_path}/images")
+    assert source.labels(0).instances.crowd.tolist() == [False, True]
+
+
 def test_cvat_has_masks_for_holes_alone_and_no_category_0(tmp_path: Path) -> None:
     write("cvat", tmp_path, labels_of(tmp_path))
     table = read(tmp_path / "cvat.json")
@@ -124,17 +133,19 @@ def test_labelme_and_xanylabeling(form: str, tmp_path: Path) -> None:
     expected = masks()
     if form == "xanylabeling":
         expected[1] = rectangle(4, 30, 20, 60, SIZE)  # the hole is filled
-        assert writer.notes() == ["1 crowd region and 1 hole were left out: X-AnyLabeling has no place for them"]
+        assert writer.notes() == ["1 hole was left out: X-AnyLabeling has no place for them"]
     else:
-        assert writer.notes() == ["3 scores and 1 crowd region were left out: labelme has no place for them"]
-    assert_kept(open_source(f"labelme:{tmp_path}/images"), expected[:3])
+        assert writer.notes() == ["4 scores were left out: labelme has no place for them"]
+    source = open_source(f"labelme:{tmp_path}/images")
+    assert_kept(source, expected)
+    assert source.labels(0).instances.crowd.tolist() == [False, False, False, True]
     table = read(tmp_path / "images/deep/a b.json")
     shapes = table["shapes"]
     assert table["imagePath"] == "a b.png"
-    assert [shape["group_id"] for shape in shapes] == [None, None, 3, 3]
+    assert [shape["group_id"] for shape in shapes] == [None, None, 3, 3, None]
     assert form == "xanylabeling" or shapes[1]["points"] == [[30, 4], [59, 19]]  # first and last pixel
-    assert [shape["shape_type"] == "mask" for shape in shapes] == [False, form == "labelme", False, False]
-    assert form == "labelme" or [shape["score"] for shape in shapes] == [0.75, 0.5, 0.25, 0.25]
+    assert [shape["shape_type"] == "mask" for shape in shapes] == [False, form == "labelme", False, False, False]
+    assert form == "labelme" or [shape["score"] for shape in shapes] == [0.75, 0.5, 0.25, 0.25, 0.125]
 
 
 def test_labelme_names_images_that_lie_elsewhere(tmp_path: Path) -> None:
@@ -221,7 +232,7 @@ def test_geojson(tmp_path: Path) -> None:
         "classification": {"name": NAMES[7]},
         "measurements": {"score": 0.5},
     }
-    assert features[3]["properties"]["classification"] == {"name": "Ignore*"}
+    assert features[3]["properties"]["metadata"] == {"iscrowd": "1"}
     assert writer.notes() == []
 
 
@@ -298,3 +309,47 @@ def test_a_folder_is_asked_for(form: str, tmp_path: Path) -> None:
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown format 'voc': give one of coco, cvat"):
         open_writer("voc", tmp_path, NAMES)
+
+
+# The specs under which what is written into a folder is read back; images lie beside it.
+SPECS = {
+    "coco": "coco:{0}/coco.json,{0}/images",
+    "cvat": "cvat:{0}/cvat.json,{0}/images",
+    "labelstudio": "labelstudio:{0}/labelstudio.json,{0}/images",
+    "labelme": "labelme:{0}/images",
+    "xanylabeling": "xanylabeling:{0}/images",
+    "yolo": "yolo:{0},train",
+    "geojson": "geojson:{0}",
+    "labels": "labels:{0}",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_written_is_read_back(form: str, tmp_path: Path) -> None:
+    scenes = SyntheticScenes(4, height=120, width=160, seed=5)
+    images: list[Labels] = []
+    for index in range(len(scenes)):
+        labels = scenes.labels(index)
+        path = write_image(tmp_path / "images" / labels.file_name, 120, 160)
+        images.append(replace(labels, path=path))
+    out = tmp_path / "images" if form in ("labelme", "xanylabeling") else tmp_path
+    writer = open_writer(form, out, scenes.categories)
+    for labels in images:
+        writer.add(labels)
+    writer.close()
+    source = open_source(SPECS[form].format(tmp_path))
+    assert list(source.problems) == []
+    assert len(source) == len(images)
+    for index, labels in enumerate(images):
+        found = source.labels(index)
+        assert Path(found.file_name).name == labels.file_name
+        pairs = zip(found.instances.rles, labels.instances.rles, strict=True)
+        assert min(iou(decode(one), decode(other)) for one, other in pairs) > 0.9
+        names, expected = (
+            [categories[number] for number in instances.category_ids.tolist()]
+            for categories, instances in (
+                (source.categories, found.instances),
+                (scenes.categories, labels.instances),
+            )
+        )
+        assert form == "labels" or names == expected

@@ -18,8 +18,9 @@ class CvatWriter(CocoWriter):
 
     An object becomes polygons, one for each part, which CVAT puts into a group; one with holes becomes a mask, written
     as uncompressed run lengths, as CVAT writes its own. CVAT writes ``iscrowd`` 1 for masks, and reads the shape from
-    the segmentation alone; here it is 1 for crowds only. A score becomes the attribute ``score``, where the label in
-    CVAT has one. Category ids start at 1, since CVAT's importer takes 0 for no label.
+    the segmentation alone; here it is 1 for crowds only, which have the attribute ``crowd``, too. A score becomes the
+    attribute ``score``, where the label in CVAT has one. Category ids start at 1, since CVAT's importer takes 0 for no
+    label.
     """
 
     tool = "CVAT"
@@ -42,10 +43,11 @@ class CvatWriter(CocoWriter):
     def annotation(self, found: LabelledObject) -> dict[str, Any]:
         annotation = super().annotation(found)
         del annotation["ignore"]
+        crowd = found.crowd or found.ignore
         return annotation | {
             "category_id": found.category_id + self.shift,
-            "iscrowd": int(found.crowd or found.ignore),
-            "attributes": {"occluded": False},
+            "iscrowd": int(crowd),
+            "attributes": {"occluded": False} | ({"crowd": True} if crowd else {}),
         }
 
     def segmentation(self, found: LabelledObject) -> Any:

@@ -13,15 +13,13 @@ from instancefcn.export.polygons import to_polygons
 from instancefcn.export.writer import LabelledObject, Writer
 from instancefcn.files import write_whole
 
-IGNORED = "Ignore*"
-
 
 class GeoJsonWriter(Writer):
     """Writer of ``STEM.geojson``: drag it onto the open image in QuPath, or run ``importObjectsFromFile`` there.
 
     Coordinates are pixels of the image in full resolution. An object is an annotation with a Polygon, or a MultiPolygon
     where it has several parts, with holes; its category is the classification, its score the measurement "score", as
-    QuPath writes them from 0.4 on. Crowds, and what is not to be judged, are of QuPath's own class "Ignore*".
+    QuPath writes them from 0.4 on. Crowds have the metadata "iscrowd", what is not to be judged "ignore".
     """
 
     tool = "QuPath"
@@ -38,8 +36,9 @@ class GeoJsonWriter(Writer):
     def _feature(self, found: LabelledObject) -> dict[str, Any]:
         outline = shapely.orient_polygons(to_polygons(found.rle, self.place.tolerance))
         geometry = outline.geoms[0] if len(outline.geoms) == 1 else outline
-        name = IGNORED if found.crowd or found.ignore else found.category
-        properties: dict[str, Any] = {"objectType": "annotation", "classification": {"name": name}}
+        properties: dict[str, Any] = {"objectType": "annotation", "classification": {"name": found.category}}
         if found.score is not None:
             properties["measurements"] = {"score": found.score}
+        if found.crowd or found.ignore:
+            properties["metadata"] = {"iscrowd" if found.crowd else "ignore": "1"}
         return {"type": "Feature", "geometry": shapely.geometry.mapping(geometry), "properties": properties}

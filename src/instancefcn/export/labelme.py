@@ -24,13 +24,12 @@ class LabelmeWriter(Writer):
 
     ``imagePath`` is the way from there to the image, so labelme opens the files wherever they lie; in the images' own
     folder it finds them by itself. Parts of one object are polygons of one ``group_id``. An object with holes is a
-    shape of the type "mask", all parts in one.
+    shape of the type "mask", all parts in one. Crowds have the flag "iscrowd", what is not to be judged "ignore".
     """
 
     tool = "labelme"
     version = "5.5.0"  # of labelme: the first with all that is written here
     holds_scores = False
-    holds_crowds = False
 
     def write(self, labels: Labels, objects: Sequence[LabelledObject]) -> None:
         path = self.path(labels)
@@ -64,7 +63,7 @@ class LabelmeWriter(Writer):
             "group_id": None,
             "description": "",
             "shape_type": kind,
-            "flags": {},
+            "flags": {name: True for name, is_so in (("iscrowd", found.crowd), ("ignore", found.ignore)) if is_so},
             "mask": mask,
         }
 
