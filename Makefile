@@ -5,7 +5,7 @@ PYTHON := $(firstword $(foreach python,python3.11 python3,\
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: install demo check test format bench queue queue-stop
+.PHONY: install demo check test format formats bench queue queue-stop
 .DELETE_ON_ERROR:
 
 install: .venv/installed
@@ -27,6 +27,17 @@ test: .venv/installed-dev
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# What the writers wrote, read back by the tools that the formats are of, which have an environment of their own.
+formats: .venv/installed-dev .venv-formats/installed
+	$(BIN)/python tools/check_formats.py write formats-check
+	QT_QPA_PLATFORM=offscreen .venv-formats/bin/python tools/check_formats.py read formats-check
+
+.venv-formats/installed:
+	$(PYTHON) -m venv .venv-formats
+	.venv-formats/bin/python -m pip --disable-pip-version-check install --quiet \
+		datumaro label-studio-sdk labelme supervision pycocotools
+	@touch $@
 
 # Speed and memory, side by side with peers, in one run.
 bench: .venv/installed-bench

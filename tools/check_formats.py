@@ -97,16 +97,16 @@ def write(out: Path) -> None:
 def read(out: Path) -> None:
     """Read what ``write`` wrote, by the tools."""
     truth = _truth(out)
-    for form, tool, masks in (
-        ("coco", "pycocotools", _by_pycocotools(out / "coco" / "coco.json")),
-        ("cvat", "datumaro", _by_datumaro(out / "cvat" / "cvat.json")),
-        ("labelstudio", "label-studio-sdk", _by_label_studio(out)),
-        ("labelme", "labelme", _by_labelme(out / "labelme")),
-        ("yolo", "supervision", _by_supervision(out / "yolo")),
-        ("geojson", "shapely", _by_shapely(out / "geojson", truth)),
-        ("labels", "pillow", _by_pillow(out / "labels")),
+    for form, tool, read_masks in (
+        ("coco", "pycocotools", lambda: _by_pycocotools(out / "coco" / "coco.json")),
+        ("cvat", "datumaro", lambda: _by_datumaro(out / "cvat" / "cvat.json")),
+        ("labelstudio", "label-studio-sdk", lambda: _by_label_studio(out)),
+        ("labelme", "labelme", lambda: _by_labelme(out / "labelme")),
+        ("yolo", "supervision", lambda: _by_supervision(out / "yolo")),
+        ("geojson", "shapely", lambda: _by_shapely(out / "geojson", truth)),
+        ("labels", "pillow", lambda: _by_pillow(out / "labels")),
     ):
-        _report(form, f"{tool} {version(tool)}", truth, masks)
+        _report(form, f"{tool} {version(tool)}", truth, read_masks())
 
 
 def _truth(out: Path) -> Masks:
@@ -125,7 +125,7 @@ def _by_pycocotools(path: Path) -> Masks:
 
 
 def _by_datumaro(path: Path) -> Masks:
-    from datumaro.components.annotation import Polygon
+    from datumaro.components.annotation import Bbox, Polygon
     from datumaro.components.dataset import Dataset
 
     target = path.parent / "annotations" / "instances_default.json"  # where datumaro looks
@@ -135,7 +135,7 @@ def _by_datumaro(path: Path) -> Masks:
     for item in Dataset.import_from(str(path.parent), "coco_instances"):
         objects: dict[int, Any] = {}
         for found in item.annotations:
-            if found.attributes["is_crowd"]:
+            if isinstance(found, Bbox) or found.attributes["is_crowd"]:
                 continue
             shape = _rasterise([found.points], *item.media.size) if isinstance(found, Polygon) else found.image
             objects[found.group] = objects.get(found.group, 0) | shape.astype(bool)
@@ -150,7 +150,7 @@ def _by_label_studio(out: Path) -> Masks:
     interface = LabelInterface((out / CONFIG).read_text())
     masks: Masks = {}
     for task in json.loads((out / "labelstudio" / "labelstudio.json").read_text()):
-        assert interface.validate_task(task | {"id": 1}), "the SDK refuses the task"
+        assert interface.validate_annotation(task["annotations"][0]), "the SDK refuses the annotation"
         objects = masks[Path(task["data"]["image"]).stem] = []
         for result in task["annotations"][0]["result"]:
             height, width = result["original_height"], result["original_width"]
