@@ -139,7 +139,7 @@ def _by_datumaro(path: Path) -> Masks:
                 continue
             shape = _rasterise([found.points], *item.media.size) if isinstance(found, Polygon) else found.image
             objects[found.group] = objects.get(found.group, 0) | shape.astype(bool)
-        masks[item.id] = list(objects.values())
+        masks[item.id] = [objects[number] for number in sorted(objects)]  # datumaro keeps another order
     return masks
 
 
