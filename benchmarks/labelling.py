@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ from instancefcn.files import read_json, write_whole
 from instancefcn.geometry.rle import Rle, ious
 from instancefcn.inference.checkpoint import load_checkpoint
 from instancefcn.inference.proposer import Proposer
-from instancefcn.labelling.next_images import CRITERIA, Criterion, choose_next
+from instancefcn.labelling.next_images import Criterion, choose_next
 from instancefcn.structures import Instances
 from instancefcn.training.calibration import choose_rule
 from instancefcn.training.initial_weights import IMAGENET, RANDOM, SHIPPED
@@ -233,7 +233,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--domain", action="append", choices=sorted(DOMAINS), help="may be given again; default: all")
     parser.add_argument("--init", default=SHIPPED, help="shipped (default), imagenet, or a checkpoint")
-    parser.add_argument("--choose", default="random", choices=CRITERIA, help="what is labelled next: `next --by`")
+    parser.add_argument(
+        "--choose", default="random", choices=get_args(Criterion), help="what is labelled next: `next --by`"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the choice and of training")
     parser.add_argument("--round", type=int, default=10, help="images a round (default: 10)")
     parser.add_argument("--rounds", type=int, default=5, help="trainings (default: 5)")
