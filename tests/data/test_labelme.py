@@ -192,3 +192,18 @@ def test_flags_that_mark_crowds_and_what_is_ignored(tmp_path: Path) -> None:
     instances = open_source(f"labelme:{tmp_path}").labels(0).instances
     assert instances.crowd.tolist() == [True, False, False, False, False]
     assert instances.ignore.tolist() == [False, True, False, False, True]
+
+
+def test_files_and_images_may_lie_in_two_folders(tmp_path: Path) -> None:
+    write_labelme(tmp_path / "all", [labelme_shape(SQUARE)])
+    labels, images = tmp_path / "labels", tmp_path / "images"
+    labels.mkdir()
+    (tmp_path / "all" / "a.json").rename(labels / "a.json")
+    (tmp_path / "all").rename(images)
+    assert len(open_source(f"labelme:{labels}")) == 0
+    source = open_source(f"labelme:{labels},{images}")
+    assert [(source.labels(0).file_name, len(source.labels(0).instances))] == [(next(images.iterdir()).name, 1)]
+    with_comma = tmp_path / "a,b"
+    images.rename(with_comma)
+    (labels / "a.json").rename(with_comma / "a.json")
+    assert len(open_source(f"labelme:{with_comma}")) == 1

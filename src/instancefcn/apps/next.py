@@ -55,6 +55,10 @@ def next_images(
     from instancefcn.data.open import open_source
 
     sources = [open_source(spec) for spec in data or ()]
+    for source in sources:
+        if source.problems:
+            count = len(source.problems)
+            typer.echo(f"{source.name}: {count} problems; the first: {source.problems[0]}", err=True)
     left = unlabelled(images, sources)
     typer.echo(f"{len(left)} of {len(images)} images are not labelled", err=True)
     chosen = choose(by, left, sources, number, checkpoint, seed, device)

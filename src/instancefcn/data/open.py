@@ -21,8 +21,8 @@ SPECS = {
     "voc": "voc:VOC_DIR,SPLIT",
     "sbd": "sbd:DATASET_DIR,SPLIT",
     "labels": "labels:DIR",
-    "labelme": "labelme:DIR",
-    "xanylabeling": "xanylabeling:DIR",
+    "labelme": "labelme:DIR[,IMAGES_DIR]",
+    "xanylabeling": "xanylabeling:DIR[,IMAGES_DIR]",
     "yolo": "yolo:DIR,SPLIT",
     "geojson": "geojson:DIR",
 }
@@ -44,7 +44,8 @@ def open_source(spec: str) -> FileSource:
         raise ValueError(f"unknown data {spec!r}: give one of {', '.join(SPECS.values())}")
     first, _, second = place.rpartition(",")
     whole = kind == "cvat" and (Path(place).is_dir() or place.lower().endswith(".zip"))  # an export's folder
-    if "," in SPECS[kind] and not whole and not (first and second):
+    needs_two = "," in SPECS[kind] and "[" not in SPECS[kind] and not whole
+    if needs_two and not (first and second):
         raise ValueError(f"{spec!r} needs two parts with a comma between: {SPECS[kind]}")
     match kind:
         case "coco":
@@ -63,6 +64,7 @@ def open_source(spec: str) -> FileSource:
             source = load_labels(Path(place))
         case "geojson":
             source = load_geojson(Path(place))
-        case _:
-            source = load_labelme(Path(place))
+        case _:  # labelme's form
+            apart = bool(first and second) and not Path(place).is_dir()  # files and images in two folders
+            source = load_labelme(Path(first), Path(second)) if apart else load_labelme(Path(place))
     return replace(source, name=spec, partial=spec.startswith(PARTIAL_PREFIX))
