@@ -11,8 +11,8 @@ an object is drawn, and an object without an instance deleted. The same is count
 trained on or chosen by. Then the images get their true labels, and a network is trained on all that are labelled, from
 the weights that --init names.
 
-Each run has a folder: runs/labelling/DOMAIN-INIT-CHOICE-SEED. Its rounds.json is written anew after each round, and the
-run goes on from there, or from the middle of a training, when it is started again.
+Each run has a folder, benchmarks/runs/labelling/DOMAIN-INIT-CHOICE-SEED. Its rounds.json is written anew after each
+round, and the run goes on from there, or from the middle of a training, when it is started again.
 """
 
 from __future__ import annotations
@@ -243,7 +243,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, help="of training a round, instead of minutes")
     parser.add_argument("--recipe", default="lite", help="lite (default), or a TOML file")
     parser.add_argument("--data-root", default="../shared/data", help="folder of the domains (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("runs/labelling"), help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/runs/labelling"), help="default: %(default)s")
     arguments = parser.parse_args()
 
     minutes = arguments.minutes if arguments.iterations is None else None

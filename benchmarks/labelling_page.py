@@ -1,6 +1,6 @@
 """The page of ``benchmarks/labelling.py``: a table and a chart of every run that is there.
 
-    python benchmarks/labelling_page.py [--runs runs/labelling] [--page docs/results/labelling.md]
+    python benchmarks/labelling_page.py [--runs FOLDER] [--page docs/results/labelling.md]
 
 The chart is written beside the page, under its name, as PNG.
 """
@@ -164,7 +164,7 @@ def _percent(value: float | None) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=Path, default=Path("runs/labelling"), help="default: %(default)s")
+    parser.add_argument("--runs", type=Path, default=Path("benchmarks/runs/labelling"), help="default: %(default)s")
     parser.add_argument("--page", type=Path, default=Path("docs/results/labelling.md"), help="default: %(default)s")
     arguments = parser.parse_args()
     write_page(read_runs(arguments.runs), arguments.page)
