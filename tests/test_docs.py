@@ -46,16 +46,8 @@ def test_every_file_of_the_walks_is_there() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        *(
-            "devices",
-            "labelling.next_images",
-            "proposals",
-            "data.images",
-            "model.build",
-            "training.recipe",
-            "inference.proposer",
-        ),
-        *("export.polygons", "export.brush", "export.yolo"),
+        *("devices", "objects", "proposals", "data.images", "model.build", "training.recipe", "inference.proposer"),
+        *("labelling.next_images", "export.polygons", "export.brush", "export.yolo"),
     ],
 )
 def test_examples_in_docstrings_run(module: str) -> None:

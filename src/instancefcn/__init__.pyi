@@ -9,6 +9,7 @@ from .evaluation.evaluate import evaluate as evaluate
 from .geometry.rle import Rle as Rle
 from .inference.config import InferenceConfig as InferenceConfig
 from .inference.proposer import Proposer as Proposer
+from .objects import ObjectRule as ObjectRule
 from .proposals import Proposal as Proposal
 from .proposals import Proposals as Proposals
 from .proposals import Segments as Segments

@@ -37,7 +37,7 @@ class ObjectRule:
 
     Example:
         >>> rule = ObjectRule(threshold=0.2, scores=(0.1, 0.5), chances=(0.0, 0.8))
-        >>> rule.chance(np.array([0.05, 0.3, 0.9])).tolist()
+        >>> rule.chance(np.array([0.05, 0.3, 0.9])).round(3).tolist()
         [0.0, 0.4, 0.8]
     """
 
@@ -63,15 +63,17 @@ class ObjectRule:
         return np.interp(scores, self.scores, self.chances) if self.scores else scores.astype(float)
 
     def lowest_score(self, threshold: float | None) -> float:
-        """The rank's score from which a mask may be an object.
+        """The rank's score from which a mask may be an object; infinite where no score has such a chance.
 
         Args:
             threshold: the lowest chance that is wanted; None for the rule's own threshold.
         """
         if threshold is None:
             return self.threshold
-        if not self.scores or threshold > self.chances[-1]:
-            return threshold if not self.scores else np.inf
+        if not self.scores:
+            return threshold
+        if threshold > self.chances[-1]:
+            return np.inf
         after = int(np.searchsorted(self.chances, threshold))  # the first knot with this chance
         if after == 0:
             return 0.0

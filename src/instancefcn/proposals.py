@@ -1,4 +1,4 @@
-"""Proposals: the masks of one image, best first. They need numpy, numba, pycocotools and Pillow, but no torch."""
+"""Proposals: the masks of one image, best first. No torch is needed here."""
 
 from __future__ import annotations
 
