@@ -150,7 +150,8 @@ def run(
 
     Returns:
         What ``rounds.json`` holds: ``{"settings", "machine", "rounds": [{"labelled", "chosen", "next", "val",
-        "iterations", "seconds"}, ...]}``; round r was proposed in by the network of r trainings.
+        "iterations", "seconds"}, ...]}``; round r was proposed in by the network of r trainings. "iterations" are those
+        of the best checkpoint, which may come before the end of its training.
 
     Raises:
         ValueError: ``out`` holds a run of other settings.
@@ -188,7 +189,7 @@ def run(
 def network_of_round(
     settings: Settings, labelled: Selection, out: Path, recipe: Recipe, workers: int, report: Any
 ) -> tuple[Proposer | None, int]:
-    """The proposer after training on what is labelled, and the iterations of that training.
+    """The proposer after training on what is labelled, and the iteration of its checkpoint, the best of that training.
 
     Before any label it is that of the weights to start from, None where these are of a trunk alone. A checkpoint that
     carries no rule for objects gets one from the labelled images themselves.

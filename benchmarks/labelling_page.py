@@ -103,7 +103,7 @@ def section(run: Mapping[str, Any]) -> str:
 {table(run)}
 
 `{command(settings, len(trained))}`: {machine["cpu"]}, {machine["cores"]} cores, {machine["threads"]} threads.
-Iterations of each training: {iterations}. Seconds: {seconds}.
+Iteration of the best checkpoint of each training, which proposed: {iterations}. Seconds: {seconds}.
 """
 
 
