@@ -31,7 +31,8 @@ def label(
     ],
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder for proposals and trainings, not your own.")],
     to: Annotated[
-        Form | None, typer.Option(metavar="FORM", help="Format of the proposals.", show_default="that of the labels")
+        Form | None,
+        typer.Option(metavar="FORM", help="Format of the proposals.", show_default="that of the labels, or labelme"),
     ] = None,
     form: Annotated[
         Form | None, typer.Option("--format", metavar="FORM", help="Format of the labels.", show_default="a guess")
@@ -61,6 +62,7 @@ def label(
     [bold]proposals/[/]           in the format of --to. A file that you changed, or put there, is never written over
     [bold]round-N/[/]             a training, of which best.safetensors proposes
     [bold]next.txt[/]             images to label next
+    [bold]rounds.json[/]          what each round was trained on
     [bold]written.jsonl[/]        SHA-256 of every file that was written, to tell yours from these
 
     If it is interrupted, call it again: it goes on where it was.
@@ -93,6 +95,7 @@ def find_labels(
     images: Sequence[ImageFile], folder: Path, labels: Path, form: str, to: str, out: Path, ledger: Ledger
 ) -> list[Source]:
     """The labelled images: those in a person's folder, and the proposals that a person corrected in place."""
+    from instancefcn.data.selection import Selection
     from instancefcn.labelling.person_labels import ONE_FILE, labelled_images, link, open_labels
 
     paths = [image.path for image in images]
@@ -107,18 +110,16 @@ def find_labels(
     if persons and to in ONE_FILE:
         typer.echo(f"  {', '.join(persons)} in {ledger.folder} were changed: give them as --labels if they are labels")
     elif persons:
-        touched = out / "view-corrected"
+        touched = out / "view-touched"
         classes = ["data.yaml"] if (ledger.folder / "data.yaml").exists() else []  # YOLO's
         link({touched / name: ledger.folder / name for name in [*persons, *classes]}, touched)
-        corrected = labelled_images(open_labels(to, touched, folder, out / "view-touched"), paths, to)
+        corrected = labelled_images(open_labels(to, touched, folder, out / "view-corrected"), paths, to)
         known = {labels.path.resolve() for labels in _all_labels([mine]) if labels.path is not None}
         fresh = [
             (corrected, index)
             for index in range(len(corrected))
             if (path := corrected.labels(index).path) is not None and path.resolve() not in known
         ]
-        from instancefcn.data.selection import Selection
-
         found.append(Selection(fresh, f"corrected in {ledger.folder}"))
         typer.echo(f"  and {len(fresh)} are corrected in {ledger.folder}")
     return [source for source in found if len(source)]
@@ -213,10 +214,10 @@ def propose(
 def say_next(
     rounds: Rounds, sources: Sequence[Source], left: Sequence[ImageFile], number: int, by: By, device: str
 ) -> None:
-    """Say which images to label next, and write them down."""
+    """Say which images to label next, and write them down. The choice stays until more images are labelled."""
     from instancefcn.files import write_whole
 
-    chosen = choose(by, left, sources, number, rounds.checkpoint, len(left), device)
+    chosen = choose(by, left, sources, number, rounds.checkpoint, seed=len(left), device=device)
     paths = [str(left[choice.index].path) for choice in chosen]
     write_whole(rounds.out / NEXT, "".join(f"{path}\n" for path in paths))
     typer.echo(f"next: label these {len(paths)} of {len(left)} images ({by}), listed in {rounds.out / NEXT}")

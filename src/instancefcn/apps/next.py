@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from instancefcn.data.source import Source
-    from instancefcn.labelling.next_images import Choice
+    from instancefcn.labelling.next_images import Choice, Criterion
 
 By = Annotated[
     Literal["uncertain", "flip", "variety", "random"],
@@ -94,7 +94,7 @@ def unlabelled(images: Sequence[ImageFile], sources: Sequence[Source]) -> list[I
 
 
 def choose(
-    by: Literal["uncertain", "flip", "variety", "random"],
+    by: Criterion,
     images: Sequence[ImageFile],
     sources: Sequence[Source],
     number: int,

@@ -63,7 +63,7 @@ RecipeName = Annotated[str, typer.Option(help="lite, paper, or a TOML file.")]
 AUTO = "auto"
 
 
-def whole_number(tiles: str) -> int:
+def times_of_tiles(tiles: str) -> int:
     """N of ``--tiles N``.
 
     Raises:

@@ -18,7 +18,7 @@ from instancefcn.apps.options import (
     Precision,
     Tolerance,
     forms,
-    whole_number,
+    times_of_tiles,
 )
 
 MOST_PROPOSALS = 100  # of an image, unless the user says more
@@ -52,7 +52,9 @@ def propose(
     shown: Annotated[
         int | None, typer.Option(min=1, help="Masks in an overlay, at most.", show_default="10; objects: all")
     ] = None,
-    shown_score: Annotated[float, typer.Option(min=0, max=1, help="Overlays leave out what scores less.")] = 0.0,
+    shown_score: Annotated[
+        float, typer.Option(min=0, max=1, help="Overlays and label maps leave out what scores less.")
+    ] = 0.0,
     to: Annotated[list[str] | None, forms("coco, in proposals.json or objects.json")] = None,
     tolerance: Tolerance = 1.0,
     tiles: Annotated[
@@ -91,15 +93,15 @@ def propose(
     [dim]The images and ids of a COCO file, ready for [bold]instancefcn evaluate[/] val/proposals.json.[/]
 
     [bold]proposals.json[/]  COCO results: masks, boxes and scores, best first within an image
-    [bold]objects.json[/]    the same of objects (--objects), with [bold]counts.csv[/] (image, count, area, score) and \
-[bold]objects.csv[/]
+    [bold]objects.json[/]    the same of objects (--objects), with [bold]counts.csv[/] (image, count, mean area \
+and score) and [bold]objects.csv[/]
     [bold]FORM/[/], [bold]FORM.json[/]  what --to asks for
     [bold]images.json[/]     COCO images: id, file_name, width, height
     [bold]errors.jsonl[/]    images that could not be read, with the reason; the rest goes on, but the exit code is 1
     """
     if exclusive and not objects:
         raise typer.BadParameter("--exclusive is for --objects: candidates overlap")
-    times = None if tiles in (None, AUTO) else whole_number(tiles)
+    times = None if tiles in (None, AUTO) else times_of_tiles(tiles)
     images = find_inputs(inputs, annotations, out)
 
     from instancefcn.apps.results import OBJECTS, PROPOSALS, ResultsFolder

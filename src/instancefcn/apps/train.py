@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from instancefcn.apps.options import AUTO, DeviceName, OutFolder, RecipeName, SourceSpecs, whole_number
+from instancefcn.apps.options import AUTO, DeviceName, OutFolder, RecipeName, SourceSpecs, times_of_tiles
 
 
 def train(
@@ -80,8 +80,8 @@ def train(
     [bold]torchrun --nproc-per-node 2 -m instancefcn train[/] --recipe paper --data sbd:SBD,train [bold]--out[/] runs/c
     [dim]The paper's network on two GPUs.[/]
 
-    [bold]best.safetensors[/]  for [bold]instancefcn propose --checkpoint[/]; what training started from until something
-    beats it; also last.safetensors
+    [bold]best.safetensors[/]  for [bold]instancefcn propose --checkpoint[/]; with validation what training started
+    from until something beats it; also last.safetensors
     [bold]metrics.jsonl[/]     losses and validation, a line each; also as tensorboard events
 
     Look at your labels first: [bold]instancefcn validate[/].
@@ -104,7 +104,7 @@ def train(
         loaded = replace(loaded, augmentation=replace(loaded.augmentation, rotate=True))
     sources = [open_source(spec) for spec in data]
     if tiles is not None:
-        times = times_needed(sources, loaded) if tiles == AUTO else whole_number(tiles)
+        times = times_needed(sources, loaded) if tiles == AUTO else times_of_tiles(tiles)
         loaded = looking_closer(loaded, times)
         typer.echo(f"looks at images {times} times as large, too" if times > 1 else "no object needs larger images")
     for source in sources:

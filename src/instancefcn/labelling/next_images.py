@@ -98,7 +98,7 @@ def flip_disagreement(proposer: Proposer, image: UInt8[np.ndarray, "h w 3"]) -> 
     Objects are matched one to one, highest IoU first; agreement is the sum of their IoUs over the mean number of
     objects. Two images without objects agree.
     """
-    found, mirrored = (_objects(proposer, pixels) for pixels in (image, np.ascontiguousarray(image[:, ::-1])))
+    found, mirrored = (find_objects(proposer, pixels) for pixels in (image, np.ascontiguousarray(image[:, ::-1])))
     return 1 - agreement(ious(found.rles, [mirror(rle) for rle in mirrored.rles]))
 
 
@@ -173,5 +173,6 @@ def farthest_first(
     return chosen
 
 
-def _objects(proposer: Proposer, image: UInt8[np.ndarray, "h w 3"]) -> Proposals:
+def find_objects(proposer: Proposer, image: UInt8[np.ndarray, "h w 3"]) -> Proposals:
+    """The objects of an image, also by a checkpoint without a rule: then those that score ``NO_RULE_THRESHOLD``."""
     return proposer.objects(image, None if proposer.rule is not None else NO_RULE_THRESHOLD)

@@ -11,7 +11,7 @@ from instancefcn.data.source import Labels, Source
 from instancefcn.export.open import is_one_file, open_writer
 from instancefcn.inference.proposer import Proposer
 from instancefcn.labelling.ledger import Ledger
-from instancefcn.labelling.next_images import NO_RULE_THRESHOLD
+from instancefcn.labelling.next_images import find_objects
 from instancefcn.proposals import CATEGORY_ID, CATEGORY_NAME
 
 
@@ -58,9 +58,8 @@ class ProposalFolder:
         if file_name in self.done:
             self.kept += 1
             return
-        found = proposer.objects(read_image(path), None if proposer.rule is not None else NO_RULE_THRESHOLD)
-        numbers = range(1, len(found) + 1)
-        instances = to_instances(list(numbers), found.rles, [self.category[0]] * len(found))
+        found = find_objects(proposer, read_image(path))
+        instances = to_instances(range(1, len(found) + 1), found.rles, [self.category[0]] * len(found))
         labels = Labels(image_id, file_name, path, found.height, found.width, instances)
         self.writer.add(labels, found.scores.tolist())
         if self.one_file or self._place(file_name):
