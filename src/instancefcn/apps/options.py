@@ -18,7 +18,7 @@ SPEC_HELP = "\n\n".join(
         "[bold]cvat:[/]FILE.json,IMAGES_DIR (COCO 1.0, or CVAT's XML; or DIR, an unpacked export)",
         "[bold]labelstudio:[/]EXPORT.json,IMAGES_DIR (JSON or JSON-MIN; polygons and brushes)",
         "[bold]labelme:[/]DIR (a JSON file beside each image), or DIR,IMAGES_DIR",
-        "[bold]xanylabeling:[/]DIR (a JSON file beside each image)",
+        "[bold]xanylabeling:[/]DIR (a JSON file beside each image), or DIR,IMAGES_DIR",
         "[bold]yolo:[/]DIR,SPLIT (segmentation; images/ and labels/; DIR may be its data.yaml)",
         "[bold]geojson:[/]DIR (QuPath's; images/, and a GeoJSON file of the same stem for each)",
         "With [bold]partial+[/] before it, objects may be unlabelled: not all that no instance covers is background.",
