@@ -163,6 +163,43 @@ def test_what_a_person_corrected_is_a_label_and_is_never_written_over(
     assert "5 objects in 5 images" in told
 
 
+@pytest.mark.parametrize("form", ["labels", "xanylabeling", "cvat"])
+def test_after_a_change_of_format_all_is_proposed_anew_and_corrections_count(
+    form: str, photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
+) -> None:
+    run(command, photos, "--to", "labelme")
+    proposals = photos.parent / "out/proposals"
+    corrected = json.loads((proposals / "5.json").read_text())
+    corrected["shapes"] += [labelme_shape([[20, 3], [28, 3], [28, 13]], label="grain")]
+    (proposals / "5.json").write_text(json.dumps(corrected))
+    told = run(command, photos, "--to", form)
+    assert "and 1 are corrected" in told
+    assert "7 objects in 7 images" in told
+    assert json.loads((proposals / "5.json").read_text()) == corrected
+    if form == "cvat":
+        assert len(open_source(f"cvat:{proposals / 'cvat.json'},{photos}")) == 7
+
+
+def test_a_correction_that_cannot_be_read_is_told(
+    photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
+) -> None:
+    run(command, photos)
+    (photos.parent / "out/proposals/5.json").write_text('{"shapes": [')
+    told = run(command, photos)
+    assert "1 problems in them" in told
+    assert "5.json" in told
+
+
+def test_images_that_cannot_be_read_leave_exit_code_1(
+    photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
+) -> None:
+    (photos / "3.png").write_bytes(b"no image")
+    told = run(command, photos, code=1)
+    assert "1 images can't be read" in told
+    assert "next: label these" in told  # the rest is done
+    assert "7 objects in 7 images" in told
+
+
 def test_a_file_that_a_person_put_there_is_left_alone_and_counted(
     photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
 ) -> None:
@@ -345,6 +382,17 @@ def test_next_leaves_out_what_is_labelled(photos: Path, command: Command) -> Non
     assert (photos.parent / "n.txt").read_text().splitlines() == paths
     assert "6 of 8 images are not labelled" in done.stderr
     assert done.stderr.count(".png") == 6
+
+
+def test_next_writes_over_no_image_and_no_labels(photos: Path, command: Command) -> None:
+    labels = photos.parent / "labels.json"
+    images = [{"id": 1, "file_name": "1.png", "height": HEIGHT, "width": WIDTH}]
+    labels.write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    for path in (photos / "2.png", labels):
+        before = path.read_bytes()
+        done = command("next", "--pool", photos, "--data", f"coco:{labels},{photos}", "--out", path)
+        assert (done.exit_code, path.read_bytes()) == (2, before)
+        assert "would write over an input" in " ".join(done.output.replace("│", " ").split())
 
 
 def test_next_is_by_chance_unless_it_is_asked(photos: Path, command: Command, proposer: FakeProposer) -> None:

@@ -80,6 +80,16 @@ def test_an_image_is_finished_when_all_its_files_are_of_the_round(out: Path) -> 
     assert ledger(out).finished(2) == {"b.png"}
 
 
+def test_a_file_of_another_format_finishes_no_image(out: Path) -> None:
+    for name, form in (("a.json", "labelme"), ("b.json", "labelme"), ("masks/b.png", "labels")):
+        (out / "proposals").mkdir(parents=True, exist_ok=True)
+        (out / "staged").write_text(name)
+        ledger(out).place(out / "staged", name, 1, f"{Path(name).stem}.jpg", form)
+    assert ledger(out).finished(1, "labelme") == {"a.jpg", "b.jpg"}
+    assert ledger(out).finished(1, "labels") == {"b.jpg"}
+    assert ledger(out).forms["masks/b.png"] == "labels"
+
+
 def test_hidden_files_and_names_that_lead_out(out: Path) -> None:
     write(out, "a.json", "one")
     (out / "proposals/.DS_Store").write_text("x")

@@ -79,16 +79,19 @@ def label(
     chosen_to = to or chosen_form
     sources = find_labels(images, folder, labels, chosen_form, chosen_to, out, ledger)
     left = _without(images, sources)
+    failed = 0
     try:
         if only in (None, "train"):
             train(rounds, sources, minutes, rounds.checkpoint if init == "last" else None, recipe, device, workers)
         if only in (None, "propose"):
-            propose(rounds, ledger, sources, left, images, chosen_to, tolerance, device)
+            failed = propose(rounds, ledger, sources, left, images, chosen_to, tolerance, device)
         if only in (None, "next"):
             say_next(rounds, sources, left, number, by, device)
     except KeyboardInterrupt:
         typer.echo("interrupted: the same command goes on", err=True)
         raise typer.Exit(130) from None
+    if failed:
+        raise typer.Exit(1)
 
 
 def find_labels(
@@ -106,15 +109,20 @@ def find_labels(
     if given.problems:
         typer.echo(f"  {len(given.problems)} problems in them; the first: {given.problems[0]}", err=True)
     found.append(mine)
-    persons = ledger.persons()
-    if persons and to in ONE_FILE:
-        typer.echo(f"  {', '.join(persons)} in {ledger.folder} were changed: give them as --labels if they are labels")
-    elif persons:
-        touched = out / "view-touched"
+    by_form: dict[str, list[str]] = {}  # a person's files, by the format that they were proposed in
+    for name in ledger.persons():
+        by_form.setdefault(ledger.forms.get(name) or to, []).append(name)
+    for written, persons in by_form.items():
+        if written in ONE_FILE:
+            listed = ", ".join(persons)
+            typer.echo(f"  {listed} in {ledger.folder} were changed: give them as --labels if they are labels")
+            continue
+        touched = out / f"view-touched-{written}"  # as deep as the proposals, for paths in files
         classes = ["data.yaml"] if (ledger.folder / "data.yaml").exists() else []  # YOLO's
         link({touched / name: ledger.folder / name for name in [*persons, *classes]}, touched)
-        corrected = labelled_images(open_labels(to, touched, folder, out / "view-corrected"), paths, to)
-        known = {labels.path.resolve() for labels in _all_labels([mine]) if labels.path is not None}
+        opened = open_labels(written, touched, folder, out / f"view-corrected-{written}")
+        corrected = labelled_images(opened, paths, written)
+        known = {labels.path.resolve() for labels in _all_labels(found) if labels.path is not None}
         fresh = [
             (corrected, index)
             for index in range(len(corrected))
@@ -122,6 +130,8 @@ def find_labels(
         ]
         found.append(Selection(fresh, f"corrected in {ledger.folder}"))
         typer.echo(f"  and {len(fresh)} are corrected in {ledger.folder}")
+        if opened.problems:
+            typer.echo(f"  {len(opened.problems)} problems in them; the first: {opened.problems[0]}", err=True)
     return [source for source in found if len(source)]
 
 
@@ -175,8 +185,12 @@ def propose(
     to: str,
     tolerance: float,
     device: str,
-) -> None:
-    """Write the objects of every image without labels, beside and never over what a person has touched."""
+) -> int:
+    """Write the objects of every image without labels, beside and never over what a person has touched.
+
+    Returns:
+        How many images can't be read.
+    """
     from instancefcn.apps.results import progress_bar
     from instancefcn.apps.results import say as say_above
     from instancefcn.inference.proposer import Proposer
@@ -209,6 +223,7 @@ def propose(
         typer.echo(f"  {note}")
     if failed:
         typer.echo(f"  {failed} images can't be read", err=True)
+    return failed
 
 
 def say_next(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from instancefcn.apps.images import ImageFile, find_inputs
+from instancefcn.apps.images import ImageFile, find_inputs, refuse_to_overwrite
 from instancefcn.apps.options import CheckpointFile, DeviceName
 
 if TYPE_CHECKING:
@@ -54,6 +54,10 @@ def next_images(
 
     from instancefcn.data.open import open_source
 
+    if out is not None:
+        places = [spec.partition(":")[2] for spec in data or ()]
+        files = [Path(part) for place in places for part in (place, *place.split(","))]
+        refuse_to_overwrite([*(image.path for image in images), *files], [out])
     sources = [open_source(spec) for spec in data or ()]
     for source in sources:
         if source.problems:

@@ -26,6 +26,7 @@ class Ledger:
         self.sums: dict[str, set[str]] = defaultdict(set)  # by name in the folder
         self.rounds: dict[str, int] = {}  # that wrote each file last
         self.images: dict[str, str] = {}  # that each file belongs to; "" for all
+        self.forms: dict[str, str] = {}  # formats that they were written in
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
             try:
                 entry = json.loads(line)
@@ -34,7 +35,7 @@ class Ledger:
             except (ValueError, TypeError, KeyError):  # a line that an interruption cut
                 continue
             self.sums[name].add(digest)
-            self.rounds[name], self.images[name] = number, image
+            self.rounds[name], self.images[name], self.forms[name] = number, image, str(entry.get("form", ""))
 
     def is_ours(self, name: str) -> bool:
         """Whether a file is there, and as we wrote it."""
@@ -52,20 +53,22 @@ class Ledger:
         visible = [name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts)]
         return [name for name in visible if not self.is_ours(name)]
 
-    def finished(self, number: int) -> set[str]:
-        """Images whose files a round has written, and that are still ours."""
+    def finished(self, number: int, form: str = "") -> set[str]:
+        """Images whose files of a format a round has written, and that are still ours."""
         images: dict[str, bool] = {}
         for name, image in self.images.items():
-            images[image] = images.get(image, True) and self.rounds[name] == number and self.is_ours(name)
+            if self.forms[name] == form:
+                images[image] = images.get(image, True) and self.rounds[name] == number and self.is_ours(name)
         return {image for image, whole in images.items() if whole}
 
-    def place(self, staged: Path, name: str, number: int, image: str = "") -> bool:
+    def place(self, staged: Path, name: str, number: int, image: str = "", form: str = "") -> bool:
         """Move a finished file to its name in the folder, unless a person's file is there.
 
         Args:
             staged: on the same disk; removed in any case.
             number: of the round.
             image: that it belongs to; "" for all.
+            form: that it is written in.
 
         Returns:
             Whether the file was placed.
@@ -77,9 +80,10 @@ class Ledger:
         digest = file_sum(staged)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"file": name, "sha256": digest, "round": number, "image": image}) + "\n")
+            entry = {"file": name, "sha256": digest, "round": number, "image": image, "form": form}
+            file.write(json.dumps(entry) + "\n")
         self.sums[name].add(digest)
-        self.rounds[name], self.images[name] = number, image
+        self.rounds[name], self.images[name], self.forms[name] = number, image, form
         target.parent.mkdir(parents=True, exist_ok=True)
         staged.replace(target)
         return True

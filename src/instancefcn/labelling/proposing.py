@@ -41,12 +41,12 @@ class ProposalFolder:
         names: Sequence[str],
         tolerance: float,
     ) -> None:
-        self.ledger, self.staging, self.number, self.category = ledger, staging, number, category
+        self.ledger, self.staging, self.number, self.form, self.category = ledger, staging, number, form, category
         self.writer = open_writer(form, staging, dict([category]), tolerance, names=names)
         self.one_file = is_one_file(form)
         self.images = self.objects = self.kept = 0  # written; kept are images whose file is of this round already
         self.refused: list[str] = []  # names of a person's files
-        finished = ledger.finished(number)
+        finished = ledger.finished(number, form)
         self.done = set(names) if self.one_file and "" in finished else finished
 
     def propose(self, proposer: Proposer, image_id: int, file_name: str, path: Path) -> None:
@@ -84,7 +84,7 @@ class ProposalFolder:
             if self.one_file and self.ledger.is_persons(name):
                 self.refused.append(name)
                 name = f"{Path(name).stem}-round-{self.number}.json"
-            if not self.ledger.place(path, name, self.number, image):
+            if not self.ledger.place(path, name, self.number, image, self.form):
                 self.refused.append(name)
         return len(self.refused) == refused
 
