@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -32,6 +32,7 @@ def proposals(masks: np.ndarray, scores: list[float], rule: ObjectRule | None = 
     return Proposals(rles, tight_boxes(rles), np.array(scores), *masks.shape[1:], rule=rule)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([0.0, 0.3, 0.5, 1.0]), st.sampled_from([0.0, 0.35, 1.0]))
 def test_objects_are_those_of_the_definition(seed: int, max_iou: float, max_filled: float) -> None:
     rng = np.random.default_rng(seed)
@@ -59,6 +60,7 @@ def test_scores_of_objects_are_chances_and_the_threshold_is_the_rules() -> None:
     assert found.objects().objects(0.75).scores.tolist() == pytest.approx([0.8])  # no chance of a chance
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=5), st.floats(0, 1))
 def test_the_lowest_score_is_where_the_chance_reaches_the_threshold(
     knots: list[tuple[float, float]], threshold: float
@@ -80,6 +82,13 @@ def test_without_a_rule_a_threshold_is_required_and_scores_stay() -> None:
     assert found.objects(0.35).scores.tolist() == [0.4]
 
 
+@pytest.mark.parametrize("threshold", [float("nan"), -0.1, 50.0])
+@pytest.mark.parametrize("rule", [None, RULE, ObjectRule(threshold=0.5)])
+def test_a_threshold_that_is_no_chance_is_refused(rule: ObjectRule | None, threshold: float) -> None:
+    with pytest.raises(ValueError, match="give a number from 0 to 1"):
+        proposals(rectangles((0, 0, 5, 5)), [0.4], rule).objects(threshold)
+
+
 def test_a_pixel_belongs_to_one_object_where_asked() -> None:
     masks = rectangles((0, 0, 10, 10), (8, 0, 18, 10), (2, 2, 6, 6))
     found = proposals(masks, [0.9, 0.8, 0.7])
@@ -90,6 +99,7 @@ def test_a_pixel_belongs_to_one_object_where_asked() -> None:
     assert exclusive.masks().sum(0).max() == 1
 
 
+@settings(deadline=None)
 @given(arrays(bool, (4, 9, 9)))
 def test_exclusive_masks_partition_what_they_cover(masks: np.ndarray) -> None:
     masks = masks[masks.any((1, 2))]
@@ -106,6 +116,7 @@ def test_exclusive_masks_partition_what_they_cover(masks: np.ndarray) -> None:
     assert all(np.array_equal(ours, theirs) for ours, (_, theirs) in zip(decoded, expected, strict=True))
 
 
+@settings(deadline=None)
 @given(arrays(bool, (11, 12)))
 def test_holes_and_specks_are_those_of_the_definition(mask: np.ndarray) -> None:
     expected = oracles.filled_and_without_specks(mask, SMALLEST_HOLE, SMALLEST_PART)

@@ -67,9 +67,14 @@ class ObjectRule:
 
         Args:
             threshold: the lowest chance that is wanted; None for the rule's own threshold.
+
+        Raises:
+            ValueError: the threshold is outside [0, 1].
         """
         if threshold is None:
             return self.threshold
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"the threshold is {threshold}; it is a chance, so give a number from 0 to 1")
         if not self.scores:
             return threshold
         if threshold > self.chances[-1]:

@@ -154,7 +154,7 @@ class Proposals(_ByValue):
             exclusive: a pixel belongs to one object at most, the best; else an object may lie inside another.
 
         Raises:
-            ValueError: there is neither a rule nor a threshold.
+            ValueError: there is neither a rule nor a threshold, or the threshold is outside [0, 1].
 
         Example: ``proposer("plate.jpg", max_proposals=1000).objects(exclusive=True).label_map()``.
         """

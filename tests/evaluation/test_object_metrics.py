@@ -247,6 +247,8 @@ def test_a_least_score_without_objects_is_refused(tmp_path: Path) -> None:
     files = write(tmp_path, coco({1: (10, 10)}, []), [], "proposals.json")
     with pytest.raises(ValueError, match="give --objects with --min-score"):
         evaluate(*files, tmp_path / "out", min_score=0.5)
+    with pytest.raises(ValueError, match="NaN"):
+        evaluate(*files, tmp_path / "out", objects=True, min_score=float("nan"))
     assert not (tmp_path / "out").exists()
     written = evaluate(*files, tmp_path / "out", objects=True)["objects"]["proposals"]
     assert written["at"]["0.5"]["F1"] is None

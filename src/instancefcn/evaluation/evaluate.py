@@ -81,6 +81,8 @@ def evaluate(
         raise ValueError(
             f"{len(others)} files to compare with; the figure has colours for {len(FILE_COLORS) - 1} at most"
         )
+    if min_score is not None and np.isnan(min_score):
+        raise ValueError("the least score is NaN, which no score reaches or misses: give a number")
     if min_score is not None and not objects:
         raise ValueError("a least score is of objects: give --objects with --min-score (Python: objects=True)")
     coco = read_json(annotations)

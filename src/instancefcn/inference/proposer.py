@@ -152,7 +152,7 @@ class Proposer:
             exclusive: a pixel belongs to one object at most.
 
         Raises:
-            ValueError: as for proposing, or the checkpoint has no rule and there is no threshold.
+            ValueError: as for proposing and for ``Proposals.objects``.
 
         Example:
             >>> count = len(proposer.objects("grains.jpg"))  # doctest: +SKIP
