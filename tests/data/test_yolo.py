@@ -66,6 +66,7 @@ def test_literal_lines(tmp_path: Path) -> None:
         ("names: [cell, dish]\npath: /absent/place\nval: /absent/val\n", False),
         ("names: [cell, dish]\npath: ../elsewhere\nval: images\\val\n", False),
         ("names: [cell, dish]\nval: val.txt\n", False),
+        (f"names: [cell, dish]\nval: {'long' * 2000}\n", False),
         ("\ufeffnames: [cell, dish]\r\n", True),
     ],
 )
