@@ -7,9 +7,10 @@ import pytest
 
 from instancefcn.evaluation.counting import calibration_error
 from instancefcn.geometry.rle import encode, tight_boxes
+from instancefcn.objects import ObjectRule
 from instancefcn.proposals import Proposals
 from instancefcn.structures import Instances
-from instancefcn.training.calibration import fit_rule, isotonic
+from instancefcn.training.calibration import blend, fit_rule, isotonic
 
 SIZE = 60
 
@@ -41,6 +42,30 @@ def test_the_threshold_lies_between_the_last_right_object_and_the_first_wrong_on
     assert rule is not None
     assert rule.threshold == pytest.approx(0.5)
     assert rule.chance(np.array([0.9, 0.75, 0.5, 0.25, 0.1])).tolist() == [1, 1, 0.5, 0, 0]
+
+
+def test_few_instances_count_little_beside_the_rule_that_training_started_from() -> None:
+    chosen = ObjectRule(0.04, max_iou=0.5, smoothing=0.1, scores=(0.1, 0.5), chances=(0.0, 1.0))
+    start = ObjectRule(0.16, max_iou=0.3, smoothing=0.0, scores=(0.3,), chances=(0.5,))
+    half = blend(chosen, start, 0.5)
+    assert half.threshold == pytest.approx(0.08)
+    assert half.scores == (0.1, 0.3, 0.5)
+    assert half.chances == pytest.approx((0.25, 0.5, 0.75))
+    assert (half.max_iou, half.smoothing) == (0.5, 0.1)
+    assert blend(chosen, start, 0.49).max_iou == 0.3
+    assert blend(chosen, start, 1.0).threshold == pytest.approx(0.04)
+    assert blend(chosen, start, 0.0).threshold == pytest.approx(0.16)
+
+
+def test_the_starting_rule_counts_as_ten_instances() -> None:
+    masks = [square(12 * x, 12 * y) for x in range(5) for y in range(2)]
+    one = image([*masks, square(0, 40)], [0.9] * 10 + [0.1], masks)
+    start = ObjectRule(0.02, scores=(0.5,), chances=(0.5,))
+    alone, beside = fit_rule([one]), fit_rule([one], start)
+    assert alone is not None
+    assert beside is not None
+    assert alone.threshold == pytest.approx(0.5)
+    assert beside == blend(alone, start, 0.5)  # of ten instances
 
 
 def test_a_duplicate_is_no_object_and_clumps_decide_the_limits() -> None:

@@ -270,13 +270,16 @@ def test_a_training_that_learnt_nothing_says_so(told: History, iterations: int, 
 RULE, CHOSEN = ObjectRule(threshold=0.125, scores=(0.0, 0.5), chances=(0.25, 0.75)), ObjectRule(threshold=0.75)
 
 
-@pytest.fixture
-def choices(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, int]]:
-    """For each time that a rule is chosen: the candidates of the proposer, and the images it is chosen on."""
-    made: list[tuple[float, int]] = []
+Choices = list[tuple[float, int, ObjectRule | None]]
 
-    def choose_rule(proposer: Any, sources: Any) -> ObjectRule:
-        made.append((proposer.config.candidates, sum(map(len, sources))))
+
+@pytest.fixture
+def choices(monkeypatch: pytest.MonkeyPatch) -> Choices:
+    """For each time that a rule is chosen: the proposer's candidates, the images, and the rule it starts from."""
+    made: Choices = []
+
+    def choose_rule(proposer: Any, sources: Any, start: ObjectRule | None) -> ObjectRule:
+        made.append((proposer.config.candidates, sum(map(len, sources)), start))
         return replace(CHOSEN, threshold=CHOSEN.threshold + len(made) / 16)
 
     monkeypatch.setattr(object_rules, "choose_rule", choose_rule)
@@ -289,27 +292,33 @@ def rules(out: Path) -> list[ObjectRule | None]:
 
 
 def test_the_rule_is_chosen_on_the_validation_images(
-    tmp_path: Path, start: Path, scored: list[float], choices: list[tuple[float, int]]
+    tmp_path: Path, start: Path, scored: list[float], choices: Choices
 ) -> None:
+    save_checkpoint(replace(load_checkpoint(start), objects=RULE), start)
     scored += [50.0, 40.0, 45.0]
     run(tmp_path, start, validation=[scenes(16, seed=3)])  # the best proposes by rules of the start's
-    assert choices == [(7, 16), (RECIPE.inference.candidates, 16)]
+    assert choices == [(7, 16, RULE), (RECIPE.inference.candidates, 16, RULE)]
     assert [rule.threshold for rule in rules(tmp_path) if rule] == [0.8125, 0.875]
 
 
 def test_a_rule_is_chosen_once_where_the_best_is_the_last(
-    tmp_path: Path, scored: list[float], choices: list[tuple[float, int]]
+    tmp_path: Path, scored: list[float], choices: Choices
 ) -> None:
     scored += [40.0, 45.0]
     told = run(tmp_path, "random", validation=[scenes(16, seed=3)])
-    assert len(choices) == 1
+    assert [start for *_, start in choices] == [None]
     assert rules(tmp_path) == [replace(CHOSEN, threshold=0.8125)] * 2
     assert "objects: those that score 0.812 or more, chosen on 16 validation images" in told
 
 
 @pytest.mark.parametrize(("validation", "partial"), [(15, False), (16, True)])
 def test_the_rule_of_the_start_stays_where_labels_are_few_or_partial(
-    validation: int, partial: bool, tmp_path: Path, start: Path, scored: list[float], choices: list[tuple[float, int]]
+    validation: int,
+    partial: bool,
+    tmp_path: Path,
+    start: Path,
+    scored: list[float],
+    choices: Choices,
 ) -> None:
     save_checkpoint(replace(load_checkpoint(start), objects=RULE), start)
     scored += [50.0, 60.0, 55.0]

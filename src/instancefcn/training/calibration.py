@@ -18,6 +18,7 @@ from instancefcn.objects import ObjectRule, choose_by_overlap
 from instancefcn.proposals import Proposals
 from instancefcn.structures import Instances
 
+START_INSTANCES = 10  # as many as the rule of the checkpoint that training started from counts for
 IOU = 0.5  # from which a mask finds an instance
 MAX_IOUS, MAX_FILLED = (0.3, 0.4, 0.5), (0.2, 0.5)  # limits that are tried
 SMOOTHINGS = (0.0, 0.03, 0.06, 0.1)
@@ -25,10 +26,14 @@ SMOOTHING_COST = 0.002  # of mean IoU
 MOST_SMOOTHED = 500  # objects that it is chosen by
 
 
-def choose_rule(proposer: Proposer, sources: Sequence[Source]) -> ObjectRule | None:
+def choose_rule(proposer: Proposer, sources: Sequence[Source], start: ObjectRule | None = None) -> ObjectRule | None:
     """The rule with the best F1 at IoU 0.5 on labelled images, with its calibration.
 
     Sources that may have unlabelled objects are left out, since a mask without an instance may be right there.
+
+    Args:
+        start: the rule of the checkpoint that training started from. It counts as ``START_INSTANCES`` instances would
+            (``blend``), since a few images alone say little.
 
     Returns:
         None where there is no instance to find, or the network finds none.
@@ -39,11 +44,34 @@ def choose_rule(proposer: Proposer, sources: Sequence[Source]) -> ObjectRule | N
             for sample in source:
                 proposals = proposer(sample.image, max_proposals=proposer.config.nms_candidates, min_score=MIN_SCORE)
                 found.append((proposals, sample.instances))
-    return fit_rule(found)
+    return fit_rule(found, start)
 
 
-def fit_rule(found: Sequence[tuple[Proposals, Instances]]) -> ObjectRule | None:
+def fit_rule(found: Sequence[tuple[Proposals, Instances]], start: ObjectRule | None = None) -> ObjectRule | None:
     """As ``choose_rule``, from the candidates and the instances of each image."""
+    rule = best_rule(found)
+    instances = sum(int((~(own.crowd | own.ignore)).sum()) for _, own in found)
+    return rule if rule is None or start is None else blend(rule, start, instances / (instances + START_INSTANCES))
+
+
+def blend(rule: ObjectRule, start: ObjectRule, weight: float) -> ObjectRule:
+    """A rule between two: ``weight`` of the first, the rest of the second, in [0, 1].
+
+    Thresholds are blended by their logarithms, chances at every score. Limits and smoothing are those of the weightier.
+    """
+    scores = tuple(sorted({*rule.scores, *start.scores}))
+    chances = weight * rule.chance(np.array(scores)) + (1 - weight) * start.chance(np.array(scores))
+    low, high = (max(either.threshold, MIN_SCORE) for either in (rule, start))
+    return replace(
+        rule if weight >= 0.5 else start,
+        threshold=float(low**weight * high ** (1 - weight)),
+        scores=scores,
+        chances=tuple(np.maximum.accumulate(chances).tolist()),
+    )
+
+
+def best_rule(found: Sequence[tuple[Proposals, Instances]]) -> ObjectRule | None:
+    """The rule with the best F1 on these images, with its calibration by them alone."""
     candidates = [Candidates.of(*image) for image in found]
     tried = [
         ObjectRule(threshold=0.0, max_iou=max_iou, max_filled=max_filled)

@@ -90,7 +90,7 @@ def train(
     if choose_sides and images.validation and fabric.is_global_zero:
         tell(store_sides(out, images.validation, fabric.device))
     if images.chooses_rule and fabric.is_global_zero:
-        tell(store_rules(out, images.validation, fabric.device))
+        tell(store_rules(out, images.validation, fabric.device, trainer.rule))
     seen = trainer.iteration * images_of_process(fabric, config) * fabric.world_size
     for line in summarize(trainer.history, trainer.iteration, seen, images.trained_on):
         tell(line)

@@ -15,10 +15,13 @@ from instancefcn.objects import ObjectRule
 from instancefcn.training.calibration import choose_rule
 
 
-def store_rules(out: Path, validation: Sequence[Source], device: torch.device) -> str:
+def store_rules(out: Path, validation: Sequence[Source], device: torch.device, start: ObjectRule | None = None) -> str:
     """Choose the rules of ``best`` and ``last`` in a run's folder on validation images, and store them in the files.
 
     A checkpoint by which nothing is found keeps the rule that it has.
+
+    Args:
+        start: the rule of the checkpoint that training started from.
 
     Returns:
         A line that says what was chosen for the best.
@@ -29,9 +32,8 @@ def store_rules(out: Path, validation: Sequence[Source], device: torch.device) -
         checkpoint = load_checkpoint(path)
         iteration = checkpoint.training["iteration"]
         if iteration not in chosen:
-            chosen[iteration] = choose_rule(
-                Proposer(checkpoint.build(), checkpoint.inference, device=device), validation
-            )
+            proposer = Proposer(checkpoint.build(), checkpoint.inference, device=device)
+            chosen[iteration] = choose_rule(proposer, validation, start)
         rule = chosen[iteration]
         if rule is not None:
             save_checkpoint(replace(checkpoint, objects=rule), path)
