@@ -38,6 +38,10 @@ def open_source(spec: str) -> FileSource:
 
     Raises:
         ValueError: no such format, a missing file or folder, or an annotation file that is not of its format.
+
+    Example:
+        >>> source = open_source("cvat:instances_default.json,photos")  # doctest: +SKIP
+        >>> len(source), source.problems  # doctest: +SKIP
     """
     kind, _, place = spec.removeprefix(PARTIAL_PREFIX).partition(":")
     if kind not in SPECS or not place:

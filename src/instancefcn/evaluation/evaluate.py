@@ -76,6 +76,10 @@ def evaluate(
         ValueError: a file can't be used; says which, what, where, and how to mend it. Or there are too many files, or
             ``min_score`` without ``objects``.
         OSError: a file can't be written.
+
+    Example:
+        >>> found = evaluate(Path("objects.json"), Path("val.json"), Path("report"), objects=True)  # doctest: +SKIP
+        >>> found["objects"]["objects"]["at"]["0.5"]["F1"]  # doctest: +SKIP
     """
     if len(others) >= len(FILE_COLORS):
         raise ValueError(

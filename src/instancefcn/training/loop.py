@@ -66,6 +66,10 @@ def train(
 
     Raises:
         ValueError: no data, no weights, a checkpoint of another network, or ``out`` holds a run already.
+
+    Example:
+        >>> source = open_source("labelme:labelled")  # doctest: +SKIP
+        >>> best = train(load_recipe("lite"), [source], Path("runs/mine"), minutes=10)  # doctest: +SKIP
     """
     config = recipe.optimization
     fabric = launch(device, config)
