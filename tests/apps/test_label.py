@@ -190,6 +190,19 @@ def test_a_correction_that_cannot_be_read_is_told(
     assert "5.json" in told
 
 
+def test_corrections_of_images_that_share_a_stem_are_told_or_found(
+    photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
+) -> None:
+    write_image(photos / "sub/5.png")
+    told = run(command, photos, "--to", "yolo")
+    assert "into " + str(photos.parent / "out/proposals/images") in told  # and not the staging folder
+    for path in (photos.parent / "out/proposals/labels").rglob("5.txt"):
+        path.write_text(path.read_text() * 2)
+    told = run(command, photos, "--to", "yolo", "--only", "find")
+    assert "and 0 are corrected" in told
+    assert "2 changed files there label no image" in told
+
+
 def test_images_that_cannot_be_read_leave_exit_code_1(
     photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
 ) -> None:

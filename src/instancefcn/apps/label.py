@@ -132,6 +132,11 @@ def find_labels(
         typer.echo(f"  and {len(fresh)} are corrected in {ledger.folder}")
         if opened.problems:
             typer.echo(f"  {len(opened.problems)} problems in them; the first: {opened.problems[0]}", err=True)
+        unread = len([name for name in persons if name not in classes]) - len(corrected) - len(opened.problems)
+        if unread > 0:
+            typer.echo(
+                f"  {unread} changed files there label no image; where images share a stem, take --to labelme", err=True
+            )
     return [source for source in found if len(source)]
 
 

@@ -74,7 +74,8 @@ class ProposalFolder:
 
     def notes(self) -> list[str]:
         """Lines for the user, as the writer's."""
-        return self.writer.notes() if self.images else []
+        lines = self.writer.notes() if self.images else []
+        return [line.replace(str(self.staging), str(self.ledger.folder)) for line in lines]
 
     def _place(self, image: str) -> bool:
         """Move all files that were finished since the last time; whether none of them met a person's."""
