@@ -68,6 +68,19 @@ def test_convert_to_every_format(form: str, label_maps: Path, tmp_path: Path, co
     assert form != "yolo" or f"put or link the images of {label_maps / 'images'}" in done.stdout.replace("\n", " ")
 
 
+@pytest.mark.parametrize("form", ["labelme", "xanylabeling", "yolo", "geojson", "labels"])
+def test_convert_replaces_no_file_of_a_labelling_tool(
+    form: str, label_maps: Path, tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    arguments = ("convert", "--data", f"labels:{label_maps}", "--to", form, "--out", tmp_path / "out")
+    assert command(*arguments).exit_code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    done = command(*arguments)
+    assert done.exit_code == 2
+    assert "may hold somebody's work" in done.output
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_convert_makes_polygons_of_coco_alone(label_maps: Path, tmp_path: Path, command: Callable[..., Any]) -> None:
     arguments = ["convert", "--data", f"labels:{label_maps}", "--polygons", "--out", tmp_path / "out.json"]
     assert command(*arguments, "--to", "cvat").exit_code == 2
@@ -79,7 +92,7 @@ def test_convert_makes_polygons_of_coco_alone(label_maps: Path, tmp_path: Path, 
 def test_convert_writes_over_nothing_that_it_reads(label_maps: Path, command: Callable[..., Any]) -> None:
     before = (label_maps / "masks" / "a.png").read_bytes()
     done = command("convert", "--data", f"labels:{label_maps}", "--to", "labels", "--out", label_maps)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "would write over" in done.stderr
     assert (label_maps / "masks" / "a.png").read_bytes() == before
 

@@ -115,6 +115,17 @@ def test_objects_have_chances_tables_and_overlays_that_show_them_all(
     assert drawn == [(2, None), (2, None)]
 
 
+def test_a_labelling_tools_file_is_not_written_over(tmp_path: Path, command: Callable[..., Any]) -> None:
+    image, out = write_photograph(tmp_path / "in" / "a.png"), tmp_path / "out"
+    assert command("propose", image, "--out", out, "--to", "labelme", "--to", "labels").exit_code == 0
+    (out / "labelme" / "a.json").write_text("corrected")
+    done = command("propose", image, "--out", out, "--to", "labelme")
+    assert done.exit_code == 2
+    assert "a.json is there already" in " ".join(done.output.split())
+    assert (out / "labelme" / "a.json").read_text() == "corrected"
+    assert command("propose", image, "--out", out, "--to", "labels").exit_code == 0  # of a run, as overlays are
+
+
 def test_options_of_objects(tmp_path: Path, command: Callable[..., Any]) -> None:
     image, out = write_photograph(tmp_path / "a.png"), tmp_path / "out"
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from instancefcn.apps.images import refuse_to_replace
 from instancefcn.apps.options import Form, SourceSpec, Tolerance
 
 
@@ -38,7 +39,7 @@ def convert(
     What is wrong in the labels is left out: see [bold]instancefcn validate[/].
     """
     from instancefcn.data.open import open_source
-    from instancefcn.export.open import open_writer
+    from instancefcn.export.open import is_one_file, open_writer
 
     if polygons and to != "coco":
         raise typer.BadParameter(f"is for --to coco alone; {to} has its own rule", param_hint="--polygons")
@@ -48,6 +49,8 @@ def convert(
     read = [Path(part) for part in (place, *place.split(",")) if Path(part).exists()]
     names = [labels.file_name for labels in every]
     writer = open_writer(to, out, source.categories, tolerance, polygons=polygons, names=names, read=read)
+    if not is_one_file(to):
+        refuse_to_replace(writer.paths())
     if source.problems:
         typer.echo(f"{len(source.problems)} problems left out: see `instancefcn validate --data {data}`", err=True)
         if not any(len(labels.instances) for labels in every):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -120,3 +120,18 @@ def refuse_to_overwrite(read: Sequence[Path], written: Sequence[Path]) -> None:
     for path in written:
         if path.exists() and identity(path) in inputs:
             raise typer.BadParameter(f"would write over an input, {path}; choose another folder", param_hint="--out")
+
+
+def refuse_to_replace(files: Iterable[Path]) -> None:
+    """Stop before files of a labelling tool would be written over: a person may have corrected them.
+
+    Raises:
+        typer.BadParameter: one is there; names it.
+    """
+    there = [path for path in files if path.exists()]
+    if there:
+        more = f" and {len(there) - 1} more files are" if len(there) > 1 else " is"
+        raise typer.BadParameter(
+            f"{there[0]}{more} there already, and may hold somebody's work: choose another folder, or move them",
+            param_hint="--out",
+        )

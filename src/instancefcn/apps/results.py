@@ -17,7 +17,14 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from instancefcn.apps.images import LABEL_MAPS, OVERLAYS, ImageFile, output_stems, refuse_to_overwrite
+from instancefcn.apps.images import (
+    LABEL_MAPS,
+    OVERLAYS,
+    ImageFile,
+    output_stems,
+    refuse_to_overwrite,
+    refuse_to_replace,
+)
 from instancefcn.apps.tables import COUNTS, ObjectTables
 from instancefcn.apps.tables import OBJECTS as OBJECT_TABLE
 from instancefcn.data.images import read_image
@@ -31,6 +38,7 @@ ONE_CATEGORY = {CATEGORY_ID: CATEGORY_NAME}
 PROPOSALS, OBJECTS, SEGMENTS = "proposals.json", "objects.json", "segments.json"
 IMAGES, ERRORS = "images.json", "errors.jsonl"
 COCO = "coco"
+REPLACED = ("labels",)  # forms whose files belong to one run, and are replaced by the next one's
 JPEG_LONGEST_SIDE = 65500  # pixels
 
 
@@ -107,6 +115,8 @@ class ResultsFolder:
                 *(path for writer in self.writers.values() for path in writer.paths()),
             ],
         )
+        tools = (writer for form, writer in self.writers.items() if form not in REPLACED and not is_one_file(form))
+        refuse_to_replace(path for writer in tools for path in writer.paths())
         self.earlier = earlier_pictures(folder)
         self.drawn: set[Path] = set()
         self.done = self.found = self.failed = 0  # images, results, images
