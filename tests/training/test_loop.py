@@ -25,6 +25,7 @@ from instancefcn.training.optimization import Budget, OptimizationConfig, averag
 from instancefcn.training.recipe import load_recipe
 from synthetic import SyntheticScenes
 from tiny import TINY, scenes
+from training.dying import Dying, KilledError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -44,10 +45,6 @@ def test_a_run_leaves_a_checkpoint_that_proposes(tmp_path: Path, monkeypatch: py
     assert {path.name for path in tmp_path.iterdir()} >= {"best.safetensors", "last.safetensors", "last.state"}
 
 
-class KilledError(Exception):
-    """Stands for whatever ends a process."""
-
-
 @pytest.mark.parametrize(("precision", "of_products"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
 def test_a_run_computes_in_the_precision_of_its_recipe(
     precision: str, of_products: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -61,18 +58,6 @@ def test_a_run_computes_in_the_precision_of_its_recipe(
     recipe = replace(TINY, optimization=replace(TINY.optimization, precision=precision))
     with pytest.raises(KilledError):
         train(recipe, [scenes()], tmp_path, init="random", device="cpu")
-
-
-class Dying(SyntheticScenes):
-    """Scenes that kill the run when they have been read too often."""
-
-    reads_left = 6
-
-    def __getitem__(self, index: int) -> Sample:
-        self.reads_left -= 1
-        if self.reads_left < 0:
-            raise KilledError
-        return super().__getitem__(index)
 
 
 def test_resuming_goes_on_as_if_nothing_had_happened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,6 @@ import torch
 from instancefcn.inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from instancefcn.model.build import build_network
 from instancefcn.objects import ObjectRule
-from instancefcn.structures import Sample
 from instancefcn.training import object_rules, trainer
 from instancefcn.training.history import History
 from instancefcn.training.initial_weights import choose_init, initial_network
@@ -25,6 +24,7 @@ from instancefcn.training.recipe import load_recipe
 from instancefcn.training.summary import summarize
 from synthetic import SyntheticScenes
 from tiny import TINY, scenes
+from training.dying import Dying, KilledError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -94,22 +94,6 @@ def test_a_checkpoint_of_another_network_is_nothing_to_compare_with(start: Path)
     with pytest.warns(UserWarning, match="tensors fit"):
         other = initial_network(replace(RECIPE, network=replace(RECIPE.network, k=2)), str(start))
     assert other.checkpoint is None
-
-
-class KilledError(Exception):
-    """Stands for whatever ends a process."""
-
-
-class Dying(SyntheticScenes):
-    """Scenes that kill the run when they have been read too often."""
-
-    reads_left = 0
-
-    def __getitem__(self, index: int) -> Sample:
-        self.reads_left -= 1
-        if self.reads_left < 0:
-            raise KilledError
-        return super().__getitem__(index)
 
 
 @pytest.mark.parametrize("reads", [0, 5])  # killed before the first iteration, and after the first validation
