@@ -80,11 +80,7 @@ def count_edits(objects: Sequence[Rle], instances: Instances) -> dict[str, int]:
         ``instances`` is ``accepted + corrected + drawn``. ``deleted`` objects find no instance and lie on no crowd.
         ``wrong@T`` and ``right@T``: objects at an IoU threshold T of ``F1_AT``.
     """
-    aside = instances.crowd | instances.ignore
-    wanted, crowds = (
-        [rle for rle, left_out in zip(instances.rles, aside, strict=True) if left_out == which]
-        for which in (False, True)
-    )
+    wanted, crowds = instances.divided()
     overlaps, on_crowds = ious(objects, wanted), ious(objects, crowds, crowd=True)
     matched = match_objects(overlaps, on_crowds, CORRECTED)
     found = np.flatnonzero(matched >= 0)

@@ -31,6 +31,19 @@ class Instances:
     def __len__(self) -> int:
         return len(self.rles)
 
+    @property
+    def judged(self) -> Bool[np.ndarray, "n"]:
+        """Whether each is to be found: no crowd, and not marked as not to be judged."""
+        return ~(self.crowd | self.ignore)
+
+    def divided(self) -> tuple[list[Rle], list[Rle]]:
+        """Masks of those that are to be found, and of the others."""
+        wanted, aside = (
+            [rle for rle, judged in zip(self.rles, self.judged, strict=True) if judged == which]
+            for which in (True, False)
+        )
+        return wanted, aside
+
 
 @dataclass(frozen=True)
 class Sample:

@@ -56,7 +56,7 @@ def match_proposals(
         classes: class, from 1, of each category id.
         partial: objects may be unlabelled, so a proposal that touches no instance is ignored.
     """
-    unjudged = instances.crowd | instances.ignore
+    unjudged = ~instances.judged
     judged = np.flatnonzero(~unjudged)
     gt_rles = [instances.rles[index] for index in judged]
     rles = [*proposals.rles, *gt_rles]

@@ -103,7 +103,7 @@ def count_instances(sources: Sequence[Source]) -> tuple[dict[int, str], dict[int
     for source in sources:
         for index in range(len(source)):
             instances = source.labels(index).instances
-            counts.update(instances.category_ids[~(instances.crowd | instances.ignore)].tolist())
+            counts.update(instances.category_ids[instances.judged].tolist())
     if not counts:
         raise ValueError(f"no labelled instance to learn from in {', '.join(source.name for source in sources)}")
     return names, dict(sorted(counts.items()))

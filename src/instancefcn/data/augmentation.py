@@ -100,7 +100,7 @@ def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> T
         void, padding = F.pad(void, beyond), F.pad(padding, beyond, value=True)
 
     kept = masks.flatten(1).amax(1) > 0
-    ignored = torch.from_numpy(sample.instances.crowd | sample.instances.ignore)[chosen] | (visible < MIN_VISIBLE)
+    ignored = torch.from_numpy(~sample.instances.judged)[chosen] | (visible < MIN_VISIBLE)
     masks = masks[kept]
     boxes = tight_boxes(masks).float()
     seed = int(rng.integers(2**31))
@@ -150,7 +150,7 @@ def draw_shorter_side(sample: Sample, config: Augmentation, rng: np.random.Gener
 
 def side_for_object(sample: Sample, config: Augmentation, rng: np.random.Generator) -> float | None:
     """Shorter side that suits a random instance; None if there is no ``object_side``, or no instance."""
-    boxes = sample.instances.boxes_xyxy[~(sample.instances.crowd | sample.instances.ignore)]
+    boxes = sample.instances.boxes_xyxy[sample.instances.judged]
     if not config.object_side or not len(boxes):
         return None
     longer = (boxes[:, 2:] - boxes[:, :2]).max(1)[rng.integers(len(boxes))]

@@ -50,7 +50,7 @@ def choose_rule(proposer: Proposer, sources: Sequence[Source], start: ObjectRule
 def fit_rule(found: Sequence[tuple[Proposals, Instances]], start: ObjectRule | None = None) -> ObjectRule | None:
     """As ``choose_rule``, from the candidates and the instances of each image."""
     rule = best_rule(found)
-    instances = sum(int((~(own.crowd | own.ignore)).sum()) for _, own in found)
+    instances = sum(int(own.judged.sum()) for _, own in found)
     return rule if rule is None or start is None else blend(rule, start, instances / (instances + START_INSTANCES))
 
 
@@ -122,9 +122,7 @@ class Candidates:
     @classmethod
     def of(cls, proposals: Proposals, instances: Instances) -> Candidates:
         """Measure the overlaps."""
-        aside = instances.crowd | instances.ignore
-        wanted = [rle for rle, left_out in zip(instances.rles, aside, strict=True) if not left_out]
-        crowds = [rle for rle, left_out in zip(instances.rles, aside, strict=True) if left_out]
+        wanted, crowds = instances.divided()
         rles = proposals.rles
         overlap, found = ious(rles, rles), ious(rles, wanted)
         return cls(proposals.scores, proposals.areas, overlap, found, ious(rles, crowds, crowd=True), wanted)

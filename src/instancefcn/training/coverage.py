@@ -36,7 +36,7 @@ def coverage(source: Source, recipe: Recipe) -> Coverage:
     for index in range(len(source)):
         labels = source.labels(index)
         instances = labels.instances
-        judged = ~(instances.crowd | instances.ignore)
+        judged = instances.judged
         boxes = torch.from_numpy(instances.boxes_xyxy[judged]).float()
         areas = torch.tensor([area(rle) for rle, kept in zip(instances.rles, judged, strict=True) if kept])
         longest = math.inf if recipe.inference.tiles else recipe.inference.longest_side

@@ -101,5 +101,4 @@ def keep_out(sources: Sequence[Source], seed: int) -> tuple[list[Source], list[S
 
 def has_object(source: Source, index: int) -> bool:
     """Whether an image has a labelled object that counts: no crowd, and not marked as not to be judged."""
-    instances = source.labels(index).instances
-    return not (instances.crowd | instances.ignore).all()
+    return bool(source.labels(index).instances.judged.any())
