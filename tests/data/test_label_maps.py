@@ -111,11 +111,16 @@ def test_a_tiff_of_the_other_byte_order_is_read_right_or_refused(
     """Pillow 13 swaps the bytes of some that are packed."""
     label_map = (100 * box_mask(12, 3, 20, 20)).astype(dtype)
     tifffile.imwrite(tmp_path / "a.tif", label_map, compression=compression, byteorder=">")
+    refused, read = "", None
     try:
-        np.testing.assert_array_equal(read_label_map(tmp_path / "a.tif"), label_map)
+        read = read_label_map(tmp_path / "a.tif")
     except ValueError as error:
-        assert "of the byte order MM: save it as little-endian" in str(error)  # noqa: PT017
+        refused = str(error)
+    if read is None:
+        assert "of the byte order MM: save it as little-endian" in refused
         assert compression is not None
+    else:
+        np.testing.assert_array_equal(read, label_map)
 
 
 def test_pages_are_instances(tmp_path: Path) -> None:

@@ -28,11 +28,10 @@ from instancefcn.apps.images import (
 from instancefcn.apps.tables import COUNTS, ObjectTables
 from instancefcn.apps.tables import OBJECTS as OBJECT_TABLE
 from instancefcn.data.images import read_image
-from instancefcn.data.segmentations import to_instances
-from instancefcn.data.source import Labels
 from instancefcn.export.open import is_one_file, open_writer
+from instancefcn.export.writer import labels_of
 from instancefcn.files import path_inside, read_json, whole_file
-from instancefcn.proposals import CATEGORY_ID, CATEGORY_NAME, Proposals
+from instancefcn.proposals import CATEGORY_ID, CATEGORY_NAME, Proposals, Segments
 
 ONE_CATEGORY = {CATEGORY_ID: CATEGORY_NAME}
 PROPOSALS, OBJECTS, SEGMENTS = "proposals.json", "objects.json", "segments.json"
@@ -168,7 +167,7 @@ class ResultsFolder:
     def _opened(self) -> Iterator[list[BinaryIO]]:
         """The files of results, images and errors, which are completed and put in place also after an error."""
         stack = ExitStack()
-        opened = [whole_file(path) for path in self.files] or [open(os.devnull, "wb") for _ in range(3)]  # noqa: SIM115
+        opened = [whole_file(path) for path in self.files] or [discarded() for _ in range(3)]
         files = [stack.enter_context(file) for file in opened]
         results, entries, _ = files
         results.write(b"[")
@@ -201,10 +200,8 @@ class ResultsFolder:
         """Write an image in the formats of labelling tools; label maps show what overlays show."""
         for form, writer in self.writers.items():
             kept = self.shown(found) if form == LABEL_MAPS else found
-            category_ids = [item["category_id"] for item in kept.to_coco(image.image_id)]
-            instances = to_instances(range(1, len(kept) + 1), kept.rles, category_ids)
-            labels = Labels(image.image_id, image.file_name, image.path, kept.height, kept.width, instances)
-            writer.add(labels, kept.scores.tolist())
+            ids = kept.category_ids.tolist() if isinstance(kept, Segments) else [CATEGORY_ID] * len(kept)
+            writer.add(labels_of(kept, ids, image.image_id, image.file_name, image.path), kept.scores.tolist())
             if form == LABEL_MAPS:
                 self.drawn.add(writer.written[-1])
 
@@ -237,6 +234,13 @@ class ResultsFolder:
             where = "" if self.one_file else f": {self.folder / ERRORS}"
             typer.echo(f"{self.failed} of {len(self.images)} images failed{where}", err=True)
             raise typer.Exit(1)
+
+
+@contextmanager
+def discarded() -> Iterator[BinaryIO]:
+    """A file that keeps nothing of what is written."""
+    with open(os.devnull, "wb") as file:
+        yield file
 
 
 def progress_bar() -> Progress:

@@ -30,6 +30,7 @@ class LabelmeWriter(Writer):
     tool = "labelme"
     version = "5.5.0"  # of labelme: the first with all that is written here
     holds_scores = False
+    holds_holes = True  # as masks
 
     def write(self, labels: Labels, objects: Sequence[LabelledObject]) -> None:
         path = self.path(labels)
@@ -50,8 +51,9 @@ class LabelmeWriter(Writer):
     def shapes(self, found: LabelledObject) -> list[dict[str, Any]]:
         """The shapes of one object."""
         outline = to_polygons(found.rle, self.place.tolerance)
-        if holes(outline):
+        if holes(outline) and self.holds_holes:
             return [self.shape(found, "mask", *_mask(found))]
+        self.leave_out("hole", holes(outline))
         group = found.number if len(outline.geoms) > 1 else None
         return [self.shape(found, "polygon", rings(part)[0]) | {"group_id": group} for part in outline.geoms]
 

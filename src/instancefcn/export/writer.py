@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from instancefcn.data.segmentations import to_instances
 from instancefcn.data.source import Labels
 from instancefcn.files import path_inside, unique_stems
 from instancefcn.geometry.rle import Rle
+from instancefcn.proposals import Proposals
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,14 @@ class OneFileWriter(Writer):
     @abstractmethod
     def write_file(self) -> None:
         """Write the file."""
+
+
+def labels_of(
+    found: Proposals, category_ids: Sequence[int], image_id: int, file_name: str, path: Path | None
+) -> Labels:
+    """What was found in an image, as labels that ``Writer.add`` takes, numbered from 1."""
+    instances = to_instances(range(1, len(found) + 1), found.rles, category_ids)
+    return Labels(image_id, file_name, path, found.height, found.width, instances)
 
 
 def images_root(labels: Labels) -> Path | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from instancefcn.export.labelme import LabelmeWriter
-from instancefcn.export.polygons import holes, rings, to_polygons
 from instancefcn.export.writer import LabelledObject
 
 
@@ -18,12 +17,7 @@ class XAnyLabelingWriter(LabelmeWriter):
     tool = "X-AnyLabeling"
     version = "3.0.0"  # of X-AnyLabeling
     holds_scores = True
-
-    def shapes(self, found: LabelledObject) -> list[dict[str, Any]]:
-        outline = to_polygons(found.rle, self.place.tolerance)
-        self.leave_out("hole", holes(outline))
-        group = found.number if len(outline.geoms) > 1 else None
-        return [self.shape(found, "polygon", rings(part)[0]) | {"group_id": group} for part in outline.geoms]
+    holds_holes = False
 
     def shape(self, found: LabelledObject, kind: str, points: Any, mask: str | None = None) -> dict[str, Any]:
         shape = super().shape(found, kind, points)

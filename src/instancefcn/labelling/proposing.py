@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from instancefcn.data.images import read_image
-from instancefcn.data.segmentations import to_instances
-from instancefcn.data.source import Labels, Source
+from instancefcn.data.source import Source
 from instancefcn.export.open import is_one_file, open_writer
+from instancefcn.export.writer import labels_of
 from instancefcn.inference.proposer import Proposer
 from instancefcn.labelling.ledger import Ledger
 from instancefcn.labelling.next_images import find_objects
@@ -59,8 +59,7 @@ class ProposalFolder:
             self.kept += 1
             return
         found = find_objects(proposer, read_image(path))
-        instances = to_instances(range(1, len(found) + 1), found.rles, [self.category[0]] * len(found))
-        labels = Labels(image_id, file_name, path, found.height, found.width, instances)
+        labels = labels_of(found, [self.category[0]] * len(found), image_id, file_name, path)
         self.writer.add(labels, found.scores.tolist())
         if self.one_file or self._place(file_name):
             self.images += 1
