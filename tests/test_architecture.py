@@ -30,6 +30,7 @@ LEVELS = {
     "proposals": 0,
     "threads": 0,
     "files": 0,
+    "interrupts": 0,
     "geometry": 0,
     "structures": 0,
     "data": 1,

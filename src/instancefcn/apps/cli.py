@@ -27,6 +27,7 @@ from instancefcn.apps.segment import segment
 from instancefcn.apps.train import train
 from instancefcn.apps.train_classifier import train_classifier
 from instancefcn.apps.validate import validate
+from instancefcn.interrupts import Interrupted
 
 TRACEBACK_VARIABLE = "INSTANCEFCN_TRACEBACK"
 
@@ -36,9 +37,12 @@ EXTRAS = {"hotcoco": "eval", "matplotlib": "eval", "lightning_fabric": "train", 
 
 @contextmanager
 def errors_in_one_line() -> Iterator[None]:
-    """Print an error for the user as one line on stderr, and leave with exit code 1."""
+    """Print an error for the user as one line on stderr, and leave with exit code 1; a signal's with its own code."""
     try:
         yield
+    except Interrupted as stopped:
+        typer.echo(str(stopped), err=True)
+        raise typer.Exit(stopped.exit_code) from stopped
     except (ValueError, OSError, ModuleNotFoundError) as error:
         message = str(error)
         if isinstance(error, ModuleNotFoundError):
@@ -66,7 +70,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_show_locals=False,
-    epilog="Exit code: 0 all went well, 1 some input failed, 2 wrong usage. "
+    epilog="Exit code: 0 all went well, 1 some input failed, 2 wrong usage, 130 or 143 stopped by Ctrl-C or SIGTERM. "
     f"{TRACEBACK_VARIABLE}=1 shows where an error came from.",
 )
 
