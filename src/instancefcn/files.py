@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import os
+import re
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -59,13 +61,41 @@ def unique_stems(names: Sequence[str]) -> list[PurePosixPath]:
 
 
 def read_json(path: Path) -> Any:
-    """Return the value in a JSON file; a ValueError names the file that can't be read or holds no JSON."""
+    """Return the value in a JSON file; a ValueError names the file that can't be read or holds no JSON.
+
+    With a byte order mark it may also be UTF-16, as Windows' PowerShell writes it.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(path.read_bytes())
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not text in UTF-8: {error}: save it as UTF-8") from error
+    except RecursionError as error:
+        raise ValueError(f"{path}: not a JSON file that can be read: its lists are nested too deeply") from error
+    except ValueError as error:
         raise ValueError(f"{path}: not a JSON file: {error}") from error
+
+
+def read_lines(path: Path) -> list[str]:
+    """Lines of a list of names or numbers, also with a byte order mark, or from Windows: with its ends of lines, or,
+    where it is no UTF-8, in its Western letters (code page 1252).
+
+    Raises:
+        ValueError: it can't be read; names the file.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    for encoding in ("utf-16",) if marked else ("utf-8-sig", "cp1252", "latin-1"):
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        return re.split(r"\r\n|\r|\n", text)
+    raise ValueError(f"{path}: not text in UTF-8: save it as UTF-8")
 
 
 def nan_as_none(value: Any) -> Any:

@@ -8,10 +8,11 @@ from pathlib import Path
 from instancefcn.data.coco import load_coco
 from instancefcn.data.cvat import load_cvat
 from instancefcn.data.geojson import load_geojson
-from instancefcn.data.label_maps import load_labels, load_sbd, load_voc
+from instancefcn.data.label_maps import load_labels
 from instancefcn.data.labelme import load_labelme
 from instancefcn.data.labelstudio import load_labelstudio
 from instancefcn.data.source import FileSource
+from instancefcn.data.voc import load_sbd, load_voc
 from instancefcn.data.yolo import load_yolo
 
 SPECS = {
