@@ -46,6 +46,14 @@ def test_json(tmp_path: Path) -> None:
             read_json(path)
     path.write_bytes(b"\xef\xbb\xbf[1, 2]")  # Windows' editors write a byte order mark
     assert read_json(path) == [1, 2]
+    path.write_bytes('["\u00e9"]'.encode("utf-16"))  # PowerShell's
+    assert read_json(path) == ["\u00e9"]
+    path.write_bytes(b'["\xe9"]')
+    with pytest.raises(ValueError, match=r"a\.json: not a JSON file: .*save it as UTF-8"):
+        read_json(path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"a\.json: not a JSON file that can be read: it is nested too deeply"):
+        read_json(path)
     with pytest.raises(ValueError, match=r"b\.json: cannot be read: No such file"):
         read_json(tmp_path / "b.json")
 

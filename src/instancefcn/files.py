@@ -70,16 +70,15 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not text in UTF-8: {error}: save it as UTF-8") from error
+        raise ValueError(f"{path}: not a JSON file: {error}: save it as UTF-8") from error
     except RecursionError as error:
-        raise ValueError(f"{path}: not a JSON file that can be read: its lists are nested too deeply") from error
+        raise ValueError(f"{path}: not a JSON file that can be read: it is nested too deeply") from error
     except ValueError as error:
         raise ValueError(f"{path}: not a JSON file: {error}") from error
 
 
 def read_lines(path: Path) -> list[str]:
-    """Lines of a list of names or numbers, also with a byte order mark, or from Windows: with its ends of lines, or,
-    where it is no UTF-8, in its Western letters (code page 1252).
+    """Lines of a list of names or numbers. It may be from Windows: with a byte order mark, in code page 1252, ...
 
     Raises:
         ValueError: it can't be read; names the file.
@@ -89,13 +88,11 @@ def read_lines(path: Path) -> list[str]:
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
     marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    for encoding in ("utf-16",) if marked else ("utf-8-sig", "cp1252", "latin-1"):
-        try:
-            text = content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        return re.split(r"\r\n|\r|\n", text)
-    raise ValueError(f"{path}: not text in UTF-8: save it as UTF-8")
+    try:
+        text = content.decode("utf-16" if marked else "utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("cp1252", errors="replace")
+    return re.split(r"\r\n|\r|\n", text)
 
 
 def nan_as_none(value: Any) -> Any:

@@ -164,13 +164,13 @@ def test_rejected_files(tmp_path: Path) -> None:
     (root / "labels" / "val" / "lone.txt").write_text("")
     (root / "labels" / "val" / "classes.txt").write_text("cell\ndish\n")
     source = open_source(f"yolo:{root},val")
-    assert [s.file_name for s in source] == ["images/val/ok.jpg"]
+    assert [(s.file_name, len(s.instances)) for s in source] == [("images/val/latin.png", 0), ("images/val/ok.jpg", 0)]
     found = {name: reason for name, _, reason in reasons(source)}
-    assert list(found) == ["boxes.png", "broken.png", "latin.png", "ok.png", "lone.txt"]
+    assert list(found) == ["boxes.png", "broken.png", "latin.txt", "ok.png", "lone.txt"]
     assert "boxes.txt: every line is a box, not a mask" in found["boxes.png"]
     assert "export the labels as segmentation, or draw masks" in found["boxes.png"]
     assert "not an image" in found["broken.png"]
-    assert "latin.txt: cannot be read" in found["latin.png"]
+    assert "holds more than numbers" in found["latin.txt"]
     assert found["ok.png"] == "ok.jpg has the same stem and is taken"
     assert found["lone.txt"] == "no image of this name in the split 'val'"
 
@@ -188,6 +188,17 @@ def test_a_list_of_images_that_leads_outside(tmp_path: Path) -> None:
     ]
     assert "leads out of" in source.problems[0].reason
     assert "absolute" in source.problems[1].reason
+
+
+@pytest.mark.parametrize(
+    "content", ["\ufeffimages\\val\\caf\u00e9 1.png \r\n".encode(), b"images\\val\\caf\xe9 1.png\r\n\r\n"]
+)
+def test_a_list_of_images_from_windows(tmp_path: Path, content: bytes) -> None:
+    root = write_yolo(tmp_path, {"caf\u00e9 1.png": f"0 {SQUARE}"}, "names: [cell]\nval: val.txt\n")
+    (root / "val.txt").write_bytes(content)
+    source = open_source(f"yolo:{root},val")
+    assert source.problems == []
+    assert [s.file_name for s in source] == ["images/val/caf\u00e9 1.png"]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from instancefcn.data.images import inspect_image
 from instancefcn.data.segmentations import polygons_to_rle
 from instancefcn.data.shapes import Shape, ShapedImage, join_shapes, shapes_to_source
 from instancefcn.data.source import FileSource, Problem
-from instancefcn.files import existing_dir, path_inside
+from instancefcn.files import existing_dir, path_inside, read_lines
 
 BEYOND = 0.1  # of the image; points further outside are taken for pixels instead of shares
 MOST_CLASSES = 100_000
@@ -190,11 +190,7 @@ def _read_line(words: list[str], names: list[str] | None, size: tuple[int, int])
 
 def _read_lines(path: Path) -> list[tuple[int, str]]:
     """Lines that are not blank, and their numbers from 1."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read: {error}") from error
-    return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    return [(number, line) for number, line in enumerate(read_lines(path), start=1) if line.strip()]
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
