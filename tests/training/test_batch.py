@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -45,3 +46,14 @@ def test_windows_centred_on_padding_are_ignored(augmentation: str, objectness: s
             assert (labels[~centers] == NEGATIVE).any()
         assert not centers[windows.image_index, *windows.positions_yx.T].any()  # no near misses either
     assert sum(len(windows.positive) for windows in batch.sampled) > 10
+
+
+def test_a_batch_names_its_images_also_after_a_process_has_sent_it() -> None:
+    recipe = replace(TINY, augmentation=replace(TINY.augmentation, copy_paste=1.0))
+    stream = TrainingStream([scenes()], recipe.augmentation, 1.0, 0)
+    views = [replace(stream[0], names=("a.png", "b.png")), replace(stream[1], lost=("c.png: cannot be read",))]
+    assert len(views[1].names) == 2  # what was pasted in has a name, too
+    batch = BatchMaker(recipe, build_network(recipe.network).window_sizes, 64)(views)
+    for one in (batch, batch.to(batch.pixels.device), pickle.loads(pickle.dumps(batch))):
+        assert one.names == ["a.png", "b.png", *views[1].names]
+        assert one.lost == ["c.png: cannot be read"]

@@ -179,7 +179,10 @@ class Broken(SyntheticScenes):
 
 def test_an_unreadable_image_is_replaced_and_only_so_often() -> None:
     stream = TrainingStream([Broken(3, height=64, width=80)], replace(TINY.augmentation, copy_paste=0.0), 1.0, 0)
-    assert [stream[i].image.shape for i in range(6)] == [(3, 64, 64)] * 6
+    views = [stream[i] for i in range(6)]
+    assert [view.image.shape for view in views] == [(3, 64, 64)] * 6
+    assert {view.names for view in views} == {("000001.png",)}
+    assert {text for view in views for text in view.lost} == {"image 1 is gone", "image 2 is gone"}
     hopeless = TrainingStream([Broken(10**9, height=64, width=80)], TINY.augmentation, 1.0, 0)
     with pytest.raises(ValueError, match="is gone"):
         hopeless[0]

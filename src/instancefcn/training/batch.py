@@ -34,8 +34,11 @@ class Batch:
         pixels: UInt8[Tensor, "b 3 h w"],
         labels: Sequence[Int[Tensor, "b _ _"]],
         sampled: Sequence[SampledWindows],
+        names: Sequence[str] = (),
+        lost: Sequence[str] = (),
     ) -> None:
         self.pixels, self.labels, self.sampled = pixels, labels, sampled
+        self.names, self.lost = names, lost  # as those of ``TrainingImage``, of all images
 
     def to(self, device: torch.device) -> Batch:
         """The same on another device."""
@@ -43,6 +46,8 @@ class Batch:
             self.pixels.to(device),
             [labels.to(device) for labels in self.labels],
             [windows.to(device) for windows in self.sampled],
+            self.names,
+            self.lost,
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -53,10 +58,16 @@ class Batch:
             dtype: torch.cat([tensor.flatten() for tensor in tensors if tensor.dtype == dtype])
             for dtype in {tensor.dtype for tensor in tensors}
         }
-        return {"flat": flat, "shapes": [(tensor.dtype, tensor.shape) for tensor in tensors], "sizes": len(self.labels)}
+        return {
+            "flat": flat,
+            "shapes": [(tensor.dtype, tensor.shape) for tensor in tensors],
+            "sizes": len(self.labels),
+            "texts": (self.names, self.lost),
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         shapes, sizes = state["shapes"], state["sizes"]
+        self.names, self.lost = state["texts"]
         parts = {
             dtype: iter(flat.split([shape.numel() for other, shape in shapes if other == dtype]))
             for dtype, flat in state["flat"].items()
@@ -92,7 +103,8 @@ class BatchMaker:
             assignments = [keep_sampled(grids, windows, generator) for grids in assignments]
         sampled = sample_windows(self.sizes, assignments, images, self.recipe.sampling, generator)
         labels = [torch.stack([grid.labels for grid in batch]) for batch in zip(*assignments, strict=True)]
-        return Batch(pixels, labels, sampled)
+        names, lost = ([text for image in images for text in getattr(image, of)] for of in ("names", "lost"))
+        return Batch(pixels, labels, sampled, names, lost)
 
 
 def pad_to_batch(images: Sequence[TrainingImage], multiple: int) -> UInt8[Tensor, "b 3 h w"]:

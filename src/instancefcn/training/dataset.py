@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
@@ -35,18 +36,24 @@ class TrainingStream(Dataset[TrainingImage]):
         rng = np.random.default_rng((self.seed, index))
         view = self._view(rng)
         if rng.random() < self.augmentation.copy_paste:
-            view = copy_paste(view, self._view(rng), rng)
+            other = self._view(rng)
+            view = replace(
+                copy_paste(view, other, rng), names=(*view.names, *other.names), lost=(*view.lost, *other.lost)
+            )
         return view
 
     def _view(self, rng: np.random.Generator) -> TrainingImage:
-        """A view of a random image; an image that cannot be read is replaced by another."""
+        """A view of a random image; an image that cannot be read is replaced by another, which says so."""
+        lost: list[str] = []
         for attempt in range(1, MAX_REDRAWS + 1):
             source = self.sources[rng.choice(len(self.sources), p=self.shares)]
             try:
-                return augment(source[int(rng.integers(len(source)))], self.augmentation, rng)
-            except (ValueError, OSError):
+                sample = source[int(rng.integers(len(source)))]
+                return replace(augment(sample, self.augmentation, rng), names=(sample.file_name,), lost=tuple(lost))
+            except (ValueError, OSError) as error:
                 if attempt == MAX_REDRAWS:
                     raise
+                lost.append(str(error))
         raise AssertionError("unreachable")
 
 
