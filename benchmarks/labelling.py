@@ -11,8 +11,9 @@ an object is drawn, and an object without an instance deleted. The same is count
 trained on or chosen by. Then the images get their true labels, and a network is trained on all that are labelled, from
 the weights that --init names.
 
-Each run has a folder, benchmarks/runs/labelling/DOMAIN-INIT-CHOICE-SEED. Its rounds.json is written anew after each
-round, and the run goes on from there, or from the middle of a training, when it is started again.
+Each run has a folder, benchmarks/runs/labelling/DOMAIN-INIT-CHOICE-SEED-IMAGES; IMAGES are those of a round. Its
+rounds.json is written anew after each round, and the run goes on from there, or from the middle of a training, when it
+is started again.
 """
 
 from __future__ import annotations
@@ -255,7 +256,7 @@ def main() -> None:
             arguments.iterations,
             arguments.recipe,
         )
-        folder = arguments.out / f"{domain}-{Path(settings.init).stem}-{settings.choose}-{settings.seed}"
+        folder = arguments.out / f"{domain}-{Path(settings.init).stem}-{settings.choose}-{settings.seed}-{settings.images}"
         training, validation = (
             open_source(DOMAINS[domain].format(root=arguments.data_root, split=split)) for split in ("train", "val")
         )

@@ -47,6 +47,7 @@ def title(settings: Mapping[str, Any]) -> str:
     """A run's name: its domain, a comma, and what else tells it from others."""
     more = [] if settings["choose"] == "random" else [f"{settings['choose']} images next"]
     more += [] if settings["seed"] == 0 else [f"seed {settings['seed']}"]
+    more += [] if settings["images"] == 10 else [f"{settings['images']} a round"]
     return ", ".join([settings["domain"], f"from {settings['init']} weights", *more])
 
 
