@@ -256,7 +256,8 @@ def main() -> None:
             arguments.iterations,
             arguments.recipe,
         )
-        folder = arguments.out / f"{domain}-{Path(settings.init).stem}-{settings.choose}-{settings.seed}-{settings.images}"
+        init = Path(settings.init).stem
+        folder = arguments.out / f"{domain}-{init}-{settings.choose}-{settings.seed}-{settings.images}"
         training, validation = (
             open_source(DOMAINS[domain].format(root=arguments.data_root, split=split)) for split in ("train", "val")
         )
