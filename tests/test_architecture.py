@@ -28,6 +28,7 @@ LEVELS = {
     "drawing": 0,
     "objects": 0,
     "proposals": 0,
+    "run_folder": 0,
     "threads": 0,
     "files": 0,
     "interrupts": 0,

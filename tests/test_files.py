@@ -94,7 +94,7 @@ def test_writing_that_fails_leaves_the_old_file_and_no_other(
 
 def test_another_writers_file_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("instancefcn.files.secrets.token_hex", lambda _: "0")
-    theirs = tmp_path / ".a.bin.0.tmp"
+    theirs = tmp_path / ".a.bin.0.tmp"  # or a link to any file
     theirs.write_bytes(b"theirs")
     with pytest.raises(FileExistsError):
         write_whole(tmp_path / "a.bin", b"ours")
@@ -108,3 +108,37 @@ def test_two_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
         second.write(b"second")
     assert path.read_bytes() == b"first"  # the last one to end
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_is_replaced_and_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_bytes(b"of a person")
+    path = tmp_path / "a.bin"
+    path.symlink_to(tmp_path / "mine")
+    write_whole(path, b"ours")
+    assert (tmp_path / "mine").read_bytes() == b"of a person"
+    assert path.read_bytes() == b"ours"
+    assert not path.is_symlink()
+
+
+def test_a_temporary_name_is_of_the_same_folder_new_each_time_and_no_longer_than_names_may_be(tmp_path: Path) -> None:
+    path = tmp_path / ("ä" * 125 + ".json")  # 255 bytes
+    seen = set()
+    for _ in range(2):
+        with whole_file(path):
+            seen.update(tmp_path.glob(".*"))
+    assert len(seen) == 2
+    assert path.exists()
+
+
+def test_the_folder_is_on_the_disk_after_a_file_took_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[tuple[str, bool]] = []
+    path, fsync = tmp_path / "a.bin", os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append((os.readlink(f"/proc/self/fd/{descriptor}"), path.exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    write_whole(path, b"ours")
+    assert [name.startswith(str(tmp_path / ".a.bin.")) for name, _ in synced] == [True, False]
+    assert synced[1] == (str(tmp_path), True)

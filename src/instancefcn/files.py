@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import json
 import math
 import os
@@ -13,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO, TypeGuard
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8,16}\.tmp", re.DOTALL)  # names of ``whole_file`` until a file is whole
 
 
 def existing_dir(path: Path, what: str) -> Path:
@@ -119,23 +122,64 @@ def write_whole(path: Path, content: bytes | str) -> None:
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write to, which takes the place of ``path`` when the block ends; after an error nothing is left of it.
 
-    Its folder is made.
+    Its folder is made. Until then it has another name in the same folder, which nobody can foresee and which no other
+    file has. A symbolic link at ``path`` is replaced; what it points at stays as it is. File and folder are on the disk
+    when the block has ended.
 
     Raises:
         OSError: it can't be written; names the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    file = temporary.open("xb")  # exclusive: never another writer's file
+    temporary = path.with_name(f"{_temporary_start(path.name)}{secrets.token_hex(8)}.tmp")
+    file = temporary.open("xb")  # exclusive: never another writer's file, and never through a link
     try:
         with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
-        if error.filename is None and error.errno is not None:  # a full disk does not say of which file
-            error.filename = str(path)
+        name_file(error, path)
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def name_file(error: OSError, path: Path) -> None:
+    """Let an error say which file it is of, as that of a full disk does not."""
+    if error.filename is None and error.errno is not None:
+        error.filename = str(path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names of a folder's files are on the disk, where the system can tell."""
+    if os.name == "nt":  # which opens no folder
+        return
+    try:
+        opened = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # it may be written to, and not be read
+        return
+    try:
+        os.fsync(opened)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems know no such thing
+            raise
+    finally:
+        os.close(opened)
+
+
+def remove_temporary(folder: Path, name: str | None = None) -> None:
+    """Remove the temporary files that killed writers left in a folder: of every file, or of the one of a name.
+
+    Nobody else may be writing them (``run_folder``).
+    """
+    start = "." if name is None else _temporary_start(name)
+    with os.scandir(folder) as entries:
+        left = [entry.path for entry in entries if entry.name.startswith(start) and _TEMPORARY.fullmatch(entry.name)]
+    for path in left:
+        Path(path).unlink(missing_ok=True)
+
+
+def _temporary_start(name: str) -> str:
+    return f".{name[:48]}."  # the name of a file has 255 bytes at most; a letter has up to four
