@@ -31,7 +31,7 @@ format: .venv/installed-dev
 # What the writers wrote, read back by the tools that the formats are of, which have an environment of their own.
 formats: .venv/installed-dev .venv-formats/installed
 	$(BIN)/python tools/check_formats.py write formats-check
-	QT_QPA_PLATFORM=offscreen .venv-formats/bin/python tools/check_formats.py read formats-check
+	QT_QPA_PLATFORM=offscreen LOGURU_LEVEL=WARNING .venv-formats/bin/python tools/check_formats.py read formats-check
 
 .venv-formats/installed:
 	$(PYTHON) -m venv .venv-formats
