@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from instancefcn.data.resizing import PADDING_VALUE
 from instancefcn.data.source import Source
 from instancefcn.data.training_image import TrainingImage
-from instancefcn.geometry.masks import tight_boxes
+from instancefcn.geometry.cropped_masks import CroppedMasks
 from instancefcn.structures import WindowSize
 from instancefcn.training.assignment import NEGATIVE, POSITIVE, Grid
 from instancefcn.training.batch import assign_image
@@ -81,12 +81,12 @@ def crop_around(
     """
     corner = [(place - side // stride // 2) * stride for place in position_yx]
     chosen = slice(0, 0) if instance is None else slice(instance, instance + 1)
-    masks = _crop(view.gt_masks[chosen], corner, side, 0)
+    masks = CroppedMasks.of(_crop(torch.from_numpy(view.gt_masks[chosen].whole()), corner, side, 0).numpy())
     return replace(
         view,
         image=_crop(view.image, corner, side, PADDING_VALUE),
         gt_masks=masks,
-        gt_boxes=tight_boxes(masks).float(),
+        gt_boxes=torch.from_numpy(masks.boxes_xyxy).float(),
         gt_ignored=view.gt_ignored[chosen],
         void=_crop(view.void[None], corner, side, 0)[0],
         padding=_crop(view.padding[None], corner, side, 1)[0],

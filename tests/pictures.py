@@ -1,4 +1,4 @@
-"""Photographs of noise, and masks to draw over them."""
+"""Photographs of noise, masks to draw over them, and those of training images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
+
+from instancefcn.data.training_image import TrainingImage
 
 HEIGHT, WIDTH = 120, 160
 
@@ -28,3 +32,8 @@ def rectangle(top: int, left: int, bottom: int, right: int, size: tuple[int, int
     mask = np.zeros(size, dtype=bool)
     mask[top:bottom, left:right] = True
     return mask
+
+
+def masks_of(image: TrainingImage) -> Tensor:
+    """Masks of the instances of a training image, [g, h, w], at its size."""
+    return torch.from_numpy(image.gt_masks.whole())

@@ -23,6 +23,7 @@ from instancefcn.data.segmentations import to_instances
 from instancefcn.data.training_image import TrainingImage
 from instancefcn.geometry.rle import decode, encode
 from instancefcn.structures import Sample
+from pictures import masks_of
 from synthetic import draw_scene
 
 # Colours far from each other and from the padding: the first is background, the others belong to labels 1, 2, ...
@@ -103,7 +104,7 @@ def test_masks_void_and_background_lie_where_the_image_shows_them(
     )
     view = view_of(sample, config, seed)
 
-    masks = view.gt_masks.bool()
+    masks = masks_of(view).bool()
     radius = math.ceil(max(1.0, view.scale)) + 1  # beyond it, interpolation mixes no other region in
     shown = [label_shown(view.image, within(mask, radius)) for mask in masks]
     labels = [label for label in shown if label is not None]
@@ -133,18 +134,18 @@ def test_any_view_of_any_size_is_well_formed(seed: int, height: int, width: int,
     size = view.image.shape[1:]
     assert view.void.shape == view.padding.shape == size
     assert view.padding.any() <= bool(crop)
-    assert view.gt_masks.shape == (len(view.gt_masks), *size)
-    assert (view.image.dtype, view.gt_masks.dtype, view.void.dtype) == (torch.uint8, torch.uint8, torch.bool)
+    assert masks_of(view).shape == (len(view.gt_masks), *size)
+    assert (view.image.dtype, masks_of(view).dtype, view.void.dtype) == (torch.uint8, torch.uint8, torch.bool)
     assert len(view.gt_masks) == len(view.gt_boxes) == len(view.gt_ignored) <= len(sample.instances)
-    assert view.gt_masks.flatten(1).amax(1).tolist() == [1] * len(view.gt_masks)  # 0 and 1, and none is empty
-    assert view.gt_boxes.tolist() == [oracles.tight_box(mask) for mask in torch.unbind(view.gt_masks)]
+    assert masks_of(view).flatten(1).amax(1).tolist() == [1] * len(view.gt_masks)  # 0 and 1, and none is empty
+    assert view.gt_boxes.tolist() == [oracles.tight_box(mask) for mask in torch.unbind(masks_of(view))]
 
 
 def test_twice_the_size_is_twice_every_pixel() -> None:
     sample = painted(np.array([[1, 1, 0, 2], [0, 1, 0, 2]]))
     view = view_of(sample, replace(same_size(sample), shorter_sides=(4.0,)))
     first = [[1, 1, 1, 1, 0, 0, 0, 0]] * 2 + [[0, 0, 1, 1, 0, 0, 0, 0]] * 2
-    assert view.gt_masks.tolist() == [first, [[0, 0, 0, 0, 0, 0, 1, 1]] * 4]
+    assert masks_of(view).tolist() == [first, [[0, 0, 0, 0, 0, 0, 1, 1]] * 4]
     assert view.gt_boxes.tolist() == [[0, 0, 4, 4], [6, 0, 8, 4]]
     assert view.scale == 2
 
@@ -154,7 +155,7 @@ def test_a_view_at_the_same_size_is_the_sample() -> None:
     sample = painted(label_map, void=int(label_map.max()), partial=True)
     view = view_of(sample, same_size(sample))
     assert np.array_equal(view.image.permute(1, 2, 0).numpy(), sample.image)
-    assert np.array_equal(view.gt_masks.numpy(), np.stack([decode(rle) for rle in sample.instances.rles]))
+    assert np.array_equal(masks_of(view).numpy(), np.stack([decode(rle) for rle in sample.instances.rles]))
     assert np.array_equal(view.gt_boxes.numpy(), sample.instances.boxes_xyxy)
     assert np.array_equal(view.void.numpy(), label_map == label_map.max())
     assert view.partial
@@ -170,11 +171,11 @@ def test_half_of_the_views_are_mirrored_as_a_whole() -> None:
     for seed in range(40):
         view = view_of(sample, same_size(sample, flip=True), seed)
         if torch.equal(view.image, plain.image):
-            assert torch.equal(view.gt_masks, plain.gt_masks)
+            assert torch.equal(masks_of(view), masks_of(plain))
             continue
         mirrored += 1
         assert torch.equal(view.image, plain.image.flip(2))
-        assert torch.equal(view.gt_masks, plain.gt_masks.flip(2))
+        assert torch.equal(masks_of(view), masks_of(plain).flip(2))
         assert torch.equal(view.void, plain.void.flip(1))
         assert view.gt_boxes.tolist() == boxes
     assert 10 <= mirrored <= 30
@@ -188,14 +189,14 @@ def test_views_are_turned_by_right_angles_as_a_whole(flip: bool) -> None:
     pictures = {}  # by what the loops say
     for mirrored in (False, True)[: 1 + flip]:
         for turns in range(4):
-            parts = (plain.image, plain.gt_masks, plain.void[None])
+            parts = (plain.image, masks_of(plain), plain.void[None])
             pictures[mirrored, turns] = [oracles.turned(part, turns, mirrored) for part in parts]
     seen = Counter()
     for seed in range(160):
         view = view_of(sample, same_size(sample, flip=flip, rotate=True), seed)
         for kind, (image, masks, void) in pictures.items():
             if view.image.shape == image.shape and torch.equal(view.image, image):
-                assert torch.equal(view.gt_masks, masks)
+                assert torch.equal(masks_of(view), masks)
                 assert torch.equal(view.void, void[0])
                 assert view.gt_boxes.tolist() == [oracles.tight_box(mask) for mask in torch.unbind(masks)]
                 seen[kind] += 1
@@ -226,10 +227,10 @@ def test_a_crop_larger_than_the_image_is_padded_below_and_to_the_right() -> None
         padding = torch.ones(48, 48, dtype=torch.bool)
         padding[:20, :30] = False
         assert (view.image[:, padding] == PADDING_VALUE).all()  # not shaken with the image's colours
-        assert not view.gt_masks[:, padding].any()
+        assert not masks_of(view)[:, padding].any()
         assert not view.void[padding].any()
         assert torch.equal(view.padding, padding)
-        assert view.gt_masks.sum() == view.void.sum() == 200
+        assert masks_of(view).sum() == view.void.sum() == 200
 
 
 @pytest.mark.parametrize(("width", "ignored"), [(20, False), (133, False), (137, True), (400, True)])
@@ -246,7 +247,7 @@ def test_an_instance_outside_the_crop_is_gone() -> None:
     seen = set()
     for seed in range(30):
         view = view_of(sample, same_size(sample, crop=15), seed)
-        assert (view.gt_masks.sum(0) == 1).all()
+        assert (masks_of(view).sum(0) == 1).all()
         assert len(view.gt_masks) == len(view.gt_boxes) == len(view.gt_ignored)
         seen.add(len(view.gt_masks))
     assert seen == {1, 2}
@@ -261,7 +262,7 @@ def test_crowds_and_ignored_instances_are_ignored() -> None:
 def test_an_image_without_instances(crop: int) -> None:
     sample = painted(np.zeros((20, 30), dtype=int))
     view = view_of(sample, same_size(sample, crop=crop))
-    assert view.gt_masks.shape == (0, *view.image.shape[1:])
+    assert masks_of(view).shape == (0, *view.image.shape[1:])
     assert view.gt_boxes.shape == (0, 4)
     assert view.gt_ignored.shape == (0,)
     assert not view.void.any()
@@ -272,7 +273,7 @@ def test_colours_are_shaken_and_masks_are_not() -> None:
     plain = view_of(sample, same_size(sample, crop=32, flip=True))
     shaken = view_of(sample, same_size(sample, crop=32, flip=True, colour_jitter=0.3))
     assert not torch.equal(plain.image, shaken.image)
-    assert torch.equal(plain.gt_masks, shaken.gt_masks)
+    assert torch.equal(masks_of(plain), masks_of(shaken))
     # Within a factor of brightness, contrast and saturation, each at most 1.3 or at least 0.7, of where it was.
     assert (shaken.image.float().mean() / plain.image.float().mean()).item() == pytest.approx(1, abs=0.35)
 
@@ -282,7 +283,7 @@ def test_a_view_depends_on_its_generator_alone() -> None:
     config = Augmentation(shorter_sides=(40.0, 120.0), crop=48)
     first, again, other = (view_of(sample, config, seed) for seed in (1, 1, 2))
     assert torch.equal(first.image, again.image)
-    assert torch.equal(first.gt_masks, again.gt_masks)
+    assert torch.equal(masks_of(first), masks_of(again))
     assert not torch.equal(first.image, other.image)
 
 

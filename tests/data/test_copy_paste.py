@@ -13,16 +13,18 @@ from torch import Tensor
 import oracles
 from instancefcn.data.augmentation import copy_paste
 from instancefcn.data.training_image import TrainingImage
-from instancefcn.geometry.masks import tight_boxes
+from instancefcn.geometry.cropped_masks import CroppedMasks
+from pictures import masks_of
 
 
 def training_image(masks: Tensor, ignored: Tensor, colour: int = 0, partial: bool = False) -> TrainingImage:
     """An image of one colour."""
     height, width = masks.shape[1:]
+    cropped = CroppedMasks.of(masks.to(torch.uint8).numpy())
     return TrainingImage(
         image=torch.full((3, height, width), colour, dtype=torch.uint8),
-        gt_masks=masks.to(torch.uint8),
-        gt_boxes=tight_boxes(masks.bool()).float(),
+        gt_masks=cropped,
+        gt_boxes=torch.from_numpy(cropped.boxes_xyxy).float(),
         gt_ignored=ignored,
         void=torch.zeros(height, width, dtype=torch.bool),
         padding=torch.zeros(height, width, dtype=torch.bool),
@@ -47,7 +49,8 @@ def random_image(rng: np.random.Generator, count: int, height: int, width: int) 
 def contents(image: TrainingImage) -> list[object]:
     """Every field as plain values, to compare whole images."""
     values = (getattr(image, field.name) for field in fields(image))
-    return [value.tolist() if isinstance(value, Tensor) else value for value in values]
+    values = (value.whole() if isinstance(value, CroppedMasks) else value for value in values)
+    return [value.tolist() if isinstance(value, Tensor | np.ndarray) else value for value in values]
 
 
 @settings(max_examples=80, deadline=None)
@@ -66,12 +69,12 @@ def test_pasting(seed: int, base_count: int, donor_count: int, height: int, widt
     result = copy_paste(base, donor, rng)
 
     assert (contents(base), contents(donor)) == before
-    candidates = [mask.tolist() for mask in donor.gt_masks[~donor.gt_ignored]]
+    candidates = [mask.tolist() for mask in masks_of(donor)[~donor.gt_ignored]]
     if not candidates:
         assert contents(result) == before[0]
         return
     # A half of the donor's, rounded up, each once at most, and last in the list.
-    pasted = result.gt_masks[len(result.gt_masks) - (len(candidates) + 1) // 2 :]
+    pasted = masks_of(result)[len(result.gt_masks) - (len(candidates) + 1) // 2 :]
     for mask in pasted:
         candidates.remove(mask.tolist())
     covered = pasted.bool().any(0)
@@ -81,19 +84,19 @@ def test_pasting(seed: int, base_count: int, donor_count: int, height: int, widt
     assert torch.equal(result.padding, base.padding & ~covered)
 
     index = 0
-    for mask, was_ignored in zip(base.gt_masks, base.gt_ignored, strict=True):
+    for mask, was_ignored in zip(masks_of(base), base.gt_ignored, strict=True):
         left, area = int((mask.bool() & ~covered).sum()), int(mask.sum())
         if not left:
             continue
-        assert torch.equal(result.gt_masks[index].bool(), mask.bool() & ~covered)
+        assert torch.equal(masks_of(result)[index].bool(), mask.bool() & ~covered)
         if 10 * left != 3 * area:  # there, rounding decides
             assert result.gt_ignored[index] == (was_ignored or 10 * left < 3 * area)
         index += 1
     assert index == len(result.gt_masks) - len(pasted)
     assert not result.gt_ignored[index:].any()
-    assert result.gt_boxes.tolist() == [oracles.tight_box(mask) for mask in torch.unbind(result.gt_masks)]
+    assert result.gt_boxes.tolist() == [oracles.tight_box(mask) for mask in torch.unbind(masks_of(result))]
     assert (result.partial, result.shorter_side, result.scale) == (base.partial, base.shorter_side, base.scale)
-    dtypes = (result.image.dtype, result.gt_masks.dtype, result.gt_ignored.dtype, result.void.dtype)
+    dtypes = (result.image.dtype, masks_of(result).dtype, result.gt_ignored.dtype, result.void.dtype)
     assert dtypes == (torch.uint8, torch.uint8, torch.bool, torch.bool)
 
 
@@ -103,7 +106,7 @@ def test_a_literal() -> None:
     donor = training_image(torch.tensor([[[0, 1, 1, 1, 1]]]), torch.tensor([False]), colour=2)
     result = copy_paste(base, donor, np.random.default_rng(0))
     assert result.image.tolist() == [[[1, 2, 2, 2, 2]]] * 3
-    assert result.gt_masks.tolist() == [[[1, 0, 0, 0, 0]], [[0, 1, 1, 1, 1]]]
+    assert masks_of(result).tolist() == [[[1, 0, 0, 0, 0]], [[0, 1, 1, 1, 1]]]
     assert result.gt_boxes.tolist() == [[0, 0, 1, 1], [1, 0, 5, 1]]
     assert result.gt_ignored.tolist() == [True, False]
 
@@ -119,7 +122,7 @@ def test_ignored_instances_stay_behind() -> None:
     donor = training_image(torch.tensor([[[1, 1, 0, 0]], [[0, 0, 0, 1]]]), torch.tensor([True, False]), colour=2)
     result = copy_paste(base, donor, np.random.default_rng(0))
     assert result.image[0].tolist() == [[1, 1, 1, 2]]
-    assert result.gt_masks.tolist() == [[[0, 0, 0, 1]]]
+    assert masks_of(result).tolist() == [[[0, 0, 0, 1]]]
 
 
 def test_every_instance_of_the_donor_is_chosen_at_times() -> None:

@@ -9,9 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-import oracles
 from instancefcn.geometry import rle
-from instancefcn.geometry.masks import areas, tight_boxes
 from instancefcn.geometry.windows import window_boxes, window_centers
 
 
@@ -82,14 +80,6 @@ def test_tight_boxes_of_rles() -> None:
     mask[1:3, 2:6] = True
     assert rle.tight_boxes([rle.encode(mask)]).tolist() == [[2, 1, 6, 3]]
     assert rle.tight_boxes([]).shape == (0, 4)
-
-
-@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8])
-def test_tight_boxes_and_areas_equal_the_loop(dtype: torch.dtype) -> None:
-    masks = (torch.rand(50, 6, 9, generator=torch.Generator().manual_seed(0)) < 0.08).to(dtype)
-    assert tight_boxes(masks).tolist() == [oracles.tight_box(mask) for mask in masks]
-    assert areas(masks).tolist() == [sum(cell > 0 for row in mask for cell in row) for mask in masks.tolist()]
-    assert tight_boxes(masks[:0]).shape == (0, 4)
 
 
 def reference(counts: list[int], height: int, width: int) -> Any:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracles
-from instancefcn.geometry.rle import Rle, damaged, encode, run_ends
+from instancefcn.geometry.rle import Rle, damaged, encode, encode_edges, run_ends
 from instancefcn.geometry.runs import Edges
 
 
@@ -37,6 +37,35 @@ def test_the_weighted_sum_is_that_of_decoded_masks(seed: int) -> None:
     chosen, weights = np.array([4, 0, 2, 1]), np.random.default_rng(seed).random(4)
     expected = np.einsum("v,vhw->hw", weights, masks[chosen].astype(float))[:, 4:25]
     np.testing.assert_allclose(edges.weighted_sum(chosen, weights, 4, 25), expected, atol=1e-9)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from([(7, 5), (40, 33), (1, 9)]))
+def test_what_is_sampled_is_what_the_decoded_mask_has_there(seed: int, size: tuple[int, int]) -> None:
+    """Also of rows and columns that come twice, as in a larger picture."""
+    masks, rng = random_masks(seed, 6, *size), np.random.default_rng(seed)
+    edges = Edges.of([encode(mask) for mask in masks], *size)
+    rows, columns = (np.sort(rng.integers(0, side, rng.integers(0, 12))) for side in size)
+    for index, mask in enumerate(masks):
+        np.testing.assert_array_equal(edges.sample(index, rows, columns), mask[np.ix_(rows, columns)])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from([(7, 5), (40, 33), (1, 9)]))
+def test_areas_in_a_box_are_those_of_decoded_masks(seed: int, size: tuple[int, int]) -> None:
+    masks, rng = random_masks(seed, 6, *size), np.random.default_rng(seed)
+    edges = Edges.of([encode(mask) for mask in masks], *size)
+    (top, bottom), (left, right) = (np.sort(rng.integers(0, side + 1, 2)) for side in size)
+    expected = masks[:, top:bottom, left:right].sum((1, 2))
+    assert edges.areas_in(int(top), int(left), int(bottom), int(right)).tolist() == expected.tolist()
+
+
+def test_a_part_of_a_large_mask_takes_no_memory_of_the_rest() -> None:
+    side = 2**15  # a gigapixel
+    edges = Edges.of([encode_edges(np.array([5, side * side - 3]), side, side)], side, side)
+    assert edges.sample(0, np.array([0, 4, 5]), np.array([0, 1])).tolist() == [[False, True], [False, True], [True] * 2]
+    assert edges.areas_in(0, 0, side, side).tolist() == [side * side - 8]
+    assert edges.areas_in(side - 4, side - 1, side, side).tolist() == [1]
 
 
 def test_literal() -> None:

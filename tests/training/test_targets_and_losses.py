@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from instancefcn.data.training_image import TrainingImage
+from instancefcn.geometry.cropped_masks import CroppedMasks
 from instancefcn.structures import ScoreMaps, WindowSize
 from instancefcn.training.assignment import IGNORED, NEGATIVE, POSITIVE, Assignment, AssignmentConfig, Grid, assign
 from instancefcn.training.losses import (
@@ -19,6 +20,7 @@ from instancefcn.training.losses import (
     pixel_loss,
 )
 from instancefcn.training.targets import SampledWindows, SamplingConfig, keep_sampled, sample_windows
+from pictures import masks_of
 
 CONFIG = AssignmentConfig(object_to_window=128 / 224)  # windows of 56 px are made for objects of 32
 
@@ -34,7 +36,7 @@ def scene(*boxes: tuple[int, int, int, int], side: int = 160) -> TrainingImage:
     gt_boxes = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
     return TrainingImage(
         image=torch.zeros(3, side, side, dtype=torch.uint8),
-        gt_masks=masks,
+        gt_masks=CroppedMasks.of(masks.numpy()),
         gt_boxes=gt_boxes,
         gt_ignored=torch.zeros(len(boxes), dtype=torch.bool),
         void=torch.zeros(side, side, dtype=torch.bool),
@@ -84,7 +86,7 @@ def test_targets_are_the_instance_averaged_over_cells(density: int, soft: bool) 
         for i in range(7 * density):
             for j in range(7 * density):
                 top, left = (y - 3) * 8 + i * cell, (x - 3) * 8 + j * cell
-                inside = image.gt_masks[0, max(top, 0) : top + cell, max(left, 0) : left + cell].sum()
+                inside = masks_of(image)[0, max(top, 0) : top + cell, max(left, 0) : left + cell].sum()
                 share = float(inside / cell**2)
                 assert target[i, j] == (share if soft else float(share >= 0.5))
     assert windows.gt_cells.unique().tolist() == [float(windows.targets[0].sum())]

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
 from instancefcn.data.resizing import pad
 from instancefcn.data.training_image import MIN_VISIBLE, TrainingImage
-from instancefcn.geometry.masks import areas, tight_boxes
-from instancefcn.geometry.rle import Rle, area, decode
+from instancefcn.geometry.cropped_masks import CroppedMasks
+from instancefcn.geometry.runs import Edges
 from instancefcn.structures import Sample
 
 
@@ -81,32 +80,26 @@ def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> T
 
     image = torch.from_numpy(np.ascontiguousarray(sample.image[rows, columns])).permute(2, 0, 1)
     image = TF.resize(image, list(size), antialias=True)
-    chosen = _in_crop(sample, rows, columns)
-    masks, visible = _crop_masks([sample.instances.rles[index] for index in chosen], rows, columns, size)
+    masks, ignored = _instances_in(sample, rows, columns, size)
     void = torch.zeros(size, dtype=torch.bool)
     if sample.void is not None:
-        void = _resize_nearest(torch.from_numpy(decode(sample.void)[rows, columns])[None], size)[0].bool()
+        places = Edges.of([sample.void], height, width).sample(0, _nearest(rows, size[0]), _nearest(columns, size[1]))
+        void = torch.from_numpy(np.ascontiguousarray(places))
     if flip:
-        image, masks, void = image.flip(-1), masks.flip(-1), void.flip(-1)
+        image, masks, void = image.flip(-1), masks.flipped(), void.flip(-1)
     if turns:
-        image, masks, void = (torch.rot90(pixels, turns, (-2, -1)) for pixels in (image, masks, void))
-        size = (image.shape[-2], image.shape[-1])
+        image, void = (torch.rot90(pixels, turns, (-2, -1)) for pixels in (image, void))
+        masks, size = masks.turned(turns), (image.shape[-2], image.shape[-1])
     if config.colour_jitter:
         image = shake_colours(image, config.colour_jitter, rng)
     padding = torch.zeros_like(void)
     if config.crop:
         beyond = (0, config.crop - size[1], 0, config.crop - size[0])
-        image, masks = pad(image, config.crop, config.crop), F.pad(masks, beyond)
+        image, masks = pad(image, config.crop, config.crop), replace(masks, height=config.crop, width=config.crop)
         void, padding = F.pad(void, beyond), F.pad(padding, beyond, value=True)
 
-    kept = masks.flatten(1).amax(1) > 0
-    ignored = torch.from_numpy(~sample.instances.judged)[chosen] | (visible < MIN_VISIBLE)
-    masks = masks[kept]
-    boxes = tight_boxes(masks).float()
-    seed = int(rng.integers(2**31))
-    return TrainingImage(
-        image, masks, boxes, ignored[kept], void, padding, sample.partial, shorter_side, scale, seed=seed
-    )
+    boxes, seed = _as_boxes(masks), int(rng.integers(2**31))
+    return TrainingImage(image, masks, boxes, ignored, void, padding, sample.partial, shorter_side, scale, seed=seed)
 
 
 def copy_paste(base: TrainingImage, donor: TrainingImage, rng: np.random.Generator) -> TrainingImage:
@@ -120,21 +113,17 @@ def copy_paste(base: TrainingImage, donor: TrainingImage, rng: np.random.Generat
     candidates = (~donor.gt_ignored).nonzero()[:, 0].numpy()
     if not len(candidates):
         return base
-    chosen = torch.from_numpy(rng.permutation(candidates)[: (len(candidates) + 1) // 2])
-    pasted = donor.gt_masks[chosen]
-    covered = pasted.amax(0).bool()
-    before = areas(base.gt_masks)
-    masks = base.gt_masks * ~covered
-    left = areas(masks)
-    ignored = base.gt_ignored | (left < MIN_VISIBLE * before)
-
-    masks = torch.cat([masks[left > 0], pasted])
+    pasted = donor.gt_masks[rng.permutation(candidates)[: (len(candidates) + 1) // 2]]
+    left, kept = base.gt_masks.without(pasted.union())
+    covered = torch.from_numpy(pasted.union())
+    ignored = base.gt_ignored[kept] | torch.from_numpy(left.areas() < MIN_VISIBLE * base.gt_masks.areas()[kept])
+    masks = left.joined(pasted)
     return replace(
         base,
         image=torch.where(covered, donor.image, base.image),
         gt_masks=masks,
-        gt_boxes=tight_boxes(masks).float(),
-        gt_ignored=torch.cat([ignored[left > 0], torch.zeros(len(pasted), dtype=torch.bool)]),
+        gt_boxes=_as_boxes(masks),
+        gt_ignored=torch.cat([ignored, torch.zeros(len(pasted), dtype=torch.bool)]),
         void=base.void & ~covered,
         padding=base.padding & ~covered,
     )
@@ -165,26 +154,43 @@ def shake_colours(image: UInt8[Tensor, "3 h w"], strength: float, rng: np.random
     return image
 
 
-def _in_crop(sample: Sample, rows: slice, columns: slice) -> Int[np.ndarray, "g"]:
-    """Indices of the instances whose boxes overlap a crop."""
-    left, top, right, bottom = sample.instances.boxes_xyxy.T
-    inside = (left < columns.stop) & (right > columns.start) & (top < rows.stop) & (bottom > rows.start)
-    return np.flatnonzero(inside)
+def _instances_in(
+    sample: Sample, rows: slice, columns: slice, size: tuple[int, int]
+) -> tuple[CroppedMasks, Bool[Tensor, "g"]]:
+    """Masks cut to a crop and resized to ``size``, and whether each is ignored: not judged, or mostly cut off.
+
+    Those that no pixel of the view shows are left out. Only what lies in the crop is decoded, at the view's pixels.
+    """
+    instances = sample.instances
+    left, top, right, bottom = instances.boxes_xyxy.T
+    overlap = (left < columns.stop) & (right > columns.start) & (top < rows.stop) & (bottom > rows.start)
+    chosen = np.flatnonzero(overlap)
+    edges = Edges.of([instances.rles[index] for index in chosen], *sample.image.shape[:2])
+    rows_of_view, columns_of_view = _nearest(rows, size[0]), _nearest(columns, size[1])
+    # The rows and columns of the view that each box holds: [first, end).
+    first_column, first_row, end_column, end_row = (
+        np.searchsorted(places, sides[chosen])
+        for places, sides in (
+            *((columns_of_view, left), (rows_of_view, top)),
+            *((columns_of_view, right), (rows_of_view, bottom)),
+        )
+    )
+    crops = [
+        edges.sample(index, rows_of_view[y0:y1], columns_of_view[x0:x1]).view(np.uint8)
+        for index, (x0, y0, x1, y1) in enumerate(zip(first_column, first_row, end_column, end_row, strict=True))
+    ]
+    masks, kept = CroppedMasks.tight(crops, np.stack([first_column, first_row], axis=1), *size)
+    inside = edges.areas_in(rows.start, columns.start, rows.stop, columns.stop)
+    visible = inside / np.maximum(edges.areas_in(0, 0, edges.height, edges.width), 1)
+    ignored = ~instances.judged[chosen] | (visible.astype(np.float32) < MIN_VISIBLE)
+    return masks, torch.from_numpy(ignored[kept])
 
 
-def _crop_masks(
-    rles: Sequence[Rle], rows: slice, columns: slice, size: tuple[int, int]
-) -> tuple[UInt8[Tensor, "g h w"], Float[Tensor, "g"]]:
-    """Masks cut to a crop and resized, and the fraction of each that the crop shows."""
-    crops, visible = [], []
-    for rle in rles:
-        crop = decode(rle)[rows, columns]
-        visible.append(np.count_nonzero(crop) / max(area(rle), 1))
-        crops.append(torch.from_numpy(crop.view(np.uint8)))
-    if not crops:
-        return torch.zeros((0, *size), dtype=torch.uint8), torch.zeros(0)
-    return _resize_nearest(torch.stack(crops), size), torch.tensor(visible, dtype=torch.float32)
+def _nearest(part: slice, size: int) -> Int[np.ndarray, "size"]:
+    """Which pixels along one side of an image show a part of it resized to ``size`` pixels, each the nearest one."""
+    pixels = torch.arange(part.stop - part.start, dtype=torch.float32)  # whole numbers, up to 2^24
+    return part.start + F.interpolate(pixels[None, None], size=size, mode="nearest-exact")[0, 0].long().numpy()
 
 
-def _resize_nearest(masks: Tensor, size: tuple[int, int]) -> UInt8[Tensor, "g h w"]:
-    return F.interpolate(masks.to(torch.uint8)[:, None], size=size, mode="nearest-exact")[:, 0]
+def _as_boxes(masks: CroppedMasks) -> Float[Tensor, "g 4"]:
+    return torch.from_numpy(masks.boxes_xyxy).float()

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from instancefcn.geometry.cropped_masks import CroppedMasks
+
 MIN_VISIBLE = 0.3  # an instance is ignored if a crop leaves a smaller fraction of it
 
 
@@ -15,7 +17,7 @@ class TrainingImage:
     """One view of an image, in the network's frame, with the instances that are visible in it."""
 
     image: UInt8[Tensor, "3 h w"]
-    gt_masks: UInt8[Tensor, "g h w"]
+    gt_masks: CroppedMasks  # g of them
     gt_boxes: Float[Tensor, "g 4"]  # tight, xyxy
     gt_ignored: Bool[Tensor, "g"]  # crowds, and what is mostly cut off or covered: neither positive nor negative
     void: Bool[Tensor, "h w"]  # label unknown

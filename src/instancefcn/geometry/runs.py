@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Int64
 
+from instancefcn.compiled import compiled
 from instancefcn.geometry.rle import Rle, run_ends
 
 
@@ -50,3 +51,58 @@ class Edges:
         columns = right - left
         sums = np.bincount(steps - left * self.height, signed, minlength=columns * self.height + 1).cumsum()
         return sums[:-1].reshape(columns, self.height).T
+
+    def sample(self, mask: int, rows: Int[np.ndarray, "h"], columns: Int[np.ndarray, "w"]) -> Bool[np.ndarray, "h w"]:
+        """One mask at the crossings of some rows and columns, both ascending, column-major in memory.
+
+        Takes time by the mask's runs and the crossings, and memory by the crossings alone, however large the image is.
+        """
+        sampled = np.empty((len(columns), len(rows)), dtype=bool)
+        places = self.places[self.bounds[mask] : self.bounds[mask + 1]]
+        _sample(places.astype(np.int64), rows.astype(np.int64), columns.astype(np.int64), self.height, sampled)
+        return sampled.T
+
+    def areas_in(self, top: int, left: int, bottom: int, right: int) -> Int[np.ndarray, "n"]:
+        """Pixels of each mask inside a box."""
+        areas = np.zeros(len(self.bounds) - 1, dtype=np.int64)
+        box = np.array([top, left, bottom, right], dtype=np.int64)
+        _add_areas_in(self.places.astype(np.int64), self.bounds.astype(np.int64), self.height, box, areas)
+        return areas
+
+
+@compiled
+def _sample(
+    places: Int64[np.ndarray, "e"],
+    rows: Int64[np.ndarray, "h"],
+    columns: Int64[np.ndarray, "w"],
+    height: int,
+    sampled: Bool[np.ndarray, "w h"],
+) -> None:
+    """Whether the pixels at some rows and columns lie in a mask that changes at ``places``."""
+    passed = 0  # changes at or before the pixel: of an odd number the last one starts foreground
+    for index in range(len(columns)):
+        if index and columns[index] == columns[index - 1]:
+            sampled[index] = sampled[index - 1]
+            continue
+        for row in range(len(rows)):
+            place = columns[index] * height + rows[row]
+            while passed < len(places) and places[passed] <= place:
+                passed += 1
+            sampled[index, row] = passed % 2 == 1
+
+
+@compiled
+def _add_areas_in(
+    places: Int64[np.ndarray, "e"],
+    bounds: Int64[np.ndarray, "_"],
+    height: int,
+    box: Int64[np.ndarray, "4"],
+    areas: Int64[np.ndarray, "n"],
+) -> None:
+    """Add to ``areas`` the pixels of each mask inside a box (top, left, bottom, right); a mask is pairs of changes."""
+    top, left, bottom, right = box
+    for mask in range(len(areas)):
+        for start in range(bounds[mask], bounds[mask + 1], 2):
+            for column in range(max(places[start] // height, left), min((places[start + 1] - 1) // height + 1, right)):
+                first = max(places[start] - column * height, top)
+                areas[mask] += max(0, min(places[start + 1] - column * height, bottom) - first)

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from instancefcn.data.resizing import pad
 from instancefcn.data.training_image import TrainingImage
-from instancefcn.geometry.masks import areas
 from instancefcn.structures import WindowSize
 from instancefcn.training.assignment import IGNORED, POSITIVE, Assignment, Grid, assign, is_tiny
 from instancefcn.training.recipe import Recipe
@@ -118,7 +117,7 @@ def assign_image(image: TrainingImage, grids: Sequence[Grid], recipe: Recipe) ->
     if image.central_label is not None:
         return [_central_alone(grid, image.central_label) for grid in grids]
     scale = image.scale if recipe.assignment.judged_in == "image" else 1.0
-    ignored = image.gt_ignored | is_tiny(areas(image.gt_masks) / scale**2, image.gt_boxes / scale)
+    ignored = image.gt_ignored | is_tiny(torch.from_numpy(image.gt_masks.areas()) / scale**2, image.gt_boxes / scale)
     other_sides: list[float] = []
     if recipe.augmentation.draw != "between":  # an image pyramid: its other scales have windows too
         sides = recipe.augmentation.sides_of(image.shorter_side / image.scale)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from instancefcn.data.training_image import TrainingImage
-from instancefcn.model.assembling import assemble
 from instancefcn.structures import WindowSize
 from instancefcn.training.assignment import IGNORED, NEGATIVE, POSITIVE, Assignment
+from instancefcn.training.covered_cells import CoveredCells
 
 
 @dataclass(frozen=True)
@@ -72,23 +72,11 @@ def sample_windows(
         drawn.append(found[_draw(positive, config.windows // 2, generator)])
         drawn.append(found[_draw(near_miss, config.near_misses, generator)])
     windows = _concatenate(drawn)
-    averaged: list[dict[int, Tensor]] = [{} for _ in images]
+    covered = [CoveredCells(image) for image in images]
     sampled: list[SampledWindows] = []
     for maps_index, size in enumerate(sizes):
         here = windows[(windows.maps_index == maps_index).nonzero()[:, 0]]
-        count, side = len(here.positive), size.m * size.density
-        targets, void = torch.zeros(count, side, side), torch.zeros(count, side, side, dtype=torch.bool)
-        areas = torch.zeros(count)
-        for image in here.image_index.unique().tolist():
-            of_image = here.image_index == image
-            covered = covered_fractions(images[image], size.stride // size.density, averaged[image])
-            masks = covered[:-1] if config.soft_targets else (covered[:-1] >= 0.5).float()
-            gt_index = here.gt_index[of_image]
-            corners = (here.positions_yx[of_image] - size.m // 2) * size.density
-            # With k = 1, assembling crops the window from one map.
-            targets[of_image] = assemble(masks[:, None], gt_index, corners, side).clamp(min=0)
-            void[of_image] = assemble(covered[None, -1:], torch.zeros_like(gt_index), corners, side) >= 0.5
-            areas[of_image] = masks.flatten(1).sum(1)[gt_index]
+        targets, void, areas = _targets(size, here, covered, config)
         sampled.append(SampledWindows(here.image_index, here.positions_yx, here.positive, targets, void, areas))
     return sampled
 
@@ -123,27 +111,20 @@ def _candidates(image_index: int, grids: Sequence[Assignment]) -> _Candidates:
     return _concatenate(found)
 
 
-def covered_fractions(image: TrainingImage, cell: int, known: dict[int, Tensor]) -> Shaped[Tensor, "_ h w"]:
-    """Fraction of each cell, a square of ``cell`` pixels, that each instance covers, then the void.
-
-    The paper leaves open how targets are resized. A soft target tells where the outline crosses a cell: pasted to image
-    resolution, soft targets of density 2 have a mean IoU of 0.96 with coco-mini val's instances, hard targets 0.91.
-
-    Args:
-        known: fractions of this image by ``cell``; filled.
-    """
-    if cell not in known:
-        height, width = image.void.shape
-        if cell == 1:
-            known[cell] = torch.cat([image.gt_masks, image.void[None].to(torch.uint8)])
-        elif cell % 2 or height % cell or width % cell:
-            pixels = covered_fractions(image, 1, known)
-            known[cell] = F.avg_pool2d(pixels[:, None].float(), cell, ceil_mode=True)[:, 0]
-        else:  # adding the four cells of half the size takes a quarter of the time of pooling
-            finer = covered_fractions(image, cell // 2, known)
-            left, right = finer[..., ::2], finer[..., 1::2]
-            known[cell] = (left[:, ::2] + right[:, ::2] + left[:, 1::2] + right[:, 1::2]).float() / 4
-    return known[cell]
+def _targets(
+    size: WindowSize, windows: _Candidates, covered: Sequence[CoveredCells], config: SamplingConfig
+) -> tuple[Float[Tensor, "n dm dm"], Bool[Tensor, "n dm dm"], Float[Tensor, "n"]]:
+    """Targets, void and areas of windows of one size."""
+    count, side, cell = len(windows.positive), size.m * size.density, size.stride // size.density
+    targets, void = np.zeros((count, side, side), dtype=np.float32), np.zeros((count, side, side), dtype=bool)
+    areas = np.zeros(count, dtype=np.float32)
+    corners = (windows.positions_yx - size.m // 2) * size.density
+    columns = windows.image_index.tolist(), windows.gt_index.tolist(), corners.tolist()
+    for index, (image, instance, (y, x)) in enumerate(zip(*columns, strict=True)):
+        cells = covered[image]
+        targets[index], areas[index] = cells.instance(instance, cell, (y, x), side, soft=config.soft_targets)
+        void[index] = cells.void(cell, (y, x), side)
+    return torch.from_numpy(targets), torch.from_numpy(void), torch.from_numpy(areas)
 
 
 def _draw(candidates: Int[Tensor, "n *rest"], count: int, generator: torch.Generator) -> Int[Tensor, "count *rest"]:
