@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -139,21 +140,31 @@ def _assign_grid(
     for box in gt_boxes[~kept]:
         labels[_within(center_y, center_x, box)] = IGNORED
 
-    nearest = torch.full(shape, torch.inf)
-    boxes, indices = gt_boxes[kept], kept.nonzero()[:, 0]
+    # In numpy, whose operations on small arrays take less time than torch's: an image may have 10,000 instances.
+    of_windows, of_instances, nearest = labels.numpy(), gt_index.numpy(), np.full(shape, np.inf, dtype=np.float32)
+    centers, reach = (center_y.numpy(), center_x.numpy()), max(config.center_negative, config.center_tolerance)
+    boxes, indices = gt_boxes[kept].numpy(), kept.nonzero()[:, 0].tolist()
     for i in (scale_error < SCALE_NEGATIVE).nonzero()[:, 0].tolist():
-        x, y = ((boxes[i, :2] + boxes[i, 2:]) / 2).tolist()
-        distance = torch.maximum((center_y - y).abs()[:, None], (center_x - x).abs()[None]) / grid.side
-        near = distance < config.center_negative
-        positive = (distance <= config.center_tolerance) & positive_scale[i]
+        middle = ((boxes[i, 1::-1] + boxes[i, :1:-1]) / 2).tolist()
+        part = tuple(_close(axis, place, reach * grid.side) for axis, place in zip(centers, middle, strict=True))
+        offset_y, offset_x = (abs(axis[near] - place) for axis, near, place in zip(centers, part, middle, strict=True))
+        distance = np.maximum(offset_y[:, None], offset_x[None]) / np.float32(grid.side)
+        near = distance < np.float32(config.center_negative)
+        positive = (distance <= np.float32(config.center_tolerance)) & bool(positive_scale[i])
         # A window goes to an instance that it is positive for, and among those to the nearest.
-        rank = torch.where(positive, distance - 1, distance)
-        taken = near & (rank < nearest)
-        nearest = torch.where(taken, rank, nearest)
-        gt_index[taken] = indices[i]
-        labels[near & (labels != POSITIVE)] = IGNORED
-        labels[positive] = POSITIVE
+        rank = np.where(positive, distance - np.float32(1), distance)
+        taken = near & (rank < nearest[part])
+        nearest[part][taken] = rank[taken]
+        of_instances[part][taken] = indices[i]
+        of_windows[part][near & (of_windows[part] != POSITIVE)] = IGNORED
+        of_windows[part][positive] = POSITIVE
     return Assignment(labels, gt_index)
+
+
+def _close(centers: Float[np.ndarray, "n"], place: float, reach: float) -> slice:
+    """Those of ascending centres within a distance of a place, and one more on each side."""
+    first, end = np.searchsorted(centers, [place - reach, place + reach]).tolist()
+    return slice(max(first - 1, 0), end + 1)
 
 
 def _on_padding(grid: Grid, padding: Bool[Tensor, "h w"]) -> Bool[Tensor, "_ _"]:
