@@ -82,9 +82,13 @@ def raised_interrupts() -> Iterator[None]:
         yield
 
 
-def ignore_ctrl_c(*_: object) -> None:
-    """Leave Ctrl-C, which the terminal sends to every process, to the main one: for processes that load images."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def leave_to_main(*_: object) -> None:
+    """Leave signals, which may reach a whole group of processes, to the main one: for those that load images.
+
+    They end when the main process does.
+    """
+    for number in WATCHED:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

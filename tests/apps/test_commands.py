@@ -282,7 +282,7 @@ def test_train_hands_everything_on(
     monkeypatch.setattr(loop, "train", train)
     spec = f"labels:{label_maps}"
     options = ["--iterations", 7, "--init", "random", "--rotate", "--resume", "--device", "cpu", "--workers", 0]
-    options += ["--tiles", 2]
+    options += ["--tiles", 2, "--changed-data"]
     done = command("train", "--data", spec, "--data", spec, "--val", spec, "--out", tmp_path / "run", *options)
     assert done.exit_code == 0, done.output
     assert str(tmp_path / "run" / "best.safetensors") in done.stdout
@@ -297,6 +297,7 @@ def test_train_hands_everything_on(
         "rotate": True,
         "choose_sides": True,
         "resume": True,
+        "changed_data": True,
         "device": "cpu",
         "workers": 0,
     }

@@ -52,12 +52,13 @@ def new_trainer(recipe: Recipe, out: Path = Path("nowhere")) -> Trainer:
 
 def step(trainer: Trainer, rate: float) -> list[Tensor]:
     """One step on the first images of the recipe's stream; all that it was made of and gave."""
-    recipe, network = trainer.recipe, trainer.network
+    recipe, network = trainer.recipe, trainer.learner.network
     stream = TrainingStream([scenes(3), scenes(9, seed=5)], recipe.augmentation, recipe.source_balance, recipe.seed)
     make = BatchMaker(recipe, network.training_window_sizes, network.size_multiple)
     batch = make([stream[index] for index in range(recipe.optimization.batch_size)])
     sampled = [tensor for windows in batch.sampled for tensor in vars(windows).values()]
-    losses = trainer.step(batch, rate)
+    losses = trainer.learner.step(batch, rate)
+    trainer.iteration += 1
     return [batch.pixels, *batch.labels, *sampled, *losses.values()]
 
 
@@ -68,7 +69,7 @@ def seen(recipe: Recipe) -> list[Tensor]:
     for index in range(STEPS):
         rate = learning_rate(trainer.progress(), index, recipe.optimization)
         tensors += [torch.tensor(rate), *step(trainer, rate)]
-    return [*tensors, *trainer.kept_network().state_dict().values()]
+    return [*tensors, *trainer.learner.kept_network().state_dict().values()]
 
 
 def same(one: list[Tensor], other: list[Tensor]) -> bool:
@@ -164,9 +165,9 @@ def test_the_trunk_has_its_own_rate() -> None:
     distances = []
     for factor in (1.0, 0.25):
         trainer = new_trainer(with_keys(BASE, {**PLAIN_SGD, "optimization.trunk_learning_rate": factor}))
-        before = copies(trainer.network)
+        before = copies(trainer.learner.network)
         step(trainer, 1000.0)
-        distances.append(moved(trainer.network, before))
+        distances.append(moved(trainer.learner.network, before))
     learnt = {name: distance for name, distance in distances[0].items() if distance > 1e-3}  # rounding apart
     for name, distance in learnt.items():
         assert distances[1][name] == pytest.approx(distance * (0.25 if name.startswith("backbone") else 1), rel=1e-2)
@@ -177,16 +178,16 @@ def test_gradients_are_clipped_together() -> None:
     for clip_norm, clipped in ((0.0, False), (0.01, True)):
         recipe = with_keys(BASE, {**PLAIN_SGD, "optimization.trunk_learning_rate": 1.0})
         trainer = new_trainer(with_keys(recipe, {"optimization.clip_norm": clip_norm}))
-        before = copies(trainer.network)
+        before = copies(trainer.learner.network)
         step(trainer, 1.0)
-        total = sum(distance**2 for distance in moved(trainer.network, before).values()) ** 0.5
+        total = sum(distance**2 for distance in moved(trainer.learner.network, before).values()) ** 0.5
         assert (total == pytest.approx(0.01, rel=1e-3)) == clipped
         assert total > 0.009
 
 
 def test_frozen_stages_stay_as_they_are_and_the_next_one_learns() -> None:
     trainer = new_trainer(with_keys(BASE, {"optimization.frozen_stages": 2}))
-    stages = trainer.network.backbone.stages()
+    stages = trainer.learner.network.backbone.stages()
     before = [[p.clone() for p in stage.parameters()] for stage in stages]
     step(trainer, 0.01)
     stayed = [all(map(torch.equal, old, stage.parameters())) for old, stage in zip(before, stages, strict=True) if old]
@@ -211,7 +212,7 @@ def test_weights_decay_and_biases_and_norms_do_not() -> None:
 def test_frozen_batch_norms_keep_their_statistics_and_weights(batch_norm: str) -> None:
     keys = {"network.batch_norm": batch_norm, "optimization.frozen_stages": 0}
     trainer = new_trainer(with_keys(BASE, keys))
-    norms = [module for module in trainer.network.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = [module for module in trainer.learner.network.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
     before = [{name: tensor.clone() for name, tensor in norm.state_dict().items()} for norm in norms]
     step(trainer, 0.01)
     stayed = [
@@ -243,7 +244,7 @@ def iterations_of(out: Path) -> tuple[int, int]:
 def test_best_is_the_best_validation_and_last_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([10.0, 30.0, 20.0, 30.0])
     monkeypatch.setattr(trainer_module, "VALIDATE_EVERY", 0.25)
-    monkeypatch.setattr(trainer_module, "validation_recall", lambda *_: {"scenes": {"AR@100": next(scores)}})
+    monkeypatch.setattr(trainer_module, "validation_recall", lambda *_, **__: {"scenes": {"AR@100": next(scores)}})
     train(BASE, [scenes()], tmp_path, validation=[scenes()], init="random", device="cpu", workers=0)
     assert iterations_of(tmp_path) == (2, 4)
 
@@ -259,7 +260,7 @@ def test_what_is_saved_is_the_average(tmp_path: Path) -> None:
     step(trainer, 0.01)
     trainer.save(["last"])
     saved = load_checkpoint(tmp_path / "last.safetensors").weights
-    assert trainer.averaged is not None
-    for name, tensor in trainer.averaged.module.state_dict().items():
+    assert trainer.learner.averaged is not None
+    for name, tensor in trainer.learner.averaged.module.state_dict().items():
         assert torch.equal(saved[name], tensor)
-    assert any(not torch.equal(saved[name], tensor) for name, tensor in trainer.network.state_dict().items())
+    assert any(not torch.equal(saved[name], tensor) for name, tensor in trainer.learner.network.state_dict().items())

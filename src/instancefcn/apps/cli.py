@@ -27,7 +27,7 @@ from instancefcn.apps.segment import segment
 from instancefcn.apps.train import train
 from instancefcn.apps.train_classifier import train_classifier
 from instancefcn.apps.validate import validate
-from instancefcn.interrupts import Interrupted
+from instancefcn.interrupts import Interrupted, raised_interrupts
 
 TRACEBACK_VARIABLE = "INSTANCEFCN_TRACEBACK"
 
@@ -61,7 +61,7 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was asked for."""
-        with errors_in_one_line():
+        with errors_in_one_line(), raised_interrupts():
             return super().invoke(ctx)
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import sys
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from instancefcn.apps.options import AUTO, DeviceName, OutFolder, RecipeName, SourceSpecs, times_of_tiles
+from instancefcn.interrupts import Interrupted
 
 
 def train(
@@ -52,6 +57,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out as if it had not stopped.")
     ] = False,
+    changed_data: Annotated[
+        bool, typer.Option("--changed-data", help="Resume, although the labelled images are not the same any more.")
+    ] = False,
     device: DeviceName = "auto",
     precision: Annotated[
         Literal["fp32", "bf16"] | None, typer.Option(help="Arithmetic of the network.", show_default="the recipe's")
@@ -93,43 +101,62 @@ def train(
 
     from instancefcn.data.open import open_source
     from instancefcn.training.coverage import coverage
+    from instancefcn.training.learnable import check_learnable
     from instancefcn.training.loop import train as train_network
     from instancefcn.training.recipe import load_recipe
     from instancefcn.training.sides import hint, looking_closer, times_needed
+    from instancefcn.training.state import STATE_FILE
 
     loaded = load_recipe(recipe)
     if precision is not None:
         loaded = replace(loaded, optimization=replace(loaded.optimization, precision=precision))
     if rotate:
         loaded = replace(loaded, augmentation=replace(loaded.augmentation, rotate=True))
-    sources = [open_source(spec) for spec in data]
+    sources, validation = ([open_source(spec) for spec in specs] for specs in (data, val or ()))
+    check_learnable(sources)
     if tiles is not None:
         times = times_needed(sources, loaded) if tiles == AUTO else times_of_tiles(tiles)
         loaded = looking_closer(loaded, times)
         typer.echo(f"looks at images {times} times as large, too" if times > 1 else "no object needs larger images")
-    for source in sources:
+    for source in (*sources, *validation):
         covered = coverage(source, loaded)
+        skipped = f"; {len(source.problems)} problems skipped (see `instancefcn validate`)" if source.problems else ""
         typer.echo(
-            f"{source.name}: {len(source)} images, {covered.instances} instances, {100 * covered.share:.1f} % covered; "
-            f"{len(source.problems)} problems skipped" + (" (see `instancefcn validate`)" if source.problems else "")
+            f"{source.name}: {len(source)} images, {covered.instances} instances, {100 * covered.share:.1f} % covered"
+            f"{skipped}"
         )
         if tiles is None and (text := hint(source, loaded)):
             typer.echo(text)
-    best = train_network(
-        loaded,
-        sources,
-        out,
-        validation=[open_source(spec) for spec in val or ()],
-        iterations=iterations,
-        minutes=minutes,
-        init=init,
-        resume=resume,
-        device=device,
-        workers=workers,
-        report=say,
-        choose_sides=tiles is not None,
-    )
+    try:
+        best = train_network(
+            loaded,
+            sources,
+            out,
+            validation=validation,
+            iterations=iterations,
+            minutes=minutes,
+            init=init,
+            resume=resume,
+            device=device,
+            workers=workers,
+            report=say,
+            choose_sides=tiles is not None,
+            changed_data=changed_data,
+        )
+    except Interrupted as stopped:
+        if (out / STATE_FILE).exists():
+            raise Interrupted(stopped.number, f"{stopped}\ngo on with: {command_to_resume()}") from stopped
+        raise
     typer.echo(f"checkpoint: {best}")
+
+
+def command_to_resume() -> str:
+    """The command that this process was started with, and ``--resume``."""
+    program, *arguments = sys.argv
+    words = ["python", "-m", "instancefcn"] if Path(program).name == "__main__.py" else [Path(program).name]
+    if "LOCAL_WORLD_SIZE" in os.environ:
+        words = ["torchrun", "--nproc-per-node", os.environ["LOCAL_WORLD_SIZE"], "-m", "instancefcn"]
+    return shlex.join([*words, *arguments, *([] if "--resume" in arguments else ["--resume"])])
 
 
 def say(text: str) -> None:

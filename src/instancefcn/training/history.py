@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 WINDOW = 20  # iterations at the start and at the end, over which losses are averaged
 
 Losses = dict[str, float]
+Recall = dict[str, dict[str, float]]  # figures of each source
 
 
 @dataclass
@@ -18,6 +21,35 @@ class History:
     scores: list[float] = field(default_factory=list)  # AR@100 of each validation after that
     first: list[Losses] = field(default_factory=list)  # of the first WINDOW iterations
     last: list[Losses] = field(default_factory=list)  # of the last WINDOW iterations
+    validated: int = -1  # iteration of the last validation
+    recall: Recall = field(default_factory=dict)  # that it gave
+
+    @classmethod
+    def from_table(cls, table: Mapping[str, Any]) -> History:
+        """A history that a state keeps.
+
+        Raises:
+            ValueError: an unknown key, or a value of the wrong type.
+        """
+        try:
+            history = cls(**table)
+        except TypeError as error:
+            raise ValueError(f"its history has other keys ({error})") from error
+        losses = [history.first, history.last]
+        sound = (
+            (history.start is None or _is_number(history.start))
+            and isinstance(history.validated, int)
+            and isinstance(history.recall, dict)
+            and all(isinstance(of, dict) for of in history.recall.values())
+            and all(isinstance(value, float) for of in history.recall.values() for value in of.values())
+            and all(isinstance(values, list) for values in (history.scores, *losses))
+            and all(map(_is_number, history.scores))
+            and all(isinstance(one, dict) and all(map(_is_number, one.values())) for part in losses for one in part)
+            and len({frozenset(one) for part in losses for one in part}) <= 1
+        )
+        if not sound:
+            raise ValueError("its history holds values of other types")
+        return history
 
     @property
     def best(self) -> float:
@@ -45,6 +77,10 @@ class History:
         """Mean losses at the start and at the end of a run, by name; over its halves where it is short."""
         count = max(1, min(WINDOW, iterations // 2))
         return _mean(self.first[:count]), _mean(self.last[-count:])
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _mean(losses: list[Losses]) -> Losses:

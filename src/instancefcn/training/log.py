@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,33 +11,67 @@ from pathlib import Path
 from rich.progress import BarColumn, Progress, TextColumn
 from torch.utils.tensorboard import SummaryWriter
 
+from instancefcn.files import is_integer, write_whole
+
 
 class Log:
     """Writer for the figures of one run.
 
     Args:
         resumed_at: lines of later iterations are dropped; the run was stopped before it saved them.
+        known: lines that the run's state knows of; None keeps all up to ``resumed_at``. A line that is no JSON, as the
+            last one of a run that was cut off may be, is dropped.
     """
 
-    def __init__(self, out: Path, resumed_at: int) -> None:
-        out.mkdir(parents=True, exist_ok=True)
+    def __init__(self, out: Path, resumed_at: int, known: int | None = None) -> None:
         self.path = out / "metrics.jsonl"
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
-        kept = [line for line in lines if json.loads(line)["iteration"] <= resumed_at]
-        self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""
+        kept = [line for line in text.splitlines()[:known] if _iteration(line) <= resumed_at]
+        write_whole(self.path, "".join(f"{line}\n" for line in kept))
+        self.lines = len(kept)
         self.writer = SummaryWriter(out, purge_step=resumed_at + 1)
 
     def write(self, iteration: int, seconds: float, values: Mapping[str, float]) -> None:
-        """Log some figures."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"iteration": iteration, "seconds": round(seconds, 1), **values}) + "\n")
-        for name, value in values.items():
-            self.writer.add_scalar(name, value, iteration)
-        self.writer.flush()
+        """Log some figures; one that is NaN, such as the recall of a size without objects, is null.
+
+        Raises:
+            OSError: the disk is full; names the file.
+        """
+        figures = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        line = json.dumps({"iteration": iteration, "seconds": round(seconds, 1), **figures}, allow_nan=False)
+        with _named(self.path):
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(f"{line}\n")
+            self.lines += 1
+            for name, value in figures.items():
+                if value is not None:
+                    self.writer.add_scalar(name, value, iteration)
+            self.writer.flush()
 
     def text(self, name: str, value: str) -> None:
         """Log a text, as a tensorboard event alone."""
         self.writer.add_text(name, value)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the file in an error that doesn't, as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def _iteration(line: str) -> float:
+    """The iteration of a line; infinity if it is none of ours."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return math.inf
+    iteration = value.get("iteration") if isinstance(value, dict) else None
+    return float(iteration) if is_integer(iteration) else math.inf
 
 
 @contextmanager

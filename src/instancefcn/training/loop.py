@@ -11,8 +11,10 @@ from instancefcn.data.source import Source
 from instancefcn.data.training_image import TrainingImage
 from instancefcn.model.network import Network
 from instancefcn.training.dataset import TrainingStream
+from instancefcn.training.fingerprint import Fingerprint, compare_data
 from instancefcn.training.initial_weights import AUTO, RANDOM, Start, choose_init, initial_network
 from instancefcn.training.keeping_out import divide
+from instancefcn.training.learnable import check_learnable
 from instancefcn.training.object_rules import store_rules
 from instancefcn.training.optimization import Budget
 from instancefcn.training.processes import images_of_process, launch
@@ -40,6 +42,7 @@ def train(
     stream: Dataset[TrainingImage] | Dataset[list[TrainingImage]] | None = None,
     report: Callable[[str], None] = print,
     choose_sides: bool = False,
+    changed_data: bool = False,
 ) -> Path:
     """Train a network and return the path of its best checkpoint.
 
@@ -61,11 +64,18 @@ def train(
         workers: processes that load images; 0 to load between the steps.
         network: a network to train as it is, instead of the recipe's; ``init`` is then not read.
         stream: training images, or lists of them, instead of random views of the sources.
+        changed_data: resume although the data are not those that the run was trained on; what differs is reported.
         choose_sides: in the end, choose among the recipe's ``inference.shorter_sides`` on the validation images.
         report: called with lines of text: what is done, and in the end what was learnt, and warnings.
 
+    SIGINT and SIGTERM end it between two iterations, or two images of a validation, with all that was trained saved.
+    With ``iterations``, the same data, recipe and start give the same weights, bit for bit, on one machine.
+
     Raises:
-        ValueError: no data, no weights, a checkpoint of another network, or ``out`` holds a run already.
+        ValueError: nothing to learn, no weights, a checkpoint of another network, ``out`` holds a run already, the data
+            to resume with are others, or losses became infinite or NaN.
+        Interrupted: it was stopped; a KeyboardInterrupt.
+        OSError: a file can't be written; names it, and what is safe.
 
     Example:
         >>> source = open_source("labelme:labelled")  # doctest: +SKIP
@@ -75,7 +85,12 @@ def train(
     fabric = launch(device, config)
     fabric.seed_everything(recipe.seed, verbose=False)
     tell = report if fabric.is_global_zero else _say_nothing
+    if stream is None:
+        check_learnable(sources)
     state = find_state(out, recipe, resume)
+    data = Fingerprint.of(sources, validation)
+    if state is not None and (others := compare_data(out, state, data, changed_data)):
+        tell(others)
     images = divide(sources, validation, recipe.seed, keep_out and stream is None)
     tell(images.described)
     if network is not None:
@@ -87,7 +102,7 @@ def train(
     if stream is None:
         stream = TrainingStream(images.training, recipe.augmentation, recipe.source_balance, recipe.seed)
     budget = Budget(iterations or config.iterations, minutes)
-    trainer = Trainer(fabric, recipe, start, budget, out, images.validation)
+    trainer = Trainer(fabric, recipe, start, budget, out, images.validation, data, report)
     if state is not None:
         trainer.restore(state)
     trainer.run(stream, workers)

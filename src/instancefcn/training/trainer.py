@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from instancefcn.config import from_table, to_table
 from instancefcn.data.source import Source
 from instancefcn.data.training_image import TrainingImage
-from instancefcn.inference.checkpoint import Checkpoint, save_checkpoint
+from instancefcn.inference.checkpoint import Checkpoint
 from instancefcn.inference.proposer import Proposer
-from instancefcn.model.batch_norms import freeze_batch_norms
-from instancefcn.model.network import Network
+from instancefcn.interrupts import Interrupts, leave_to_main, noted_interrupts
 from instancefcn.objects import ObjectRule
 from instancefcn.training.batch import Batch, BatchMaker
 from instancefcn.training.dataset import RankSampler
+from instancefcn.training.divergence import diverged
+from instancefcn.training.fingerprint import Fingerprint
 from instancefcn.training.history import History
 from instancefcn.training.initial_weights import Start
+from instancefcn.training.learner import Learner
 from instancefcn.training.log import Log, show_progress
-from instancefcn.training.losses import LossConfig, compute_losses
-from instancefcn.training.optimization import Budget, average_weights, build_optimizer, learning_rate
+from instancefcn.training.optimization import Budget, learning_rate
 from instancefcn.training.processes import images_of_process
 from instancefcn.training.recipe import Recipe
-from instancefcn.training.state import STATE_FILE, TrainingState, save_state
+from instancefcn.training.run_files import BEST, LAST, RunFiles
+from instancefcn.training.state import ANEW, STATE_FILE, TrainingState
 from instancefcn.training.validation import mean_recall, validation_recall
 
 LOG_EVERY = 20  # iterations; the first and the last are logged, too
@@ -38,183 +39,222 @@ SAVE_EVERY = 120  # seconds
 VALIDATE_EVERY = 0.5  # fraction of the run
 
 
-class TrainingNetwork(nn.Module):
-    """A network whose ``forward`` gives the losses of a batch, so that data-parallel training wraps one module."""
-
-    def __init__(self, network: Network, loss: LossConfig) -> None:
-        super().__init__()
-        self.network = network
-        self.loss = loss
-
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        batch = batch.to(next(self.network.parameters()).device)
-        score_maps = self.network(batch.pixels.to(memory_format=torch.channels_last).float())
-        for maps, labels in zip(score_maps, batch.labels, strict=True):
-            assert maps.objectness.shape == labels.shape, "labels were made for other maps"
-        return compute_losses(score_maps, batch.labels, batch.sampled, self.loss)
-
-
 class Trainer:
-    """A network in training, with its optimizer, its averaged weights and its place in the run."""
+    """A network in training, with its optimizer, its averaged weights and its place in the run.
+
+    Args:
+        data: what the run is trained on, for its state.
+        report: called with warnings, in every process.
+    """
 
     def __init__(
-        self, fabric: Fabric, recipe: Recipe, start: Start, budget: Budget, out: Path, validation: Sequence[Source]
+        self,
+        fabric: Fabric,
+        recipe: Recipe,
+        start: Start,
+        budget: Budget,
+        out: Path,
+        validation: Sequence[Source],
+        data: Fingerprint | None = None,
+        report: Callable[[str], None] = print,
     ) -> None:
-        self.fabric, self.recipe, self.network, self.budget = fabric, recipe, start.network, budget
+        self.fabric, self.recipe, self.budget = fabric, recipe, budget
         self.start, self.out, self.validation = start, out, validation
-        decay = recipe.optimization.ema_decay
-        self.averaged = average_weights(self.network, decay).to(fabric.device) if decay else None
-        module = TrainingNetwork(self.network, recipe.loss).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.module, self.optimizer = fabric.setup(module, build_optimizer(self.network, recipe.optimization))
+        self.data, self.report = data, report
+        self.learner, self.files = Learner(fabric, recipe, start.network), RunFiles(out)
         self.iteration, self.history = 0, History()
         self.rule = None if start.checkpoint is None else start.checkpoint.objects  # until another is chosen
         self.seconds_before = 0.0  # trained before this process started
         self.started = time.monotonic()
+        self.due = False  # a validation of these weights is to follow
+        self.logged: int | None = 0  # lines of metrics.jsonl that the state knows of
+        self.lost: set[str] = set()  # images that could not be read, as they were told of
+        self.log: Log | None = None  # the first process's, while it runs
+        self.stop = Interrupts()
 
     @property
     def seconds(self) -> float:
         """Seconds of training so far, those before a resumption included."""
         return self.seconds_before + time.monotonic() - self.started
 
-    def progress(self) -> float:
-        """Fraction of the run that is done, as the first process measures it."""
-        return self.fabric.broadcast(self.budget.progress(self.iteration, self.seconds))
-
     def run(self, stream: Dataset[TrainingImage] | Dataset[list[TrainingImage]], workers: int) -> None:
-        """Train until the budget is spent; log, validate and save meanwhile."""
-        fabric, config = self.fabric, self.recipe.optimization
-        per_process = images_of_process(fabric, config)
-        images_per_step = per_process * fabric.world_size
+        """Train until the budget is spent; log, validate and save meanwhile, and at the end in any case.
+
+        Raises:
+            Interrupted: SIGINT or SIGTERM came; all that was trained is saved.
+            ValueError: losses, gradients or weights are no finite numbers any more; names the images.
+            OSError: a file can't be written; names it, and what is safe.
+        """
+        with noted_interrupts() as self.stop:
+            if self.fabric.is_global_zero:
+                self.log = Log(self.out, self.iteration, self.logged)
+                self.begin(self.log)
+            self.iterate(stream, workers)
+            if self.log is not None and not self.validation:
+                self.save([LAST, BEST])
+            elif self.log is not None and self.history.validated != self.iteration:  # the budget was spent before
+                self.validate(self.log)
+        self.fabric.barrier()
+
+    def begin(self, log: Log) -> None:
+        """Make good what a stopped run left undone; measure what training starts from."""
+        log.text("trunk_weights", self.learner.network.backbone.weights_from)
+        if self.files.saved_at is not None:
+            self.save([LAST])  # the checkpoint may be of another iteration than the state, or gone
+        if self.due:
+            self.validate(log)
+        elif self.files.saved_at is None and self.validation and self.start.checkpoint is not None:
+            self.validate_start(self.start.checkpoint, log)
+
+    def iterate(self, stream: Dataset[TrainingImage] | Dataset[list[TrainingImage]], workers: int) -> None:
+        """Do the iterations that are left, with what belongs between them."""
+        network = self.learner.network
+        per_process = images_of_process(self.fabric, self.recipe.optimization)
+        images = per_process * self.fabric.world_size
         loader = DataLoader(
             stream,
             batch_size=per_process,
-            sampler=RankSampler(self.iteration, images_per_step, fabric.global_rank, fabric.world_size),
+            sampler=RankSampler(self.iteration, images, self.fabric.global_rank, self.fabric.world_size),
             num_workers=workers,
-            collate_fn=BatchMaker(self.recipe, self.network.training_window_sizes, self.network.size_multiple),
+            collate_fn=BatchMaker(self.recipe, network.training_window_sizes, network.size_multiple),
+            worker_init_fn=leave_to_main,
         )
-        log = Log(self.out, self.iteration) if fabric.is_global_zero else None
-        if log is not None:
-            log.text("trunk_weights", self.network.backbone.weights_from)
-            if self.validation and self.start.checkpoint is not None:
-                self.validate_start(self.start.checkpoint, log)
         progress = self.progress()
-        first = self.iteration, self.seconds
         next_validation = VALIDATE_EVERY * (1 + progress // VALIDATE_EVERY)
-        saved = time.monotonic()
-        with show_progress(fabric.is_global_zero) as bar:
-            for batch in loader:
+        saved, first = time.monotonic(), (self.iteration, self.seconds)
+        with show_progress(self.fabric.is_global_zero) as bar:
+            for batch in loader if progress < 1 else ():
+                self.tell_of_lost(batch)
+                rate = learning_rate(progress, self.iteration, self.recipe.optimization)
+                try:
+                    losses = self.learner.step(batch, rate)
+                except FloatingPointError as error:
+                    raise self.diverged(error, batch.names) from error
+                self.iteration += 1
+                progress = self.progress()
+                if self.log is not None:
+                    values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
+                    self.history.add_losses(values)
+                    if self.iteration % LOG_EVERY == 0 or self.iteration == 1 or progress >= 1:
+                        self.write(self.log, {f"loss_{name}": loss for name, loss in values.items()}, rate)
+                        speed = (self.iteration - first[0]) * images / (self.seconds - first[1])
+                        left = max(0.0, self.seconds / progress - self.seconds) / 60
+                        bar(progress, f"loss {sum(values.values()):.2f}, {speed:.1f} images/s, {left:.0f} min left")
+                    if self.validation and progress >= min(next_validation, 1):
+                        next_validation += VALIDATE_EVERY
+                        self.validate(self.log)
+                        saved = time.monotonic()
+                    elif self.stop or time.monotonic() - saved > SAVE_EVERY:
+                        self.save([LAST])
+                        saved = time.monotonic()
+                if self.stop:
+                    raise self.stop.ended(self.files.kept())
                 if progress >= 1:
                     break
-                rate = learning_rate(progress, self.iteration, config)
-                losses = self.step(batch, rate)
-                progress = self.progress()
-                if log is None:
-                    continue
-                values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
-                self.history.add_losses(values)
-                if self.iteration % LOG_EVERY == 0 or self.iteration == 1 or progress >= 1:
-                    seconds = self.seconds
-                    log.write(
-                        self.iteration,
-                        seconds,
-                        {f"loss_{name}": loss for name, loss in values.items()} | {"learning_rate": rate},
-                    )
-                    speed = (self.iteration - first[0]) * images_per_step / (seconds - first[1])
-                    left = max(0.0, seconds / progress - seconds) / 60
-                    bar(progress, f"loss {sum(values.values()):.2f}, {speed:.1f} images/s, {left:.0f} min left")
-                if self.validation and progress >= min(next_validation, 1):
-                    next_validation += VALIDATE_EVERY
-                    self.validate(log)
-                    saved = time.monotonic()
-                elif time.monotonic() - saved > SAVE_EVERY:
-                    self.save(["last"])
-                    saved = time.monotonic()
-            if log is not None and not self.validation:
-                self.save(["last", "best"])
-        fabric.barrier()
 
-    def step(self, batch: Batch, rate: float) -> dict[str, Tensor]:
-        """Do one iteration on the batch of this process, and return its losses."""
-        self.network.train()
-        if self.recipe.network.batch_norm == "frozen":
-            freeze_batch_norms(self.network.backbone)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["factor"]
-        losses = self.module(batch)
-        total = torch.stack(list(losses.values())).sum()
-        if not total.isfinite():
-            raise ValueError(f"the loss became {total.item()} at iteration {self.iteration}: lower the learning rate")
-        self.optimizer.zero_grad()
-        self.fabric.backward(total)
-        if self.recipe.optimization.clip_norm:
-            self.fabric.clip_gradients(self.module, self.optimizer, max_norm=self.recipe.optimization.clip_norm)
-        self.optimizer.step()
-        if self.averaged is not None:
-            self.averaged.update_parameters(self.network)
-        self.iteration += 1
-        return losses
+    def progress(self) -> float:
+        """Fraction of the run that is done, and whether a signal came, as the first process sees both."""
+        mine = self.budget.progress(self.iteration, self.seconds), self.stop.number
+        progress, self.stop.number = self.fabric.broadcast(mine)
+        return progress
 
-    def kept_network(self) -> Network:
-        """The network to validate and save: the averaged one, if weights are averaged."""
-        return self.network if self.averaged is None else cast(Network, self.averaged.module)
+    def diverged(self, error: FloatingPointError, names: Sequence[str] = ()) -> ValueError:
+        """The error of a run whose numbers are no numbers any more."""
+        return diverged(str(error), self.iteration + 1, names, self.files.last_good(), self.recipe.optimization)
+
+    def tell_of_lost(self, batch: Batch) -> None:
+        """Warn, once for each, of images that could not be read and were replaced by others."""
+        for text in batch.lost:
+            if text not in self.lost:
+                self.lost.add(text)
+                self.report(f"warning: left out of training, another image is taken: {text}")
 
     def validate(self, log: Log) -> None:
-        """Measure recall, log it, and save: as the last network, and as the best if it beats all before."""
-        proposer = Proposer(self.kept_network().eval(), self.recipe.inference, device=self.fabric.device)
-        recall = self.measure(proposer, log)
+        """Save, measure recall, log it, and save as the best network, too, if it beats all before.
+
+        What is stopped in between is measured when the run goes on.
+        """
+        self.due = True
+        self.save([LAST])
+        network = self.learner.kept_network().eval()
+        recall = self.measure(Proposer(network, self.recipe.inference, device=self.fabric.device), log)
         score = mean_recall(recall)
-        names = ["last", "best"] if score > self.history.best else ["last"]
+        is_best = score > self.history.best or (self.history.start is None and not self.history.scores)
         self.history.scores.append(score)
-        self.save(names, recall)
+        self.history.validated, self.history.recall, self.due = self.iteration, recall, False
+        self.save([LAST, BEST] if is_best else [LAST])
 
     def validate_start(self, checkpoint: Checkpoint, log: Log) -> None:
         """Measure the checkpoint that training starts from, proposing by its own rules, and save it as the best."""
         recall = self.measure(Proposer(checkpoint.build(), checkpoint.inference, device=self.fabric.device), log)
         self.history.start = mean_recall(recall)
-        save_checkpoint(replace(checkpoint, training=self.record(recall)), self.out / "best.safetensors")
-        self.save(["last"])
+        self.history.validated, self.history.recall = self.iteration, recall
+        self.files.save_best(replace(checkpoint, training=self.record()))
+        self.save([LAST])
 
     def measure(self, proposer: Proposer, log: Log) -> dict[str, dict[str, float]]:
-        """Recall on the validation sources, which is logged."""
-        recall = validation_recall(proposer, self.validation)
-        figures = {f"{source}/{name}": value for source, values in recall.items() for name, value in values.items()}
-        log.write(self.iteration, self.seconds, figures)
+        """Recall on the validation sources, which is logged.
+
+        Raises:
+            Interrupted: before all images were looked at.
+        """
+        recall = validation_recall(proposer, self.validation, stop=self.stop, kept=self.files.kept)
+        self.write(log, {f"{source}/{name}": value for source, of in recall.items() for name, value in of.items()})
         return recall
 
-    def record(self, recall: Mapping[str, Mapping[str, float]] | None = None) -> dict[str, Any]:
-        """What checkpoints say of the run that made them."""
+    def write(self, log: Log, figures: Mapping[str, float], rate: float | None = None) -> None:
+        """Log some figures of this iteration."""
+        with self.files.saying_what_is_safe():
+            log.write(self.iteration, self.seconds, {**figures, **({} if rate is None else {"learning_rate": rate})})
+
+    def record(self) -> dict[str, Any]:
+        """What checkpoints say of the run that made them: the same for the same run, so without its seconds."""
         return {
             "recipe": to_table(self.recipe),
-            "trunk_weights": self.network.backbone.weights_from,
+            "trunk_weights": self.learner.network.backbone.weights_from,
             "iteration": self.iteration,
-            "seconds": self.seconds,
-            "validation": recall or {},
+            "validation": self.history.recall if self.history.validated == self.iteration else {},
         }
 
-    def save(self, names: Sequence[str], recall: Mapping[str, Mapping[str, float]] | None = None) -> None:
-        """Write checkpoints of these names, then the state that resuming needs."""
-        weights = self.kept_network().state_dict()
-        record = self.record(recall)
-        checkpoint = Checkpoint(self.recipe.network, self.recipe.inference, weights, record, self.rule)
-        for name in names:
-            save_checkpoint(checkpoint, self.out / f"{name}.safetensors")
+    def save(self, names: Sequence[str]) -> None:
+        """Write checkpoints of these names, then the state that resuming needs; as ``RunFiles.save``.
+
+        Raises:
+            ValueError: the weights are no finite numbers; what is on disk stays.
+        """
+        try:
+            self.learner.check_finite()
+        except FloatingPointError as error:
+            raise self.diverged(error) from error
+        record, weights = self.record(), self.learner.kept_network().state_dict()
         state = TrainingState(
-            **{key: value for key, value in record.items() if key != "validation"},
+            iteration=self.iteration,
+            seconds=self.seconds,
+            recipe=record["recipe"],
+            trunk_weights=record["trunk_weights"],
             history=asdict(self.history),
             objects=to_table(self.rule) if self.rule is not None else None,
-            network=self.network.state_dict(),
-            averaged=self.averaged.state_dict() if self.averaged is not None else None,
-            optimizer=self.optimizer.state_dict(),
+            data=None if self.data is None else self.data.to_table(),
+            due=self.due,
+            logged=0 if self.log is None else self.log.lines,
+            **self.learner.tables(),
         )
-        save_state(state, self.out / STATE_FILE)
+        self.files.save(
+            Checkpoint(self.recipe.network, self.recipe.inference, weights, record, self.rule), state, names
+        )
 
     def restore(self, state: TrainingState) -> None:
-        """Continue from a saved state."""
-        self.network.load_state_dict(state.network)
-        self.network.backbone.weights_from = state.trunk_weights or "unknown"
-        self.optimizer.load_state_dict(state.optimizer)
-        if self.averaged is not None and state.averaged is not None:
-            self.averaged.load_state_dict(state.averaged)
-        self.history = History(**state.history) if state.history else History(scores=[state.best])
-        self.rule = None if state.objects is None else from_table(ObjectRule, state.objects, "the rule in the state")
+        """Continue from a saved state.
+
+        Raises:
+            ValueError: it is of another network, or damaged; names the file.
+        """
+        try:
+            self.learner.restore(state)
+            self.history = History.from_table(state.history) if state.history else History(scores=[state.best])
+            self.rule = None if state.objects is None else from_table(ObjectRule, state.objects, "objects")
+        except ValueError as error:
+            raise ValueError(f"{self.out / STATE_FILE}: not the state of this training ({error}): {ANEW}") from error
         self.iteration, self.seconds_before = state.iteration, state.seconds
+        self.due, self.logged = state.due, state.logged
+        self.files = RunFiles(self.out, saved_at=state.iteration)

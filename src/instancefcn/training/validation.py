@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from instancefcn.data.coco import source_to_coco
 from instancefcn.data.source import Source
 from instancefcn.evaluation.average_recall import average_recall
 from instancefcn.inference.proposer import Proposer
+from instancefcn.interrupts import Interrupts
 
 
 def validation_recall(
-    proposer: Proposer, sources: Sequence[Source], max_proposals: int = 1000
+    proposer: Proposer,
+    sources: Sequence[Source],
+    max_proposals: int = 1000,
+    stop: Interrupts | None = None,
+    kept: Callable[[], str] = str,
 ) -> dict[str, dict[str, float]]:
-    """COCO mask AR, in percent, of each source by its name."""
+    """COCO mask AR, in percent, of each source by its name.
+
+    Args:
+        stop: looked at before each image.
+        kept: says what is kept of the work so far.
+
+    Raises:
+        Interrupted: ``stop`` was set.
+    """
     recall = {}
     for source in sources:
         results = []
         for index in range(len(source)):
+            if stop:
+                raise stop.ended(kept())
             sample = source[index]
             results += proposer(sample.image, max_proposals=max_proposals).to_coco(sample.image_id)
         recall[source.name] = average_recall(source_to_coco(source), results)["coco"]
