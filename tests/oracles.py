@@ -340,6 +340,19 @@ def decode_brush(code: list[int], height: int, width: int) -> np.ndarray:
     return np.array(values).reshape(height, width, 4)
 
 
+def polygon(points_xy: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each pixel's centre is inside a polygon, by the even-odd rule, and its distance to the outline."""
+    y, x = np.mgrid[:height, :width] + 0.5
+    inside, distance = np.zeros((height, width), dtype=bool), np.full((height, width), np.inf)
+    for (x0, y0), (x1, y1) in zip(points_xy, np.roll(points_xy, -1, axis=0), strict=True):
+        crosses = (y0 <= y) != (y1 <= y)
+        inside ^= crosses & (x < x0 + (y - y0) * (x1 - x0) / np.where(y1 == y0, 1, y1 - y0))
+        length = max((x1 - x0) ** 2 + (y1 - y0) ** 2, 1e-9)
+        along = np.clip(((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / length, 0, 1)
+        distance = np.minimum(distance, np.hypot(x - x0 - along * (x1 - x0), y - y0 - along * (y1 - y0)))
+    return inside, distance
+
+
 def ellipse(
     x: float, y: float, radius_x: float, radius_y: float, degrees: float, height: int, width: int
 ) -> np.ndarray:

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import reprlib
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO, TypeGuard
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8,16}\.tmp", re.DOTALL)  # names of ``whole_file`` until a file is whole
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict, _SHORT.maxstring = 3, 6, 4, 100
 
 
 def existing_dir(path: Path, what: str) -> Path:
@@ -110,6 +113,20 @@ def nan_as_none(value: Any) -> Any:
 def is_integer(value: Any) -> TypeGuard[int]:
     """Whether a JSON value can be an id or a size."""
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+
+
+def whole_or_none(value: Any) -> int | None:
+    """An id or a size of a JSON file; some tools write 160.0, "160" or "160.0". None of anything else."""
+    if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,18}(\.0*)?\s*", value):
+        return int(value.partition(".")[0])
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if is_integer(value) else None
+
+
+def shown(value: Any) -> str:
+    """A value of a file for a message: short, however long or deep it is."""
+    return _SHORT.repr(value)
 
 
 def write_whole(path: Path, content: bytes | str) -> None:

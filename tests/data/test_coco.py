@@ -11,6 +11,7 @@ from pycocotools.coco import COCO
 
 from instancefcn.data.coco import source_to_coco
 from instancefcn.data.open import open_source
+from instancefcn.data.validation import validate
 from instancefcn.geometry.rle import decode, encode, to_json
 from labelled import HEIGHT, WIDTH, box_mask, coco_annotation, square, write_coco, write_image
 from synthetic import SyntheticScenes
@@ -80,14 +81,13 @@ def test_image_without_annotations_stays(tmp_path: Path) -> None:
     [
         ({"segmentation": [[1, 1, 5, 5]]}, "polygon of 2 points"),
         ({"segmentation": [square(100, 3)]}, "outside the image"),
-        ({"segmentation": [square(2, float("nan"))]}, "NaN"),
+        ({"segmentation": [square(2, float("nan"))]}, "polygon[1] is nan, not a finite number"),
         ({"segmentation": [[1, 1, 5, 5, 9, 9]]}, "zero area"),
         ({"segmentation": {"size": [HEIGHT, WIDTH], "counts": "zz"}}, "bad RLE"),
         ({"segmentation": {"size": [1, 2], "counts": [1, 1]}}, "bad RLE"),
-        ({"segmentation": None}, "polygons or an RLE"),
-        ({"category_id": 9}, "unknown category_id 9"),
-        ({"category_id": "thing"}, "unknown category_id thing"),
-        ({"id": 1}, "duplicate id 1: the first one is kept"),
+        ({"segmentation": [[2, 3, 10**400, 3, 10, 11]]}, "polygon[2] is 1000"),
+        ({"segmentation": None}, "segmentation is missing"),
+        ({"segmentation": "mask"}, "segmentation must be polygons, [[x, y, x, y, ...], ...], or an RLE"),
         ({"iscrowd": "no"}, "iscrowd 'no' is neither 0 nor 1"),
         ({"ignore": 2}, "ignore 2 is neither 0 nor 1"),
     ],
@@ -96,24 +96,36 @@ def test_rejected_annotation(tmp_path: Path, fields: dict[str, Any], reason: str
     """Of three, the one in the middle; the others are kept."""
     bad = coco_annotation(2, **fields)
     source = open_source(write_coco(tmp_path, [coco_annotation(1), bad, coco_annotation(3)]))
-    assert source[0].instances.ids.tolist() == [1, 3]
+    assert source.labels(0).instances.ids.tolist() == [1, 3]
     (problem,) = source.problems
     assert problem.file == str(tmp_path / "images" / "a.png")
-    assert problem.annotation_id == bad["id"]
+    assert problem.annotation_id == 2
     assert reason in problem.reason
 
 
 def test_rejected_for_its_ids(tmp_path: Path) -> None:
-    annotations = [coco_annotation(1, 99), coco_annotation(2, "one"), coco_annotation(3.5), coco_annotation(True)]
+    annotations = [coco_annotation(1, 99), coco_annotation(2, "one")]
     source = open_source(write_coco(tmp_path, annotations))
-    assert len(source[0].instances) == 0
+    assert len(source.labels(0).instances) == 0
     found = [(Path(p.file).name, p.annotation_id, p.reason) for p in source.problems]
     assert found == [
         ("coco.json", 1, "unknown image_id 99: no image has it"),
         ("coco.json", 2, "image_id 'one' is no whole number"),
-        ("coco.json", None, "annotations[2]: id 3.5 is no whole number"),
-        ("coco.json", None, "annotations[3]: id True is no whole number"),
     ]
+
+
+@pytest.mark.parametrize("largest", [6, 2**63 - 1])
+def test_an_id_costs_no_mask(tmp_path: Path, largest: int) -> None:
+    source = open_source(write_coco(tmp_path, [coco_annotation(i) for i in (3.5, True, "f81d4fae", largest)]))
+    first, second, third, fourth = source.labels(0).instances.ids.tolist()
+    assert source.problems == []
+    assert [note.reason for note in source.notes] == [
+        f"annotations[0]: id 3.5 is no whole number: taken for id {first}",
+        f"annotations[1]: id True is no whole number: taken for id {second}",
+        f"annotations[2]: id 'f81d4fae' is no whole number: taken for id {third}",
+    ]
+    assert len({first, second, third, largest}) == 4
+    assert fourth == largest
 
 
 def test_numbers_as_text_and_ids_that_are_missing(tmp_path: Path) -> None:
@@ -127,10 +139,13 @@ def test_numbers_as_text_and_ids_that_are_missing(tmp_path: Path) -> None:
     assert source[0].instances.crowd.tolist() == [False, False, True]
 
 
-@pytest.mark.parametrize("bbox", [[0, 0, 0, 0], [-5, 0, 99, 9], [2, 3, float("nan"), 8], [1, 2], "box", None])
+@pytest.mark.parametrize(
+    "bbox", [[0, 0, 0, 0], [-5, 0, 99, 9], [10**400, 3, 8, 8], [2, 3, float("nan"), 8], [1, 2], "box", None]
+)
 def test_a_box_never_costs_a_mask(tmp_path: Path, bbox: Any) -> None:
     source = open_source(write_coco(tmp_path, [coco_annotation(1, bbox=bbox)]))
     assert source.problems == []
+    assert len(source.notes) == (bbox is not None)
     assert source[0].instances.boxes_xyxy.tolist() == [[2, 3, 10, 11]]
 
 
@@ -149,10 +164,66 @@ def test_categories_of_one_id_are_a_problem(tmp_path: Path) -> None:
     assert source.categories == {1: "ball"}
 
 
-def test_nothing_but_crowds_is_a_problem(tmp_path: Path) -> None:
-    source = open_source(write_coco(tmp_path, [coco_annotation(i, iscrowd=1) for i in (1, 2)]))
+def test_categories_of_one_name_are_counted_apart(tmp_path: Path) -> None:
+    categories = [{"id": 1, "name": "ball"}, {"id": 4, "name": "ball"}]
+    annotations = [coco_annotation(1), coco_annotation(2, category_id=4)]
+    source = open_source(write_coco(tmp_path, annotations, categories=categories))
     (problem,) = source.problems
-    assert problem.reason.startswith("all 2 instances are crowds, which teach nothing")
+    assert problem.reason == "categories: ids 1 and 4 are both ball: counted apart"
+    assert source.categories == {1: "ball", 4: "ball (4)"}
+    assert validate(source).instances_per_category == {"ball": 1, "ball (4)": 1}
+
+
+@pytest.mark.parametrize(
+    ("categories", "reason"),
+    [
+        ("things", "coco.json: categories must be a list of {id, name}, not 'things'"),
+        (["thing"], "coco.json: categories[0]: 'thing' has no id that is a whole number: it is left out"),
+        ([{"id": "x", "name": "thing"}], "categories[0]: {'id': 'x', 'name': 'thing'} has no id that is a whole"),
+    ],
+)
+def test_categories_that_cannot_be_read(tmp_path: Path, categories: Any, reason: str) -> None:
+    source = open_source(write_coco(tmp_path, [coco_annotation(1)], categories=categories))
+    (problem,) = source.problems
+    assert reason in str(problem)
+    assert source.categories == {1: "object"}
+    assert len(source.labels(0).instances) == 1
+
+
+def test_a_category_that_is_not_listed_costs_no_mask(tmp_path: Path) -> None:
+    """A name instead of an id is clear where a category has it; where there is one category alone, so is none."""
+    ids = [9, "thing", "other", "other", None, 1]
+    annotations = [coco_annotation(number, category_id=value) for number, value in enumerate(ids, start=1)]
+    source = open_source(write_coco(tmp_path, annotations))
+    assert source.problems == []
+    assert [(note.annotation_id, note.reason) for note in source.notes] == [
+        (1, "unknown category_id 9: no category has it; the mask is kept"),
+        (3, "unknown category_id 'other': no category has it; the mask is kept"),
+        (4, "unknown category_id 'other': no category has it; the mask is kept"),
+    ]
+    assert source.labels(0).instances.category_ids.tolist() == [9, 1, 10, 10, 1, 1]
+    assert source.categories == {1: "thing", 9: "9", 10: "'other'"}
+
+
+def test_categories_of_a_file_that_lists_none_are_counted(tmp_path: Path) -> None:
+    annotations = [coco_annotation(1, category_id=9), coco_annotation(2), coco_annotation(3, category_id=None)]
+    source = open_source(write_coco(tmp_path, annotations, categories=[]))
+    assert (source.problems, source.notes) == ([], [])
+    assert validate(source).instances_per_category == {"9": 1, "object": 2}
+
+
+def test_annotations_of_one_id(tmp_path: Path) -> None:
+    """What is the same is counted once; what differs is kept."""
+    annotations = [coco_annotation(3), coco_annotation(3), coco_annotation(3, segmentation=[square(12, 3)])]
+    source = open_source(write_coco(tmp_path, annotations))
+    assert source.problems == []
+    assert [(note.annotation_id, note.reason) for note in source.notes] == [
+        (3, "the same as another of this id: left out"),
+        (3, "duplicate id 3: taken for id 5"),
+    ]
+    instances = source.labels(0).instances
+    assert instances.ids.tolist() == [3, 5]
+    assert instances.boxes_xyxy.tolist() == [[2, 3, 10, 11], [12, 3, 20, 11]]
 
 
 def test_rejected_images(tmp_path: Path) -> None:
@@ -186,8 +257,8 @@ def test_rejected_images(tmp_path: Path) -> None:
         ("coco.json", "images[4] (id 5): file name '../outside.png' leads out of /images: it must name a file inside"),
         ("coco.json", "images[5]: id 'six' is no whole number"),
         ("coco.json", "images[6] (id 7): has no file_name"),
-        ("coco.json", "images[7] (id 8): 32 x -1 is no size of an image"),
-        ("coco.json", "images[12] (id 12): 100000 x 100000 is no size of an image"),
+        ("coco.json", "images[7] (id 8): 32 x -1 is no size of an image (up to 100 megapixels)"),
+        ("coco.json", "images[12] (id 12): 100000 x 100000 is no size of an image (up to 100 megapixels)"),
         ("coco.json", f"images[8] (id 9): {duplicate}"),
         ("coco.json", f"images[9] (id 9): {duplicate}"),
         ("coco.json", f"images[10] (id 10): {shared}"),

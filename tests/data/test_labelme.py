@@ -22,6 +22,12 @@ def png(pixels: np.ndarray) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
+def lines(text: str) -> str:
+    """Broken after every 20 characters, as MIME has it."""
+    broken = "\r\n".join(text[i : i + 20] for i in range(0, len(text), 20))
+    return f"data:image/png;base64,{broken}\n"
+
+
 def circle(x: float, y: float, radius: float) -> np.ndarray:
     mask = [[(j + 0.5 - x) ** 2 + (i + 0.5 - y) ** 2 <= radius**2 for j in range(WIDTH)] for i in range(HEIGHT)]
     return np.array(mask)
@@ -41,10 +47,18 @@ def circle(x: float, y: float, radius: float) -> np.ndarray:
         (labelme_shape([[30.2, 22], [25.5, 22]], "circle"), circle(30.2, 22, 4.7)),
         (labelme_shape([[0, 0], [31, 23]], "circle"), circle(0, 0, np.hypot(31, 23))),
         (labelme_shape([[2, 3], [9, 10]], "mask", mask=png(np.ones((8, 8), dtype=np.uint8))), box_mask(2, 3, 10, 11)),
-        (labelme_shape([[28, 20], [31, 23]], "mask", mask=png(np.ones((9, 9), dtype=bool))), box_mask(28, 20, 32, 24)),
+        (labelme_shape([[28, 18], [34, 25]], "mask", mask=png(np.ones((8, 7), dtype=bool))), box_mask(28, 18, 32, 24)),
         (
-            labelme_shape([[-0.8, -0.8], [4, 4]], "mask", mask=png(np.ones((4, 4), dtype=np.uint8))),
-            box_mask(0, 0, 4, 4),
+            labelme_shape([[-0.8, -0.8], [4, 4]], "mask", mask=png(np.ones((6, 6), dtype=np.uint8))),
+            box_mask(0, 0, 5, 5),
+        ),
+        (  # the ends of its box, as some write
+            labelme_shape([[2, 3], [10, 11]], "mask", mask=png(np.ones((8, 8), dtype=np.uint8))),
+            box_mask(2, 3, 10, 11),
+        ),
+        (  # base64 in lines, and with its kind of content
+            labelme_shape([[2, 3], [9, 10]], "mask", mask=lines(png(np.ones((8, 8), dtype=np.uint8)))),
+            box_mask(2, 3, 10, 11),
         ),
     ],
 )
@@ -115,7 +129,8 @@ def test_paths_of_windows_and_of_a_neighbour_folder(tmp_path: Path) -> None:
         (labelme_shape(None), "polygon of 0 points"),
         (labelme_shape([[1, 1], [5, 5], 3]), "point must be a flat list"),
         (labelme_shape([[1, 1], [5, 5], [3]]), "point of 1 numbers"),
-        (labelme_shape([[1, 1], [5, float("nan")], [3, 3]]), "NaN"),
+        (labelme_shape([[1, 1], [5, float("nan")], [3, 3]]), "point[1] is nan, not a finite number"),
+        (labelme_shape([[1, 1], [5, 10**400], [3, 3]]), "point[1] is 1000"),
         (labelme_shape([[1, 1], [99, 1], [3, 3]]), "outside the image"),
         (labelme_shape([[1, 1], [99, 1]], "circle"), "circle spans x 1..99"),
         (labelme_shape([[1, 1], [1, 1]], "circle"), "zero area"),
@@ -123,23 +138,48 @@ def test_paths_of_windows_and_of_a_neighbour_folder(tmp_path: Path) -> None:
         (labelme_shape([[1, 1]], "circle"), "circle of 1 points: it takes 2"),
         (labelme_shape([[1, 1], [1, 9]], "rectangle"), "zero area"),
         (labelme_shape([[1, 1], [5, 5]], "line"), "shape_type line has no area"),
-        (labelme_shape([[1, 1], [5, 5]], "mask"), "imageData is no text"),
-        (labelme_shape([[1, 1], [5, 5]], "mask", mask="?"), "not base64"),
+        (labelme_shape([[1, 1], [5, 5]], "mask"), "mask is missing"),
+        (labelme_shape([[1, 1], [5, 5]], "mask", mask=1), "mask must be a file as base64, not 1"),
+        (labelme_shape([[1, 1], [5, 5]], "mask", mask="?"), "mask is not base64"),
         (labelme_shape([[1, 1], [5, 5]], "mask", mask=png(np.zeros((5, 5), dtype=np.uint8))), "zero area"),
-        (labelme_shape([[32.9, 24.9], [33, 25]], "mask", mask=png(np.ones((5, 5), dtype=np.uint8))), "zero area"),
-        (labelme_shape(SQUARE, label=3), "label 3 is no text"),
-        (labelme_shape([[1, 1], [5, 5]], group_id=4), "polygon of 2 points"),
+        (labelme_shape([[32.9, 24.9], [33, 25]], "mask", mask=png(np.ones((1, 1), dtype=np.uint8))), "zero area"),
+        (
+            labelme_shape([[1, 1], [8, 8]], "mask", mask=png(np.ones((5, 6), dtype=np.uint8))),
+            "mask of 6 x 5 pixels is not its box, of 8 x 8",
+        ),
+        (labelme_shape([[1, 1], [99, 1], [3, 3]], group_id=4), "outside the image"),
+        (labelme_shape(SQUARE, 3), "shape_type 3 is no text"),
     ],
 )
 def test_rejected_shape(tmp_path: Path, shape: dict[str, Any], reason: str) -> None:
     """With a part, the whole instance; the others stay."""
     write_labelme(tmp_path, [labelme_shape(SQUARE), shape, labelme_shape(SQUARE, group_id=4)])
     source = open_source(f"labelme:{tmp_path}")
-    assert source[0].instances.ids.tolist() == ([0] if shape["group_id"] == 4 else [0, 2])
+    assert source.labels(0).instances.ids.tolist() == ([0] if shape["group_id"] == 4 else [0, 2])
     (problem,) = source.problems
     assert problem.file == str(tmp_path / "a.json")
     assert problem.annotation_id == 1
     assert reason in problem.reason
+
+
+@pytest.mark.parametrize(
+    "part", [labelme_shape([[1, 1], [5, 5]]), labelme_shape([[1, 1], [5, 5]], "line"), labelme_shape([], "point")]
+)
+def test_a_part_without_area_costs_no_other(tmp_path: Path, part: dict[str, Any]) -> None:
+    write_labelme(tmp_path, [part | {"group_id": 4}, labelme_shape(SQUARE, group_id=4)])
+    source = open_source(f"labelme:{tmp_path}")
+    assert source.problems == []
+    assert [(note.annotation_id, note.reason.endswith(": left out")) for note in source.notes] == [(0, True)]
+    np.testing.assert_array_equal(decode(source.labels(0).instances.rles[0]), box_mask(2, 3, 10, 11))
+
+
+def test_a_label_that_is_no_text_costs_no_mask(tmp_path: Path) -> None:
+    write_labelme(tmp_path, [labelme_shape(SQUARE, label=3), labelme_shape(SQUARE, label=None)])
+    source = open_source(f"labelme:{tmp_path}")
+    assert source.problems == []
+    assert [note.reason for note in source.notes] == ["label 3 is no text", "label None is no text"]
+    assert sorted(source.categories.values()) == ["3", "object"]
+    assert len(source.labels(0).instances) == 2
 
 
 @pytest.mark.parametrize(
@@ -150,9 +190,10 @@ def test_rejected_shape(tmp_path: Path, shape: dict[str, Any], reason: str) -> N
         ({"imagePath": None}, "has no imagePath"),
         ({"imagePath": "gone.png"}, "gone.png: no such file"),
         ({"imagePath": "gone.png", "imageData": "?"}, "not base64"),
-        ({"imagePath": "gone.png", "imageData": 3}, "imageData is no text"),
+        ({"imagePath": "gone.png", "imageData": 3}, "imageData must be a file as base64, not 3"),
         ({"imagePath": "gone.png", "imageData": "AAAA"}, "embedded image: not an image"),
-        ({"imageWidth": 5}, "its annotations are for 5 x 24"),
+        ({"imageWidth": "wide"}, "imageWidth 'wide' is no whole number"),
+        ({"imageWidth": "5"}, "its annotations are for 5 x 24"),
     ],
 )
 def test_rejected_file(tmp_path: Path, fields: dict[str, Any], reason: str) -> None:

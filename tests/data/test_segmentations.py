@@ -1,13 +1,22 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracles
-from instancefcn.data.segmentations import ellipse_to_rle, parts_to_rle, segmentation_to_rle, to_instances
-from instancefcn.geometry.rle import decode, encode
+from instancefcn.data.segmentations import (
+    OUTSIDE_TOLERANCE,
+    ellipse_to_rle,
+    parts_to_rle,
+    polygons_to_rle,
+    segmentation_to_rle,
+    to_instances,
+)
+from instancefcn.geometry.rle import Rle, decode, run_ends
 from labelled import HEIGHT, WIDTH, box_mask, square
 
 
@@ -50,79 +59,58 @@ def test_a_flat_polygon_is_one_polygon() -> None:
     assert segmentation_to_rle(square(2, 3), HEIGHT, WIDTH) == segmentation_to_rle([square(2, 3)], HEIGHT, WIDTH)
 
 
-def test_polygon_to_the_border_and_a_little_beyond() -> None:
-    rle = segmentation_to_rle([[-0.5, -0.5, WIDTH + 0.9, -0.5, WIDTH + 0.9, HEIGHT + 0.9, -0.5, HEIGHT]], HEIGHT, WIDTH)
-    assert decode(rle).all()
+def test_forms_that_are_clear() -> None:
+    """Numbers as text, and points as pairs."""
+    wanted = segmentation_to_rle([square(2, 3)], HEIGHT, WIDTH)
+    pairs = [[2, 3], [10, 3], [10, 11], [2, 11]]
+    text = [str(number) for number in square(2, 3)]
+    for form in ([pairs], pairs, [text], text, [["2.0", "3e0", 10, " 3", "10.", "+11", "2", 11.0]]):
+        assert segmentation_to_rle(form, HEIGHT, WIDTH) == wanted
+    code: dict[str, Any] = {"size": ["24", 32.0], "counts": decode_runs(wanted)}
+    assert segmentation_to_rle(code, HEIGHT, WIDTH) == wanted
 
 
-REFUSED = {
-    "polygon of 2 points": [[1, 1, 5, 5]],
-    "polygon of 0 points": [[]],
-    "there is no polygon": [],
-    "x and y do not pair": [[1, 1, 5, 1, 5, 5, 1]],
-    "holds NaN": [[1, 1, 5, 1, float("nan"), 5]],
-    "infinite": [[1, 1, 5, 1, float("inf"), 5]],
-    "infinite number": [[1, 1, 5, 1, 10**400, 5]],
-    "flat list of numbers": [[1, 1, "5", 1, 5, 5]],
-    "polygon must be a flat": [[[1, 1], [5, 1], [5, 5]]],
-    "of 2 points": [1, 1, 5, 5],
-    r"x 100\.\.108, y 3\.\.11: outside the image of 32 x 24": [square(100, 3)],
-    r"x -3\.\.5, y -3": [square(-3, -3)],
-    "zero area": [[1, 1, 5, 5, 9, 9]],
-    "covers no pixel": [[1.1, 1.1, 1.2, 1.1, 1.2, 1.2]],
-    "longer than": [[0, 0, WIDTH, HEIGHT] * 20_000],
-    "not NoneType": None,
-    "not str": "polygon",
-    r"size \[32, 24\] is not that of its image, \[24, 32\]": {"size": [WIDTH, HEIGHT], "counts": [WIDTH * HEIGHT]},
-    "size None": {"counts": [1]},
-    "counts sum to 3, not to 24 x 32 = 768": {"size": [HEIGHT, WIDTH], "counts": [1, 2]},
-    "whole numbers": {"size": [HEIGHT, WIDTH], "counts": [0.5, 767.5]},
-    "from 0 on": {"size": [HEIGHT, WIDTH], "counts": [-1, 769]},
-    "RLE counts holds NaN": {"size": [HEIGHT, WIDTH], "counts": [float("nan")]},
-    "RLE counts must": {"size": [HEIGHT, WIDTH], "counts": None},
-    "counts are damaged: they do not fill 24 x 32": {
-        "size": [HEIGHT, WIDTH],
-        "counts": encode(box_mask(2, 3, 9, 9))["counts"].decode()[:1],
-    },
-    "RLE counts must be": {"size": [HEIGHT, WIDTH], "counts": "é"},
-    "are damaged": {"size": [HEIGHT, WIDTH], "counts": "o" * 30 + "0"},
-    "damaged": {"size": [HEIGHT, WIDTH], "counts": ""},
-    "zero area: the mask": {"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]},
-}
+def decode_runs(rle: Rle) -> list[str]:
+    """Uncompressed run lengths, as text."""
+    places, _ = run_ends([rle["counts"]])
+    return [str(run) for run in np.diff(places, prepend=0).tolist()]
 
 
-@pytest.mark.parametrize("reason", REFUSED)
-def test_refused(reason: str) -> None:
-    with pytest.raises(ValueError, match=reason):
-        segmentation_to_rle(REFUSED[reason], HEIGHT, WIDTH)
+def test_a_part_of_two_points_is_left_out() -> None:
+    notes: list[str] = []
+    rle = segmentation_to_rle([square(2, 3), [1, 1, 5, 5], []], HEIGHT, WIDTH, notes.append)
+    assert rle == segmentation_to_rle([square(2, 3)], HEIGHT, WIDTH)
+    assert notes == [f"a part of {n} points is left out: a polygon takes 3 at least" for n in (2, 0)]
 
 
-def test_no_instances() -> None:
-    instances = to_instances([], [], [])
-    assert len(instances) == 0
-    assert instances.boxes_xyxy.shape == (0, 4)
-    assert instances.crowd.dtype == instances.ignore.dtype == bool
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(3, 9))
+def test_what_reaches_beyond_the_image_is_cut_off(seed: int, count: int) -> None:
+    """Every pixel that is not on the outline is right."""
+    rng = np.random.default_rng(seed)
+    points = np.concatenate([rng.uniform([-6, -6], [WIDTH + 6, HEIGHT + 6], (count, 2)), [[9, 9], [20, 20]]]).round(1)
+    notes: list[str] = []
+    mask = decode(polygons_to_rle([points.ravel().tolist()], HEIGHT, WIDTH, notes.append))
+    inside, distance = oracles.polygon(points, HEIGHT, WIDTH)
+    np.testing.assert_array_equal(mask[distance > 1], inside[distance > 1])
+    beyond = (points < -OUTSIDE_TOLERANCE).any() or (points > np.array([WIDTH, HEIGHT]) + OUTSIDE_TOLERANCE).any()
+    assert len(notes) == beyond
 
 
-def test_parts_and_holes() -> None:
-    parts = [[square(2, 3, 12), square(4, 5, 3), square(9, 9, 2)], [square(20, 3, 4)]]
-    expected = box_mask(2, 3, 14, 15) & ~box_mask(4, 5, 7, 8) & ~box_mask(9, 9, 11, 11) | box_mask(20, 3, 24, 7)
-    np.testing.assert_array_equal(decode(parts_to_rle(parts, HEIGHT, WIDTH)), expected)
-
-
-def test_what_a_hole_covers_outside_its_polygon_stays_background() -> None:
-    rle = parts_to_rle([[square(2, 3), square(6, 7, 12)]], HEIGHT, WIDTH)
-    np.testing.assert_array_equal(decode(rle), box_mask(2, 3, 10, 11) & ~box_mask(6, 7, 18, 19))
-
-
-def test_a_hole_is_not_a_hole_of_another_part() -> None:
-    rle = parts_to_rle([[square(2, 3), square(4, 5, 4)], [square(3, 4, 4)]], HEIGHT, WIDTH)
-    np.testing.assert_array_equal(decode(rle), box_mask(2, 3, 10, 11) & ~box_mask(4, 5, 8, 9) | box_mask(3, 4, 7, 8))
+def test_notes_of_what_is_cut_off_name_both() -> None:
+    notes: list[str] = []
+    polygons_to_rle([square(-3, 3)], HEIGHT, WIDTH, notes.append)
+    assert notes == ["polygon spans x -3..5, y 3..11: cut off at the border of the image of 32 x 24"]
 
 
 @pytest.mark.parametrize(
     ("parts", "reason"),
-    [([[]], "without a ring"), ([[square(2, 3), [1, 1]]], "polygon of 1 points"), ([[square(99, 3)]], "outside")],
+    [
+        ([[]], "polygon of 0 points"),
+        ([[[1, 1]]], "polygon of 1 points: it takes 3"),
+        ([], "of 0 points"),
+        ([[square(99, 3)]], "outside"),
+    ],
 )
 def test_refused_parts(parts: list[list[list[float]]], reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
@@ -148,5 +136,5 @@ def test_ellipse_by_hand() -> None:
     np.testing.assert_array_equal(np.argwhere(mask.any(axis=0)).ravel(), [9, 10])
     np.testing.assert_array_equal(np.argwhere(mask.any(axis=1)).ravel(), range(5, 15))
     assert not decode(ellipse_to_rle((10, 10), (6, 0), 0, HEIGHT, WIDTH)).any()
-    with pytest.raises(ValueError, match="ellipse holds NaN"):
+    with pytest.raises(ValueError, match=r"ellipse\[1\] is nan"):
         ellipse_to_rle((10, float("nan")), (6, 1), 0, HEIGHT, WIDTH)

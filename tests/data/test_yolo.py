@@ -135,14 +135,13 @@ def test_points_beyond_the_image_are_clipped(tmp_path: Path) -> None:
         ("0", "polygon of 0 points"),
         ("0 0.1 0.1", "polygon of 1 points"),
         (f"0 {SQUARE} 0.93", "9 numbers after the class: x and y do not pair (save without confidences)"),
-        (f"2 {SQUARE}", "class 2 is none of data.yaml's"),
         (f"-1 {SQUARE}", "class -1 is none of"),
         (f"0.5 {SQUARE}", "class 0.5 is none of"),
         (f"nan {SQUARE}", "class nan is none of"),
         (f"cell {SQUARE}", "holds more than numbers"),
         ("0 2 3 10 3 10 11", "spans 2..11: YOLO's are shares"),
         ("0 -0.2 0.1 0.5 0.1 0.5 0.5", "spans -0.2..0.5"),
-        ("0 nan 0.1 0.5 0.1 0.5 0.5", "holds NaN"),
+        ("0 nan 0.1 0.5 0.1 0.5 0.5", "is nan, not a finite number"),
         ("0 inf 0.1 0.5 0.1 0.5 0.5", "spans 0.1..inf"),
         ("0 0.1 0.1 0.5 0.5 0.1 0.1", "zero area"),
     ],
@@ -155,6 +154,23 @@ def test_rejected_line(tmp_path: Path, line: str, reason: str) -> None:
     ((name, number, found),) = reasons(source)
     assert (name, number) == ("a.txt", 2)
     assert reason in found
+
+
+def test_a_class_without_a_name_costs_no_mask(tmp_path: Path) -> None:
+    source = open_source(f"yolo:{write_yolo(tmp_path, {'a.png': f'7 {SQUARE}'})},val")
+    assert source.problems == []
+    assert [str(note) for note in source.notes] == [
+        f"{tmp_path}/labels/val/a.txt: annotation 1: class 7 is none of data.yaml's; the mask is kept"
+    ]
+    assert source.categories == {1: "cell", 2: "dish", 3: "7"}
+    assert source.labels(0).instances.category_ids.tolist() == [3]
+
+
+def test_names_that_grow_without_bound(tmp_path: Path) -> None:
+    """A list of lists of the same lists."""
+    yaml = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 30))
+    with pytest.raises(ValueError, match="is no list, nor a table"):
+        open_source(f"yolo:{write_yolo(tmp_path, {'a.png': None}, yaml + 'names: [*a29]')},val")
 
 
 def test_rejected_files(tmp_path: Path) -> None:

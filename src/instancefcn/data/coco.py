@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from instancefcn.data.coco_reader import DEFAULT_CATEGORIES, CocoAnnotation, CocoImage, CocoReader
+from instancefcn.data.coco_entries import CocoAnnotation, CocoImage
+from instancefcn.data.coco_reader import CocoReader
 from instancefcn.data.images import inspect_image
 from instancefcn.data.segmentations import to_instances
-from instancefcn.data.source import FileSource, Labels, Source
+from instancefcn.data.source import UNNAMED, FileSource, Labels, Source
 from instancefcn.files import existing_dir, read_json
 from instancefcn.geometry.boxes import xyxy_to_xywh
-from instancefcn.geometry.rle import area, to_json
+from instancefcn.geometry.rle import Rle, area, to_json
 
 
 def load_coco(annotations: Path, images_dir: Path) -> FileSource:
@@ -48,13 +49,8 @@ def coco_to_source(table: Any, annotations: Path, images_dir: Path) -> FileSourc
     instances = reader.annotations(images, categories)
     for annotation in instances:
         annotations_of[annotation.image_id].append(annotation)
-    if instances and all(annotation.crowd for annotation in instances):
-        reader.flaw(
-            f"all {len(instances)} instances are crowds, which teach nothing (CVAT writes iscrowd 1 for masks): set "
-            f"iscrowd to 0, or open it as cvat:{annotations},{images_dir}"
-        )
-    labels = [_labels(image, annotations_of[image.image_id]) for image in images]
-    return FileSource(categories or DEFAULT_CATEGORIES, labels, reader.problems)
+    labels = [_labels(image, annotations_of[image.image_id], reader.rejected[image.image_id]) for image in images]
+    return FileSource((categories | reader.unlisted) or {1: UNNAMED}, labels, reader.problems, notes=reader.notes)
 
 
 def source_to_coco(source: Source) -> dict[str, Any]:
@@ -91,7 +87,7 @@ def source_to_coco(source: Source) -> dict[str, Any]:
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def _labels(image: CocoImage, annotations: Sequence[CocoAnnotation]) -> Labels:
+def _labels(image: CocoImage, annotations: Sequence[CocoAnnotation], rejected: Sequence[Rle | None]) -> Labels:
     assert image.path is not None
     assert image.size is not None
     instances = to_instances(
@@ -101,4 +97,12 @@ def _labels(image: CocoImage, annotations: Sequence[CocoAnnotation]) -> Labels:
         [annotation.crowd for annotation in annotations],
         [annotation.ignore for annotation in annotations],
     )
-    return Labels(image.image_id, image.file_name, image.path, *image.size, instances)
+    return Labels(
+        image.image_id,
+        image.file_name,
+        image.path,
+        *image.size,
+        instances,
+        rejected=[region for region in rejected if region is not None],
+        partial=any(region is None for region in rejected),
+    )

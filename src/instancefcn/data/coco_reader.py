@@ -6,10 +6,9 @@ error (evaluating, proposing for annotated images), since results on fewer insta
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,40 +16,25 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from instancefcn.data.images import MAX_PIXELS
-from instancefcn.data.segmentations import segmentation_to_rle
-from instancefcn.data.source import Problem
-from instancefcn.files import is_integer, path_inside
+from instancefcn.data.coco_entries import (
+    CocoAnnotation,
+    CocoImage,
+    corners,
+    flag,
+    parse_box,
+    place_of,
+    same,
+    stated_size,
+    whole_number,
+)
+from instancefcn.data.segmentations import Note, region_of_box, segmentation_to_rle
+from instancefcn.data.source import UNNAMED, Problem
+from instancefcn.files import path_inside, shown, whole_or_none
 from instancefcn.geometry.boxes import xyxy_to_xywh
 from instancefcn.geometry.rle import Rle, tight_boxes
 
-DEFAULT_CATEGORIES = {1: "object"}  # of a file that has none
+LARGE = 2**62  # ids from here on leave room for no more
 MEND = "`instancefcn validate` lists all that is wrong, `instancefcn convert` writes what is sound"
-
-
-@dataclass(frozen=True)
-class CocoImage:
-    """A sound entry of ``images``."""
-
-    place: str  # in the file: "images[3] (id 7)"
-    image_id: int
-    file_name: str  # with slashes, relative to the folder of images; "" where there is no folder
-    path: Path | None
-    size: tuple[int, int] | None  # (height, width); None where it is not stated
-
-
-@dataclass(frozen=True)
-class CocoAnnotation:
-    """A sound entry of ``annotations``: its mask, or its box where boxes are asked for."""
-
-    place: str
-    annotation_id: int  # a free number where the file has none
-    image_id: int
-    category_id: int  # 0 where categories are not looked at
-    region: Rle | Float[np.ndarray, "4"]  # a box is xywh
-    stated_area: Any  # not checked; None where the file has none
-    crowd: bool
-    ignore: bool
 
 
 class CocoReader:
@@ -77,20 +61,39 @@ class CocoReader:
                 )
         self.table, self.source, self.strict = table, source, strict
         self.problems: list[Problem] = []
+        self.notes: list[Problem] = []  # what was mended, or not used
+        self.rejected: dict[int, list[Rle | None]] = defaultdict(list)  # by image: where lost instances lie, if known
+        self.unlisted: dict[int, str] = {}  # names that annotations give to categories which the file does not list
         annotations = table["annotations"] if "annotations" in keys else ()
-        self._annotations_of = Counter(_whole_or_none(entry.get("image_id")) for entry in annotations)
+        self._annotations_of = Counter(whole_or_none(entry.get("image_id")) for entry in annotations)
 
     def categories(self) -> dict[int, str]:
-        """Names of the categories by id. Where two share an id, the first one names it, and that is a problem."""
+        """Names of the categories by id, all different.
+
+        Where two share an id, the first one names it; where two share a name, it gets the id of the later one besides.
+        Both are problems; where instances are counted by id, only the first is an error.
+        """
         names: dict[int, str] = {}
-        entries = self.table.get("categories") or []
-        for entry in entries if isinstance(entries, list) else []:
-            category_id = _whole_or_none(entry.get("id")) if isinstance(entry, dict) else None
+        entries = self.table.get("categories")
+        if entries is not None and not isinstance(entries, list):
+            self.flaw(f"categories must be a list of {{id, name}}, not {shown(entries)}")
+        for index, entry in enumerate(entries if isinstance(entries, list) else []):
+            category_id = whole_or_none(entry.get("id")) if isinstance(entry, dict) else None
             if category_id is None:
+                self.flaw(f"categories[{index}]: {shown(entry)} has no id that is a whole number: it is left out")
                 continue
-            name = str(entry.get("name", category_id))
-            if names.setdefault(category_id, name) != name:
+            stated = entry.get("name")
+            name = stated if isinstance(stated, str) else str(category_id) if stated is None else shown(stated)
+            if category_id in names and names[category_id] != name:
                 self.flaw(f"categories: id {category_id} is {names[category_id]} and {name}: each needs its own id")
+            names.setdefault(category_id, name)
+        of_name: dict[str, int] = {}
+        for category_id, name in names.items():
+            first = of_name.setdefault(name, category_id)
+            if first != category_id:
+                names[category_id] = f"{name} ({category_id})"
+                if not self.strict:
+                    self.flaw(f"categories: ids {first} and {category_id} are both {name}: counted apart")
         return names
 
     def images(self, folder: Path | None = None) -> list[CocoImage]:
@@ -110,7 +113,7 @@ class CocoReader:
                         raise ValueError("has no file_name")
                     path = path_inside(folder, name)
                     name = path.relative_to(folder).as_posix()
-                found.append(CocoImage(place, image_id, name if path else "", path, _stated_size(entry)))
+                found.append(CocoImage(place, image_id, name if path else "", path, stated_size(entry)))
             except ValueError as error:
                 self.lose_image(place, image_id, error)
         ids, users = Counter(image.image_id for image in found), defaultdict[Path | None, list[int]](list)
@@ -141,33 +144,47 @@ class CocoReader:
             boxes: read ``bbox``, or the mask's box where there is none; a size is not needed then.
         """
         wanted = {image.image_id: image for image in images}
-        known = {_whole_or_none(entry.get("id")) for entry in self.table["images"]}
+        known = {whole_or_none(entry.get("id")) for entry in self.table["images"]}
         entries = self.table["annotations"]
-        numbers = count(1 + max((_whole_or_none(entry.get("id")) or 0 for entry in entries), default=0))
-        seen: set[int] = set()
+        ids = {whole_or_none(entry.get("id")) or 0 for entry in entries}
+        numbers = count(1 + max((number for number in ids if number < LARGE), default=0))  # of those without an id
+        first_of: dict[int, CocoAnnotation | None] = {}  # by id
         found: list[CocoAnnotation] = []
         for index, entry in enumerate(entries):
             place, annotation_id, image = f"annotations[{index}]", None, None
             try:
-                if entry.get("id") is not None:
-                    annotation_id = whole_number(entry["id"], "id")
+                image_id = whole_or_none(entry.get("image_id"))
+                image = wanted.get(image_id) if image_id is not None else None
+                annotation_id = whole_or_none(entry.get("id"))
+                if annotation_id is not None:
                     place = f"{place} (id {annotation_id})"
                 image_id = whole_number(entry.get("image_id"), "image_id")
                 if image_id not in known:
                     raise ValueError(f"unknown image_id {image_id}: no image has it")
-                image = wanted.get(image_id)
-                if annotation_id in seen:
-                    raise ValueError(f"duplicate id {annotation_id}: the first one is kept")
-                number = next(numbers) if annotation_id is None else annotation_id
-                seen.add(number)
-                if image is not None:
-                    category_id = _known_category(entry, categories) if categories is not None else 0
-                    flags = [_flag(entry.get(key), key) for key in ("iscrowd", "ignore")]
-                    region = self._region(entry, image.size, boxes)
-                    ids = (number, image_id, category_id)
-                    found.append(CocoAnnotation(place, *ids, region, entry.get("area"), *flags))
+                number = next(numbers) if annotation_id is None or annotation_id in first_of else annotation_id
+                if image is None:
+                    first_of.setdefault(number, None)
+                    continue
+                note = partial(self._note, place, image, annotation_id)
+                category_id = self._category(entry, categories, note) if categories is not None else 0
+                if annotation_id is None and entry.get("id") is not None:
+                    note(f"id {shown(entry['id'])} is no whole number: taken for id {number}")
+                flags = [flag(entry.get(key), key) for key in ("iscrowd", "ignore")]
+                region = self._region(entry, image.size, boxes, note)
+                annotation = CocoAnnotation(
+                    place, number, image_id, category_id, region, entry.get("area"), crowd=flags[0], ignore=flags[1]
+                )
+                if number != annotation_id and annotation_id is not None:
+                    if same(annotation, first_of[annotation_id]):
+                        note("the same as another of this id: left out")
+                        continue
+                    note(f"duplicate id {annotation_id}: taken for id {number}")
+                first_of[number] = annotation
+                found.append(annotation)
             except ValueError as error:
                 self._lose(place, error, image, annotation_id)
+                if image is not None and image.size is not None:
+                    self.rejected[image.image_id].append(place_of(entry, *image.size))
         return found
 
     def lose_image(self, place: str, image_id: int | None, error: ValueError, *, path: Path | None = None) -> None:
@@ -185,19 +202,51 @@ class CocoReader:
             raise ValueError(f"{self.source}: {reason}")
         self.problems.append(Problem(self.source, None, reason))
 
-    def _region(self, entry: dict[str, Any], size: tuple[int, int] | None, boxes: bool) -> Rle | Float[np.ndarray, "4"]:
+    def _category(self, entry: dict[str, Any], categories: Mapping[int, str], note: Note) -> int:
+        """Category of an annotation. A mask is as good without one: then it gets one of its own."""
+        stated = entry.get("category_id")
+        category_id = whole_or_none(stated)
+        if category_id is not None and category_id in categories:
+            return category_id
+        named = [key for key, name in categories.items() if name == stated or (stated is None and len(categories) == 1)]
+        if named:
+            return named[0]
+        if categories or (category_id is None and stated is not None):
+            if self.strict:
+                raise ValueError(f"unknown category_id {shown(stated)}: no category has it")
+            note(f"unknown category_id {shown(stated)}: no category has it; the mask is kept")
+        if stated is None or category_id == 1:
+            name = UNNAMED
+        else:
+            name = shown(stated) if category_id is None else str(category_id)
+        if category_id is None:
+            of_name = {name: key for key, name in self.unlisted.items()}
+            category_id = of_name.get(name, 1 + max([0, *categories, *self.unlisted]))
+        self.unlisted[category_id] = name
+        return category_id
+
+    def _region(
+        self, entry: dict[str, Any], size: tuple[int, int] | None, boxes: bool, note: Note
+    ) -> Rle | Float[np.ndarray, "4"]:
         """Mask of an annotation, or its box, xywh."""
         if boxes and entry.get("bbox"):
             return parse_box(entry["bbox"])
         try:
             if size is None:
                 raise ValueError("its image has no width and height, which a mask needs")
-            rle = segmentation_to_rle(entry.get("segmentation"), *size)
+            rle = segmentation_to_rle(entry.get("segmentation"), *size, note)
         except ValueError as error:
             if self.strict and entry.get("bbox"):
                 raise ValueError(f"{error}; or compare boxes: --iou bbox") from error
             raise
+        if entry.get("bbox") is not None and region_of_box(corners(entry["bbox"]), *size) is None:
+            note(f"bbox {shown(entry['bbox'])} is no box in the image of {size[1]} x {size[0]}: it is not used")
         return xyxy_to_xywh(tight_boxes([rle]))[0] if boxes else rle
+
+    def _note(self, place: str, image: CocoImage, annotation_id: int | None, reason: str) -> None:
+        file = self.source if image.path is None else str(image.path)
+        text = f"{place}: {reason}" if annotation_id is None else reason
+        self.notes.append(Problem(file, annotation_id, text))
 
     def _lose(
         self, place: str, error: ValueError, image: CocoImage | None = None, annotation_id: int | None = None
@@ -207,55 +256,3 @@ class CocoReader:
         file = self.source if image is None or image.path is None else str(image.path)
         reason = f"{place}: {error}" if annotation_id is None else str(error)
         self.problems.append(Problem(file, annotation_id, reason))
-
-
-def whole_number(value: Any, what: str) -> int:
-    """Convert an id or a size; some tools write 160.0 or "160"."""
-    number = _whole_or_none(value)
-    if number is None:
-        raise ValueError(f"{what} {value!r:.100} is no whole number")
-    return number
-
-
-def parse_box(bbox: Any) -> Float[np.ndarray, "4"]:
-    """Box, xywh, of a COCO ``bbox``: four finite numbers, the last two not negative."""
-    try:
-        box_xywh = np.asarray(bbox, dtype=float)
-    except (TypeError, ValueError):
-        box_xywh = np.zeros(0)
-    if box_xywh.shape != (4,) or not np.isfinite(box_xywh).all() or box_xywh[2:].min() < 0:
-        raise ValueError(f"bbox {bbox!r} is not [x, y, width, height], finite and with width and height >= 0")
-    return box_xywh
-
-
-def _known_category(entry: dict[str, Any], categories: Mapping[int, str]) -> int:
-    category_id = _whole_or_none(entry.get("category_id", next(iter(DEFAULT_CATEGORIES))))
-    if category_id is None or (categories and category_id not in categories):
-        raise ValueError(f"unknown category_id {entry.get('category_id')}: no category has it")
-    return category_id
-
-
-def _stated_size(entry: dict[str, Any]) -> tuple[int, int] | None:
-    """(height, width) of an image's entry; None if it has neither."""
-    if entry.get("height") is None and entry.get("width") is None:
-        return None
-    height, width = (_whole_or_none(entry.get(key)) for key in ("height", "width"))
-    if height is None or width is None or min(height, width) < 1 or height * width > MAX_PIXELS:
-        raise ValueError(f"{entry.get('width')} x {entry.get('height')} is no size of an image")
-    return height, width
-
-
-def _whole_or_none(value: Any) -> int | None:
-    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}", value):
-        return int(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return value if is_integer(value) else None
-
-
-def _flag(value: Any, what: str) -> bool:
-    """A mark such as ``iscrowd``: 0 or 1, as a number, a boolean or text."""
-    number = 0 if value is None else int(value) if isinstance(value, bool) else _whole_or_none(value)
-    if number not in (0, 1):
-        raise ValueError(f"{what} {value!r:.100} is neither 0 nor 1")
-    return bool(number)

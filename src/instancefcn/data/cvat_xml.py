@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from functools import partial
 from pathlib import Path
@@ -12,14 +13,15 @@ from xml.parsers import expat
 import numpy as np
 
 from instancefcn.data.images import inspect_image
-from instancefcn.data.segmentations import ellipse_to_rle, polygons_to_rle
-from instancefcn.data.shapes import Shape, ShapedImage, join_shapes, shapes_to_source
-from instancefcn.data.source import FileSource, Problem
-from instancefcn.files import path_inside
+from instancefcn.data.segmentations import NoAreaError, Note, box_of_points, ellipse_to_rle, polygons_to_rle
+from instancefcn.data.shapes import ImageOwners, Shape, ShapedImage, join_shapes, shapes_to_source
+from instancefcn.data.source import UNNAMED, FileSource, Problem
+from instancefcn.files import path_inside, shown
 from instancefcn.geometry.rle import Rle, encode_in_box
 
 CROWD_NAMES = ("crowd", "iscrowd", "is_crowd")  # of attributes, in lower case, that mark a crowd
-NO_AREA = ("box", "polyline", "points", "cuboid", "skeleton")
+NO_AREA = ("polyline", "points", "skeleton")
+NO_OUTLINE = ("box", "cuboid", *NO_AREA)
 
 
 def load_cvat_xml(path: Path, images_dir: Path) -> FileSource:
@@ -36,25 +38,24 @@ def load_cvat_xml(path: Path, images_dir: Path) -> FileSource:
         raise ValueError(f'{path}: is no file of CVAT\'s for images: export as "CVAT for images 1.1"')
     images: list[ShapedImage] = []
     problems: list[Problem] = []
-    users: dict[Path, str] = {}
+    owners = ImageOwners()
     for image_id, entry in enumerate(entries, start=1):
         place = f"image {entry.get('id')} ({entry.get('name')})"
         try:
             file = find_in_subset(images_dir, entry.get("name") or "", entry.get("subset") or "")
-            if users.setdefault(file, place) != place:
-                raise ValueError(f"is {users[file]} too: put its labels into one image")
+            owners.claim(file, place, "put its labels into one image")
             stated = (_whole(entry, "height"), _whole(entry, "width")) if entry.get("height") else None
             size = inspect_image(file, stated)
         except ValueError as error:
             problems.append(Problem(str(path), None, f"{place}: {error}"))
             continue
-        shapes = [child for child in entry if child.tag in ("polygon", "mask", "ellipse", *NO_AREA)]
+        shapes = [child for child in entry if child.tag in ("polygon", "mask", "ellipse", *NO_OUTLINE)]
         read = partial(_read_shape, size=size)
-        numbers, found, rejected = join_shapes(enumerate(shapes), read, _instance, path, f"{place}: ")
-        images.append(ShapedImage(image_id, file.relative_to(images_dir).as_posix(), file, size, numbers, found))
-        problems += rejected
+        joined = join_shapes(enumerate(shapes), read, _instance, path, size, place=f"{place}: ", box_of=_box)
+        images.append(ShapedImage(image_id, file.relative_to(images_dir).as_posix(), file, size, joined))
+        problems += joined.problems
     names = [label.findtext("name") for label in root.iterfind("meta//labels/label")]
-    return shapes_to_source(images, problems, [name for name in names if name])
+    return shapes_to_source(images, problems, [name for name in names if name], shared=owners.shared)
 
 
 def read_xml(path: Path) -> ElementTree.Element:
@@ -88,20 +89,39 @@ def _instance(shape: ElementTree.Element) -> tuple[str, str] | None:
 
 
 def _read_shape(shape: ElementTree.Element, size: tuple[int, int]) -> Shape:
-    if shape.tag in NO_AREA:
-        raise ValueError(f"{shape.tag} is no outline: draw a polygon or a mask")
+    if shape.tag in NO_OUTLINE:
+        error = NoAreaError if shape.tag in NO_AREA else ValueError
+        raise error(f"{shape.tag} is no outline: draw a polygon or a mask")
+    notes: list[str] = []
     label = shape.get("label")
     if not label:
-        raise ValueError(f"{shape.tag} has no label")
+        notes.append(f"{shape.tag} has no label")
     marks = {mark.get("name", "").lower(): (mark.text or "").lower() for mark in shape.iterfind("attribute")}
     crowd = any(marks.get(name) in ("true", "1") for name in CROWD_NAMES)
-    return Shape(label, _to_rle(shape, *size), crowd=crowd)
+    return Shape(label or UNNAMED, _to_rle(shape, *size, notes.append), crowd=crowd, notes=notes)
 
 
-def _to_rle(shape: ElementTree.Element, height: int, width: int) -> Rle:
+def _box(shape: ElementTree.Element) -> list[float] | None:
+    """Box, xyxy, that an entry states, or that its points span; None where neither."""
+    try:
+        if shape.tag == "box":
+            return [_number(shape.get(key) or "", key) for key in ("xtl", "ytl", "xbr", "ybr")]
+        if shape.tag == "mask":
+            left, top, across, down = (_number(shape.get(key) or "", key) for key in ("left", "top", "width", "height"))
+            return [left, top, left + across, top + down]
+        return box_of_points(_points(shape)) if shape.tag == "polygon" else None
+    except ValueError:
+        return None
+
+
+def _points(shape: ElementTree.Element) -> list[float]:
+    """``[x, y, x, y, ...]``."""
+    return [_number(part, "points") for part in (shape.get("points") or "").replace(";", ",").split(",") if part]
+
+
+def _to_rle(shape: ElementTree.Element, height: int, width: int, note: Note) -> Rle:
     if shape.tag == "polygon":
-        points = [_number(part, "points") for part in (shape.get("points") or "").replace(";", ",").split(",") if part]
-        return polygons_to_rle([points], height, width)
+        return polygons_to_rle([_points(shape)], height, width, note)
     if shape.tag == "ellipse":
         cx, cy, rx, ry, turn = (_number(shape.get(key, "0"), key) for key in ("cx", "cy", "rx", "ry", "rotation"))
         return ellipse_to_rle((cx, cy), (rx, ry), turn, height, width)
@@ -117,13 +137,16 @@ def _to_rle(shape: ElementTree.Element, height: int, width: int) -> Rle:
 
 def _number(text: str, what: str) -> float:
     try:
-        return float(text)
-    except ValueError as error:
-        raise ValueError(f"{what} {text!r:.100} is no number") from error
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{what} {shown(text)} is no number")
+    return number
 
 
 def _whole(element: ElementTree.Element, key: str) -> int:
     number = _number(element.get(key) or "", key)
     if not abs(number) < 2**31 or number % 1:
-        raise ValueError(f"{key} {element.get(key)!r:.100} is no whole number")
+        raise ValueError(f"{key} {shown(element.get(key))} is no whole number")
     return int(number)

@@ -8,10 +8,10 @@ from typing import Any
 
 from instancefcn.data.image_folder import images_by_stem
 from instancefcn.data.images import inspect_image
-from instancefcn.data.segmentations import flatten_points, parts_to_rle
-from instancefcn.data.shapes import UNNAMED, Shape, ShapedImage, join_shapes, shapes_to_source
-from instancefcn.data.source import FileSource, Problem
-from instancefcn.files import existing_dir, read_json
+from instancefcn.data.segmentations import box_of_points, flatten_points, parts_to_rle
+from instancefcn.data.shapes import Shape, ShapedImage, join_shapes, shapes_to_source
+from instancefcn.data.source import UNNAMED, FileSource, Problem
+from instancefcn.files import existing_dir, read_json, shown
 
 # What QuPath's objectType, and before it the id, call what is no object: the parts of a grid, and the whole slide.
 NO_OBJECTS = ("tile", "tmaCore", "root", "PathTileObject", "TMACoreObject", "PathRootObject")
@@ -51,9 +51,10 @@ def load_geojson(folder: Path) -> FileSource:
             problems.append(Problem.from_error(image, error))
             continue
         entries = [(number, feature) for number, feature in enumerate(features) if not _is_no_object(feature)]
-        numbers, shapes, rejected = join_shapes(entries, partial(_read_feature, size=size), lambda _: None, own[0])
-        images.append(ShapedImage(image_id, image.name, image, size, numbers, shapes))
-        problems += rejected
+        read = partial(_read_feature, size=size)
+        joined = join_shapes(entries, read, lambda _: None, own[0], size, box_of=_box)
+        images.append(ShapedImage(image_id, image.name, image, size, joined))
+        problems += joined.problems
     lone = (path for path in found if path not in used)
     problems += [Problem(str(path), None, f"no image of this name in {folder}") for path in lone]
     return shapes_to_source(images, problems, [])
@@ -79,29 +80,41 @@ def _is_no_object(feature: Any) -> bool:
 
 def _read_feature(feature: Any, size: tuple[int, int]) -> Shape:
     """The shape of a feature; of a cell its outline, not its nucleus."""
+    parts, notes = _rings(feature), list[str]()
+    properties = feature.get("properties")
+    properties = properties if isinstance(properties, dict) else {}
+    name, marks = _classification(properties.get("classification")), properties.get("metadata")
+    ignore, crowd = (isinstance(marks, dict) and str(marks.get(mark)) == "1" for mark in ("ignore", "iscrowd"))
+    return Shape(name, parts_to_rle(parts, *size, notes.append), ignore or name == "Ignore*", crowd, notes)
+
+
+def _rings(feature: Any) -> list[list[list[float]]]:
+    """Of each polygon of a feature its outer ring, then its holes, each ``[x, y, x, y, ...]``."""
     geometry = feature.get("geometry") if isinstance(feature, dict) else None
     if not isinstance(geometry, dict):
         raise ValueError("is no Feature with a geometry")
     kind, coordinates = geometry.get("type"), geometry.get("coordinates")
     if kind not in ("Polygon", "MultiPolygon"):
-        raise ValueError(f"geometry {kind} has no area: it takes a Polygon or a MultiPolygon")
+        raise ValueError(f"geometry {shown(kind)} has no area: it takes a Polygon or a MultiPolygon")
     polygons: Any = [coordinates] if kind == "Polygon" else coordinates
     if not isinstance(polygons, list) or not polygons or not all(isinstance(rings, list) for rings in polygons):
         raise ValueError(f"coordinates of the {kind} are no lists of rings")
-    parts = [[flatten_points(ring) for ring in rings] for rings in polygons]
-    properties = feature.get("properties")
-    properties = properties if isinstance(properties, dict) else {}
-    name, marks = _classification(properties.get("classification")), properties.get("metadata")
-    ignore, crowd = (isinstance(marks, dict) and str(marks.get(mark)) == "1" for mark in ("ignore", "iscrowd"))
-    return Shape(name, parts_to_rle(parts, *size), ignore or name == "Ignore*", crowd)
+    return [[flatten_points(ring) for ring in rings] for rings in polygons]
+
+
+def _box(feature: Any) -> list[float] | None:
+    """Box, xyxy, of the outer rings of a feature; None where they can't be read."""
+    try:
+        return box_of_points([number for part in _rings(feature) for number in (part[0] if part else ())])
+    except ValueError:
+        return None
 
 
 def _classification(value: Any) -> str:
     """Name of a class, which QuPath writes as ``name``, or as ``names`` where it is derived from others."""
-    if isinstance(value, str):
-        return value
     if not isinstance(value, dict):
-        return UNNAMED
-    names = value.get("names")
-    name = ": ".join(str(part) for part in names) if isinstance(names, list) else value.get("name")
-    return str(name or UNNAMED)
+        return value if isinstance(value, str) and value else UNNAMED
+    stated = value.get("names")
+    parts = stated if isinstance(stated, list) else [value.get("name")]
+    names = [part if isinstance(part, str) else shown(part) for part in parts if part]
+    return ": ".join(names) or UNNAMED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,23 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from instancefcn.data.coco_entries import whole_number
 from instancefcn.data.image_folder import ImageFolder
 from instancefcn.data.images import inspect_image, read_image
 from instancefcn.data.label_pixels import read_label_map
-from instancefcn.data.segmentations import check_inside, ellipse_to_rle, flatten_points, polygons_to_rle
-from instancefcn.data.shapes import Shape, ShapedImage, join_shapes, shapes_to_source
-from instancefcn.data.source import FileSource, Problem
-from instancefcn.files import existing_dir, is_integer, path_inside, read_json
+from instancefcn.data.segmentations import (
+    NoAreaError,
+    Note,
+    box_of_points,
+    check_inside,
+    ellipse_to_rle,
+    flatten_points,
+    polygons_to_rle,
+    say_nothing,
+)
+from instancefcn.data.shapes import ImageOwners, Shape, ShapedImage, join_shapes, shapes_to_source
+from instancefcn.data.source import UNNAMED, FileSource, Problem
+from instancefcn.files import existing_dir, path_inside, read_json, shown
 from instancefcn.geometry.rle import Rle, encode_in_box
 
 QUADRILATERALS = ("rectangle", "rotation", "quadrilateral", "oriented_rectangle")  # of 4 points
@@ -39,20 +50,22 @@ def load_labelme(folder: Path, images: Path | None = None) -> FileSource:
     elsewhere = None if images is None else ImageFolder(images, "the images of labelme's files")
     found: list[ShapedImage] = []
     problems: list[Problem] = []
+    owners = ImageOwners()
     for image_id, path in enumerate(files, start=1):
         try:
             table = read_labelme_json(path)
             file, size = _find_image(table, path, folder, elsewhere)
+            owners.claim(file, path.name, "put its labels into one file")
         except ValueError as error:
             problems.append(Problem.from_error(path, error))
             continue
         file_name = file.name if file == path else file.relative_to(images or folder).as_posix()
         entries = enumerate(table["shapes"])
-        numbers, shapes, rejected = join_shapes(entries, partial(_read_shape, size=size), _instance, path)
-        found.append(ShapedImage(image_id, file_name, file, size, numbers, shapes))
-        problems += rejected
-    names = sorted({shape.name for image in found for shape in image.shapes})
-    return shapes_to_source(found, problems, names, read_labelme_image)
+        joined = join_shapes(entries, partial(_read_shape, size=size), _instance, path, size, box_of=_box)
+        found.append(ShapedImage(image_id, file_name, file, size, joined))
+        problems += joined.problems
+    names = sorted({shape.name for image in found for shape in image.joined.shapes})
+    return shapes_to_source(found, problems, names, read_labelme_image, owners.shared)
 
 
 def read_labelme_json(path: Path) -> dict[str, Any]:
@@ -86,7 +99,9 @@ def _find_image(
     image_path, height, width = table.get("imagePath"), table.get("imageHeight"), table.get("imageWidth")
     if not isinstance(image_path, str) or not image_path:
         raise ValueError("has no imagePath")
-    stated = (height, width) if is_integer(height) and is_integer(width) else None
+    stated = None
+    if height is not None and width is not None:
+        stated = whole_number(height, "imageHeight"), whole_number(width, "imageWidth")
     if elsewhere is not None:
         file = elsewhere.find(image_path)
         return file, inspect_image(file, stated)
@@ -104,56 +119,84 @@ def _find_image(
 
 
 def _embedded_image(table: dict[str, Any]) -> bytes:
-    data = table.get("imageData")
+    return _decode(table.get("imageData"), "imageData")
+
+
+def _decode(data: Any, key: str) -> bytes:
+    """Content of a file that is embedded as base64, also in lines, or behind ``data:image/png;base64,``."""
+    if data is None:
+        raise ValueError(f"{key} is missing")
     if not isinstance(data, str):
-        raise ValueError("imageData is no text")
+        raise ValueError(f"{key} must be a file as base64, not {shown(data)}")
     try:
-        return base64.b64decode(data, validate=True)
+        return base64.b64decode("".join(re.sub(r"^data:[a-z/+.-]*;base64,", "", data).split()), validate=True)
     except ValueError as error:
-        raise ValueError(f"imageData is not base64: {error}") from error
+        raise ValueError(f"{key} is not base64: {error}") from error
 
 
 def _instance(shape: dict[str, Any]) -> tuple[str, str] | None:
     """What the parts of an instance share, by labelme's own converter to COCO: label and group."""
     group = shape.get("group_id")
-    return None if group is None else (str(shape.get("label")), str(group))
+    return None if group is None else (shown(shape.get("label")), shown(group))
 
 
 def _read_shape(shape: dict[str, Any], size: tuple[int, int]) -> Shape:
-    rle, label = shape_to_rle(shape, *size), shape.get("label")
+    notes: list[str] = []
+    rle, label = shape_to_rle(shape, *size, notes.append), shape.get("label")
     if not isinstance(label, str):
-        raise ValueError(f"label {label} is no text")
+        notes.append(f"label {shown(label)} is no text")
+        label = UNNAMED if label is None else shown(label)
     flags = shape.get("flags")
     ignore, crowd = (isinstance(flags, dict) and flags.get(mark) is True for mark in ("ignore", "iscrowd"))
-    return Shape(label, rle, ignore, crowd)
+    return Shape(label, rle, ignore, crowd, notes)
 
 
-def shape_to_rle(shape: dict[str, Any], height: int, width: int) -> Rle:
+def _box(shape: dict[str, Any]) -> list[float] | None:
+    """Box, xyxy, of the points of a shape that has an area; None where they do not say where it lies."""
+    kind = shape.get("shape_type") or "polygon"
+    try:
+        points = flatten_points(shape.get("points"))
+    except ValueError:
+        return None
+    if kind in ("rectangle", "mask") and len(points) == 4:
+        return points
+    return box_of_points(points) if kind == "polygon" or kind in QUADRILATERALS else None
+
+
+def shape_to_rle(shape: dict[str, Any], height: int, width: int, note: Note = say_nothing) -> Rle:
     """RLE of one shape: a polygon, rectangle, circle or mask; it may be empty."""
     kind, given = shape.get("shape_type") or "polygon", shape.get("points")
+    if not isinstance(kind, str):
+        raise ValueError(f"shape_type {shown(kind)} is no text")
     if not isinstance(given, list) or not given:
-        raise ValueError(f"{kind} of 0 points")
+        raise NoAreaError(f"{kind} of 0 points")
     points = np.array(flatten_points(given)).reshape(-1, 2)
     if kind == "polygon" or (kind in QUADRILATERALS and len(points) == 4):
-        return polygons_to_rle([points.ravel().tolist()], height, width)
+        return polygons_to_rle([points.ravel().tolist()], height, width, note)
     if kind not in ("rectangle", "circle", "mask"):
         if kind in QUADRILATERALS:
             raise ValueError(f"{kind} of {len(points)} points: it takes 4")
-        raise ValueError(f"shape_type {kind} has no area: draw a polygon, a rectangle, a circle or a mask")
+        raise NoAreaError(f"shape_type {kind} has no area: draw a polygon, a rectangle, a circle or a mask")
     if len(points) != 2:
         raise ValueError(f"{kind} of {len(points)} points: it takes 2")
-    check_inside(points, height, width, kind)
+    if kind != "rectangle":  # which is a polygon below
+        check_inside([points], height, width, kind, note)
     if kind == "rectangle":
         (x0, y0), (x1, y1) = points.tolist()
-        return polygons_to_rle([[x0, y0, x1, y0, x1, y1, x0, y1]], height, width)
+        return polygons_to_rle([[x0, y0, x1, y0, x1, y1, x0, y1]], height, width, note)
     if kind == "circle":
         radius = float(np.hypot(*(points[1] - points[0])))
         return ellipse_to_rle(points[0].tolist(), (radius, radius), 0, height, width)
-    return _mask(shape, points, height, width)
+    return _mask(shape.get("mask"), points, height, width)
 
 
-def _mask(shape: dict[str, Any], points_xy: Float[np.ndarray, "2 2"], height: int, width: int) -> Rle:
-    """A mask as an embedded image; the first point is its upper left corner."""
-    crop = read_label_map(_embedded_image({"imageData": shape.get("mask")})) != 0
-    left, top = (int(value) for value in points_xy[0].round().clip(0, [width, height]))
-    return encode_in_box(crop[: height - top, : width - left], top, left, height, width)
+def _mask(embedded: Any, points_xy: Float[np.ndarray, "2 2"], height: int, width: int) -> Rle:
+    """A mask as an embedded image; the points are the first and the last pixel of its box."""
+    crop = read_label_map(_decode(embedded, "mask")) != 0
+    (left, top), (right, bottom) = points_xy.round().astype(int).tolist()
+    box = bottom - top + 1, right - left + 1
+    if any(not side - 1 <= own <= side for own, side in zip(crop.shape, box, strict=True)):  # or the ends of its box
+        own, stated = (f"{across} x {down}" for down, across in (crop.shape, box))
+        raise ValueError(f"mask of {own} pixels is not its box, of {stated}: draw it again on this image")
+    rows, columns = slice(max(-top, 0), max(height - top, 0)), slice(max(-left, 0), max(width - left, 0))
+    return encode_in_box(crop[rows, columns], min(max(top, 0), height), min(max(left, 0), width), height, width)

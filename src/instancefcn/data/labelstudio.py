@@ -10,13 +10,20 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from instancefcn.data.brush import brush_to_rle
-from instancefcn.data.coco_reader import whole_number
+from instancefcn.data.coco_entries import whole_number
 from instancefcn.data.image_folder import ImageFolder, has_image_name
 from instancefcn.data.images import inspect_image
-from instancefcn.data.segmentations import as_numbers, ellipse_to_rle, flatten_points, polygons_to_rle
-from instancefcn.data.shapes import UNNAMED, Shape, ShapedImage, join_shapes, shapes_to_source
-from instancefcn.data.source import FileSource, Problem
-from instancefcn.files import read_json
+from instancefcn.data.segmentations import (
+    Note,
+    as_numbers,
+    box_of_points,
+    ellipse_to_rle,
+    flatten_points,
+    polygons_to_rle,
+)
+from instancefcn.data.shapes import ImageOwners, Shape, ShapedImage, join_shapes, shapes_to_source
+from instancefcn.data.source import UNNAMED, FileSource, Problem
+from instancefcn.files import read_json, shown
 from instancefcn.geometry.rle import Rle
 
 # What a value of each kind of region has, and what it is called where it can't be read.
@@ -39,7 +46,7 @@ def load_labelstudio(export: Path, images_dir: Path) -> FileSource:
     folder = ImageFolder(images_dir, f"the images of {export}")
     images: list[ShapedImage] = []
     problems: list[Problem] = []
-    users: dict[Path, str] = {}
+    owners = ImageOwners()
     count = rectangles = 0
     for image_id, task in enumerate(tasks, start=1):
         place = f"tasks[{image_id - 1}]"
@@ -49,23 +56,23 @@ def load_labelstudio(export: Path, images_dir: Path) -> FileSource:
             place += f" (id {task['id']})" if isinstance(task.get("id"), int) else ""
             regions = _regions(_results(task))
             path = folder.find(_image_name(task), prefixed=True)
-            if users.setdefault(path, place) != place:
-                raise ValueError(f"its image {path.name} is that of {users[path]} too: put its labels into one task")
+            owners.claim(path, place, "put its labels into one task")
             size = inspect_image(path, _stated_size(regions))
         except ValueError as error:
             problems.append(Problem(str(export), None, f"{place}: {error}"))
             continue
-        read = partial(_read_region, size=size)
-        numbers, shapes, rejected = join_shapes(enumerate(regions), read, lambda _: None, export, f"{place}: ")
+        read, box_of = partial(_read_region, size=size), partial(_box, size=size)
+        entries = enumerate(regions)
+        joined = join_shapes(entries, read, lambda _: None, export, size, place=f"{place}: ", box_of=box_of)
         file_name = path.relative_to(folder.folder).as_posix()
-        images.append(ShapedImage(image_id, file_name, path, size, numbers, shapes))
-        problems += rejected
-        count += len(shapes)
-        rectangles += sum(_kind(regions[number]) == "rectangle" for number in numbers)
+        images.append(ShapedImage(image_id, file_name, path, size, joined))
+        problems += joined.problems
+        count += len(joined.shapes)
+        rectangles += sum(_kind(regions[number]) == "rectangle" for number in joined.numbers)
     if count and rectangles == count:
         reason = f"all {count} instances are rectangles, which teach no outlines: draw polygons, or use the brush"
         problems.append(Problem(str(export), None, reason))
-    return shapes_to_source(images, problems, [])
+    return shapes_to_source(images, problems, [], shared=owners.shared)
 
 
 def _results(task: dict[str, Any]) -> list[dict[str, Any]]:
@@ -147,25 +154,45 @@ def _read_region(region: list[dict[str, Any]], size: tuple[int, int]) -> Shape:
     values = [result["value"] for result in region]
     turned = next((result["image_rotation"] for result in region if result.get("image_rotation")), 0)
     if turned:
-        raise ValueError(f"the image was turned by {turned} degrees in Label Studio: turn it back there, or its file")
+        raise ValueError(
+            f"the image was turned by {shown(turned)} degrees in Label Studio: turn it back there, or its file"
+        )
     labels = [value[key] for value in values for key in value if re.fullmatch(r"[a-z]*labels", key)]
     names = [name for label in labels if isinstance(label, list) for name in label if isinstance(name, str)]
-    return Shape(names[0] if names else UNNAMED, _region_to_rle(_kind(region), values, *size))
+    notes: list[str] = []
+    rle = _region_to_rle(_kind(region), _drawn(region), *size, notes.append)
+    return Shape(names[0] if names else UNNAMED, rle, notes=notes)
 
 
-def _region_to_rle(kind: str | None, values: list[dict[str, Any]], height: int, width: int) -> Rle:
+def _drawn(region: list[dict[str, Any]]) -> dict[str, Any]:
+    """The value of a region that says where it is."""
+    values = [result["value"] for result in region]
+    return next(value for value in values if any(key in value for key in REGIONS | OTHERS))
+
+
+def _box(region: list[dict[str, Any]], size: tuple[int, int]) -> list[float] | None:
+    """Box, xyxy, of a polygon's points; None of what is drawn otherwise, or is turned."""
+    if _kind(region) != "polygon" or any(result.get("image_rotation") for result in region):
+        return None
+    try:
+        points = np.array(flatten_points(_drawn(region)["points"])).reshape(-1, 2)
+    except ValueError:
+        return None
+    return box_of_points((points * np.array(size[::-1]) / 100).ravel().tolist())
+
+
+def _region_to_rle(kind: str | None, value: dict[str, Any], height: int, width: int, note: Note) -> Rle:
     """RLE of a region, whose places are percent of width and height; it may be empty."""
-    value = next(value for value in values if any(key in value for key in REGIONS | OTHERS))
     if kind == "brush":
         if value.get("format", "rle") != "rle":
-            raise ValueError(f"brush of the format {value.get('format')}: it takes rle")
+            raise ValueError(f"brush of the format {shown(value.get('format'))}: it takes rle")
         return brush_to_rle(value["rle"], height, width)
     percent = np.array([width, height]) / 100
     if kind == "polygon":
         if value.get("closed") is False:
             raise ValueError("polygon is not closed: close it in Label Studio")
         points = np.array(flatten_points(value["points"])).reshape(-1, 2) * percent
-        return polygons_to_rle([points.ravel().tolist()], height, width)
+        return polygons_to_rle([points.ravel().tolist()], height, width, note)
     if kind not in ("ellipse", "rectangle"):
         raise ValueError(f"{kind} is no outline that can be read: draw a polygon, or use the brush")
     keys = ("x", "y", "radiusX", "radiusY") if kind == "ellipse" else ("x", "y", "width", "height")
@@ -177,4 +204,4 @@ def _region_to_rle(kind: str | None, values: list[dict[str, Any]], height: int, 
     turn = np.deg2rad(numbers[4])
     along, down = sides[0] * np.array([np.cos(turn), np.sin(turn)]), sides[1] * np.array([-np.sin(turn), np.cos(turn)])
     corners = [corner, corner + along, corner + along + down, corner + down]
-    return polygons_to_rle([np.concatenate(corners).tolist()], height, width)
+    return polygons_to_rle([np.concatenate(corners).tolist()], height, width, note)

@@ -11,13 +11,17 @@ import numpy as np
 from jaxtyping import UInt8
 
 from instancefcn.data.images import read_image
-from instancefcn.geometry.rle import Rle
+from instancefcn.geometry.rle import Rle, tight_boxes
 from instancefcn.structures import Instances, Sample
+
+UNNAMED = "object"  # the category of what has no name
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One image or one annotation that a loader rejected, or a flaw of a whole file.
+    """What is wrong with an image, an annotation, or a whole file.
+
+    Among ``Source.problems`` it was rejected, among ``Source.notes`` it was mended, or what is wrong is not used.
 
     ``annotation_id`` is the id (COCO), the label (label maps) or the index (labelme) in ``file``; None where the whole
     image or label file is the problem.
@@ -48,19 +52,38 @@ class Labels:
     width: int
     instances: Instances
     void: Rle | None = None
+    rejected: Sequence[Rle] = ()  # where instances lie whose masks can't be read
+    partial: bool = False  # an instance can't be read, and nobody knows where it lies
+
+    def with_rejected(self) -> Instances:
+        """The instances, and the regions of those that were rejected as not to be judged, so nobody takes them for
+        background; these have the id -1 and no category (0)."""
+        if not self.rejected:
+            return self.instances
+        own, count = self.instances, len(self.rejected)
+        return Instances(
+            ids=np.append(own.ids, np.full(count, -1)),
+            rles=[*own.rles, *self.rejected],
+            boxes_xyxy=np.concatenate([own.boxes_xyxy, tight_boxes(self.rejected)]),
+            category_ids=np.append(own.category_ids, np.zeros(count, dtype=np.int64)),
+            crowd=np.append(own.crowd, np.zeros(count, dtype=bool)),
+            ignore=np.append(own.ignore, np.ones(count, dtype=bool)),
+        )
 
 
 class Source(ABC):
     """Labelled images, by index.
 
     Opening a source checks all labels: unsound images and instances are skipped and listed in ``problems``. Training
-    sees the images and instances that are left.
+    sees the images and instances that are left, and leaves the regions of rejected instances aside; where it is not
+    known where one lies, the image counts as partial.
     """
 
     name: str  # the spec it was opened by
     partial: bool  # objects may be unlabelled
     categories: dict[int, str]
     problems: Sequence[Problem]
+    notes: Sequence[Problem] = ()
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -83,7 +106,8 @@ class Source(ABC):
     def __getitem__(self, index: int) -> Sample:
         """An image with its instances; the same errors as ``image``."""
         labels, pixels = self.labels(index), self.image(index)
-        return Sample(labels.image_id, labels.file_name, pixels, labels.instances, self.partial, labels.void)
+        partial = self.partial or labels.partial
+        return Sample(labels.image_id, labels.file_name, pixels, labels.with_rejected(), partial, labels.void)
 
 
 @dataclass(frozen=True)
@@ -96,6 +120,7 @@ class FileSource(Source):
     read: Callable[[Path, tuple[int, int]], np.ndarray] = read_image  # from a path and (height, width)
     name: str = ""
     partial: bool = False
+    notes: Sequence[Problem] = ()
 
     def __len__(self) -> int:
         return len(self.all_labels)

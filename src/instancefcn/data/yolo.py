@@ -15,10 +15,10 @@ import yaml
 
 from instancefcn.data.image_folder import images_by_stem
 from instancefcn.data.images import inspect_image
-from instancefcn.data.segmentations import polygons_to_rle
+from instancefcn.data.segmentations import box_of_points, polygons_to_rle
 from instancefcn.data.shapes import Shape, ShapedImage, join_shapes, shapes_to_source
 from instancefcn.data.source import FileSource, Problem
-from instancefcn.files import existing_dir, path_inside, read_lines
+from instancefcn.files import existing_dir, path_inside, read_lines, shown
 
 BEYOND = 0.1  # of the image; points further outside are taken for pixels instead of shares
 MOST_CLASSES = 100_000
@@ -52,13 +52,15 @@ class YoloFolder:
         if self.file is None:
             return None
         names = self.table.get("names")
-        if isinstance(names, list):
+        listed = names.values() if isinstance(names, dict) else names if isinstance(names, list) else ()
+        plain = all(isinstance(name, str | int | float) for name in listed)  # lists of lists may be as long as you like
+        if isinstance(names, list) and plain:
             return [str(name) for name in names]
-        if isinstance(names, dict):
+        if isinstance(names, dict) and plain:
             numbered = {int(key): str(name) for key, name in names.items() if re.fullmatch(r"[0-9]{1,5}", str(key))}
             if names and len(numbered) == len(names):
                 return [numbered.get(number, str(number)) for number in range(max(numbered) + 1)]
-        raise ValueError(f"{self.file}: names {names!r:.100} is no list, nor a table from 0, of the classes' names")
+        raise ValueError(f"{self.file}: names {shown(names)} is no list, nor a table from 0, of the classes' names")
 
     def images(self, split: str) -> tuple[list[Path], list[Problem]]:
         """Image files of a split, sorted: those that data.yaml names, or else of images/SPLIT or SPLIT/images.
@@ -153,26 +155,29 @@ def load_yolo(place: Path, split: str) -> FileSource:
             problems.append(Problem.from_error(image, error))
             continue
         read = partial(_read_line, names=names, size=size)
-        numbers, shapes, rejected = join_shapes(lines, read, lambda _: None, path)
-        images.append(ShapedImage(image_id, image.relative_to(folder.root).as_posix(), image, size, numbers, shapes))
-        problems += rejected
+        joined = join_shapes(lines, read, lambda _: None, path, size, box_of=partial(_box, size=size))
+        images.append(ShapedImage(image_id, image.relative_to(folder.root).as_posix(), image, size, joined))
+        problems += joined.problems
     for labels in sorted({path.parent for path in label_files.values() if path.parent.is_dir()}):
         lone = (path for path in sorted(labels.glob("*.txt")) if path not in taken and path.name != "classes.txt")
         problems += [Problem(str(path), None, f"no image of this name in the split {split!r}") for path in lone]
     if names is None:
-        classes = [int(shape.name) for image in images for shape in image.shapes]
+        classes = [int(shape.name) for image in images for shape in image.joined.shapes]
         names = [str(number) for number in range(max(classes, default=-1) + 1)]
     return shapes_to_source(images, problems, names)
 
 
 def _read_line(words: list[str], names: list[str] | None, size: tuple[int, int]) -> Shape:
-    """The shape of a line, clipped to the image."""
+    """The shape of a line, cut off at the border of the image."""
     try:
         number, *shares = (float(word) for word in words)
     except ValueError as error:
         raise ValueError(f"holds more than numbers: {error}") from error
-    if not number.is_integer() or not 0 <= number < (MOST_CLASSES if names is None else len(names)):
-        raise ValueError(f"class {words[0]} is none of {'YOLO' if names is None else 'data.yaml'}'s")
+    if not number.is_integer() or not 0 <= number < MOST_CLASSES:
+        raise ValueError(f"class {words[0]:.40} is none of YOLO's")
+    notes: list[str] = []
+    if names is not None and number >= len(names):
+        notes.append(f"class {number:.0f} is none of data.yaml's; the mask is kept")
     if len(shares) == 4:
         raise ValueError(f"is {BOX}")
     if len(shares) > 6 and len(shares) % 2:
@@ -183,9 +188,22 @@ def _read_line(words: list[str], names: list[str] | None, size: tuple[int, int])
             f"spans {points.min():g}..{points.max():g}: YOLO's are shares of width and height, from 0 to 1"
         )
     height, width = size
-    flat = (np.resize(np.array([width, height]), len(shares)) * points.clip(0, 1)).tolist()
-    name = str(int(number)) if names is None else names[int(number)]
-    return Shape(name, polygons_to_rle([flat], height, width))
+    flat = (np.resize(np.array([width, height]), len(shares)) * points).tolist()
+    name = str(int(number)) if names is None or number >= len(names) else names[int(number)]
+    return Shape(name, polygons_to_rle([flat], height, width, notes.append), notes=notes)
+
+
+def _box(words: list[str], size: tuple[int, int]) -> list[float] | None:
+    """Box, xyxy, of a line of YOLO detection (``class x y width height`` of its centre), or of the points of a polygon;
+    None of anything else."""
+    try:
+        shares = np.array([float(word) for word in words[1:]])
+    except ValueError:
+        return None
+    across = np.array(size[::-1])
+    if len(shares) == 4:
+        return [*((shares[:2] - shares[2:] / 2) * across).tolist(), *((shares[:2] + shares[2:] / 2) * across).tolist()]
+    return box_of_points((shares * np.resize(across, len(shares))).tolist())
 
 
 def _read_lines(path: Path) -> list[tuple[int, str]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from instancefcn.data.coco_reader import whole_number
+from instancefcn.data.coco_entries import whole_number
 from instancefcn.evaluation.average_precision import coco_precision, region_precision
 from instancefcn.evaluation.average_recall import ImageRecall, recall_per_image
 from instancefcn.evaluation.compare import Difference, compare

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from instancefcn.data.coco_reader import CocoReader, parse_box, whole_number
+from instancefcn.data.coco_entries import parse_box, whole_number
+from instancefcn.data.coco_reader import CocoReader
 from instancefcn.data.segmentations import damage, read_segmentation
 from instancefcn.evaluation.regions import IouType, Regions, areas, as_regions, select
 from instancefcn.geometry.boxes import xyxy_to_xywh
