@@ -134,7 +134,9 @@ def test_parts_of_a_rejected_instance_are_left_aside_too(tmp_path: Path) -> None
 
 
 def test_training_sees_the_region_and_no_background(tmp_path: Path) -> None:
-    still = Augmentation(shorter_sides=(float(HEIGHT),), draw="one_of", crop=0, flip=False, colour_jitter=0.0, copy_paste=0.0)
+    still = Augmentation(
+        shorter_sides=(float(HEIGHT),), draw="one_of", crop=0, flip=False, colour_jitter=0.0, copy_paste=0.0
+    )
     spec = write_coco(tmp_path, [coco_annotation(1, segmentation=[]), coco_annotation(2, segmentation=[square(20, 3)])])
     view = augment(open_source(spec)[0], still, np.random.default_rng(0))
     assert view.gt_ignored.tolist() == [False, True]

@@ -74,6 +74,8 @@ def test_nothing_is_no_error() -> None:
         ([result(7, MASK, 1), result(3, MASK, 1)], r"\[1\] \(image_id 3\): bad RLE: size \[8, 10\] is not .* \[5, 5\]"),
         ([result(7, MASK, 1), result(7, MASK, float("nan"))], r"\[1\]: score is nan, not a finite number"),
         ([result(7, MASK, float("inf"))], "score is inf"),
+        ([result(7, MASK, 10**400)], r"\[0\]: score is 1000.*, not a finite number"),
+        ([result(7, MASK, True)], "score is True, not"),
         ([result(7, MASK, "0.5")], "score is '0.5'"),  # pyright: ignore[reportArgumentType]
         ([{"image_id": 7, "segmentation": MASK}], "score is None"),
         ([result(7, MASK, 1), result(7, MASK | {"counts": "5"}, 1)], r"results\[1\] \(image_id 7\): .* are damaged"),
@@ -117,6 +119,9 @@ def test_damage_is_found_among_many() -> None:
         ({"images": [{"id": 1, "height": 3, "width": 3}] * 2, "annotations": []}, "duplicate id 1"),
         (coco(SIZES, [annotation(1, 9, MASK)]), r"annotations\[0\] \(id 1\): unknown image_id 9"),
         (coco(SIZES, [annotation(1, 7, MASK, area=float("nan"))]), r"annotations\[0\] \(id 1\): area is nan"),
+        (coco(SIZES, [annotation(1, 7, MASK, area=10**400)]), r"area is 1000.*, not a finite number"),
+        (coco(SIZES, [annotation(1, 7, MASK, area="large")]), "area is 'large', not a finite number"),
+        (coco({7: (10**9, 10**9)}, [annotation(1, 7, [[0, 0, 9, 0, 9, 9]])]), r"images\[0\] \(id 7\): .* no size"),
         (
             coco(SIZES, [annotation(99, 7, [])]),
             r"b.json: annotations\[0\] \(id 99\): segmentation is empty.*validate",
@@ -139,7 +144,11 @@ def test_what_loses_no_instance_stops_no_evaluation() -> None:
     sizeless = {"images": [{"id": "7"}], "annotations": [{"image_id": 7.0, "bbox": [1, 2, 3, 4]}]}
     (image,) = parse_ground_truth(sizeless, "bbox")
     assert np.asarray(image.regions).tolist() == [[1, 2, 3, 4]]
-    labelled = [annotation(None, "7", MASK, bbox=[0, 0, 0, 0], iscrowd="0"), annotation("5", 7, MASK, iscrowd="1")]
+    labelled = [
+        annotation(None, "7", MASK, bbox=[0, 0, 0, 0], iscrowd="0", area="12.5"),
+        annotation("5", 7, MASK, iscrowd="1"),
+    ]
     images = coco(SIZES, labelled)
     images["images"][0]["file_name"] = images["images"][1]["file_name"] = "../same.png"
     assert parse_ground_truth(images)[1].crowd.tolist() == [False, True]
+    assert parse_ground_truth(images)[1].areas.tolist() == [12.5, 15]

@@ -282,16 +282,16 @@ def as_numbers(values: Any, what: str) -> Float[np.ndarray, "n"]:
         raise ValueError(f"{what} must be a flat list of numbers, not {shown(values)}")
     try:
         quick = set(map(type, values)) <= {int, float}
-        numbers = np.array(values if quick else [_number(value) for value in values], dtype=np.float64)
+        numbers = np.array(values if quick else [number_or_nan(value) for value in values], dtype=np.float64)
     except OverflowError:  # 10^400
-        numbers = np.array([_number(value) for value in values])
+        numbers = np.array([number_or_nan(value) for value in values])
     bad = np.flatnonzero(~np.isfinite(numbers))
     if len(bad):
         raise ValueError(f"{what}[{bad[0]}] is {shown(values[int(bad[0])])}, not a finite number")
     return numbers
 
 
-def _number(value: Any) -> float:
+def number_or_nan(value: Any) -> float:
     """Float of a JSON number, or of text that is one; NaN of anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return math.nan

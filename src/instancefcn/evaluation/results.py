@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from jaxtyping import Bool, Float, Int
 
 from instancefcn.data.coco_entries import parse_box, whole_number
 from instancefcn.data.coco_reader import CocoReader
-from instancefcn.data.segmentations import damage, read_segmentation
+from instancefcn.data.segmentations import damage, number_or_nan, read_segmentation
 from instancefcn.evaluation.regions import IouType, Regions, areas, as_regions, select
+from instancefcn.files import shown
 from instancefcn.geometry.boxes import xyxy_to_xywh
 from instancefcn.geometry.rle import Rle, damaged, tight_boxes
 
@@ -100,7 +102,10 @@ def parse_ground_truth(
         area = areas(regions)
         for index, annotation in enumerate(own):
             if annotation.stated_area is not None:
-                area[index] = _number(annotation.stated_area, f"{source}: {annotation.place}", "area")
+                stated = annotation.stated_area
+                text = number_or_nan(stated) if isinstance(stated, str) else math.nan
+                place = f"{source}: {annotation.place}"
+                area[index] = _number(text if math.isfinite(text) else stated, place, "area")
         crowd = np.array([annotation.crowd for annotation in own], dtype=bool)
         ids = np.array([annotation.category_id for annotation in own], dtype=int) if categories is not None else None
         parsed.append(GroundTruth(image.image_id, *(image.size or (0, 0)), regions, area, crowd, ids))
@@ -213,6 +218,10 @@ def _parse_region(result: Mapping[str, Any], height: int, width: int, iou: IouTy
 
 
 def _number(value: Any, where: str, name: str) -> float:
-    if not isinstance(value, Real) or not np.isfinite(value):  # pyright: ignore[reportArgumentType, reportCallIssue]
-        raise ValueError(f"{where}: {name} is {value!r}, not a finite number")
-    return float(value)
+    try:
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # 10^400
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{where}: {name} is {shown(value)}, not a finite number")
+    return number
