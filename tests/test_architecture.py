@@ -40,6 +40,8 @@ LEVELS = {
     "inference": 2,
     "evaluation": 2,
     "export": 2,
+    "runtime": 2,
+    "onnx_graph": 3,
     "classifier": 3,
     "labelling": 3,
     "viz": 3,

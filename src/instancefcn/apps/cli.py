@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from instancefcn.allocator import keep_freed_memory
 from instancefcn.apps.convert import convert
 from instancefcn.apps.evaluate import evaluate
+from instancefcn.apps.export import export
 from instancefcn.apps.figure import figure
 from instancefcn.apps.label import label
 from instancefcn.apps.next import next_images
@@ -32,7 +33,16 @@ from instancefcn.interrupts import Interrupted, raised_interrupts
 TRACEBACK_VARIABLE = "INSTANCEFCN_TRACEBACK"
 
 # Packages that proposing does not need, and the extra that brings each.
-EXTRAS = {"hotcoco": "eval", "matplotlib": "eval", "lightning_fabric": "train", "tensorboard": "train"}
+EXTRAS = {
+    "hotcoco": "eval",
+    "matplotlib": "eval",
+    "lightning_fabric": "train",
+    "tensorboard": "train",
+    "onnx": "export",
+    "onnx_ir": "export",
+    "onnxscript": "export",
+    "onnxruntime": "runtime",
+}
 
 
 @contextmanager
@@ -109,6 +119,7 @@ app.add_typer(figure, name="figure")
 app.command(epilog=SPEC_HELP)(train_classifier)
 app.command(epilog=FORM_HELP)(segment)
 app.command(epilog=SPEC_HELP)(validate)
+app.command()(export)
 app.command(epilog=f"{FORM_HELP}\n\n{SPEC_HELP}")(convert)
 
 

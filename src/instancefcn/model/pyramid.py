@@ -49,10 +49,13 @@ class ResidualBlock(nn.Module):
 def add_enlarged(fine: Float[Tensor, "b c fh fw"], coarse: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c fh fw"]:
     """Add a map, enlarged by nearest neighbour, to a finer map in place.
 
-    The enlarged map is not made if each position of the coarse map covers a whole number of fine cells.
+    The enlarged map is not made if each position of the coarse map covers a whole number of fine cells. Where the
+    network is exported, nothing is added in place: an exporter may lose what is added to a view.
     """
     fine = fine.to(torch.promote_types(fine.dtype, coarse.dtype))  # they differ under autocast: norms give fp32
     (b, c, h, w), (fh, fw) = coarse.shape, fine.shape[-2:]
+    if torch.compiler.is_exporting():
+        return fine + F.interpolate(coarse, size=(fh, fw))
     if fh % h or fw % w:
         return fine.add_(F.interpolate(coarse, size=(fh, fw)))
     by_position = fine.permute(0, 2, 3, 1).view(b, h, fh // h, w, fw // w, c)  # channels last, as convolutions leave it

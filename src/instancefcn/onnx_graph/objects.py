@@ -1,0 +1,91 @@
+"""Which candidates are one object each, in the graph; as ``instancefcn.objects``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import onnx_ir as ir
+from onnxscript import OpBuilder
+
+from instancefcn.objects import INSIDE, ObjectRule
+from instancefcn.onnx_graph.loops import loop
+from instancefcn.onnx_graph.pasting import paste
+from instancefcn.onnx_graph.resizing import Size
+from instancefcn.onnx_graph.window_masks import GraphMasks
+
+RASTER = 2.0**17  # pixels in which masks are compared, at most: an image of more is compared at a smaller size
+
+
+def choose_objects(
+    op: OpBuilder, masks: GraphMasks, scores: ir.Value, size: Size, rule: ObjectRule, threshold: float
+) -> tuple[GraphMasks, ir.Value]:
+    """The objects among candidates, best first, and their chances.
+
+    Args:
+        scores: of the candidates, [n], best first.
+        size: of the image.
+        threshold: as in ``pasting.paste``.
+    """
+    enough = op.GreaterOrEqual(scores, float(rule.lowest_score(None)))
+    likely = op.Squeeze(op.NonZero(enough), [0])
+    masks, scores = masks.chosen(op, likely), op.Gather(scores, likely)
+    objects = op.Squeeze(op.NonZero(_kept(op, *_overlaps(op, masks, size, threshold), rule)), [0])
+    return masks.chosen(op, objects), _chances(op, op.Gather(scores, objects), rule)
+
+
+def _overlaps(op: OpBuilder, masks: GraphMasks, size: Size, threshold: float) -> tuple[ir.Value, ir.Value]:
+    """Pixels that masks share, [n, n], and their areas, [n], on a raster that may be coarser than the image."""
+    height, width = (op.Cast(side, to=ir.DataType.FLOAT) for side in size.sides)
+    factor = op.Min(op.Sqrt(op.Div(RASTER, op.Mul(height, width))), 1.0)
+    raster = Size(
+        *(op.Max(op.Cast(op.Floor(op.Mul(side, factor)), to=ir.DataType.INT64), [1]) for side in (height, width))
+    )
+    scales = (
+        op.Div(op.Cast(small, to=ir.DataType.FLOAT), whole)
+        for small, whole in ((raster.width, width), (raster.height, height))
+    )
+    scale = op.Concat(*scales, axis=0)
+    scale = op.Concat(scale, scale, axis=0)
+    there = replace(masks, window_boxes=op.Mul(masks.window_boxes, scale), tight_boxes=op.Mul(masks.tight_boxes, scale))
+    pasted, _ = paste(op, there, raster, threshold)
+    pixels = op.Mul(raster.height, raster.width)
+    flat = op.Reshape(
+        op.Cast(pasted, to=ir.DataType.FLOAT), op.Concat(op.Shape(masks.sides), pixels, axis=0), allowzero=1
+    )
+    return op.MatMul(flat, op.Transpose(flat, perm=[1, 0])), op.ReduceSum(flat, [1], keepdims=0)
+
+
+def _kept(op: OpBuilder, shared: ir.Value, areas: ir.Value, rule: ObjectRule) -> ir.Value:
+    """Whether each mask is kept, [n]: no duplicate of a better object, and no clump of several."""
+    number = op.Shape(areas)
+    indices = op.Range(0, op.Squeeze(number), 1)
+    unions = op.Sub(op.Add(op.Unsqueeze(areas, [0]), op.Unsqueeze(areas, [1])), shared)
+    same = op.Greater(shared, op.Mul(op.Max(unions, 1.0), float(rule.max_iou)))  # [n, n]
+    inside = op.Greater(shared, op.Mul(op.Unsqueeze(areas, [0]), INSIDE))  # the second in the first
+    filled = op.Where(inside, shared, 0.0)
+
+    def step(body: OpBuilder, index: ir.Value, kept: ir.Value) -> list[ir.Value]:
+        place = body.Unsqueeze(index, [0])
+        duplicate = body.Cast(body.And(body.Squeeze(body.Gather(same, place), [0]), kept), to=ir.DataType.FLOAT)
+        clumped = body.Mul(body.Squeeze(body.Gather(filled, place), [0]), body.Cast(kept, to=ir.DataType.FLOAT))
+        new = body.Equal(body.ReduceSum(duplicate, [0], keepdims=1), 0.0)
+        most = body.Mul(body.Gather(areas, place), float(rule.max_filled))
+        whole = body.LessOrEqual(body.ReduceSum(clumped, [0], keepdims=1), most)
+        own = body.Equal(indices, place)
+        return [body.Or(kept, body.And(own, body.And(new, whole)))]
+
+    (kept,) = loop(op, "choose_objects", step, number, op.Less(indices, 0), ir.DataType.BOOL)
+    return kept
+
+
+def _chances(op: OpBuilder, scores: ir.Value, rule: ObjectRule) -> ir.Value:
+    """As ``ObjectRule.chance``: what each piece between two knots adds up to a score."""
+    if not rule.scores:
+        return scores
+    chances = op.Add(op.Mul(scores, 0.0), float(rule.chances[0]))
+    for (left, low), (right, high) in pairwise(zip(rule.scores, rule.chances, strict=True)):
+        if right > left and high > low:
+            within = op.Sub(op.Min(op.Max(scores, float(left)), float(right)), float(left))
+            chances = op.Add(chances, op.Mul(within, float((high - low) / (right - left))))
+    return chances

@@ -1,0 +1,132 @@
+"""Proposing by a graph that ``instancefcn export`` wrote: ONNX Runtime, NumPy and Pillow; no torch is needed here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from jaxtyping import Bool, Float, Float32
+
+from instancefcn.cleaning import clean
+from instancefcn.data.images import AnyImage, to_rgb
+from instancefcn.geometry.rle import Rle, encode, encode_in_box, tight_boxes
+from instancefcn.objects import ObjectRule
+from instancefcn.proposals import Proposals
+
+FORMAT = "instancefcn-onnx/1"
+METADATA = "instancefcn"  # the key of what the graph says about itself
+
+
+class OnnxProposer:
+    """Callable that maps an image to proposals, as ``Proposer`` does, by a graph.
+
+    Args:
+        path: what ``instancefcn export`` wrote.
+        threads: of ONNX Runtime; 0 for as many as it sees fit.
+        providers: what ONNX Runtime computes with, first the preferred one; None for the processor.
+
+    Raises:
+        ValueError: the file is no graph of ``instancefcn export``; names it.
+
+    Example:
+        >>> proposer = OnnxProposer("lite.onnx")  # doctest: +SKIP
+        >>> proposals = proposer("photo.jpg")  # doctest: +SKIP
+    """
+
+    def __init__(self, path: str | Path, *, threads: int = 0, providers: list[str] | None = None) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3  # errors
+        if not Path(path).is_file():
+            raise ValueError(f"{path}: no such file; `instancefcn export {path}` writes one")
+        try:
+            self.session = onnxruntime.InferenceSession(
+                str(path), options, providers=providers or ["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its classes have no common base but this one
+            raise ValueError(
+                f"{path}: ONNX Runtime can't read it ({error}); `instancefcn export` writes one"
+            ) from error
+        about = json.loads(self.session.get_modelmeta().custom_metadata_map.get(METADATA, "{}"))
+        if about.get("format") != FORMAT:
+            raise ValueError(f"{path}: no graph of this version's `instancefcn export`; write it again")
+        rule: dict[str, Any] | None = about["rule"]
+        if rule is not None:
+            rule |= {key: tuple(rule[key]) for key in ("scores", "chances")}
+        self.rule = None if rule is None else ObjectRule(**rule)
+        self.finds_objects: bool = about["objects"]
+        self.threshold_logit: float = about["threshold_logit"]
+
+    def __call__(self, image: AnyImage) -> Proposals:
+        """Propose masks, best first; objects, with clean masks, if the graph was exported with ``--objects``.
+
+        Args:
+            image: a file's path, an array or a PIL image, read by the rules of ``data.images.to_rgb``.
+
+        Returns:
+            Proposals in the frame of the image, as many as the graph gives.
+
+        Raises:
+            ValueError: the image can't be read.
+            TypeError: ``image`` is no image.
+        """
+        pixels = np.ascontiguousarray(to_rgb(image))
+        height, width = pixels.shape[:2]
+        names = [output.name for output in self.session.get_outputs()]
+        values = self.session.run(names, {"image": pixels})
+        found = {name: np.asarray(value) for name, value in zip(names, values, strict=True)}
+        scores = found["scores"].astype(float)
+        if "masks" in found:
+            rles = [encode(mask) for mask in found["masks"]]
+        else:
+            pasted = [
+                self._paste(logits[:side, :side], window, box, height, width)
+                for logits, side, window, box in zip(
+                    *(found[name] for name in ("window_masks", "sides", "window_boxes", "boxes")), strict=True
+                )
+            ]
+            scores = scores[[rle is not None for rle in pasted]]
+            rles = [rle for rle in pasted if rle is not None]
+        proposals = Proposals(rles, tight_boxes(rles), scores, height, width, rule=self.rule)
+        return self._cleaned(proposals) if self.finds_objects else proposals
+
+    def objects(self, image: AnyImage, threshold: float | None = None, *, exclusive: bool = False) -> Proposals:
+        """The objects of an image, chosen among the graph's candidates by ``Proposals.objects``.
+
+        Raises:
+            ValueError: as for proposing and for ``Proposals.objects``, or the graph chooses objects itself.
+        """
+        if self.finds_objects:
+            raise ValueError("this graph chooses objects itself: call the proposer, or export one without --objects")
+        return self(image).objects(threshold, exclusive=exclusive)
+
+    def _cleaned(self, found: Proposals) -> Proposals:
+        assert self.rule is not None
+        masks = [clean(rle, box, self.rule.smoothing) for rle, box in zip(found.rles, found.boxes_xyxy, strict=True)]
+        return replace(found, rles=masks, boxes_xyxy=tight_boxes(masks), rule=None, distinct=True)
+
+    def _paste(
+        self, logits: Float32[np.ndarray, "m m"], window: Float[np.ndarray, "4"], box: Float[np.ndarray, "4"],
+        height: int, width: int,
+    ) -> Rle | None:  # fmt: skip
+        """Paste a mask near its tight box; None if it contains no pixel's centre."""
+        cell = (window[2:] - window[:2]) / len(logits)
+        first = np.ceil(np.maximum(box[:2] - cell, window[:2]) - 0.5).clip(0, [width, height]).astype(int)
+        end = np.ceil(np.minimum(box[2:] + cell, window[2:]) - 0.5).clip(0, [width, height]).astype(int)
+        across, down = (_weights(len(logits), first[axis], end[axis], window[axis], cell[axis]) for axis in (0, 1))
+        mask: Bool[np.ndarray, "h w"] = down @ logits @ across.T > self.threshold_logit
+        return encode_in_box(mask, first[1], first[0], height, width) if mask.any() else None
+
+
+def _weights(m: int, first: int, end: int, window: float, cell: float) -> Float32[np.ndarray, "pixels m"]:
+    """Weights of a mask's cells at the centres of pixels along an axis, for bilinear interpolation.
+
+    The first cell inside the image is extended to its border.
+    """
+    places = (np.arange(first, end) + 0.5 - window) / cell - 0.5
+    places = places.clip(max(0, round(-window / cell)), m - 1)
+    return (1 - np.abs(places[:, None] - np.arange(m))).clip(0).astype(np.float32)
