@@ -412,3 +412,22 @@ def filled_and_without_specks(mask: np.ndarray, smallest_hole: float, smallest_p
     for place, part in parts.items():
         kept[place] = len(part) >= smallest_part * largest
     return kept
+
+
+def connected_parts(mask: np.ndarray) -> np.ndarray:
+    """Number of each pixel's part, in the order of their first pixels, row by row, found by walking to neighbours."""
+    height, width = mask.shape
+    parts = np.zeros((height, width), dtype=int)
+    count = 0
+    for y, x in np.argwhere(mask).tolist():
+        if parts[y, x]:
+            continue
+        count += 1
+        waiting = [(y, x)]
+        while waiting:
+            row, column = waiting.pop()
+            inside = 0 <= row < height and 0 <= column < width
+            if inside and mask[row, column] and not parts[row, column]:
+                parts[row, column] = count
+                waiting += [(row + i, column + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+    return parts

@@ -327,3 +327,24 @@ def test_warnings_are_one_line_without_a_place_in_the_code(monkeypatch: pytest.M
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # put back at the end
     cli.main()
     assert warnings.formatwarning("a.tif: white", UserWarning, "images.py", 7) == "warning: a.tif: white\n"
+
+
+def test_split_parts_reaches_the_labels(tmp_path: Path, command: Callable[..., Any]) -> None:
+    """A foreground mask is a problem, and with the option as many objects as it has parts."""
+    for name in ("images", "masks"):
+        (tmp_path / "labels" / name).mkdir(parents=True)
+    Image.new("RGB", (64, 48), "white").save(tmp_path / "labels" / "images" / "a.png")
+    mask = np.zeros((48, 64), dtype=np.uint8)
+    mask[4:20, 4:20] = mask[30:40, 40:60] = 255
+    Image.fromarray(mask).save(tmp_path / "labels" / "masks" / "a.png")
+    data = ("--data", f"labels:{tmp_path / 'labels'}")
+    done = command("validate", *data)
+    assert done.exit_code == 1
+    assert "a foreground mask, not a label map: number the objects, or give --split-parts" in done.stdout
+    done = command("validate", *data, "--split-parts")
+    assert done.exit_code == 0
+    assert "2 instances" in done.stdout
+    done = command("convert", *data, "--split-parts", "--to", "coco", "--out", tmp_path / "coco.json")
+    assert "1 images, 2 annotations" in done.stdout
+    for name in ("train", "train-classifier", "next", "label"):
+        assert "--split-parts" in command(name, "--help").stdout

@@ -567,3 +567,21 @@ def test_results_of_the_other_command_are_not_left_beside_new_ones(tmp_path: Pat
     done = command("propose", tmp_path / "in", "--out", tmp_path / "out")
     assert done.exit_code == 1
     assert "give another --out" in done.stderr
+
+
+def test_images_that_a_folder_holds_and_nobody_reads_are_counted(tmp_path: Path, command: Callable[..., Any]) -> None:
+    write_photograph(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "folder.jpg").mkdir()
+    for name in ("b.NEF", "s/c.nef", "d.svg", "notes.txt", ".hidden.nef"):
+        (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(b"")
+    done = command("propose", tmp_path / "in", "--out", tmp_path / "out")
+    assert done.exit_code == 0
+    line = (
+        "3 files left out: 2 .nef (a camera's raw data: export TIFF or JPEG); 1 .svg (drawings or layers: export PNG)"
+    )
+    assert line in done.stderr
+    (tmp_path / "in" / "a.png").unlink()
+    done = command("propose", tmp_path / "in", "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "no image in it (3 files left out: 2 .nef" in " ".join(done.output.replace("│", " ").split())

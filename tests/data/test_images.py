@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageOps
 
-from instancefcn.data.images import MAX_PIXELS, image_extensions, inspect_image, read_image, to_rgb
+from instancefcn.data import image_formats
+from instancefcn.data.image_formats import image_extensions
+from instancefcn.data.images import MAX_PIXELS, inspect_image, read_image, to_rgb
 from instancefcn.data.label_pixels import read_label_map
 
 
@@ -356,7 +360,10 @@ def test_alpha_that_hides_nearly_everything_is_warned_of(tmp_path: Path) -> None
 
 def test_a_tiff_that_pillow_does_not_know_is_called_one(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 5, 3), dtype=np.float32), photometric="rgb")
-    with pytest.raises(ValueError, match=r"a\.tif: a TIFF of a kind that can't be read .* save it with 8 or 16 bits"):
+    with pytest.raises(
+        ValueError,
+        match=r"a\.tif: a TIFF of a kind that can't be read \(float of 32 bits, 3",
+    ):
         read_image(tmp_path / "a.tif")
 
 
@@ -367,3 +374,97 @@ def test_a_pil_image_is_turned_upright_as_its_file_is(tmp_path: Path, rng: np.ra
     with Image.open(tmp_path / "a.png") as image:
         assert to_rgb(image).shape == (30, 20, 3)
         np.testing.assert_array_equal(to_rgb(image), read_image(tmp_path / "a.png"))
+
+
+@pytest.mark.parametrize(
+    ("array", "options", "kind"),
+    [
+        (np.zeros((4, 5, 3), dtype=np.float32), {"bigtiff": True}, "float of 32 bits, 3 channels"),
+        (np.zeros((4, 5), dtype=np.float16), {}, "float of 16 bits, 1 channel"),
+        (np.zeros((4, 5, 5), dtype=np.uint8), {"planarconfig": "contig"}, "whole numbers of 8 bits, 5 channels"),
+    ],
+)
+def test_a_tiff_that_pillow_does_not_know_is_described(
+    tmp_path: Path, array: np.ndarray, options: dict[str, Any], kind: str
+) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="rgb" if array.shape[2:] == (3,) else None, **options)
+    with pytest.raises(ValueError, match=rf"can't be read \({kind}\): save it as grey or RGB of 8 or 16 bits"):
+        read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_planes_of_16_bits_are_refused(tmp_path: Path, compression: str | None) -> None:
+    """Pillow 13 makes noise of them, or keeps the high bytes alone; planes of 8 bits are read."""
+    values = np.arange(60, dtype=np.uint16).reshape(3, 4, 5) * 60
+    options = {"photometric": "rgb", "planarconfig": "separate", "compression": compression}
+    tifffile.imwrite(tmp_path / "a.tif", values, **options)
+    with pytest.raises(ValueError, match=r"a\.tif: a TIFF of 16-bit colours, each in a plane of its own: save it with"):
+        read_image(tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "b.tif", (values // 16).astype(np.uint8), **options)
+    np.testing.assert_array_equal(read_image(tmp_path / "b.tif"), np.moveaxis(values // 16, 0, 2))
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_ppm_of_16_bits_keeps_its_low_bits(tmp_path: Path, plain: bool) -> None:
+    values = np.array([[[0, 1023, 4095], [4095, 0, 1023]]] * 2, dtype=np.uint16)
+    pixels = " ".join(map(str, values.ravel())).encode() if plain else values.astype(">u2").tobytes()
+    (tmp_path / "a.ppm").write_bytes(b"P3" * plain + b"P6" * (not plain) + b"\n2 2\n65535\n" + pixels)
+    assert read_image(tmp_path / "a.ppm").tolist() == [[[0, 64, 255], [255, 0, 64]]] * 2
+
+
+@pytest.mark.parametrize("name", ["a.avif", "a.heic"])
+def test_avif_and_heic_are_read(tmp_path: Path, name: str) -> None:
+    """Within their loss: a gradient."""
+    if name == "a.heic":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    pixels = np.repeat(np.linspace(0, 255, 64).astype(np.uint8)[None, :, None], 48, axis=0).repeat(3, axis=2)
+    Image.fromarray(pixels).save(tmp_path / name, quality=90)
+    assert Path(name).suffix in image_extensions()
+    assert np.abs(read_image(tmp_path / name).astype(int) - pixels).max() <= 8
+    assert np.abs(read_image((tmp_path / name).read_bytes()).astype(int) - pixels).max() <= 8
+    assert inspect_image(tmp_path / name) == (48, 64)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:40])
+    with pytest.raises(ValueError, match=r"a\.(avif|heic): "):
+        read_image(tmp_path / name)
+
+
+def test_avif_is_turned_upright(tmp_path: Path) -> None:
+    pixels = np.zeros((16, 32, 3), dtype=np.uint8)
+    pixels[:, :8] = 255  # on the left, so above once it is turned by 90 degrees clockwise
+    save_oriented(tmp_path / "a.avif", Image.fromarray(pixels), 6)
+    upright = read_image(tmp_path / "a.avif")
+    assert upright.shape == (32, 16, 3)
+    assert upright[:6].min() > 200
+    assert upright[10:].max() < 50
+
+
+HEIC_START = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+
+
+def test_formats_without_their_decoder_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_formats, "reads_heif", lambda: False)
+    monkeypatch.setattr(image_formats, "reads_avif", lambda: False)
+    image_formats.image_extensions.cache_clear()
+    try:
+        (tmp_path / "a.jpg").write_bytes(HEIC_START)
+        (tmp_path / "b.png").write_bytes(HEIC_START.replace(b"heic", b"avif"))
+        with pytest.raises(ValueError, match=r"a\.jpg: HEIC: reading it takes `pip install 'instancefcn\[heif\]'`"):
+            read_image(tmp_path / "a.jpg")
+        with pytest.raises(ValueError, match=r"b\.png: AVIF: reading it takes Pillow 11\.3 or later"):
+            read_image(tmp_path / "b.png")
+        assert not image_extensions() & {".heic", ".avif"}
+        line = image_formats.describe_left_out(
+            [Path("a.HEIC"), Path("b.heic"), Path("c.avif"), Path("d.jpg"), Path("e.txt")]
+        )
+        assert line == (
+            "3 files left out: 1 .avif (AVIF: reading it takes Pillow 11.3 or later); "
+            "2 .heic (HEIC: reading it takes `pip install 'instancefcn[heif]'`)"
+        )
+    finally:
+        image_formats.image_extensions.cache_clear()
+
+
+@pytest.mark.parametrize("image", [b"\xff\xd8", None, 3, [[1, 2]]])
+def test_what_is_no_image_is_a_type_error(image: Any) -> None:
+    with pytest.raises(TypeError, match="an image must be a file's path, an array or a PIL image, not"):
+        inspect.unwrap(to_rgb)(image)  # without the checks of annotations that tests add

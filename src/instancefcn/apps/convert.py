@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from instancefcn.apps.images import refuse_to_replace
-from instancefcn.apps.options import Form, SourceSpec, Tolerance
+from instancefcn.apps.options import Form, SourceSpec, SplitParts, Tolerance
 
 
 def convert(
@@ -21,6 +21,7 @@ def convert(
     polygons: Annotated[
         bool, typer.Option("--polygons", help="With --to coco: polygons instead of RLE, where a mask has no holes.")
     ] = False,
+    split_parts: SplitParts = False,
 ) -> None:
     """Write labels of any format that can be read in that of a labelling tool, or as COCO annotations.
 
@@ -43,7 +44,7 @@ def convert(
 
     if polygons and to != "coco":
         raise typer.BadParameter(f"is for --to coco alone; {to} has its own rule", param_hint="--polygons")
-    source = open_source(data)
+    source = open_source(data, split_parts=split_parts)
     every = [source.labels(index) for index in range(len(source))]
     _, _, place = data.partition(":")
     read = [Path(part) for part in (place, *place.split(",")) if Path(part).exists()]

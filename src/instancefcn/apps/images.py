@@ -29,7 +29,8 @@ class ImageFile:
 def find_inputs(inputs: Sequence[str], annotations: Path | None, out: Path) -> list[ImageFile]:
     """Find the images in files, folders (with all folders below, except hidden ones) and globs, numbered from 1.
 
-    In the order of ``inputs``, and sorted naturally within each (2.jpg before 10.jpg), each image once.
+    In the order of ``inputs``, and sorted naturally within each (2.jpg before 10.jpg), each image once. Images of
+    formats that are not read are counted in a line on stderr, with the reason.
 
     Args:
         annotations: COCO file whose images are taken instead; the one input is their folder.
@@ -43,16 +44,19 @@ def find_inputs(inputs: Sequence[str], annotations: Path | None, out: Path) -> l
             raise typer.BadParameter("with --annotations, INPUT is one folder: the one that its images lie in")
         return images_of_annotations(annotations, Path(inputs[0]))
 
-    from instancefcn.data.images import image_extensions
+    from instancefcn.data.image_formats import describe_left_out, image_extensions
 
     suffixes = image_extensions()
     found: dict[Path, None] = {}
     roots: list[Path] = []
-    left_out = {Path(os.path.abspath(out / name)) for name in (OVERLAYS, LABEL_MAPS)}
+    passed: dict[Path, None] = {}  # files of folders that are not taken
+    ours = {Path(os.path.abspath(out / name)) for name in (OVERLAYS, LABEL_MAPS)}
     for text in inputs:
         path = Path(os.path.abspath(text))  # ".." must go, as it would from a name; a link's own name must stay
         if path.is_dir():
-            paths, root = list(_walk(path, left_out, suffixes)), path
+            every, root = list(_walk(path, ours)), path
+            paths = [file for file in every if file.suffix.lower() in suffixes]
+            passed.update(dict.fromkeys(every))
         elif path.exists():
             paths, root = [path], path.parent
         else:
@@ -62,9 +66,12 @@ def find_inputs(inputs: Sequence[str], annotations: Path | None, out: Path) -> l
             if not paths and not glob.has_magic(text):
                 raise typer.BadParameter(f"{text}: no such file or folder")
         if not paths:
-            raise typer.BadParameter(f"{text}: no image in it (a folder is searched for {' '.join(sorted(suffixes))})")
+            why = describe_left_out(passed) or f"a folder is searched for {' '.join(sorted(suffixes))}"
+            raise typer.BadParameter(f"{text}: no image in it ({why})")
         found.update(dict.fromkeys(paths))
         roots.append(root)
+    if line := describe_left_out(passed):
+        typer.echo(line, err=True)
     common = Path(os.path.commonpath(roots))
     return [ImageFile(index, path.relative_to(common).as_posix(), path) for index, path in enumerate(found, start=1)]
 
@@ -88,15 +95,13 @@ def output_stems(images: Sequence[ImageFile]) -> list[PurePosixPath]:
     return unique_stems([image.file_name for image in images])
 
 
-def _walk(folder: Path, left_out: set[Path], suffixes: frozenset[str]) -> Iterator[Path]:
-    """Image files in a folder and those below, naturally sorted, files before folders."""
+def _walk(folder: Path, left_out: set[Path]) -> Iterator[Path]:
+    """Files in a folder and those below, naturally sorted, files before folders."""
     for parent, folders, files in os.walk(folder):
         here = Path(parent)
         visible = (name for name in folders if not name.startswith(".") and here / name not in left_out)
         folders[:] = sorted(visible, key=_natural_key)
-        for name in sorted(files, key=_natural_key):
-            if not name.startswith(".") and Path(name).suffix.lower() in suffixes:
-                yield here / name
+        yield from (here / name for name in sorted(files, key=_natural_key) if not name.startswith("."))
 
 
 def _natural_key(path: str | Path) -> tuple[list[str | int], str]:

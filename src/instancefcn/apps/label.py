@@ -11,7 +11,7 @@ import typer
 
 from instancefcn.apps.images import ImageFile, find_inputs
 from instancefcn.apps.next import By, choose
-from instancefcn.apps.options import DeviceName, Form, RecipeName, Tolerance
+from instancefcn.apps.options import DeviceName, Form, RecipeName, SplitParts, Tolerance
 from instancefcn.apps.train import say
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def label(
     by: By = "random",
     only: Annotated[Step | None, typer.Option(help="Do one step alone.", show_default="all of them")] = None,
     tolerance: Tolerance = 1.0,
+    split_parts: SplitParts = False,
     recipe: RecipeName = "lite",
     device: DeviceName = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that load images.")] = 1,
@@ -77,7 +78,7 @@ def label(
     rounds, ledger = Rounds(out), Ledger(out / PROPOSALS, out / LEDGER)
     chosen_form = form or guess_form(labels) or to or "labelme"
     chosen_to = to or chosen_form
-    sources = find_labels(images, folder, labels, chosen_form, chosen_to, out, ledger)
+    sources = find_labels(images, folder, labels, chosen_form, chosen_to, out, ledger, split_parts)
     left = _without(images, sources)
     failed = 0
     try:
@@ -95,7 +96,14 @@ def label(
 
 
 def find_labels(
-    images: Sequence[ImageFile], folder: Path, labels: Path, form: str, to: str, out: Path, ledger: Ledger
+    images: Sequence[ImageFile],
+    folder: Path,
+    labels: Path,
+    form: str,
+    to: str,
+    out: Path,
+    ledger: Ledger,
+    split_parts: bool,
 ) -> list[Source]:
     """The labelled images: those in a person's folder, and the proposals that a person corrected in place."""
     from instancefcn.data.selection import Selection
@@ -103,7 +111,7 @@ def find_labels(
 
     paths = [image.path for image in images]
     found: list[Source] = []
-    given = open_labels(form, labels, folder, out / "view-labels")
+    given = open_labels(form, labels, folder, out / "view-labels", split_parts=split_parts)
     mine = labelled_images(given, paths, form)
     typer.echo(f"labels: {len(mine)} of {len(images)} images are labelled in {labels} ({form})")
     if given.problems:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from instancefcn.apps.images import ImageFile, find_inputs, refuse_to_overwrite
-from instancefcn.apps.options import CheckpointFile, DeviceName
+from instancefcn.apps.options import CheckpointFile, DeviceName, SplitParts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +38,7 @@ def next_images(
         Path | None, typer.Option(metavar="FILE", dir_okay=False, help="Write the paths to a file, too.")
     ] = None,
     checkpoint: CheckpointFile = None,
+    split_parts: SplitParts = False,
     seed: Annotated[int, typer.Option(help="Of random, and of the order of equals.")] = 0,
     device: DeviceName = "auto",
 ) -> None:
@@ -58,7 +59,7 @@ def next_images(
         places = [spec.partition(":")[2] for spec in data or ()]
         files = [Path(part) for place in places for part in (place, *place.split(","))]
         refuse_to_overwrite([*(image.path for image in images), *files], [out])
-    sources = [open_source(spec) for spec in data or ()]
+    sources = [open_source(spec, split_parts=split_parts) for spec in data or ()]
     for source in sources:
         if source.problems:
             count = len(source.problems)

@@ -14,7 +14,7 @@ SPEC_HELP = "\n\n".join(
         "[bold]coco:[/]ANNOTATIONS.json,IMAGES_DIR",
         "[bold]voc:[/]VOC_DIR,SPLIT (SegmentationObject; VOC_DIR holds JPEGImages)",
         "[bold]sbd:[/]DATASET_DIR,SPLIT (DATASET_DIR holds img, inst and cls)",
-        "[bold]labels:[/]DIR (images/ and masks/, label maps of 8 or 16 bits, TIFF 32)",
+        "[bold]labels:[/]DIR (images/ and masks/, also in folders below; label maps of 8 or 16 bits, TIFF 32)",
         "[bold]cvat:[/]FILE.json,IMAGES_DIR (COCO 1.0, or CVAT's XML; or DIR, an unpacked export)",
         "[bold]labelstudio:[/]EXPORT.json,IMAGES_DIR (JSON or JSON-MIN; polygons and brushes)",
         "[bold]labelme:[/]DIR (a JSON file beside each image), or DIR,IMAGES_DIR",
@@ -58,6 +58,12 @@ ComparedRegions = Annotated[Literal["segm", "bbox"], typer.Option(help="Compare 
 
 SourceSpec = Annotated[str, typer.Option(metavar="SPEC", help="Labelled images; see below.")]
 SourceSpecs = Annotated[list[str], typer.Option(metavar="SPEC", help="Labelled images; see below. May be given again.")]
+SplitParts = Annotated[
+    bool,
+    typer.Option(
+        "--split-parts", help="Of label maps, each connected part of a value is an object: for foreground masks."
+    ),
+]
 RecipeName = Annotated[str, typer.Option(help="lite, paper, or a TOML file.")]
 
 AUTO = "auto"

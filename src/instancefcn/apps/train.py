@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from instancefcn.apps.options import AUTO, DeviceName, OutFolder, RecipeName, SourceSpecs, times_of_tiles
+from instancefcn.apps.options import AUTO, DeviceName, OutFolder, RecipeName, SourceSpecs, SplitParts, times_of_tiles
 from instancefcn.interrupts import Interrupted
 
 
@@ -60,6 +60,7 @@ def train(
     changed_data: Annotated[
         bool, typer.Option("--changed-data", help="Resume, although the labelled images are not the same any more.")
     ] = False,
+    split_parts: SplitParts = False,
     device: DeviceName = "auto",
     precision: Annotated[
         Literal["fp32", "bf16"] | None, typer.Option(help="Arithmetic of the network.", show_default="the recipe's")
@@ -112,7 +113,9 @@ def train(
         loaded = replace(loaded, optimization=replace(loaded.optimization, precision=precision))
     if rotate:
         loaded = replace(loaded, augmentation=replace(loaded.augmentation, rotate=True))
-    sources, validation = ([open_source(spec) for spec in specs] for specs in (data, val or ()))
+    sources, validation = (
+        [open_source(spec, split_parts=split_parts) for spec in specs] for specs in (data, val or ())
+    )
     check_learnable(sources)
     if tiles is not None:
         times = times_needed(sources, loaded) if tiles == AUTO else times_of_tiles(tiles)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from instancefcn.apps.options import DeviceName, OutFolder, RecipeName, SourceSpecs, existing_file
+from instancefcn.apps.options import DeviceName, OutFolder, RecipeName, SourceSpecs, SplitParts, existing_file
 
 
 def train_classifier(
@@ -22,6 +22,7 @@ def train_classifier(
         Path | None,
         typer.Option(file_okay=False, help="Where proposals are kept for the next run.", show_default="OUT/cache"),
     ] = None,
+    split_parts: SplitParts = False,
     device: DeviceName = "auto",
 ) -> None:
     """Learn to name the proposals of a network that stays as it is.
@@ -52,7 +53,7 @@ def train_classifier(
     with progress_bar() as progress:
         path = train(
             loaded,
-            [open_source(spec) for spec in data],
+            [open_source(spec, split_parts=split_parts) for spec in data],
             *load_proposer(proposals_from or SHIPPED_CHECKPOINT, device=device),
             out,
             cache=cache,

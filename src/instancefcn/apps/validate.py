@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from instancefcn.apps.options import RecipeName, SourceSpecs
+from instancefcn.apps.options import RecipeName, SourceSpecs, SplitParts
 
 if TYPE_CHECKING:
     from instancefcn.data.validation import Report
@@ -18,7 +18,7 @@ BAR_LENGTH = 40  # characters
 MOST_CATEGORIES = 20  # listed
 
 
-def validate(data: SourceSpecs, recipe: RecipeName = "lite") -> None:
+def validate(data: SourceSpecs, recipe: RecipeName = "lite", split_parts: SplitParts = False) -> None:
     """Look through labelled images before training: every problem, counts, sizes and coverage.
 
     [bold]instancefcn validate[/] --data coco:train.json,images
@@ -38,7 +38,7 @@ def validate(data: SourceSpecs, recipe: RecipeName = "lite") -> None:
     chosen = load_recipe(recipe)
     problems = 0
     for spec in data:
-        source = open_source(spec)
+        source = open_source(spec, split_parts=split_parts)
         problems += len(source.problems)
         title = source.name + (", partially labelled" if source.partial else "")
         counts, covered = describe(look_through(source)), describe_coverage(coverage(source, chosen), recipe)

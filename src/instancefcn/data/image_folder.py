@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from instancefcn.data.images import image_extensions
+from instancefcn.data.image_formats import image_extensions, left_out
+from instancefcn.data.source import Problem
 from instancefcn.files import existing_dir
 
 
@@ -23,7 +24,7 @@ class ImageFolder:
         self._of_name: dict[str, list[tuple[str, ...]]] = {}  # the parts of their paths in the folder
         for path in sorted(existing_dir(folder, what).rglob("*")):
             parts = path.relative_to(folder).parts
-            if path.suffix.lower() in readable and not any(part.startswith(".") for part in parts):
+            if path.suffix.lower() in readable and not _hidden(parts) and not path.is_dir():
                 self._of_name.setdefault(path.name, []).append(parts)
 
     def find(self, given: str, *, prefixed: bool = False) -> Path:
@@ -62,9 +63,28 @@ def images_by_stem(folder: Path) -> dict[str, list[Path]]:
     readable = image_extensions()
     files: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in readable and not path.name.startswith("."):
+        if path.suffix.lower() in readable and not path.name.startswith(".") and not path.is_dir():
             files.setdefault(path.stem, []).append(path)
     return files
+
+
+def images_below(folder: Path) -> tuple[dict[PurePosixPath, list[Path]], list[Problem]]:
+    """Image files of a folder and of all below it, by their path in it without suffix, and those that are not read.
+
+    Hidden files and folders are left out.
+    """
+    readable = image_extensions()
+    files: dict[PurePosixPath, list[Path]] = {}
+    problems: list[Problem] = []
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        if _hidden(parts) or path.is_dir():
+            continue
+        if path.suffix.lower() in readable:
+            files.setdefault(PurePosixPath(*parts).with_suffix(""), []).append(path)
+        elif (reason := left_out(path)) is not None:
+            problems.append(Problem(str(path), None, reason))
+    return files, problems
 
 
 def has_image_name(given: str) -> bool:
@@ -80,6 +100,10 @@ def _path_of_address(given: str) -> str:
         return given
     named = parse_qs(address.query).get("d")
     return named[0] if named else unquote(address.path)
+
+
+def _hidden(parts: tuple[str, ...]) -> bool:
+    return any(part.startswith(".") for part in parts)
 
 
 def _parts(path: str) -> tuple[str, ...]:

@@ -6,18 +6,18 @@ What is wrong with a file becomes a ValueError that names it.
 from __future__ import annotations
 
 import io
-import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import PIL.ImageFile
 from jaxtyping import Num, Shaped, UInt8
 from PIL import ExifTags, Image
 
-FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # vector formats would run programs
+from instancefcn.data.image_formats import formats_for, why_not
+from instancefcn.data.sixteen_bits import more_than_8_bits
+
 MAX_PIXELS = 100_000_000  # more is taken for a decompression bomb: 100 megapixels are 300 MB as RGB
 JPEG_END = b"\xff\xd9"  # end-of-image marker
 FAINT = 0.1  # mean opacity below which a 4th channel may be something else
@@ -36,13 +36,6 @@ _TRANSPOSITIONS = {
     8: Image.Transpose.ROTATE_90,
 }
 SIDEWAYS = (5, 6, 7, 8)
-
-# Pillow's raw modes of 16-bit colours, and those that read the low bytes where these read the high ones (N: native).
-_LOW_BYTES = {
-    f"{mode};16{order}": f"{mode};16{other}"
-    for mode in ("RGB", "RGBX", "RGBA")
-    for order, other in (("B", "L"), ("L", "B"), ("N", "B" if sys.byteorder == "little" else "L"))
-} | {"LA;16B": "RGBA"}  # all four bytes
 
 
 def to_rgb(image: AnyImage) -> UInt8[np.ndarray, "h w 3"]:
@@ -102,11 +95,6 @@ def inspect_image(file: ImageFile, size: tuple[int, int] | None = None) -> tuple
     return frame
 
 
-def image_extensions() -> frozenset[str]:
-    """Suffixes of the files that can be read, such as ".jpg", in lower case."""
-    return frozenset(end for end, image_format in Image.registered_extensions().items() if image_format in FORMATS)
-
-
 @contextmanager
 def opened(file: ImageFile) -> Iterator[Image.Image]:
     """Open an image file; any error, also in the body of the block, becomes a ValueError that names the file."""
@@ -120,25 +108,27 @@ def opened(file: ImageFile) -> Iterator[Image.Image]:
                 raise ValueError("the file is empty")
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="PIL")  # flaws in metadata, and sizes, which are checked below
-            with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=FORMATS) as image:
+            source = io.BytesIO(file) if isinstance(file, bytes) else file
+            with Image.open(source, formats=formats_for(_bytes_at(file, 0, 12))) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
                 yield image
     except Image.UnidentifiedImageError:
-        if _bytes_at(file, 0, 4) in (b"II*\0", b"MM\0*"):
-            raise ValueError(
-                f"{name}: a TIFF of a kind that can't be read (floats of several channels?): save it with 8 or 16 bits"
-            ) from None
-        raise ValueError(f"{name}: not an image, or none of {', '.join(FORMATS)}") from None
+        with _stream(file) as stream:
+            raise ValueError(f"{name}: {why_not(stream)}") from None
     except Image.DecompressionBombError:
         raise ValueError(f"{name}: more than {MAX_PIXELS / 1e6:.0f} megapixels: make it smaller") from None
     except Exception as error:  # decoders raise errors of every type on hostile bytes
         raise ValueError(f"{name}: {str(error) or type(error).__name__}") from error
 
 
+def _stream(file: ImageFile) -> io.BytesIO | io.BufferedReader:
+    return io.BytesIO(file) if isinstance(file, bytes) else open(file, "rb")
+
+
 def _bytes_at(file: ImageFile, start: int, count: int) -> bytes:
     """As of a slice, a negative ``start`` counts from the end."""
-    with io.BytesIO(file) if isinstance(file, bytes) else open(file, "rb") as stream:
+    with _stream(file) as stream:
         size = stream.seek(0, io.SEEK_END)
         stream.seek(start if start >= 0 else max(0, size + start))
         return stream.read(count)
@@ -172,38 +162,11 @@ def _upright(image: Image.Image, size: tuple[int, int] | None) -> UInt8[np.ndarr
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     name = str(getattr(image, "filename", "")) or "image"
-    values = _more_than_8_bits(image)
+    values = more_than_8_bits(image)
     if values is not None:
         return Image.fromarray(_array_to_rgb(values, name))
     image.load()
     return _on_white(image.convert("RGBA"), name) if image.has_transparency_data else image.convert("RGB")
-
-
-def _more_than_8_bits(image: Image.Image) -> Num[np.ndarray, "h w *channels"] | None:
-    """Values as stored; None of an image of 8 bits or fewer, or of colours that are decoded already.
-
-    Of colours of 16 bits Pillow keeps the high bytes. A second decoder, told that the bytes are stored in the other
-    order, keeps the low ones.
-    """
-    if image.mode.startswith("I") or image.mode == "F":
-        return np.asarray(image)
-    if not isinstance(image, PIL.ImageFile.ImageFile) or not image.tile:
-        return None
-    tiles = [(tile, tile.args if isinstance(tile.args, tuple) else (tile.args,)) for tile in image.tile]
-    stored = next(iter(tiles[0][1]), None)  # such as "RGB;16B"
-    if stored not in _LOW_BYTES:
-        return None
-    assert image.fp is not None
-    position = image.fp.tell()
-    image.fp.seek(0)
-    content = io.BytesIO(image.fp.read())
-    image.fp.seek(position)
-    with Image.open(content, formats=FORMATS) as twin:
-        twin.tile = [tile._replace(args=(_LOW_BYTES[stored], *args[1:])) for tile, args in tiles]
-        low = np.asarray(twin)
-    if stored == "LA;16B":
-        return low.view(">u2").astype(np.uint16)
-    return np.asarray(image).astype(np.uint16) << 8 | low
 
 
 def _on_white(rgba: Image.Image, name: str) -> Image.Image:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 import numpy as np
-from jaxtyping import Integer
+from jaxtyping import Bool, Int, Integer
+from scipy import ndimage
 
-from instancefcn.data.image_folder import images_by_stem
+from instancefcn.data.image_folder import images_below
 from instancefcn.data.images import inspect_image
 from instancefcn.data.label_pixels import read_label_pages
 from instancefcn.data.segmentations import to_instances
@@ -15,71 +18,157 @@ from instancefcn.data.source import FileSource, Labels, Problem
 from instancefcn.files import existing_dir
 from instancefcn.geometry.rle import Rle, encode_in_box
 
+SPECK = 10  # pixels; a smaller part is noise, and does not tell a foreground mask
+FOREGROUND = (255, 65535)  # values of masks, which the number of an only object hardly has
+MOST_NUMBERS = 2**20  # of labels without gaps
 
-def load_labels(folder: Path) -> FileSource:
+
+@dataclass(frozen=True)
+class _Instance:
+    label: int
+    rle: Rle
+    parts: int  # separate ones that are no specks
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """An image with its label map."""
+
+    labels: Labels
+    parts: dict[int, int]  # of each label, where an object may be known by its number alone
+
+
+def load_labels(folder: Path, *, split_parts: bool = False) -> FileSource:
     """Open a folder of ``images/`` and ``masks/``; an image and its label map have the same stem. 0 is background.
 
+    Both are searched to the bottom: ``images/s/a.jpg`` belongs to ``masks/s/a.png``, or to the only ``a`` of all masks.
     In a TIFF of several pages each page is one instance, with the number of the page from 1, so masks may overlap.
+
+    Foreground masks, in which all objects have one value, are problems: where a map has 0 and 255 (or 65535) alone, and
+    the foreground has several separate parts; and where at least half of the labels of the whole folder have
+    several, every map with such a label.
+
+    Args:
+        split_parts: each connected part of a label is an instance, numbered in order of its label and then of its first
+            row; pixels are neighbours by sides and corners.
 
     Raises:
         ValueError: a folder is missing, or there is no image.
     """
-    images = images_by_stem(existing_dir(folder / "images", "images"))
-    masks = images_by_stem(existing_dir(folder / "masks", "label maps, one for each image"))
+    images, problems = images_below(existing_dir(folder / "images", "images"))
+    masks, unread = images_below(existing_dir(folder / "masks", "label maps, one for each image"))
+    problems += unread
     if not images:
-        raise ValueError(f"{folder / 'images'}: holds no image")
-    problems = [
+        listed = "".join(f"; {problem}" for problem in problems[:1])
+        raise ValueError(f"{folder / 'images'}: holds no image, nor does a folder in it{listed}")
+    chosen = {key: _masks_of(key, images, masks) for key in images}
+    taken = {mask for paths in chosen.values() for mask in paths}
+    problems += [
         Problem(str(path), None, f"no image of this name in {folder / 'images'}")
-        for stem, paths in masks.items()
+        for paths in masks.values()
         for path in paths
-        if stem not in images
+        if path not in taken
     ]
-    labels: list[Labels] = []
-    for image_id, (stem, (path, *others)) in enumerate(images.items(), start=1):
+    pairs: list[_Pair] = []
+    for image_id, (key, (path, *others)) in enumerate(images.items(), start=1):
         problems += [Problem(str(other), None, f"{path.name} has the same stem and is taken") for other in others]
         try:
-            labels.append(_load_pair(image_id, path, masks.get(stem, [])))
+            pairs.append(_load_pair(image_id, path.relative_to(folder / "images"), path, chosen[key], split_parts))
         except ValueError as error:
             problems.append(Problem.from_error(path, error))
-    return FileSource({1: "object"}, labels, problems)
+    flagged = {} if split_parts else _foreground_masks(pairs)
+    problems += [Problem(str(pairs[index].labels.path), None, reason) for index, reason in flagged.items()]
+    kept = [pair.labels for index, pair in enumerate(pairs) if index not in flagged]
+    return FileSource({1: "object"}, kept, problems)
 
 
 def split_label_map(label_map: Integer[np.ndarray, "h w"]) -> tuple[list[int], list[Rle]]:
     """All labels except 0, ascending, and the mask of each. Takes time by the area of the instances' boxes."""
-    height, width = label_map.shape
-    rows, columns = np.nonzero(label_map)
-    if not len(rows):
-        return [], []
-    order = np.argsort(label_map[rows, columns], kind="stable")
-    rows, columns = rows[order], columns[order]
-    labels, starts = np.unique(label_map[rows, columns], return_index=True)
-    top, left = np.minimum.reduceat(rows, starts), np.minimum.reduceat(columns, starts)
-    bottom, right = np.maximum.reduceat(rows, starts) + 1, np.maximum.reduceat(columns, starts) + 1
-    rles = [
-        encode_in_box(label_map[y0:y1, x0:x1] == label, int(y0), int(x0), height, width)
-        for label, y0, x0, y1, x1 in zip(labels, top, left, bottom, right, strict=True)
-    ]
-    return labels.tolist(), rles
+    labels: list[int] = []
+    rles: list[Rle] = []
+    for label, mask, top, left in _masks(label_map):
+        labels.append(label)
+        rles.append(encode_in_box(mask, top, left, *label_map.shape))
+    return labels, rles
 
 
-def _load_pair(image_id: int, path: Path, masks: list[Path]) -> Labels:
+def connected_parts(mask: Bool[np.ndarray, "h w"]) -> Int[np.ndarray, "h w"]:
+    """The number of each pixel's connected part, from 1 on; 0 outside. Pixels are neighbours by sides and corners."""
+    parts = np.zeros(mask.shape, dtype=np.int32)
+    ndimage.label(mask, structure=np.ones((3, 3)), output=parts)
+    return parts
+
+
+def _masks(label_map: Integer[np.ndarray, "h w"]) -> Iterator[tuple[int, Bool[np.ndarray, "_ _"], int, int]]:
+    """Each label except 0, ascending, with its mask in its tight box, and the box's top and left."""
+    numbers = np.arange(min(label_map.max(initial=0), MOST_NUMBERS) + 1)
+    if len(numbers) > MOST_NUMBERS:  # each number takes memory, those between the labels too
+        numbers = np.union1d(label_map, [0])
+        label_map = np.searchsorted(numbers, label_map)
+    for index, box in enumerate(ndimage.find_objects(label_map), start=1):
+        if box is not None:
+            yield int(numbers[index]), label_map[box] == index, box[0].start, box[1].start
+
+
+def _instances(label_map: Integer[np.ndarray, "h w"], split_parts: bool) -> list[_Instance]:
+    """The labels of a map, or every connected part of them."""
+    found: list[_Instance] = []
+    for label, mask, top, left in _masks(label_map):
+        parts = connected_parts(mask)
+        if split_parts:
+            pieces = [(piece, top + y, left + x) for _, piece, y, x in _masks(parts)]
+        else:
+            pieces = [(mask, top, left)]
+        count = int((np.bincount(parts.ravel())[1:] >= SPECK).sum())
+        found += [_Instance(label, encode_in_box(piece, y, x, *label_map.shape), count) for piece, y, x in pieces]
+    return found
+
+
+def _masks_of(
+    key: PurePosixPath, images: Mapping[PurePosixPath, list[Path]], masks: Mapping[PurePosixPath, list[Path]]
+) -> list[Path]:
+    """The label maps of an image: at the same place in their folder, or else the only ones of its stem anywhere."""
+    if key in masks:
+        return masks[key]
+    there = [other for other in masks if other.name == key.name]
+    return masks[there[0]] if len(there) == 1 and sum(other.name == key.name for other in images) == 1 else []
+
+
+def _load_pair(image_id: int, name: Path, path: Path, masks: list[Path], split_parts: bool) -> _Pair:
     if len(masks) != 1:
         found = "no label map" if not masks else f"{len(masks)} label maps ({', '.join(mask.name for mask in masks)})"
         raise ValueError(f"{found} in masks/ for it: it takes one of the same stem")
-    stated, ids, rles = _split_file(masks[0])
-    height, width = inspect_image(path, stated)
-    return Labels(image_id, path.name, path, height, width, to_instances(ids, rles, [1] * len(ids)))
-
-
-def _split_file(path: Path) -> tuple[tuple[int, int], list[int], list[Rle]]:
-    """(height, width) of a label map, its instances' numbers and their masks."""
-    first, *others = ((page.shape, *split_label_map(page)) for page in read_label_pages(path))
-    if not others:
-        return first
-    for number, (_, labels, _) in enumerate([first, *others], start=1):
-        if len(labels) != 1:
+    pages = [(page.shape, _instances(page, split_parts)) for page in read_label_pages(masks[0])]
+    for number, (_, instances) in enumerate(pages, start=1):
+        count = len({instance.label for instance in instances})
+        if len(pages) > 1 and count != 1:
             raise ValueError(
-                f"{path}: page {number} holds {len(labels)} labels: of several pages each has one instance's mask; "
+                f"{masks[0]}: page {number} holds {count} labels: of several pages each has one instance's mask; "
                 "save a label map of all as one page"
             )
-    return first[0], list(range(1, len(others) + 2)), [rles[0] for _, _, rles in (first, *others)]
+    instances, stated = [instance for _, page in pages for instance in page], pages[0][0]
+    numbered = len(pages) == 1 and not split_parts
+    ids = [instance.label for instance in instances] if numbered else list(range(1, len(instances) + 1))
+    height, width = inspect_image(path, stated)
+    labels = to_instances(ids, [instance.rle for instance in instances], [1] * len(ids))
+    parts = {instance.label: instance.parts for instance in instances} if numbered else {}
+    return _Pair(Labels(image_id, name.as_posix(), path, height, width, labels), parts)
+
+
+def _foreground_masks(pairs: list[_Pair]) -> dict[int, str]:
+    """Which label maps give no object a number of its own, and what to do."""
+    mend = "number the objects, or give --split-parts"
+    counts = [count for pair in pairs for count in pair.parts.values()]
+    several = sum(count > 1 for count in counts)
+    one_value = len({label for pair in pairs for label in pair.parts}) == 1
+    usual = 2 * several >= len(counts) if one_value else 2 * several > len(counts)  # then it is no chance
+    flagged: dict[int, str] = {}
+    for index, pair in enumerate(pairs):
+        apart = {label: count for label, count in pair.parts.items() if count > 1}
+        if len(pair.parts) == 1 and apart and (usual or apart.keys() & set(FOREGROUND)):
+            ((value, count),) = apart.items()
+            flagged[index] = f"one value ({value}), {count} separate parts: a foreground mask, not a label map: {mend}"
+        elif apart and usual:
+            label, count = max(apart.items(), key=lambda item: item[1])
+            flagged[index] = f"most labels have separate parts ({label} has {count}): classes, not objects: {mend}"
+    return flagged

@@ -10,13 +10,16 @@ from PIL import Image
 
 from instancefcn.data.images import ImageFile, opened
 
+# Formats and compressions of TIFF that change values.
+LOSSY = {"JPEG", "MPO", "JPEG2000", "AVIF", "HEIF", "jpeg", "tiff_jpeg", "webp"}
+
 
 def read_label_map(file: ImageFile) -> Int32[np.ndarray, "h w"]:
     """Indices of a label map: palette or grey, 1 to 16 bits; in TIFF 32 bits too, integers or whole floats.
 
     Raises:
-        ValueError: not an image, or one of colours instead of indices, or with numbers that are no index; the message
-            names the file.
+        ValueError: not an image, or one of colours instead of indices, with numbers that are no index, or compressed
+            with loss; the message names the file.
     """
     return next(read_label_pages(file))
 
@@ -28,6 +31,10 @@ def read_label_pages(file: ImageFile) -> Iterator[Int32[np.ndarray, "h w"]]:
         ValueError: as ``read_label_map``, when the page is asked for.
     """
     with opened(file) as image:
+        if lossy := LOSSY & {image.format, image.info.get("compression")}:
+            raise ValueError(f"{lossy.pop()} is lossy, and changes the numbers of a label map: save it as PNG")
+        if image.format != "TIFF" and getattr(image, "n_frames", 1) > 1:
+            raise ValueError("a label map of several frames: save one picture, or a TIFF with a page for each instance")
         pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
         size = image.size
         for page in range(pages):

@@ -30,12 +30,13 @@ SPECS = {
 PARTIAL_PREFIX = "partial+"
 
 
-def open_source(spec: str) -> FileSource:
+def open_source(spec: str, *, split_parts: bool = False) -> FileSource:
     """Open labelled images. Reads all labels, and the start and end of every image file.
 
     Args:
         spec: one of SPECS. With "partial+" before it (``partial+coco:...``), objects may be unlabelled, and what no
             instance covers is not known to be background.
+        split_parts: of label maps (``labels:``), each connected part of a label is an instance: for foreground masks.
 
     Raises:
         ValueError: no such format, a missing file or folder, or an annotation file that is not of its format.
@@ -66,7 +67,7 @@ def open_source(spec: str) -> FileSource:
         case "yolo":
             source = load_yolo(Path(first), second)
         case "labels":
-            source = load_labels(Path(place))
+            source = load_labels(Path(place), split_parts=split_parts)
         case "geojson":
             source = load_geojson(Path(place))
         case _:  # labelme's form

@@ -38,7 +38,7 @@ def guess_form(labels: Path) -> str | None:
     return found.pop() if found else None
 
 
-def open_labels(form: str, labels: Path, images: Path, view: Path) -> Source:
+def open_labels(form: str, labels: Path, images: Path, view: Path, *, split_parts: bool = False) -> Source:
     """Open the labels of a folder of images, which need not lie beside them. There may be none yet.
 
     Args:
@@ -46,6 +46,7 @@ def open_labels(form: str, labels: Path, images: Path, view: Path) -> Source:
         labels: a file, or a folder of files.
         images: the folder of images.
         view: a folder of our own, in which links bring images and labels together where the reader wants that.
+        split_parts: as ``open_source``.
 
     Raises:
         ValueError: as ``open_source``, or a folder holds several files of a format of one file.
@@ -70,7 +71,7 @@ def open_labels(form: str, labels: Path, images: Path, view: Path) -> Source:
     if form == "yolo" and (labels / "data.yaml").is_file():
         links[view / "classes.yaml"] = labels / "data.yaml"
     link(links, view)
-    return open_source(f"yolo:{view},train" if form == "yolo" else f"{form}:{view}")
+    return open_source(f"yolo:{view},train" if form == "yolo" else f"{form}:{view}", split_parts=split_parts)
 
 
 def labelled_images(source: Source, images: Sequence[Path], form: str) -> Selection:
