@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 from instancefcn.apps.images import refuse_to_replace
-from instancefcn.apps.options import Form, SourceSpec, SplitParts, Tolerance
+from instancefcn.apps.options import CrowdsOfOnePart, Form, SourceSpec, SplitParts, Tolerance
+from instancefcn.files import write_whole
+
+MOST_LISTED = 20  # problems
 
 
 def convert(
@@ -22,6 +25,7 @@ def convert(
         bool, typer.Option("--polygons", help="With --to coco: polygons instead of RLE, where a mask has no holes.")
     ] = False,
     split_parts: SplitParts = False,
+    crowds_of_one_part: CrowdsOfOnePart = False,
 ) -> None:
     """Write labels of any format that can be read in that of a labelling tool, or as COCO annotations.
 
@@ -36,29 +40,43 @@ def convert(
 
     [bold]instancefcn convert[/] --data labelme:photos [bold]--to[/] yolo [bold]--out[/] yolo --tolerance 0.5
 
-    Images are not copied: tools find them where they are, or want them beside the labels, and the last lines say so.
-    What is wrong in the labels is left out: see [bold]instancefcn validate[/].
+    Images are not copied: tools find them where they are, or want them beside the labels, and the last lines say so;
+    those that labelme's files embed are written beside the labels. What is wrong in the labels is left out, and listed.
     """
+    from instancefcn.data.embedded import place_embedded
     from instancefcn.data.open import open_source
     from instancefcn.export.open import is_one_file, open_writer
 
     if polygons and to != "coco":
         raise typer.BadParameter(f"is for --to coco alone; {to} has its own rule", param_hint="--polygons")
-    source = open_source(data, split_parts=split_parts)
+    source = open_source(data, split_parts=split_parts, crowds_of_one_part=crowds_of_one_part)
     every = [source.labels(index) for index in range(len(source))]
+    if source.problems:
+        left_out = [str(problem) for problem in source.problems[:MOST_LISTED]]
+        left_out += ["..."] if len(source.problems) > MOST_LISTED else []
+        left_out.append(f"{len(source.problems)} problems left out: see `instancefcn validate --data {data}`")
+        typer.echo("\n".join(left_out), err=True)
+        if not any(len(labels.instances) for labels in every):
+            raise ValueError(f"{data}: nothing sound is left to write; the first problem: {source.problems[0]}")
+    if not every:
+        raise ValueError(f"{data}: no image is left to write")
+    folder = out.parent if is_one_file(to) and out.suffix == ".json" else out
+    every, pictures = place_embedded(every, folder / "images" if to in ("labels", "yolo") else folder)
     _, _, place = data.partition(":")
     read = [Path(part) for part in (place, *place.split(",")) if Path(part).exists()]
     names = [labels.file_name for labels in every]
     writer = open_writer(to, out, source.categories, tolerance, polygons=polygons, names=names, read=read)
-    if not is_one_file(to):
-        refuse_to_replace(writer.paths())
-    if source.problems:
-        typer.echo(f"{len(source.problems)} problems left out: see `instancefcn validate --data {data}`", err=True)
-        if not any(len(labels.instances) for labels in every):
-            raise ValueError(f"{data}: nothing sound is left to write; the first problem: {source.problems[0]}")
+    refuse_to_replace([*pictures, *(() if is_one_file(to) else writer.paths())])
+    for path, content in pictures.items():
+        write_whole(path, content)
     for labels in every:
         writer.add(labels)
     writer.close()
     typer.echo(f"{writer.images} images, {writer.objects} annotations: {writer.place.out}")
+    if pictures:
+        typer.echo(f"{len(pictures)} images that were embedded: {next(iter(pictures)).parent}")
+    lost = sum(labels.partial or (bool(labels.rejected) and not writer.holds_rejected) for labels in every)
+    if lost:
+        typer.echo(f"instances of {lost} images are lost: who trains on this takes them for background", err=True)
     for note in writer.notes():
         typer.echo(note)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from instancefcn.apps.options import ComparedRegions, LabelsFile, OutFolder, ResultsFile, existing_file
+from instancefcn.apps.options import ComparedRegions, CrowdsOfOnePart, LabelsFile, OutFolder, ResultsFile, existing_file
 
 
 def evaluate(
@@ -34,6 +34,7 @@ def evaluate(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the intervals of --compare.")] = 0,
+    crowds_of_one_part: CrowdsOfOnePart = False,
 ) -> None:
     """Measure how many of the labelled instances proposals find.
 
@@ -80,6 +81,7 @@ def evaluate(
         per_class=per_class,
         objects=objects,
         min_score=min_score,
+        crowds_of_one_part=crowds_of_one_part,
     )
     metrics = written[iou]
     columns = [f"AR@{limit}" for limit in MAX_PROPOSALS]

@@ -64,6 +64,13 @@ SplitParts = Annotated[
         "--split-parts", help="Of label maps, each connected part of a value is an object: for foreground masks."
     ),
 ]
+CrowdsOfOnePart = Annotated[
+    bool,
+    typer.Option(
+        "--crowds-of-one-part",
+        help="Count crowds whose mask is one connected part as instances: CVAT marks every mask as a crowd.",
+    ),
+]
 RecipeName = Annotated[str, typer.Option(help="lite, paper, or a TOML file.")]
 
 AUTO = "auto"

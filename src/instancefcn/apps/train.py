@@ -10,7 +10,16 @@ from typing import Annotated, Literal
 
 import typer
 
-from instancefcn.apps.options import AUTO, DeviceName, OutFolder, RecipeName, SourceSpecs, SplitParts, times_of_tiles
+from instancefcn.apps.options import (
+    AUTO,
+    CrowdsOfOnePart,
+    DeviceName,
+    OutFolder,
+    RecipeName,
+    SourceSpecs,
+    SplitParts,
+    times_of_tiles,
+)
 from instancefcn.interrupts import Interrupted
 
 
@@ -65,6 +74,7 @@ def train(
     precision: Annotated[
         Literal["fp32", "bf16"] | None, typer.Option(help="Arithmetic of the network.", show_default="the recipe's")
     ] = None,
+    crowds_of_one_part: CrowdsOfOnePart = False,
     workers: Annotated[
         int,
         typer.Option(
@@ -114,7 +124,8 @@ def train(
     if rotate:
         loaded = replace(loaded, augmentation=replace(loaded.augmentation, rotate=True))
     sources, validation = (
-        [open_source(spec, split_parts=split_parts) for spec in specs] for specs in (data, val or ())
+        [open_source(spec, split_parts=split_parts, crowds_of_one_part=crowds_of_one_part) for spec in specs]
+        for specs in (data, val or ())
     )
     check_learnable(sources)
     if tiles is not None:

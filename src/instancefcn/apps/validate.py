@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from instancefcn.apps.options import RecipeName, SourceSpecs, SplitParts
+from instancefcn.apps.options import CrowdsOfOnePart, RecipeName, SourceSpecs, SplitParts
 
 if TYPE_CHECKING:
     from instancefcn.data.validation import Report
@@ -18,7 +18,12 @@ BAR_LENGTH = 40  # characters
 MOST_CATEGORIES = 20  # listed
 
 
-def validate(data: SourceSpecs, recipe: RecipeName = "lite", split_parts: SplitParts = False) -> None:
+def validate(
+    data: SourceSpecs,
+    recipe: RecipeName = "lite",
+    split_parts: SplitParts = False,
+    crowds_of_one_part: CrowdsOfOnePart = False,
+) -> None:
     """Look through labelled images before training: every problem, counts, sizes and coverage.
 
     [bold]instancefcn validate[/] --data coco:train.json,images
@@ -27,23 +32,33 @@ def validate(data: SourceSpecs, recipe: RecipeName = "lite", split_parts: SplitP
     [bold]instancefcn validate[/] --data labels:nuclei --data labelme:cells [bold]--recipe[/] paper
     [dim]Coverage under another recipe: the share of instances of a size that its windows learn.[/]
 
-    Exit code 1 if there are any problems. Training skips what has one.
+    Exit code 1 if there are any problems. Training skips what has one, and leaves its place aside; of what has a note
+    the mask is sound.
     """
     from instancefcn.data.open import open_source
     from instancefcn.data.validation import validate as look_through
     from instancefcn.training.coverage import coverage
+    from instancefcn.training.learnable import check_learnable
     from instancefcn.training.recipe import load_recipe
     from instancefcn.training.sides import hint
 
     chosen = load_recipe(recipe)
     problems = 0
     for spec in data:
-        source = open_source(spec, split_parts=split_parts)
-        problems += len(source.problems)
+        source = open_source(spec, split_parts=split_parts, crowds_of_one_part=crowds_of_one_part)
+        counts = look_through(source)
+        listed = [*map(str, source.problems)]
+        if counts.instances or len(data) == 1:  # beside other data, images may be background alone
+            try:
+                check_learnable([source])
+            except ValueError as error:
+                listed.append(str(error))
+        problems += len(listed)
+        notes = [f"note: {note}" for note in source.notes]
         title = source.name + (", partially labelled" if source.partial else "")
-        counts, covered = describe(look_through(source)), describe_coverage(coverage(source, chosen), recipe)
+        covered = describe_coverage(coverage(source, chosen), recipe)
         advice = [f"  train and propose with {text}" for text in [hint(source, chosen)] if text]
-        typer.echo("\n".join([*map(str, source.problems), title, *counts, covered, *advice]))
+        typer.echo("\n".join([*listed, *notes, title, *describe(counts), covered, *advice]))
     if problems:
         typer.echo(f"{problems} problems; training skips what has one", err=True)
         raise typer.Exit(1)

@@ -97,7 +97,9 @@ def cache_examples(
                     tensors = {f"map{level}": values.half().cpu().contiguous() for level, values in enumerate(maps)}
                     write_whole(example.file(kind), save(tensors))
             proposals = proposer(image, max_proposals=recipe.naming.proposals)
-            write_whole(path, save(vars(match_proposals(proposals, labels.instances, classes, partial=source.partial))))
+            partial = source.partial or labels.partial
+            matched = match_proposals(proposals, labels.with_rejected(), classes, partial=partial)
+            write_whole(path, save(vars(matched)))
         if len(example.rois(flip=False)):
             examples.append(example)
         else:
@@ -122,6 +124,6 @@ def _key(
         for index in range(len(source)):
             labels = source.labels(index)
             digest.update(f"{labels.image_id} {labels.file_name} {labels.instances.category_ids.tolist()}".encode())
-            for rle in labels.instances.rles:
+            for rle in labels.with_rejected().rles:
                 digest.update(rle["counts"])
     return digest.hexdigest()[:16]

@@ -56,8 +56,9 @@ def coco_to_source(table: Any, annotations: Path, images_dir: Path) -> FileSourc
 def source_to_coco(source: Source) -> dict[str, Any]:
     """COCO table of any labelled images, ready for ``json.dump``.
 
-    Masks are compressed RLE, as text. Annotations get new ids from 1 on: pycocotools takes a match with annotation 0
-    for none, and labels of label maps are unique within their image only.
+    Masks are compressed RLE, as text. Regions of rejected instances are crowds that are not to be judged. Annotations
+    get new ids from 1 on: pycocotools takes a match with annotation 0 for none, and labels of label maps are unique
+    within their image only.
 
     Example:
         >>> json.dump(source_to_coco(open_source("labels:nuclei/val")), file)  # doctest: +SKIP
@@ -68,18 +69,18 @@ def source_to_coco(source: Source) -> dict[str, Any]:
         labels = source.labels(index)
         size = {"width": labels.width, "height": labels.height}
         images.append({"id": labels.image_id, "file_name": labels.file_name} | size)
-        instances = labels.instances
+        instances, sound = labels.with_rejected(), len(labels.instances)
         boxes_xywh = xyxy_to_xywh(instances.boxes_xyxy).tolist()
         for i, rle in enumerate(instances.rles):
             annotations.append(
                 {
                     "id": len(annotations) + 1,
                     "image_id": labels.image_id,
-                    "category_id": int(instances.category_ids[i]),
+                    "category_id": int(instances.category_ids[i]) if i < sound else next(iter(source.categories), 1),
                     "segmentation": to_json(rle),
                     "bbox": boxes_xywh[i],
                     "area": int(area(rle)),
-                    "iscrowd": int(instances.crowd[i]),
+                    "iscrowd": int(instances.crowd[i] or i >= sound),
                     "ignore": int(instances.ignore[i]),
                 }
             )

@@ -27,6 +27,7 @@ from instancefcn.data.coco_entries import (
     stated_size,
     whole_number,
 )
+from instancefcn.data.crowds import is_one_part
 from instancefcn.data.segmentations import Note, region_of_box, segmentation_to_rle
 from instancefcn.data.source import UNNAMED, Problem
 from instancefcn.files import path_inside, shown, whole_or_none
@@ -45,13 +46,20 @@ class CocoReader:
         source: name of the file, for messages.
         strict: raise a ValueError at the first image or instance that would be lost. Otherwise ``problems`` lists them.
         keys: lists that the table must have.
+        crowds_of_one_part: a crowd whose mask is one connected part is an instance (``crowds``).
 
     Raises:
         ValueError: the table is not of COCO's form.
     """
 
     def __init__(
-        self, table: Any, source: str, *, strict: bool = False, keys: Sequence[str] = ("images", "annotations")
+        self,
+        table: Any,
+        source: str,
+        *,
+        strict: bool = False,
+        keys: Sequence[str] = ("images", "annotations"),
+        crowds_of_one_part: bool = False,
     ) -> None:
         for key in keys:
             entries = table.get(key) if isinstance(table, dict) else None
@@ -60,6 +68,7 @@ class CocoReader:
                     f'{source}: has no list "{key}" of objects: COCO has images, annotations and categories'
                 )
         self.table, self.source, self.strict = table, source, strict
+        self.crowds_of_one_part = crowds_of_one_part
         self.problems: list[Problem] = []
         self.notes: list[Problem] = []  # what was mended, or not used
         self.rejected: dict[int, list[Rle | None]] = defaultdict(list)  # by image: where lost instances lie, if known
@@ -171,6 +180,8 @@ class CocoReader:
                     note(f"id {shown(entry['id'])} is no whole number: taken for id {number}")
                 flags = [flag(entry.get(key), key) for key in ("iscrowd", "ignore")]
                 region = self._region(entry, image.size, boxes, note)
+                if self.crowds_of_one_part and flags == [True, False]:
+                    flags[0] = not self._is_one_part(entry, image.size)
                 annotation = CocoAnnotation(
                     place, number, image_id, category_id, region, entry.get("area"), crowd=flags[0], ignore=flags[1]
                 )
@@ -242,6 +253,13 @@ class CocoReader:
         if entry.get("bbox") is not None and region_of_box(corners(entry["bbox"]), *size) is None:
             note(f"bbox {shown(entry['bbox'])} is no box in the image of {size[1]} x {size[0]}: it is not used")
         return xyxy_to_xywh(tight_boxes([rle]))[0] if boxes else rle
+
+    def _is_one_part(self, entry: dict[str, Any], size: tuple[int, int] | None) -> bool:
+        """Whether an annotation has a mask of one connected part."""
+        try:
+            return size is not None and is_one_part(segmentation_to_rle(entry.get("segmentation"), *size))
+        except ValueError:  # where its box is asked for
+            return False
 
     def _note(self, place: str, image: CocoImage, annotation_id: int | None, reason: str) -> None:
         file = self.source if image.path is None else str(image.path)

@@ -87,7 +87,7 @@ def read_labelme_image(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "
         return read_image(path, size)
     table = read_labelme_json(path)
     try:
-        return read_image(_embedded_image(table), size)
+        return read_image(embedded_image(table), size)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -115,10 +115,11 @@ def _find_image(
         file = path
     if embedded and not file.is_file():
         file = path
-    return file, inspect_image(_embedded_image(table) if file == path else file, stated)
+    return file, inspect_image(embedded_image(table) if file == path else file, stated)
 
 
-def _embedded_image(table: dict[str, Any]) -> bytes:
+def embedded_image(table: dict[str, Any]) -> bytes:
+    """Content of the image file that the table of a labelme file embeds; a ValueError where there is none."""
     return _decode(table.get("imageData"), "imageData")
 
 

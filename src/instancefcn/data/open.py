@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from instancefcn.data.coco import load_coco
+from instancefcn.data.crowds import count_crowds_of_one_part
 from instancefcn.data.cvat import load_cvat
 from instancefcn.data.geojson import load_geojson
 from instancefcn.data.label_maps import load_labels
@@ -30,13 +31,14 @@ SPECS = {
 PARTIAL_PREFIX = "partial+"
 
 
-def open_source(spec: str, *, split_parts: bool = False) -> FileSource:
+def open_source(spec: str, *, split_parts: bool = False, crowds_of_one_part: bool = False) -> FileSource:
     """Open labelled images. Reads all labels, and the start and end of every image file.
 
     Args:
         spec: one of SPECS. With "partial+" before it (``partial+coco:...``), objects may be unlabelled, and what no
             instance covers is not known to be background.
         split_parts: of label maps (``labels:``), each connected part of a label is an instance: for foreground masks.
+        crowds_of_one_part: a crowd whose mask is one connected part is an instance (``crowds``).
 
     Raises:
         ValueError: no such format, a missing file or folder, or an annotation file that is not of its format.
@@ -73,4 +75,5 @@ def open_source(spec: str, *, split_parts: bool = False) -> FileSource:
         case _:  # labelme's form
             apart = bool(first and second) and not Path(place).is_dir()  # files and images in two folders
             source = load_labelme(Path(first), Path(second)) if apart else load_labelme(Path(place))
+    source = count_crowds_of_one_part(source) if crowds_of_one_part else source
     return replace(source, name=spec, partial=spec.startswith(PARTIAL_PREFIX))

@@ -43,6 +43,7 @@ def evaluate(
     per_class: bool = False,
     objects: bool = False,
     min_score: float | None = None,
+    crowds_of_one_part: bool = False,
 ) -> dict[str, Any]:
     """Write the average recall of anybody's proposals to a folder, with that of other files beside it.
 
@@ -59,6 +60,7 @@ def evaluate(
         objects: also count right and wrong objects, masks as they stand. Of a file that is not named ``objects.json``
             also at other thresholds on the score, since it may hold ranked candidates.
         min_score: of ``objects``: count those alone that score this or more, and at no other threshold.
+        crowds_of_one_part: a crowd whose mask is one connected part is an instance (``data.crowds``).
 
     Returns:
         What ``metrics.json`` holds: ``{iou: {"coco": {"AR@10", ...}, "hosang": {"AR@10", ..., "AR_hosang@10", ...},
@@ -73,8 +75,8 @@ def evaluate(
         ``file_name`` of each image, and ``min_score``.
 
     Raises:
-        ValueError: a file can't be used; says which, what, where, and how to mend it. Or there are too many files, or
-            ``min_score`` without ``objects``.
+        ValueError: a file can't be used; says which, what, where, and how to mend it. Or all labelled instances are
+            crowds, there are too many files, or ``min_score`` is given without ``objects``.
         OSError: a file can't be written.
 
     Example:
@@ -90,7 +92,13 @@ def evaluate(
     if min_score is not None and not objects:
         raise ValueError("a least score is of objects: give --objects with --min-score (Python: objects=True)")
     coco = read_json(annotations)
-    images = parse_ground_truth(coco, iou, source=str(annotations))
+    images = parse_ground_truth(coco, iou, source=str(annotations), crowds_of_one_part=crowds_of_one_part)
+    crowds = np.concatenate([image.crowd for image in images]) if images else np.zeros(0, dtype=bool)
+    if len(crowds) and crowds.all():
+        raise ValueError(
+            f"{annotations}: nothing to measure by: all {len(crowds)} instances are crowds (CVAT writes iscrowd 1 for "
+            "every mask): set iscrowd to 0, or count those of one connected part: --crowds-of-one-part"
+        )
     paths = [proposals, *others]
     files = dict(zip(unique_names(paths), paths, strict=True))
     recall: dict[str, ImageRecall] = {}
@@ -114,7 +122,10 @@ def evaluate(
         written["objects"] = nan_as_none(counted)
         sections += [render_objects(name, found) for name, found in written["objects"].items()]
     if per_class:
-        written["per_class"] = {name: measure_precision(path, annotations, iou) for name, path in files.items()}
+        written["per_class"] = {
+            name: measure_precision(path, annotations, iou, crowds_of_one_part=crowds_of_one_part)
+            for name, path in files.items()
+        }
         sections += [render_precision(name, found) for name, found in written["per_class"].items()]
     curves = {name: found.curves(CURVE_THRESHOLDS) for name, found in recall.items()}
     counts = metrics[first]["counts"]
@@ -161,14 +172,18 @@ def _name_images(counts: Sequence[dict[str, Any]], coco: Any) -> None:
         of_image["file_name"] = names[of_image["image_id"]]
 
 
-def measure_precision(proposals: Path, annotations: Path, iou: IouType = "segm") -> dict[str, Any]:
+def measure_precision(
+    proposals: Path, annotations: Path, iou: IouType = "segm", *, crowds_of_one_part: bool = False
+) -> dict[str, Any]:
     """Average precision of results with categories, in percent: mAP^r, COCO's, and AP^r of each category.
 
     Raises:
         ValueError: a file can't be used, or the results name a category that the annotations do not list.
     """
     sources = str(annotations), str(proposals)
-    categories = split_by_category(read_json(annotations), read_json(proposals), iou, sources=sources)
+    categories = split_by_category(
+        read_json(annotations), read_json(proposals), iou, sources=sources, crowds_of_one_part=crowds_of_one_part
+    )
     return nan_as_none({**region_precision(categories), "coco": coco_precision(categories, iou)})
 
 

@@ -77,7 +77,12 @@ class CategoryRegions:
 
 
 def parse_ground_truth(
-    coco: Any, iou: IouType = "segm", *, source: str = "annotations", categories: Mapping[int, str] | None = None
+    coco: Any,
+    iou: IouType = "segm",
+    *,
+    source: str = "annotations",
+    categories: Mapping[int, str] | None = None,
+    crowds_of_one_part: bool = False,
 ) -> list[GroundTruth]:
     """Every image of COCO annotations, by ascending id, with its instances.
 
@@ -86,11 +91,12 @@ def parse_ground_truth(
         iou: take ``segmentation`` (polygons, RLE), or ``bbox`` (of the mask, where there is no box).
         source: what to call it in errors, such as its path.
         categories: names by id, if categories are looked at.
+        crowds_of_one_part: a crowd whose mask is one connected part is an instance (``data.crowds``).
 
     Raises:
         ValueError: an image or an instance of it can't be used; says what, where, and how to mend it.
     """
-    reader = CocoReader(coco, source, strict=True)
+    reader = CocoReader(coco, source, strict=True, crowds_of_one_part=crowds_of_one_part)
     images = sorted(reader.images(), key=lambda image: image.image_id)
     annotations = defaultdict(list)
     for annotation in reader.annotations(images, categories, boxes=iou == "bbox"):
@@ -176,7 +182,12 @@ def parse_results(
 
 
 def split_by_category(
-    coco: Any, results: Any, iou: IouType = "segm", *, sources: tuple[str, str] = ("annotations", "proposals")
+    coco: Any,
+    results: Any,
+    iou: IouType = "segm",
+    *,
+    sources: tuple[str, str] = ("annotations", "proposals"),
+    crowds_of_one_part: bool = False,
 ) -> list[CategoryRegions]:
     """Annotations and results of each category, in the order of the annotations' ``categories``.
 
@@ -185,13 +196,16 @@ def split_by_category(
         results: COCO results with the category ids of that file.
         iou: take ``segmentation``, or ``bbox``.
         sources: what to call the two in errors, such as their paths.
+        crowds_of_one_part: as of ``parse_ground_truth``.
 
     Raises:
         ValueError: something in either can't be used, or names a category that the annotations do not list.
     """
     reader = CocoReader(coco, sources[0], strict=True, keys=("images", "annotations", "categories"))
     names = reader.categories()
-    ground_truth = parse_ground_truth(coco, iou, source=sources[0], categories=names)
+    ground_truth = parse_ground_truth(
+        coco, iou, source=sources[0], categories=names, crowds_of_one_part=crowds_of_one_part
+    )
     proposals = parse_results(results, ground_truth, iou, source=sources[1], categories=names)
     return [
         CategoryRegions(key, name, [image.of(key) for image in ground_truth], [scored.of(key) for scored in proposals])

@@ -25,6 +25,7 @@ class CocoWriter(OneFileWriter):
     """
 
     tool = "COCO"
+    holds_rejected = True  # as crowds that are not to be judged, so that training on the file leaves them aside, too
 
     def __init__(self, place: Place, categories: Mapping[int, str], *, polygons: bool = False) -> None:
         super().__init__(place, categories)

@@ -24,6 +24,7 @@ class CvatWriter(CocoWriter):
     """
 
     tool = "CVAT"
+    holds_rejected = False
 
     def __init__(self, place: Place, categories: Mapping[int, str]) -> None:
         self.shift = max(0, 1 - min(categories, default=1))

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from instancefcn.data.segmentations import to_instances
-from instancefcn.data.source import Labels
+from instancefcn.data.source import UNNAMED, Labels
 from instancefcn.files import path_inside, unique_stems
-from instancefcn.geometry.rle import Rle
+from instancefcn.geometry.rle import Rle, tight_boxes
 from instancefcn.proposals import Proposals
 
 
@@ -58,6 +58,7 @@ class Writer(ABC):
     folder, suffix = "", ".json"  # of the file of an image, in ``out``
     holds_scores = True
     holds_crowds = True  # regions of many objects, or not to be judged
+    holds_rejected = False  # regions of instances that could not be read
 
     def __init__(self, place: Place, categories: Mapping[int, str]) -> None:
         self.place, self.categories = place, dict(categories)
@@ -94,9 +95,14 @@ class Writer(ABC):
             objects.append(
                 LabelledObject(number, rle, (left, top, right, bottom), category_id, name, crowd, ignore, score)
             )
+        self.objects += len(objects)
+        for rle, box in zip(labels.rejected, tight_boxes(labels.rejected).tolist(), strict=True):
+            if self.holds_rejected:
+                category_id, name = next(iter(self.categories.items()), (1, UNNAMED))
+                number = len(objects) + 1
+                objects.append(LabelledObject(number, rle, tuple(box), category_id, name, True, True, None))
         self.write(labels, objects)
         self.images += 1
-        self.objects += len(objects)
 
     @abstractmethod
     def write(self, labels: Labels, objects: Sequence[LabelledObject]) -> None:

@@ -42,6 +42,8 @@ def choose_rule(proposer: Proposer, sources: Sequence[Source], start: ObjectRule
     for source in sources:
         if not source.partial:
             for sample in source:
+                if sample.partial:  # an instance can't be read
+                    continue
                 proposals = proposer(sample.image, max_proposals=proposer.config.nms_candidates, min_score=MIN_SCORE)
                 found.append((proposals, sample.instances))
     return fit_rule(found, start)

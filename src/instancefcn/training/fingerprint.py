@@ -128,8 +128,10 @@ def _counted(names: Sequence[str]) -> str:
 
 
 def _sum(labels: Labels) -> str:
-    instances = labels.instances
+    instances = labels.with_rejected()
     digest = hashlib.sha256(f"{labels.height} {labels.width} {_file_size(labels)} {_text(labels.void)}".encode())
+    if labels.partial:
+        digest.update(b" partial")
     marks = zip(instances.rles, instances.crowd.tolist(), instances.ignore.tolist(), strict=True)
     for rle, crowd, ignore in marks:
         digest.update(f" {crowd:d} {ignore:d} {_text(rle)}".encode())

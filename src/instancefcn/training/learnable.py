@@ -30,7 +30,8 @@ def check_learnable(sources: Sequence[Source]) -> None:
     if crowd.all():
         raise ValueError(
             f"{names}: nothing to learn: all {len(crowd)} instances are crowds (CVAT writes iscrowd 1 for every mask): "
-            "set iscrowd to 0, or open CVAT's file as cvat: instead of coco:"
+            "set iscrowd to 0, open CVAT's file as cvat: instead of coco:, or count those of one connected part as "
+            "instances: --crowds-of-one-part"
         )
     if (crowd | ignored).all():
         raise ValueError(
