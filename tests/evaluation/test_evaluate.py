@@ -117,7 +117,7 @@ def test_report_needs_no_network_and_runs_nothing(tmp_path: Path) -> None:
 
 def test_nothing_to_find_is_said_as_such(tmp_path: Path) -> None:
     whole = rectangle_rle(10, 10, 0, 0, 10, 10)
-    ground_truth = coco({1: (10, 10), 2: (9, 9)}, [annotation(1, 1, whole, iscrowd=1)])
+    ground_truth = coco({1: (10, 10), 2: (9, 9)}, [])
     proposals, annotations = write(tmp_path, ground_truth, [result(1, whole, 0.5)] * 1002)
     returned = evaluate(proposals, annotations, tmp_path / "out")["segm"]
     assert returned["coco"]["AR@10"] is None
@@ -131,7 +131,7 @@ def test_nothing_to_find_is_said_as_such(tmp_path: Path) -> None:
         "instances_small": 0,
         "instances_medium": 0,
         "instances_large": 0,
-        "crowd_regions": 1,
+        "crowd_regions": 0,
         "proposals": 1002,
         "proposals_beyond_limit": 2,
     }
