@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Float32, Float64
 
 from instancefcn.cleaning import clean
 from instancefcn.data.images import AnyImage, to_rgb
@@ -83,10 +83,11 @@ class OnnxProposer:
         if "masks" in found:
             rles = [encode(mask) for mask in found["masks"]]
         else:
+            window_boxes, boxes = found["window_boxes"].astype(float), found["boxes"].astype(float)
             pasted = [
-                self._paste(logits[:side, :side], window, box, height, width)
+                paste(logits[:side, :side], window, box, self.threshold_logit, height, width)
                 for logits, side, window, box in zip(
-                    *(found[name] for name in ("window_masks", "sides", "window_boxes", "boxes")), strict=True
+                    found["window_masks"], found["sides"], window_boxes, boxes, strict=True
                 )
             ]
             scores = scores[[rle is not None for rle in pasted]]
@@ -109,24 +110,42 @@ class OnnxProposer:
         masks = [clean(rle, box, self.rule.smoothing) for rle, box in zip(found.rles, found.boxes_xyxy, strict=True)]
         return replace(found, rles=masks, boxes_xyxy=tight_boxes(masks), rule=None, distinct=True)
 
-    def _paste(
-        self, logits: Float32[np.ndarray, "m m"], window: Float[np.ndarray, "4"], box: Float[np.ndarray, "4"],
-        height: int, width: int,
-    ) -> Rle | None:  # fmt: skip
-        """Paste a mask near its tight box; None if it contains no pixel's centre."""
-        cell = (window[2:] - window[:2]) / len(logits)
-        first = np.ceil(np.maximum(box[:2] - cell, window[:2]) - 0.5).clip(0, [width, height]).astype(int)
-        end = np.ceil(np.minimum(box[2:] + cell, window[2:]) - 0.5).clip(0, [width, height]).astype(int)
-        across, down = (_weights(len(logits), first[axis], end[axis], window[axis], cell[axis]) for axis in (0, 1))
-        mask: Bool[np.ndarray, "h w"] = down @ logits @ across.T > self.threshold_logit
-        return encode_in_box(mask, first[1], first[0], height, width) if mask.any() else None
+
+def paste(
+    logits: Float32[np.ndarray, "m m"],
+    window: Float64[np.ndarray, "4"],
+    tight: Float64[np.ndarray, "4"],
+    threshold_logit: float,
+    height: int,
+    width: int,
+) -> Rle | None:
+    """Resize a window's mask logits to its box, bilinearly, and threshold them, as ``inference.pasting`` does.
+
+    Args:
+        window: its box in the image, xyxy; it may hang over the border.
+        tight: box around the cells above the threshold, xyxy.
+        height: of the image, in pixels, as ``width``.
+
+    Returns:
+        None if the mask contains no pixel's centre.
+    """
+    cell = (window[2:] - window[:2]) / len(logits)
+    first = np.ceil(np.maximum(tight[:2] - cell, window[:2]) - 0.5).clip(0, [width, height])
+    end = np.ceil(np.minimum(tight[2:] + cell, window[2:]) - 0.5).clip(0, [width, height])
+    across, down = (
+        _weights(len(logits), np.arange(first[axis], end[axis]) + 0.5, float(window[axis]), float(cell[axis]))
+        for axis in (0, 1)
+    )
+    mask = down @ logits @ across.T > threshold_logit
+    return encode_in_box(mask, int(first[1]), int(first[0]), height, width) if mask.any() else None
 
 
-def _weights(m: int, first: int, end: int, window: float, cell: float) -> Float32[np.ndarray, "pixels m"]:
-    """Weights of a mask's cells at the centres of pixels along an axis, for bilinear interpolation.
+def _weights(
+    m: int, centres: Float64[np.ndarray, "pixels"], start: float, cell: float
+) -> Float32[np.ndarray, "pixels m"]:
+    """Weights of a window's cells at the centres of pixels along an axis, for bilinear interpolation.
 
     The first cell inside the image is extended to its border.
     """
-    places = (np.arange(first, end) + 0.5 - window) / cell - 0.5
-    places = places.clip(max(0, round(-window / cell)), m - 1)
+    places = ((centres - start) / cell - 0.5).clip(max(0, round(-start / cell)), m - 1)
     return (1 - np.abs(places[:, None] - np.arange(m))).clip(0).astype(np.float32)

@@ -14,7 +14,7 @@ from instancefcn.model.config import NetworkConfig
 from instancefcn.onnx_graph import build
 from instancefcn.onnx_graph.network import network_graph
 from instancefcn.runtime import OnnxProposer
-from onnx_graph.small import RULE, Exported, SmallTrunk, random_network
+from onnx_graph.small import RULE, Exported, random_network
 
 PYRAMID = InferenceConfig(shorter_sides=(64.0,), longest_side=120.0, candidates=60, nms_candidates=150)
 
@@ -23,7 +23,7 @@ PYRAMID = InferenceConfig(shorter_sides=(64.0,), longest_side=120.0, candidates=
 def pyramid() -> Exported:
     """The ``lite`` preset's kind of network: three levels, three window sizes, two densities."""
     config = NetworkConfig(channels=16, k=3, window_sizes=(7,), finest_window_sizes=(4,), blocks=1)
-    network = random_network(config, SmallTrunk((2, 4, 8)))
+    network = random_network(config, (2, 4, 8))
     return Exported(network, network_graph(network, build.OPSET), PYRAMID)
 
 
@@ -31,7 +31,7 @@ def pyramid() -> Exported:
 def single() -> Exported:
     """The ``paper`` preset's kind of network, at several sizes, two of which are one for long images."""
     config = NetworkConfig(kind="single", channels=16, k=3, window_sizes=(9,), finest_window_sizes=())
-    network = random_network(config, SmallTrunk((8,)))
+    network = random_network(config, (8,))
     sides = plain(shorter_sides=(48.0, 72.0, 90.0), longest_side=120.0, candidates=60, nms_candidates=150)
     return Exported(network, network_graph(network, build.OPSET), sides)
 

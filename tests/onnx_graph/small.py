@@ -43,10 +43,14 @@ class SmallTrunk(Backbone):
         return [maps[stride] for stride in self.strides]
 
 
-def random_network(config: NetworkConfig, trunk: Backbone, seed: int = 0) -> Network:
-    """A network whose score maps differ enough that masks have an outline and scores an order."""
-    torch.manual_seed(seed)
-    network = build_network(config, backbone=trunk).eval()
+def random_network(config: NetworkConfig, strides: tuple[int, ...] = ()) -> Network:
+    """A network whose score maps differ enough that masks have an outline and scores an order.
+
+    Args:
+        strides: of a ``SmallTrunk``; without, the trunk is the config's.
+    """
+    torch.manual_seed(0)
+    network = build_network(config, backbone=SmallTrunk(strides) if strides else None).eval()
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if "predict" in name or name.startswith(("mask_head.2", "score_head.2")):

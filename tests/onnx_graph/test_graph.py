@@ -1,15 +1,20 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
 
 from instancefcn.geometry.rle import ious
+from instancefcn.inference.config import InferenceConfig
 from instancefcn.onnx_graph import build
+from instancefcn.onnx_graph.build import build_graph, left_out
 from instancefcn.proposals import Proposals
 from instancefcn.runtime import OnnxProposer
 from onnx_graph.small import Exported, picture
@@ -67,3 +72,71 @@ def test_the_papers_preset_proposes_as_torch_does(
 ) -> None:
     image = picture(*size)
     assert_alike(proposer_of(single)(image), single.proposer()(image, max_proposals=30))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_objects_are_chosen_by_the_rule_of_proposals(
+    pyramid: Exported, proposer_of: ProposerOf, size: tuple[int, int]
+) -> None:
+    image = picture(*size)
+    expected = proposer_of(pyramid, max_proposals=150)(image).objects()
+    found = proposer_of(pyramid, max_proposals=150, objects=True)(image)
+    assert len(expected) > 5
+    assert found.rles == expected.rles
+    assert found.distinct
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+
+
+def test_masks_are_compared_on_a_coarser_raster_where_the_image_is_large(
+    pyramid: Exported, proposer_of: ProposerOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = picture(77, 131)
+    exact = proposer_of(pyramid, max_proposals=150, objects=True)(image)
+    monkeypatch.setattr("instancefcn.onnx_graph.objects.RASTER", 77 * 131 / 4)
+    coarse = proposer_of(pyramid, max_proposals=150, objects=True)(image)
+    assert_alike(coarse, exact, least=0.7)
+
+
+def test_operators_are_the_standard_ones(pyramid: Exported, proposer_of: ProposerOf, tmp_path: Path) -> None:
+    for keywords in ({}, {"windows": True}, {"objects": True}):
+        proposer_of(pyramid, **keywords)
+        model = onnx.load(tmp_path / "graph.onnx")
+        onnx.checker.check_model(model, full_check=True)
+        assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", build.OPSET)]
+        assert not model.functions
+        assert {node.domain for node in nodes(model.graph)} == {""}
+
+
+def nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """All nodes, those of loops too."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from nodes(attribute.g)
+
+
+def test_at_most_as_many_as_asked_for(pyramid: Exported, proposer_of: ProposerOf) -> None:
+    image = picture(64, 80)
+    few, many = proposer_of(pyramid, 5)(image), proposer_of(pyramid, 30)(image)
+    assert len(few) == 5
+    assert few == many[:5]
+
+
+def test_an_image_without_foreground_has_no_proposals(single: Exported, proposer_of: ProposerOf) -> None:
+    never = replace(single, config=replace(single.config, mask_threshold=1 - 1e-12))
+    for keywords in ({}, {"windows": True}, {"objects": True}):
+        found = proposer_of(never, **keywords)(picture(48, 60))
+        assert (len(found), found.boxes_xyxy.shape) == (0, (0, 4))
+
+
+def test_what_is_left_out_is_named() -> None:
+    assert left_out(InferenceConfig(vote_threshold=0.7, tiles=True)) == ["voting", "tiles"]
+    assert left_out(InferenceConfig(vote_threshold=0.0)) == []
+
+
+def test_objects_need_a_rule_and_proposals_a_number(single: Exported) -> None:
+    with pytest.raises(ValueError, match="has no rule"):
+        build_graph(single.network, single.config, objects=True)
+    with pytest.raises(ValueError, match="max_proposals must be 1 or more"):
+        build_graph(single.network, single.config, 0)

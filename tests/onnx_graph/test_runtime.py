@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from instancefcn.proposals import Proposals
+from instancefcn.runtime import OnnxProposer
+from onnx_graph.small import RULE, Exported, picture
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+ProposerOf = Callable[..., OnnxProposer]
+
+
+def test_it_imports_no_torch(single: Exported, proposer_of: ProposerOf, tmp_path: Path) -> None:
+    expected = proposer_of(single)(picture(40, 50))
+    Image.fromarray(picture(40, 50)).save(tmp_path / "image.png")
+    program = (
+        "import sys; from instancefcn.runtime import OnnxProposer; "
+        f"proposals = OnnxProposer({str(tmp_path / 'graph.onnx')!r}, threads=1)({str(tmp_path / 'image.png')!r}); "
+        "print(len(proposals), [name for name in ('torch', 'timm', 'torchvision', 'onnx') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split(maxsplit=1) == [str(len(expected)), "[]\n"]
+
+
+def test_windows_become_the_same_masks(pyramid: Exported, proposer_of: ProposerOf) -> None:
+    image = picture(77, 131)
+    whole, windows = proposer_of(pyramid)(image), proposer_of(pyramid, windows=True)(image)
+    assert len(whole) == len(windows) > 10
+    assert (whole.masks() != windows.masks()).sum() <= 1  # a pixel on the very threshold
+    np.testing.assert_allclose(windows.scores, whole.scores)
+
+
+def test_proposals_carry_the_rule_of_the_checkpoint(pyramid: Exported, proposer_of: ProposerOf) -> None:
+    proposer, image = proposer_of(pyramid), picture(64, 80)
+    assert proposer.rule == RULE
+    assert proposer.objects(image) == proposer(image).objects()
+
+
+def test_a_graph_of_objects_chooses_none_again(single: Exported, proposer_of: ProposerOf) -> None:
+    proposer = proposer_of(single, objects=True)
+    assert isinstance(proposer(picture(48, 60)), Proposals)
+    with pytest.raises(ValueError, match="chooses objects itself"):
+        proposer.objects(picture(48, 60))
+
+
+def test_a_file_that_is_none_of_ours_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"missing.onnx: no such file"):
+        OnnxProposer(tmp_path / "missing.onnx")
+    (tmp_path / "text.onnx").write_text("no graph")
+    with pytest.raises(ValueError, match=r"text.onnx: ONNX Runtime can't read it"):
+        OnnxProposer(tmp_path / "text.onnx")
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    other = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Abs", ["x"], ["y"])], "another", [value], [other])
+    opset = onnx.helper.make_opsetid("", 18)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9), tmp_path / "another.onnx")
+    with pytest.raises(ValueError, match=r"another.onnx: no graph of this version's"):
+        OnnxProposer(tmp_path / "another.onnx")
