@@ -10,6 +10,7 @@ import os
 import re
 import reprlib
 import secrets
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,11 +32,12 @@ def existing_dir(path: Path, what: str) -> Path:
 def path_inside(folder: Path, file_name: str) -> Path:
     r"""Path of a file in a folder, by the name that a data file gives.
 
-    A name written on Windows (``sub\a.png``) is read with slashes, unless a file has the name as it stands. Links may
-    lead out of the folder, since its owner made them; names may not.
+    A name written on Windows (``sub\a.png``) is read with slashes, and an accented letter as one sign or as two (macOS
+    has two), unless a file has the name as it stands. Links may lead out of the folder, since its owner made them;
+    names may not.
 
     Raises:
-        ValueError: the name is absolute, leads out of the folder, or is the folder itself.
+        ValueError: the name is absolute, leads out of the folder, is the folder itself, or no file can have it.
     """
     slashed = file_name.replace("\\", "/")
     root, path = (Path(os.path.abspath(path)) for path in (folder, folder / slashed))
@@ -43,8 +45,18 @@ def path_inside(folder: Path, file_name: str) -> Path:
         raise ValueError(f"file name {file_name!r} is absolute: make it relative to the folder {folder}")
     if path == root or not path.is_relative_to(root):
         raise ValueError(f"file name {file_name!r} leads out of {folder}: it must name a file inside")
+    try:
+        os.fsencode(file_name)
+    except UnicodeEncodeError as error:
+        raise ValueError(f"file name {file_name!a} has a sign that no file's name can have") from error
     as_written = folder / file_name
-    return as_written if "\\" in file_name and as_written.exists() else folder / path.relative_to(root)
+    if "\\" in file_name and as_written.exists():
+        return as_written
+    inside = folder / path.relative_to(root)
+    if file_name.isascii() or os.path.lexists(inside):
+        return inside
+    forms = (folder / unicodedata.normalize(form, str(path.relative_to(root))) for form in ("NFC", "NFD"))
+    return next((other for other in forms if os.path.lexists(other)), inside)
 
 
 def unique_stems(names: Sequence[str]) -> list[PurePosixPath]:

@@ -65,6 +65,9 @@ def test_partial_images_without_size_and_categories(tmp_path: Path) -> None:
     spec = "partial+" + write_coco(tmp_path, [coco_annotation(1, 4, category_id=9)], images, categories=[])
     source = open_source(spec)
     assert (source.name, source.partial, source[0].partial) == (spec, True, True)
+    assert [note.reason for note in source.notes] == [
+        "1 images have no width and height: `instancefcn evaluate` needs them, and `instancefcn convert` writes them"
+    ]
     assert (source.labels(0).height, source.labels(0).width) == (HEIGHT, WIDTH)
     assert source.labels(0).path == tmp_path / "images" / "sub" / "a.png"
     assert len(source.labels(0).instances) == 1

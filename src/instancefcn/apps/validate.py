@@ -48,7 +48,7 @@ def validate(
         source = open_source(spec, split_parts=split_parts, crowds_of_one_part=crowds_of_one_part)
         counts = look_through(source)
         listed = [*map(str, source.problems)]
-        if counts.instances or len(data) == 1:  # beside other data, images may be background alone
+        if counts.instances or (len(data) == 1 and not listed):  # beside other data, images may be background alone
             try:
                 check_learnable([source])
             except ValueError as error:

@@ -14,7 +14,7 @@ from instancefcn.data.coco_entries import CocoAnnotation, CocoImage
 from instancefcn.data.coco_reader import CocoReader
 from instancefcn.data.images import inspect_image
 from instancefcn.data.segmentations import to_instances
-from instancefcn.data.source import UNNAMED, FileSource, Labels, Source
+from instancefcn.data.source import UNNAMED, FileSource, Labels, Problem, Source
 from instancefcn.files import existing_dir, read_json
 from instancefcn.geometry.boxes import xyxy_to_xywh
 from instancefcn.geometry.rle import Rle, area, to_json
@@ -39,7 +39,12 @@ def coco_to_source(table: Any, annotations: Path, images_dir: Path) -> FileSourc
     existing_dir(images_dir, f"the images of {annotations}")
     categories = reader.categories()
     images: list[CocoImage] = []
-    for image in reader.images(images_dir):
+    stated = reader.images(images_dir)
+    sizeless = sum(image.size is None for image in stated)
+    if sizeless:
+        mend = "`instancefcn evaluate` needs them, and `instancefcn convert` writes them"
+        reader.notes.append(Problem(str(annotations), None, f"{sizeless} images have no width and height: {mend}"))
+    for image in stated:
         assert image.path is not None
         try:
             images.append(replace(image, size=inspect_image(image.path, image.size)))

@@ -244,7 +244,7 @@ class CocoReader:
             return parse_box(entry["bbox"])
         try:
             if size is None:
-                raise ValueError("its image has no width and height, which a mask needs")
+                raise ValueError("its image has no width and height, which a mask needs; convert writes them")
             rle = segmentation_to_rle(entry.get("segmentation"), *size, note)
         except ValueError as error:
             if self.strict and entry.get("bbox"):
