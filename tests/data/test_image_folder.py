@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,11 @@ def test_images_by_stem(folder: ImageFolder) -> None:
     assert [path.name for path in images_by_stem(folder.folder)["a"]] == ["a.PNG", "a.jpg"]
     assert "notes" not in images_by_stem(folder.folder)
     assert ".hidden" not in images_by_stem(folder.folder)
+
+
+def test_accents_as_one_sign_or_two(tmp_path: Path) -> None:
+    written, given = (unicodedata.normalize(form, "caf\u00e9/caf\u00e9.png") for form in ("NFD", "NFC"))
+    for path in (tmp_path / written, tmp_path / "other" / written.split("/")[1]):
+        path.parent.mkdir()
+        path.touch()
+    assert ImageFolder(tmp_path, "images").find(f"s3://bucket/{given}") == tmp_path / written

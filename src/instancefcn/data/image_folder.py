@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -25,7 +26,7 @@ class ImageFolder:
         for path in sorted(existing_dir(folder, what).rglob("*")):
             parts = path.relative_to(folder).parts
             if path.suffix.lower() in readable and not _hidden(parts) and not path.is_dir():
-                self._of_name.setdefault(path.name, []).append(parts)
+                self._of_name.setdefault(_one_form(path.name), []).append(parts)
 
     def find(self, given: str, *, prefixed: bool = False) -> Path:
         r"""The file that a path or an address of an export means.
@@ -45,7 +46,7 @@ class ImageFolder:
         if prefixed:
             readings |= {(*parts[:-1], re.sub(r"^[0-9a-f]{8}-", "", parts[-1])): None for parts in readings if parts}
         for parts in readings:
-            files = self._of_name.get(parts[-1], []) if parts else []
+            files = self._of_name.get(_one_form(parts[-1]), []) if parts else []
             if parts in files:
                 return self.folder.joinpath(*parts)
             agreed = [_common_tail(parts, file) for file in files]
@@ -110,11 +111,16 @@ def _parts(path: str) -> tuple[str, ...]:
     return tuple(part for part in path.replace("\\", "/").split("/") if part not in ("", ".", ".."))
 
 
+def _one_form(name: str) -> str:
+    """A name with each accented letter as one sign; macOS has two."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _common_tail(first: tuple[str, ...], second: tuple[str, ...]) -> int:
     """Number of equal parts at the end."""
     length = 0
     for one, other in zip(reversed(first), reversed(second), strict=False):
-        if one != other:
+        if _one_form(one) != _one_form(other):
             break
         length += 1
     return length
