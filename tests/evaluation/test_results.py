@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,18 @@ def test_unusable_boxes_are_named(entry: dict[str, Any], message: str) -> None:
     images = parse_ground_truth(coco(SIZES, []))
     with pytest.raises(ValueError, match=message):
         parse_results([{"image_id": 7, "score": 1} | entry], images, "bbox")
+
+
+def test_results_that_come_one_by_one_are_held_in_the_bytes_of_their_codes() -> None:
+    images = parse_ground_truth(coco(SIZES, []))
+    parse_results([result(7, MASK, 1)], images)  # what is imported and compiled once is there
+    tracemalloc.start()
+    _, seventh = parse_results((result(7, MASK, 1 / (rank + 1)) for rank in range(2_000)), images)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(seventh) == 2_000
+    assert list(seventh.regions)[::1_999] == [MASK | {"counts": MASK["counts"].encode()}] * 2
+    assert held < 2_000 * 150  # a mask with its dict takes 500
 
 
 def test_damage_is_found_among_many() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from instancefcn.data.coco_entries import whole_number
+from instancefcn.data.result_files import read_results
 from instancefcn.evaluation.average_precision import coco_precision, region_precision
 from instancefcn.evaluation.average_recall import ImageRecall, recall_per_image
 from instancefcn.evaluation.compare import Difference, compare
@@ -29,7 +30,7 @@ from instancefcn.evaluation.results import (
 )
 from instancefcn.files import nan_as_none, read_json, write_whole
 
-OBJECTS_FILE = "objects.json"  # as `propose --objects` names it: it holds objects, not ranked candidates
+OBJECTS_NAME = "objects"  # as `propose --objects` begins its file's: it holds objects, not ranked candidates
 
 
 def evaluate(
@@ -50,15 +51,16 @@ def evaluate(
     Writes ``metrics.json``, ``recall_curves.png``, ``recall_curves.svg`` and ``report.html``.
 
     Args:
-        proposals: COCO results, ``[{"image_id", "category_id", "segmentation" and/or "bbox", "score"}, ...]``.
+        proposals: COCO results, ``[{"image_id", "category_id", "segmentation" and/or "bbox", "score"}, ...]``, as JSON,
+            JSON lines (also compressed by gzip) or Parquet; read piece by piece, a mask held in the bytes of its code.
         annotations: COCO annotations, whose image ids the proposals use.
         out: folder to write to; made where there is none.
         iou: compare masks (``segm``) or boxes (``bbox``).
         others: more COCO results, each compared with ``proposals`` (``compare.compare``).
         seed: of the images that are drawn for the intervals of the differences.
         per_class: also measure average precision, by the categories that the files name.
-        objects: also count right and wrong objects, masks as they stand. Of a file that is not named ``objects.json``
-            also at other thresholds on the score, since it may hold ranked candidates.
+        objects: also count right and wrong objects, masks as they stand. Of a file that is not named ``objects`` also
+            at other thresholds on the score, since it may hold ranked candidates.
         min_score: of ``objects``: count those alone that score this or more, and at no other threshold.
         crowds_of_one_part: a crowd whose mask is one connected part is an instance (``data.crowds``).
 
@@ -105,11 +107,11 @@ def evaluate(
     metrics: dict[str, dict[str, Any]] = {}
     counted: dict[str, dict[str, Any]] = {}
     for name, path in files.items():
-        scored = parse_results(read_json(path), images, iou, source=str(path))
+        scored = parse_results(read_results(path), images, iou, source=str(path))
         recall[name] = recall_per_image(images, scored, iou)
         metrics[name] = _metrics(images, scored, recall[name])
         if objects:
-            ranked = path.name != OBJECTS_FILE and min_score is None
+            ranked = path.name.partition(".")[0] != OBJECTS_NAME and min_score is None
             counted[name] = {"min_score": min_score} | object_metrics(
                 images, scored, min_score=min_score, by_score=ranked
             )
@@ -182,7 +184,7 @@ def measure_precision(
     """
     sources = str(annotations), str(proposals)
     categories = split_by_category(
-        read_json(annotations), read_json(proposals), iou, sources=sources, crowds_of_one_part=crowds_of_one_part
+        read_json(annotations), read_results(proposals), iou, sources=sources, crowds_of_one_part=crowds_of_one_part
     )
     return nan_as_none({**region_precision(categories), "coco": coco_precision(categories, iou)})
 

@@ -8,11 +8,12 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from instancefcn.evaluation.packed_masks import PackedMasks
 from instancefcn.geometry import rle as rle_codec
 from instancefcn.geometry.rle import Rle
 
 IouType = Literal["segm", "bbox"]
-Regions = list[Rle] | Float[np.ndarray, "_ 4"]  # masks, or boxes as COCO has them: xywh
+Regions = list[Rle] | PackedMasks | Float[np.ndarray, "_ 4"]  # masks, or boxes as COCO has them: xywh
 
 
 def as_regions(parsed: Sequence[Any], iou: IouType) -> Regions:
@@ -22,6 +23,8 @@ def as_regions(parsed: Sequence[Any], iou: IouType) -> Regions:
 
 def select(regions: Regions, indices: Int[np.ndarray, "n"]) -> Regions:
     """Some of the regions of one image, in the order of the indices."""
+    if isinstance(regions, PackedMasks):
+        return regions.take(indices)
     return regions[indices] if isinstance(regions, np.ndarray) else [regions[index] for index in indices]
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -15,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from instancefcn.data.coco_entries import parse_box, whole_number
 from instancefcn.data.coco_reader import CocoReader
 from instancefcn.data.segmentations import damage, number_or_nan, read_segmentation
+from instancefcn.evaluation.packed_masks import PackedMasks
 from instancefcn.evaluation.regions import IouType, Regions, areas, as_regions, select
 from instancefcn.files import shown
 from instancefcn.geometry.boxes import xyxy_to_xywh
@@ -129,7 +131,8 @@ def parse_results(
     """Proposals of each image of ``ground_truth``, in its order.
 
     Args:
-        results: COCO results: a list of ``{"image_id", "segmentation" and/or "bbox", "score"}``.
+        results: COCO results, ``{"image_id", "segmentation" and/or "bbox", "score"}`` each: a list, or whatever gives
+            one after the other (``data.result_files.read_results``); none is held.
         ground_truth: the images that there are.
         iou: take ``segmentation``, or ``bbox`` (of the mask, where a result has no box).
         source: what to call it in errors, such as its path.
@@ -138,47 +141,71 @@ def parse_results(
     Raises:
         ValueError: something in it can't be used; says what, where, and how to mend it.
     """
-    if not isinstance(results, list):
+    if isinstance(results, Mapping | str) or not isinstance(results, Iterable):
         raise ValueError(
             f"{source}: not COCO results, which are a list of {{image_id, category_id, segmentation or bbox, score}}"
         )
-    sizes = {image.image_id: (image.height, image.width) for image in ground_truth}
-    regions: list[Any] = []
-    scores, category_ids = np.empty(len(results)), np.zeros(len(results), dtype=int)
-    by_image: dict[int, list[int]] = {image_id: [] for image_id in sizes}
+    gathered = {image.image_id: _Gathered(image, iou) for image in ground_truth}
     for index, result in enumerate(results):
         place = f"{source}: results[{index}]"
         if not isinstance(result, Mapping):
             raise ValueError(f"{place}: not an object with image_id, score and so on, but {result!r:.60}")
         try:
             image_id = whole_number(result.get("image_id"), "image_id")
-            if image_id not in sizes:
+            if image_id not in gathered:
                 raise ValueError(
-                    f"image_id {image_id} is not among the {len(sizes)} images of the annotations; ids must be those "
-                    "of the annotation file"
+                    f"image_id {image_id} is not among the {len(gathered)} images of the annotations; ids must be "
+                    "those of the annotation file"
                 )
-            regions.append(_parse_region(result, *sizes[image_id], iou))
+            of_image = gathered[image_id]
+            of_image.add_region(_parse_region(result, of_image.image.height, of_image.image.width, iou))
             if categories is not None:
-                category_ids[index] = whole_number(result.get("category_id"), "category_id")
-                if category_ids[index] not in categories:
+                category_id = whole_number(result.get("category_id"), "category_id")
+                if category_id not in categories:
                     listed = ", ".join(f"{known} ({name})" for known, name in categories.items())
                     raise ValueError(
-                        f"category_id {category_ids[index]} is not among the annotations' categories: {listed:.300}"
+                        f"category_id {category_id} is not among the annotations' categories: {listed:.300}"
                     )
+                of_image.category_ids.append(category_id)
         except ValueError as error:
             raise ValueError(f"{place} (image_id {result.get('image_id')!r:.40}): {error}") from error
-        by_image[image_id].append(index)
-        scores[index] = _number(result.get("score"), place, "score")
-    for index in np.flatnonzero(damaged(regions)) if iou == "segm" else ():  # of all codes at once, which is fast
-        place = f"results[{index}] (image_id {results[index]['image_id']})"
-        raise ValueError(f"{source}: {place}: {damage(regions[index])}")
-    ranked: list[ScoredRegions] = []
-    for image in ground_truth:
-        own = np.array(by_image[image.image_id], dtype=int)
-        own = own[np.argsort(-scores[own], kind="stable")]
-        ids = category_ids[own] if categories is not None else None
-        ranked.append(ScoredRegions(as_regions([regions[index] for index in own], iou), scores[own], ids))
-    return ranked
+        of_image.scores.append(_number(result.get("score"), place, "score"))
+        of_image.places.append(index)
+    bad = [found for of_image in gathered.values() if (found := of_image.first_damaged()) is not None]
+    if bad:
+        index, image_id, reason = min(bad)
+        raise ValueError(f"{source}: results[{index}] (image_id {image_id}): {reason}")
+    return [gathered.pop(image.image_id).ranked(categories is not None) for image in ground_truth]
+
+
+class _Gathered:
+    """The results of one image, in little memory, in the order of their file."""
+
+    def __init__(self, image: GroundTruth, iou: IouType) -> None:
+        self.image, self.iou = image, iou
+        self.masks, self.boxes_xywh = PackedMasks(image.height, image.width), array("d")
+        self.scores, self.category_ids, self.places = array("d"), array("q"), array("q")
+
+    def add_region(self, region: Rle | np.ndarray) -> None:
+        if isinstance(region, np.ndarray):
+            self.boxes_xywh.extend(region.tolist())
+        else:
+            self.masks.append(region["counts"])
+
+    def first_damaged(self) -> tuple[int, int, str] | None:
+        """Place of the first mask whose code is damaged, the image's id, and what is wrong with it."""
+        for index in np.flatnonzero(damaged(self.masks)):  # of all codes at once, which is fast
+            return self.places[index], self.image.image_id, damage(self.masks[int(index)])
+        return None
+
+    def ranked(self, with_categories: bool) -> ScoredRegions:
+        scores = np.array(self.scores, dtype=float)
+        order = np.argsort(-scores, kind="stable")
+        boxes_xywh = np.array(self.boxes_xywh, dtype=float).reshape(-1, 4)
+        regions = select(self.masks if self.iou == "segm" else boxes_xywh, order)
+        return ScoredRegions(
+            regions, scores[order], np.array(self.category_ids, dtype=int)[order] if with_categories else None
+        )
 
 
 def split_by_category(
@@ -193,7 +220,7 @@ def split_by_category(
 
     Args:
         coco: what a COCO annotation file holds.
-        results: COCO results with the category ids of that file.
+        results: COCO results with the category ids of that file, as for ``parse_results``.
         iou: take ``segmentation``, or ``bbox``.
         sources: what to call the two in errors, such as their paths.
         crowds_of_one_part: as of ``parse_ground_truth``.

@@ -48,12 +48,12 @@ class BestProposals:
 
 def find_best(ground_truth: GroundTruth, proposals: ScoredRegions) -> BestProposals:
     """Find the proposal with the best IoU for each instance; among equal IoUs the better score wins. Both are masks."""
-    assert isinstance(ground_truth.regions, list)
-    assert isinstance(proposals.regions, list)
+    assert not isinstance(ground_truth.regions, np.ndarray)
+    assert not isinstance(proposals.regions, np.ndarray)
     gt_rles = [rle for rle, crowd in zip(ground_truth.regions, ground_truth.crowd, strict=True) if not crowd]
     overlaps = ious(proposals.regions, gt_rles)
     best = overlaps.max(0, initial=0)
-    rles = [proposals.regions[of.argmax()] if of.any() else gt for of, gt in zip(overlaps.T, gt_rles, strict=True)]
+    rles = [proposals.regions[int(of.argmax())] if of.any() else gt for of, gt in zip(overlaps.T, gt_rles, strict=True)]
     return BestProposals(gt_rles, rles, best)
 
 
