@@ -33,6 +33,7 @@ LEVELS = {
     "files": 0,
     "interrupts": 0,
     "geometry": 0,
+    "journal": 0,
     "structures": 0,
     "data": 1,
     "model": 1,

@@ -22,7 +22,7 @@ from instancefcn.apps.export import export
 from instancefcn.apps.figure import figure
 from instancefcn.apps.label import label
 from instancefcn.apps.next import next_images
-from instancefcn.apps.options import FORM_HELP, SPEC_HELP
+from instancefcn.apps.options import FORM_HELP, RESULT_HELP, SPEC_HELP
 from instancefcn.apps.propose import propose
 from instancefcn.apps.segment import segment
 from instancefcn.apps.train import train
@@ -42,6 +42,7 @@ EXTRAS = {
     "onnx_ir": "export",
     "onnxscript": "export",
     "onnxruntime": "runtime",
+    "pyarrow": "parquet",
 }
 
 
@@ -110,14 +111,14 @@ def _about(
     """
 
 
-app.command(epilog=FORM_HELP)(propose)
+app.command(epilog=f"{FORM_HELP}\n\n{RESULT_HELP}")(propose)
 app.command(epilog=SPEC_HELP)(train)
 app.command()(label)
 app.command("next", epilog=SPEC_HELP)(next_images)
 app.command()(evaluate)
 app.add_typer(figure, name="figure")
 app.command(epilog=SPEC_HELP)(train_classifier)
-app.command(epilog=FORM_HELP)(segment)
+app.command(epilog=f"{FORM_HELP}\n\n{RESULT_HELP}")(segment)
 app.command(epilog=SPEC_HELP)(validate)
 app.command()(export)
 app.command(epilog=f"{FORM_HELP}\n\n{SPEC_HELP}")(convert)

@@ -95,6 +95,7 @@ def recall(
         raise typer.BadParameter(f"{out} must end in .png or .svg", param_hint="--out")
     refuse_to_overwrite([*proposals, annotations], [out])
 
+    from instancefcn.data.result_files import read_results
     from instancefcn.evaluation.average_recall import recall_per_image
     from instancefcn.evaluation.curves import CURVE_THRESHOLDS, FILE_COLORS, draw_recall_panels, render
     from instancefcn.evaluation.evaluate import unique_names
@@ -105,7 +106,7 @@ def recall(
     images = parse_ground_truth(read_json(annotations), iou, source=str(annotations))
     curves = {}
     for name, path in zip(unique_names(proposals), proposals, strict=True):
-        scored = parse_results(read_json(path), images, iou, source=str(path))
+        scored = parse_results(read_results(path), images, iou, source=str(path))
         curves[name] = recall_per_image(images, scored, iou).curves(CURVE_THRESHOLDS)
     instances = sum(int((~image.crowd).sum()) for image in images)
     title = f"{'Masks' if iou == 'segm' else 'Boxes'} of {instances:,} instances in {len(images):,} images"
@@ -137,8 +138,9 @@ def proposals(
     An object is missed where no proposal has an IoU of 0.5 with it: it is white, with a red outline. Images without
     labelled objects are left out. One PNG an image, named as the image.
     """
-    from instancefcn.apps.results import progress_bar, say
+    from instancefcn.apps.printing import progress_bar, say
     from instancefcn.data.images import read_image
+    from instancefcn.data.result_files import read_results
     from instancefcn.evaluation.curves import render
     from instancefcn.evaluation.evaluate import unique_names
     from instancefcn.evaluation.results import parse_ground_truth, parse_results
@@ -149,7 +151,7 @@ def proposals(
     by_id = {file.image_id: (file, target) for file, target in zip(files, targets, strict=True)}
     ground_truth = parse_ground_truth(read_json(annotations), source=str(annotations))
     results = {
-        name: parse_results(read_json(path), ground_truth, source=str(path))
+        name: parse_results(read_results(path), ground_truth, source=str(path))
         for name, path in zip(unique_names(proposals), proposals, strict=True)
     }
     labelled = [(index, image) for index, image in enumerate(ground_truth) if not image.crowd.all()][:max_images]

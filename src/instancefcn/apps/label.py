@@ -204,8 +204,8 @@ def propose(
     Returns:
         How many images can't be read.
     """
-    from instancefcn.apps.results import progress_bar
-    from instancefcn.apps.results import say as say_above
+    from instancefcn.apps.printing import progress_bar
+    from instancefcn.apps.printing import say as say_above
     from instancefcn.inference.proposer import Proposer
     from instancefcn.labelling.proposing import ProposalFolder, category_of
 

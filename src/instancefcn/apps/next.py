@@ -108,7 +108,7 @@ def choose(
     device: str,
 ) -> list[Choice]:
     """Choose among images, with a bar on stderr; images that can't be read are named and left out."""
-    from instancefcn.apps.results import progress_bar, say
+    from instancefcn.apps.printing import progress_bar, say
     from instancefcn.data.images import read_image
     from instancefcn.inference.proposer import Proposer
     from instancefcn.labelling.next_images import choose_next

@@ -39,6 +39,14 @@ FORM_HELP = "\n\n".join(
     ]
 )
 
+RESULT_HELP = "\n\n".join(
+    [
+        "For many results, instead of JSON (both with --to coco besides):",
+        "[bold]jsonl[/] FOLDER/proposals.jsonl.gz, a result a line",
+        "[bold]parquet[/] FOLDER/proposals.parquet, a result a row (pip install 'instancefcn\\[parquet]')",
+    ]
+)
+
 
 def existing_file(help: str, **settings: Any) -> Any:
     """An option whose value is a file that is there."""
@@ -103,11 +111,17 @@ AnnotatedImages = Annotated[
     existing_file("Take this file's images, under its ids; INPUT is the folder that they lie in.", metavar="COCO.json"),
 ]
 Form = Literal["coco", "cvat", "labelstudio", "labelme", "xanylabeling", "yolo", "geojson", "labels"]
+ResultForm = Literal["jsonl", "parquet"]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on where the same command stopped, with the same --out; else start as usual."),
+]
 
 
 def _form(name: str) -> str:
-    if name not in get_args(Form):
-        raise typer.BadParameter(f"{name!r} is none of {', '.join(get_args(Form))}")
+    known = get_args(Form) + get_args(ResultForm)
+    if name not in known:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(known)}")
     return name
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from instancefcn.apps.options import (
     Inputs,
     OutFolderOrFile,
     Precision,
+    Resume,
     Tolerance,
     forms,
     times_of_tiles,
@@ -56,6 +58,7 @@ def propose(
         float, typer.Option(min=0, max=1, help="Overlays and label maps leave out what scores less.")
     ] = 0.0,
     to: Annotated[list[str] | None, forms("coco, in proposals.json or objects.json")] = None,
+    resume: Resume = False,
     tolerance: Tolerance = 1.0,
     tiles: Annotated[
         str | None,
@@ -92,6 +95,9 @@ def propose(
     [bold]instancefcn propose[/] val2017/ --annotations instances_val2017.json [bold]--out[/] val
     [dim]The images and ids of a COCO file, ready for [bold]instancefcn evaluate[/] val/proposals.json.[/]
 
+    [bold]instancefcn propose[/] archive/ [bold]--out[/] proposals --to jsonl --resume
+    [dim]Very many images: compressed, a result a line. Stopped or killed, the same command goes on where it was.[/]
+
     [bold]proposals.json[/]  COCO results: masks, boxes and scores, best first within an image
     [bold]objects.json[/]    the same of objects (--objects), with [bold]counts.csv[/] (image, count, mean area \
 and score) and [bold]objects.csv[/]
@@ -104,7 +110,10 @@ and score) and [bold]objects.csv[/]
     times = None if tiles in (None, AUTO) else times_of_tiles(tiles)
     images = find_inputs(inputs, annotations, out)
 
-    from instancefcn.apps.results import OBJECTS, PROPOSALS, ResultsFolder
+    from instancefcn.apps.exports import Shown
+    from instancefcn.apps.results import OBJECTS_STEM, PROPOSALS_STEM, ResultsFolder
+    from instancefcn.apps.run_files import fingerprint
+    from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT
     from instancefcn.inference.proposer import Proposer
     from instancefcn.inference.tiles import closer
 
@@ -115,9 +124,23 @@ and score) and [bold]objects.csv[/]
         overlays=overlays,
         to=to or (),
         tolerance=tolerance,
-        name=OBJECTS if objects else PROPOSALS,
-        shown=lambda found: found.at_least(shown_score),
-        most_drawn=shown,
+        stem=OBJECTS_STEM if objects else PROPOSALS_STEM,
+        shown=Shown(lambda found: found.at_least(shown_score), shown),
+        settings={
+            "command": "propose",
+            "version": version("instancefcn"),
+            "--checkpoint": fingerprint(checkpoint or SHIPPED_CHECKPOINT),
+            "--objects": objects,
+            "--exclusive": exclusive,
+            "--max-proposals": max_proposals,
+            "--min-score": min_score,
+            "--shown": shown,
+            "--shown-score": shown_score,
+            "--tiles": times,
+            "--device": device,
+            "--precision": precision,
+        },
+        resume=resume,
     )
     proposer = Proposer.from_checkpoint(checkpoint, device=device, precision=precision)
     if times is not None:

@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
 import typer
 from jaxtyping import UInt8
-from PIL import Image
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
-from instancefcn.apps.images import (
-    LABEL_MAPS,
-    OVERLAYS,
-    ImageFile,
-    output_stems,
-    refuse_to_overwrite,
-    refuse_to_replace,
-)
-from instancefcn.apps.tables import COUNTS, ObjectTables
-from instancefcn.apps.tables import OBJECTS as OBJECT_TABLE
+from instancefcn.apps.exports import Exports, Shown, pictures_there
+from instancefcn.apps.images import ImageFile, refuse_to_overwrite
+from instancefcn.apps.printing import echo, progress_bar, say
+from instancefcn.apps.run_files import ERRORS, IMAGES, RESULT_FORMS, RunFiles
+from instancefcn.apps.tables import COUNTS, OBJECTS
 from instancefcn.data.images import read_image
-from instancefcn.export.open import is_one_file, open_writer
-from instancefcn.export.writer import labels_of
-from instancefcn.files import path_inside, read_json, whole_file
-from instancefcn.proposals import CATEGORY_ID, CATEGORY_NAME, Proposals, Segments
+from instancefcn.data.result_files import JSON
+from instancefcn.export.open import is_one_file
+from instancefcn.files import read_json
+from instancefcn.interrupts import Interrupted, Interrupts, noted_interrupts
+from instancefcn.journal import unfinished
+from instancefcn.proposals import CATEGORY_ID, CATEGORY_NAME, Proposals
+from instancefcn.run_folder import run_file, run_folder
 
 ONE_CATEGORY = {CATEGORY_ID: CATEGORY_NAME}
-PROPOSALS, OBJECTS, SEGMENTS = "proposals.json", "objects.json", "segments.json"
-IMAGES, ERRORS = "images.json", "errors.jsonl"
+PROPOSALS_STEM, OBJECTS_STEM, SEGMENTS_STEM = "proposals", "objects", "segments"  # of the files of results
 COCO = "coco"
-REPLACED = ("labels",)  # forms whose files belong to one run, and are replaced by the next one's
-JPEG_LONGEST_SIDE = 65500  # pixels
 
 
 class ResultsFolder:
@@ -54,12 +46,14 @@ class ResultsFolder:
         images: of the whole run.
         given: other files that the run reads.
         overlays: also draw the best proposals over each image, into ``overlays/``.
-        to: formats of labelling tools that are also written, into a folder of their name, or ``NAME.json``.
+        to: forms of the results (RESULT_FORMS), which take the place of JSON unless "coco" is there; and formats of
+            labelling tools that are also written, into a folder of their name, or ``NAME.json``.
         tolerance: pixels by which outlines may shift when they become polygons.
-        name: of the file of results.
+        stem: of the files of results.
         categories: names by id.
-        shown: the part of an image's results that overlays and label maps show.
-        most_drawn: masks in an overlay; None for ``draw``'s own number.
+        shown: in overlays and label maps.
+        settings: all that the results follow from besides the images, as JSON.
+        resume: go on where a run with these settings stopped, if one did.
 
     Raises:
         ValueError: the folder holds results of another kind.
@@ -75,51 +69,51 @@ class ResultsFolder:
         overlays: bool,
         to: Sequence[str] = (),
         tolerance: float = 1.0,
-        name: str = PROPOSALS,
+        stem: str = PROPOSALS_STEM,
         categories: Mapping[int, str] = ONE_CATEGORY,
-        shown: Callable[[Proposals], Proposals] = lambda proposals: proposals,
-        most_drawn: int | None = None,
+        shown: Shown,
+        settings: Mapping[str, Any],
+        resume: bool = False,
     ) -> None:
-        for other in {PROPOSALS, OBJECTS, SEGMENTS} - {name}:
-            if (folder / other).exists():
-                raise ValueError(
-                    f"{folder / other} would not belong to the new {IMAGES}: give another --out, or remove it"
-                )
-        self.folder, self.images, self.categories, self.shown = folder, images, categories, shown
+        tools = [form for form in to if form not in RESULT_FORMS]
+        self.folder, self.images = folder, images
         self.one_file = folder.suffix == ".json"
-        if self.one_file and (len(to) != 1 or not is_one_file(to[0]) or overlays):
+        if self.one_file and (len(to) != 1 or len(tools) != 1 or not is_one_file(to[0]) or overlays):
             raise typer.BadParameter(f"{folder} is a file: it takes one --to of one file, and no overlays")
         if folder.is_file() and not self.one_file:
             raise typer.BadParameter(f"{folder} is a file: give a folder", param_hint="--out")
-        self.files = [] if self.one_file else [folder / file for file in (name, IMAGES, ERRORS)]
-        self.tables, self.most_drawn = name == OBJECTS and not self.one_file, most_drawn
-        self.writers = {
-            form: open_writer(
-                form,
-                folder if is_one_file(form) else folder / form,
-                categories,
-                tolerance,
-                names=[image.file_name for image in images],
-            )
-            for form in to
-            if form != COCO or self.one_file  # in a folder, the results are COCO's
-        }
-        stems = list(zip([image.image_id for image in images], output_stems(images), strict=True))
-        self.overlays = {key: folder / OVERLAYS / f"{stem}.jpg" for key, stem in stems if overlays}
+        self.files = RunFiles(
+            folder,
+            stem,
+            [form for form in to if form in RESULT_FORMS],
+            json=COCO in to,
+            tables=stem == OBJECTS_STEM and not self.one_file,
+            one_file=self.one_file,
+            categories=categories,
+            settings={**settings, "--overlays": overlays, "--to": list(to), "--tolerance": tolerance},
+        )
+        _refuse_other_results(folder, self.files.paths)
+        self.exports = Exports(
+            folder,
+            images,
+            [form for form in tools if form != COCO or self.one_file],  # in a folder, the results are COCO's
+            overlays=overlays,
+            categories=categories,
+            tolerance=tolerance,
+            shown=shown,
+        )
         refuse_to_overwrite(
             [*(image.path for image in images), *filter(None, given)],
             [
-                *(self.files and [*self.files, folder / COUNTS, folder / OBJECT_TABLE]),
-                *self.overlays.values(),
-                *(path for writer in self.writers.values() for path in writer.paths()),
+                *(self.files.paths and [*self.files.paths, folder / COUNTS, folder / OBJECTS]),
+                *self.exports.paths(),
             ],
         )
-        tools = (writer for form, writer in self.writers.items() if form not in REPLACED and not is_one_file(form))
-        refuse_to_replace(path for writer in tools for path in writer.paths())
-        self.earlier = earlier_pictures(folder)
+        self.resume = resume and unfinished(self.files.folder) is not None
+        if not self.resume:
+            self.exports.refuse_to_replace()
+        self.earlier: set[Path] = set()
         self.drawn: set[Path] = set()
-        self.done = self.found = self.failed = 0  # images, results, images
-        self.full = 0  # images with as many results as are allowed
 
     def fill(
         self, verb: str, call: Callable[[UInt8[np.ndarray, "h w 3"]], Proposals], *, most: int | None = None
@@ -131,84 +125,98 @@ class ResultsFolder:
             most: results of an image that ``call`` gives at most; images that have as many are counted.
 
         Raises:
-            typer.Exit: interrupted; what was done until then is in the folder.
+            Interrupted: by a signal; what was done until then is in the folder, and can be gone on from.
+            ValueError: another run writes there, or the one to go on from was asked for other things.
+            OSError: a file can't be written; names it.
         """
+        with (run_file if self.one_file else run_folder)(self.folder), noted_interrupts() as stop:
+            self._begin()
+            try:
+                with progress_bar() as progress:
+                    self._go_through(verb, call, most, stop, progress)
+                self._close(finished=not stop)
+            except KeyboardInterrupt as error:  # a second signal: the image that it came in is left out
+                self._close(finished=False)
+                raise self._interrupted(error.number if isinstance(error, Interrupted) else signal.SIGINT) from None
+            except BaseException:
+                with suppress(OSError):  # the disk is full
+                    self._close_after_error()
+                raise
+            if stop.number is not None:
+                raise self._interrupted(stop.number)
+
+    def _begin(self) -> None:
+        self.earlier = self._pictures_of_images()
+        if self.resume and self.files.resume(self.images):
+            self.drawn |= {self.folder / name for name in self.files.pictures()}
+            by_id = {image.image_id: image for image in self.images}
+            for image_id, found in self.files.finished() if self.exports.writers else ():
+                self.exports.add(by_id[image_id], found, None, keep=True)
+            echo(f"going on after {self.files.counts['read']} of {len(self.images)} images", err=True)
+            return
+        if (state := unfinished(self.files.folder)) is not None:
+            self.earlier |= pictures_there(self.folder, self.files.pictures())
+            read = state.get("counts", {}).get("read", 0)
+            echo(f"starting anew: --resume would have gone on after {read} of {len(self.images)} images", err=True)
+        self.files.begin()
+
+    def _pictures_of_images(self) -> set[Path]:
+        """What ``images.json`` lists as drawn by its run."""
         try:
-            with self._opened() as (results, entries, errors), self._tables() as tables, progress_bar() as progress:
-                for image in progress.track(self.images, description=verb):
-                    try:
-                        pixels = read_image(image.path, image.size)
-                        found = call(pixels)
-                    except (ValueError, OSError, MemoryError, torch.OutOfMemoryError) as error:
-                        reason = " ".join(str(error).removeprefix(f"{image.path}: ").split()) or type(error).__name__
-                        failure = {"image_id": image.image_id, "file_name": image.file_name, "reason": reason}
-                        errors.write(json.dumps(failure).encode() + b"\n")
-                        self.failed += 1
-                        say(progress, f"{image.file_name}: {reason}")
-                        continue
-                    size = {"width": found.width, "height": found.height}
-                    _write_items(results, found.to_coco(image.image_id), first=self.found == 0)
-                    _write_items(
-                        entries, [{"id": image.image_id, "file_name": image.file_name} | size], first=self.done == 0
-                    )
-                    if tables is not None:
-                        tables.add(image, found)
-                    self.done += 1
-                    self.found += len(found)
-                    self.full += len(found) == most
-                    self._draw(image, pixels, self.shown(found))
-                    self._export(image, found)
-        except KeyboardInterrupt:
-            done = f"{self.done} of {len(self.images)} images"
-            typer.echo(f"interrupted after {done}, which are in {self.folder}", err=True)
-            raise typer.Exit(130) from None
+            return pictures_there(self.folder, read_json(self.folder / IMAGES)["pictures"])
+        except (ValueError, TypeError, KeyError):  # no run, one without pictures, or another's file
+            return set()
 
-    @contextmanager
-    def _opened(self) -> Iterator[list[BinaryIO]]:
-        """The files of results, images and errors, which are completed and put in place also after an error."""
-        stack = ExitStack()
-        opened = [whole_file(path) for path in self.files] or [discarded() for _ in range(3)]
-        files = [stack.enter_context(file) for file in opened]
-        results, entries, _ = files
-        results.write(b"[")
-        entries.write(b'{"images": [')
-        try:
-            yield files
-        finally:
-            with stack:
-                results.write(b"\n]\n")
-                categories = [{"id": category_id, "name": name} for category_id, name in self.categories.items()]
-                drawn = sorted(path.relative_to(self.folder).as_posix() for path in self.drawn)
-                pictures = f',\n"pictures": {json.dumps(drawn)}' if drawn else ""
-                end = f'\n],\n"annotations": [],\n"categories": {json.dumps(categories)}{pictures}}}\n'
-                entries.write(end.encode())
-                for writer in self.writers.values():
-                    writer.close()
-            for path in self.earlier - self.drawn:
-                path.unlink(missing_ok=True)
+    def _go_through(
+        self,
+        verb: str,
+        call: Callable[[UInt8[np.ndarray, "h w 3"]], Proposals],
+        most: int | None,
+        stop: Interrupts,
+        progress: Progress,
+    ) -> None:
+        start = self.files.counts["read"]
+        task = progress.add_task(verb, total=len(self.images), completed=start)
+        for image in self.images[start:]:
+            if stop:
+                break
+            try:
+                pixels = read_image(image.path, image.size)
+                found = call(pixels)
+            except (ValueError, OSError, MemoryError, torch.OutOfMemoryError) as error:
+                reason = " ".join(str(error).removeprefix(f"{image.path}: ").split()) or type(error).__name__
+                self.files.fail(image, reason)
+                self.files.commit(image, [])
+                say(progress, f"{image.file_name}: {reason}")
+            else:
+                drawn = self.exports.add(image, found, pixels)
+                self.drawn.update(drawn)
+                self.files.add(image, found, full=len(found) == most)
+                self.files.commit(image, [path.relative_to(self.folder).as_posix() for path in drawn])
+            progress.advance(task)
 
-    def _tables(self) -> AbstractContextManager[ObjectTables | None]:
-        return ObjectTables.opened(self.folder) if self.tables else nullcontext()
+    def _interrupted(self, number: int) -> Interrupted:
+        done = f"{self.files.counts['read']} of {len(self.images)} images"
+        return Interrupted(
+            number, f"interrupted after {done}, which are in {self.folder}: the same command with --resume goes on"
+        )
 
-    def _draw(self, image: ImageFile, pixels: UInt8[np.ndarray, "h w 3"], proposals: Proposals) -> None:
-        if path := self.overlays.get(image.image_id):
-            picture = Image.fromarray(proposals.draw(pixels, self.most_drawn))
-            picture.thumbnail((JPEG_LONGEST_SIDE, JPEG_LONGEST_SIDE))  # does nothing to a smaller one
-            self._save(picture, path, quality=90, subsampling=0)
+    def _close(self, *, finished: bool) -> None:
+        """Put all files in place."""
+        self.exports.close()
+        pictures = [path.relative_to(self.folder).as_posix() for path in self.drawn]
+        self.files.close(pictures, finished=finished)
+        for path in self.earlier - self.drawn:
+            path.unlink(missing_ok=True)
 
-    def _export(self, image: ImageFile, found: Proposals) -> None:
-        """Write an image in the formats of labelling tools; label maps show what overlays show."""
-        for form, writer in self.writers.items():
-            kept = self.shown(found) if form == LABEL_MAPS else found
-            ids = kept.category_ids.tolist() if isinstance(kept, Segments) else [CATEGORY_ID] * len(kept)
-            writer.add(labels_of(kept, ids, image.image_id, image.file_name, image.path), kept.scores.tolist())
-            if form == LABEL_MAPS:
-                self.drawn.add(writer.written[-1])
-
-    def _save(self, picture: Image.Image, path: Path, **options: Any) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(path, **options)
-        self.drawn.add(path)
+    def _close_after_error(self) -> None:
+        """Put the images that are done in place, unless results of an earlier run are; these stay."""
+        if not self.files.counts["read"]:
+            self.files.discard()
+        elif self.files.journal.replaces:
+            self.files.close([], finished=False, in_place=False)
+        else:
+            self._close(finished=False)
 
     def report(self, noun: str) -> None:
         """Say what was written, and what was removed.
@@ -216,57 +224,29 @@ class ResultsFolder:
         Raises:
             typer.Exit: some images failed.
         """
-        typer.echo(f"{self.found} {noun} of {self.done} images: {self.files[0] if self.files else self.folder}")
-        if self.tables:
-            typer.echo(f"counted, image by image and object by object: {self.folder / COUNTS}, {OBJECT_TABLE}")
-        if self.full:
-            typer.echo(f"{self.full} images have as many as --max-proposals allows; they may have more", err=True)
-        if self.overlays:
-            typer.echo(f"overlays: {self.folder / OVERLAYS}")
-        for form, writer in self.writers.items():
-            if not self.one_file:
-                typer.echo(f"{form}: {writer.place.out}")
-            for note in writer.notes():
-                typer.echo(note)
+        counts, first = self.files.counts, (self.files.paths or [self.folder])[0]
+        echo(f"{counts['found']} {noun} of {counts['done']} images: {first}")
+        if COUNTS in self.files.journal.places:
+            echo(f"counted, image by image and object by object: {self.folder / COUNTS}, {OBJECTS}")
+        if counts["full"]:
+            echo(f"{counts['full']} images have as many as --max-proposals allows; they may have more", err=True)
+        for note in self.exports.notes():
+            echo(note)
         if removed := len(self.earlier - self.drawn):
-            typer.echo(f"removed {removed} pictures of an earlier run, which contradict this one")
-        if self.failed:
+            echo(f"removed {removed} pictures of an earlier run, which contradict this one")
+        if counts["failed"]:
             where = "" if self.one_file else f": {self.folder / ERRORS}"
-            typer.echo(f"{self.failed} of {len(self.images)} images failed{where}", err=True)
+            echo(f"{counts['failed']} of {len(self.images)} images failed{where}", err=True)
             raise typer.Exit(1)
 
 
-@contextmanager
-def discarded() -> Iterator[BinaryIO]:
-    """A file that keeps nothing of what is written."""
-    with open(os.devnull, "wb") as file:
-        yield file
+def _refuse_other_results(folder: Path, paths: Sequence[Path]) -> None:
+    """Stop where a folder holds files of results that this run does not write.
 
-
-def progress_bar() -> Progress:
-    """A bar on stderr: what is done, of how much, and the time that is left."""
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    return Progress(*columns, console=Console(stderr=True))
-
-
-def say(progress: Progress, text: str) -> None:
-    """Print a line above a bar, as it is."""
-    progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def earlier_pictures(folder: Path) -> set[Path]:
-    """Overlays and label maps that ``images.json`` in a folder lists as drawn by its run, and that are still there."""
-    try:
-        names = read_json(folder / IMAGES)["pictures"]
-        paths = [path_inside(folder, name) for name in names]
-    except (ValueError, TypeError, KeyError, AttributeError):  # no run, one without pictures, or another's file
-        return set()
-    ours = {(OVERLAYS, ".jpg"), (LABEL_MAPS, ".png"), (LABEL_MAPS, ".tif")}
-    return {path for path in paths if (path.relative_to(folder).parts[0], path.suffix) in ours and path.is_file()}
-
-
-def _write_items(file: BinaryIO, items: Sequence[dict[str, Any]], *, first: bool) -> None:
-    """Write items of a JSON array, one a line, in one call, so that an interruption leaves all of them or none."""
-    lines = ",\n".join(json.dumps(item, separators=(",", ":"), allow_nan=False) for item in items)
-    if lines:
-        file.write((("\n" if first else ",\n") + lines).encode())
+    Raises:
+        ValueError: names one.
+    """
+    stems = (PROPOSALS_STEM, OBJECTS_STEM, SEGMENTS_STEM)
+    for other in (folder / f"{stem}{end}" for stem in stems for end in (JSON, *RESULT_FORMS.values())):
+        if paths and other not in paths and other.exists():
+            raise ValueError(f"{other} would not belong to the new {IMAGES}: give another --out, or remove it")

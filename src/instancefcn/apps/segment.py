@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from instancefcn.apps.options import (
     Inputs,
     OutFolder,
     Precision,
+    Resume,
     Tolerance,
     existing_file,
     forms,
@@ -41,6 +43,7 @@ def segment(
     annotations: AnnotatedImages = None,
     overlays: Annotated[bool, typer.Option(help="Draw the named masks over each image.")] = True,
     to: Annotated[list[str] | None, forms("labels")] = None,
+    resume: Resume = False,
     tolerance: Tolerance = 1.0,
     device: DeviceName = "auto",
     precision: Precision = "fp32",
@@ -62,7 +65,9 @@ def segment(
     """
     images = find_inputs(inputs, annotations, out)
 
-    from instancefcn.apps.results import SEGMENTS, ResultsFolder
+    from instancefcn.apps.exports import Shown
+    from instancefcn.apps.results import SEGMENTS_STEM, ResultsFolder
+    from instancefcn.apps.run_files import fingerprint
     from instancefcn.classifier.segmenter import Segmenter
 
     segmenter = Segmenter.from_checkpoints(classifier, checkpoint, device=device, precision=precision)
@@ -75,9 +80,20 @@ def segment(
         overlays=overlays,
         to=to or (LABEL_MAPS,),
         tolerance=tolerance,
-        name=SEGMENTS,
+        stem=SEGMENTS_STEM,
         categories=segmenter.categories,
-        shown=lambda segments: segments.at_least(shown_score),
+        shown=Shown(lambda segments: segments.at_least(shown_score)),
+        settings={
+            "command": "segment",
+            "version": version("instancefcn"),
+            "--classifier": fingerprint(Path(classifier)) if Path(classifier).is_file() else classifier,
+            "--max-segments": max_segments,
+            "--min-score": min_score,
+            "--shown-score": shown_score,
+            "--device": device,
+            "--precision": precision,
+        },
+        resume=resume,
     )
     folder.fill("naming", partial(segmenter, max_segments=max_segments, min_score=min_score))
     folder.report("segments")

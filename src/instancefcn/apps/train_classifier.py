@@ -42,7 +42,7 @@ def train_classifier(
     """
     from functools import partial
 
-    from instancefcn.apps.results import progress_bar, say
+    from instancefcn.apps.printing import progress_bar, say
     from instancefcn.classifier.checkpoint import load_proposer
     from instancefcn.classifier.config import load_classifier_recipe
     from instancefcn.classifier.training import train_classifier as train

@@ -11,7 +11,6 @@ from instancefcn.data.source import Labels
 from instancefcn.export.coco import dumps
 from instancefcn.export.polygons import to_polygons
 from instancefcn.export.writer import LabelledObject, Writer
-from instancefcn.files import write_whole
 
 
 class GeoJsonWriter(Writer):
@@ -28,7 +27,7 @@ class GeoJsonWriter(Writer):
     def write(self, labels: Labels, objects: Sequence[LabelledObject]) -> None:
         features = [self._feature(found) for found in objects]
         collection = {"type": "FeatureCollection", "features": features}
-        write_whole(self.path(labels), dumps(collection))
+        self.put(self.path(labels), dumps(collection))
 
     def close(self) -> None:
         pass

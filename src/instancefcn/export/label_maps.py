@@ -11,7 +11,6 @@ from PIL import Image
 
 from instancefcn.data.source import Labels
 from instancefcn.export.writer import LabelledObject, Writer
-from instancefcn.files import write_whole
 from instancefcn.geometry.rle import area, decode
 
 MAX_LABEL = np.iinfo(np.uint16).max
@@ -37,7 +36,7 @@ class LabelMapWriter(Writer):
         picture = Image.fromarray(label_map if wide else label_map.astype(np.uint16))
         content = io.BytesIO()
         picture.save(content, format="tiff" if wide else "png")
-        write_whole(self.path(labels, ".tif" if wide else None), content.getvalue())
+        self.put(self.path(labels, ".tif" if wide else None), content.getvalue())
 
     def close(self) -> None:
         pass

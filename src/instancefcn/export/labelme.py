@@ -15,7 +15,6 @@ from PIL import Image
 from instancefcn.data.source import Labels
 from instancefcn.export.polygons import holes, rings, to_polygons
 from instancefcn.export.writer import LabelledObject, Writer, way_to_image
-from instancefcn.files import write_whole
 from instancefcn.geometry.rle import decode
 
 
@@ -43,7 +42,7 @@ class LabelmeWriter(Writer):
             "imageHeight": labels.height,
             "imageWidth": labels.width,
         }
-        write_whole(path, json.dumps(table, ensure_ascii=False, allow_nan=False, indent=2))
+        self.put(path, json.dumps(table, ensure_ascii=False, allow_nan=False, indent=2))
 
     def close(self) -> None:
         pass

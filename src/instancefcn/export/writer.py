@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from instancefcn.data.segmentations import to_instances
 from instancefcn.data.source import UNNAMED, Labels
-from instancefcn.files import path_inside, unique_stems
+from instancefcn.files import path_inside, unique_stems, write_whole
 from instancefcn.geometry.rle import Rle, tight_boxes
 from instancefcn.proposals import Proposals
 
@@ -67,6 +67,7 @@ class Writer(ABC):
         self._taken: set[str] = set()
         self.written: list[Path] = []  # files of images
         self._left_out: Counter[str] = Counter()
+        self.keep = False  # whether files of images that are there stay as they are
 
     def add(self, labels: Labels, scores: Sequence[float] | None = None) -> None:
         """Write the objects of one image.
@@ -107,6 +108,11 @@ class Writer(ABC):
     @abstractmethod
     def write(self, labels: Labels, objects: Sequence[LabelledObject]) -> None:
         """Write one image, or keep it until the end."""
+
+    def put(self, path: Path, content: bytes | str) -> None:
+        """Write the file of one image, unless it is there and ``keep`` says to leave it."""
+        if not (self.keep and path.exists()):
+            write_whole(path, content)
 
     @abstractmethod
     def close(self) -> None:

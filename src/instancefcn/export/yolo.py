@@ -49,7 +49,7 @@ class YoloWriter(Writer):
             ring = join(parts) / (labels.width, labels.height)
             numbers = " ".join(f"{number:.6f}".rstrip("0").rstrip(".") for number in ring.ravel())
             lines.append(f"{self.classes[found.category_id]} {numbers}\n")
-        write_whole(self.path(labels), "".join(lines))
+        self.put(self.path(labels), "".join(lines))
 
     def close(self) -> None:
         ways = [Path(os.path.relpath(root, os.path.abspath(self.place.out))).as_posix() for root in self.roots]

@@ -1,0 +1,138 @@
+"""What a run shows of its images besides the results: overlays, and files of labelling tools."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from instancefcn.apps.images import LABEL_MAPS, OVERLAYS, ImageFile, output_stems, refuse_to_replace
+from instancefcn.export.open import is_one_file, open_writer
+from instancefcn.export.writer import Writer, labels_of
+from instancefcn.files import path_inside, write_whole
+from instancefcn.proposals import CATEGORY_ID, Proposals, Segments
+
+REPLACED = ("labels",)  # forms whose files belong to one run, and are replaced by the next one's
+JPEG_LONGEST_SIDE = 65500  # pixels
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What of an image's results overlays and label maps show.
+
+    Attributes:
+        part: of the results.
+        most: masks in an overlay; None for ``draw``'s own number.
+    """
+
+    part: Callable[[Proposals], Proposals] = lambda proposals: proposals
+    most: int | None = None
+
+
+class Exports:
+    """Writer of overlays and of files of labelling tools, image by image.
+
+    Args:
+        out: the folder of the run, or the file of the one format of one file.
+        images: of the whole run.
+        tools: formats of ``export.open.FORMS``.
+        overlays: also draw an overlay of each image.
+        categories: names by id.
+        tolerance: pixels by which outlines may shift when they become polygons.
+        shown: in pictures.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        images: Sequence[ImageFile],
+        tools: Sequence[str],
+        *,
+        overlays: bool,
+        categories: Mapping[int, str],
+        tolerance: float,
+        shown: Shown,
+    ) -> None:
+        self.out, self.shown = out, shown
+        names = [image.file_name for image in images]
+        self.writers: dict[str, Writer] = {
+            form: open_writer(form, out if is_one_file(form) else out / form, categories, tolerance, names=names)
+            for form in tools
+        }
+        stems = list(zip([image.image_id for image in images], output_stems(images), strict=True))
+        self.overlays = {key: out / OVERLAYS / f"{stem}.jpg" for key, stem in stems if overlays}
+
+    def paths(self) -> Iterator[Path]:
+        """Files that will be written."""
+        yield from self.overlays.values()
+        for writer in self.writers.values():
+            yield from writer.paths()
+
+    def refuse_to_replace(self) -> None:
+        """Stop where files of tools are there.
+
+        Raises:
+            typer.BadParameter: names one.
+        """
+        tools = (one for form, one in self.writers.items() if form not in REPLACED and not is_one_file(form))
+        refuse_to_replace(path for writer in tools for path in writer.paths())
+
+    def add(
+        self, image: ImageFile, found: Proposals, pixels: UInt8[np.ndarray, "h w 3"] | None, *, keep: bool = False
+    ) -> list[Path]:
+        """Write one image; returns the pictures that were drawn of it.
+
+        Args:
+            pixels: of the image; None to leave its overlay as it is.
+            keep: files that are there are of this run, and somebody may have worked on them since: they stay.
+        """
+        drawn: list[Path] = []
+        if pixels is not None and (path := self.overlays.get(image.image_id)):
+            picture = Image.fromarray(self.shown.part(found).draw(pixels, self.shown.most))
+            picture.thumbnail((JPEG_LONGEST_SIDE, JPEG_LONGEST_SIDE))  # does nothing to a smaller one
+            content = io.BytesIO()
+            picture.save(content, format="jpeg", quality=90, subsampling=0)
+            write_whole(path, content.getvalue())
+            drawn.append(path)
+        for form, writer in self.writers.items():
+            kept = self.shown.part(found) if form == LABEL_MAPS else found
+            ids = kept.category_ids.tolist() if isinstance(kept, Segments) else [CATEGORY_ID] * len(kept)
+            writer.keep = keep
+            writer.add(labels_of(kept, ids, image.image_id, image.file_name, image.path), kept.scores.tolist())
+            if form == LABEL_MAPS:
+                drawn.append(writer.written[-1])
+        return drawn
+
+    def close(self) -> None:
+        """Write what belongs to no single image."""
+        for writer in self.writers.values():
+            writer.close()
+
+    def notes(self) -> Iterator[str]:
+        """Lines for the user."""
+        if self.overlays:
+            yield f"overlays: {self.out / OVERLAYS}"
+        for form, writer in self.writers.items():
+            if self.out != writer.place.out:
+                yield f"{form}: {writer.place.out}"
+            yield from writer.notes()
+
+
+def pictures_there(folder: Path, names: Iterable[object]) -> set[Path]:
+    """Overlays and label maps that a run's files name, and that are still there; other names are passed over."""
+    ours = {(OVERLAYS, ".jpg"), (LABEL_MAPS, ".png"), (LABEL_MAPS, ".tif")}
+    found: set[Path] = set()
+    for name in names:
+        try:
+            path = path_inside(folder, name) if isinstance(name, str) else folder
+            parts = path.relative_to(folder).parts
+        except ValueError:  # of another's file
+            continue
+        if parts and (parts[0], path.suffix) in ours and path.is_file():
+            found.add(path)
+    return found
