@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -83,6 +85,40 @@ def test_where_nothing_can_be_kept_it_is_made_anew(monkeypatch: pytest.MonkeyPat
     again = compiled(total.py_func)
     assert isinstance(again, Dispatcher)
     assert again(np.arange(5.0)) == 10
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+@pytest.mark.parametrize("spoil", ["cut", "emptied", "overwritten", "unwritable"])
+def test_kept_code_that_is_damaged_is_made_anew(
+    spoil: str, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "kept.py"
+    module.write_text("from instancefcn.compiled import compiled\n\n@compiled\ndef kept(a):\n    return a + 1\n")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
+
+    def run() -> str:
+        code = "import kept, numba; print(kept.kept(1), sum(kept.kept.stats.cache_hits.values()))"
+        folders = os.pathsep.join([str(tmp_path), *sys.path])
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": folders}
+        )
+        return done.stdout + done.stderr
+
+    assert run() == "2 0\n"
+    assert run() == "2 1\n"
+    (path,) = (tmp_path / "cache").rglob(f"*.{suffix}")
+    content = path.read_bytes()
+    if spoil == "unwritable":
+        path.unlink()
+        path.mkdir()
+        (path / "held").touch()
+        assert run() == "2 0\n"
+        return
+    middle = len(content) // 2
+    damaged = {"cut": content[:middle], "emptied": b"", "overwritten": content[:middle] + bytes(len(content) - middle)}
+    path.write_bytes(damaged[spoil])
+    assert run() == "2 0\n"  # the code is made anew, and kept
+    assert run() == "2 1\n"
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 1000])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.dispatcher import Dispatcher
 
 T = TypeVar("T")
@@ -17,6 +19,8 @@ T = TypeVar("T")
 def compiled(function: Callable[..., T]) -> Callable[..., T]:
     """Compile a function of arrays and numbers when it is first called, and keep the machine code on disk.
 
+    Code that is no longer what was kept, such as a cut file, is made anew, and so is code that can't be kept.
+
     It runs without Python's lock. An index beyond an array is not noticed: ``NUMBA_BOUNDSCHECK=1`` finds it, with
     ``NUMBA_CACHE_DIR`` at an empty folder, and ``NUMBA_DISABLE_JIT=1`` runs the function as it is written.
     """
@@ -24,9 +28,49 @@ def compiled(function: Callable[..., T]) -> Callable[..., T]:
     options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
     try:
         plain.__qualname__ += _fingerprint(plain)
-        return numba.njit(cache=True, **options)(plain)
+        dispatcher = numba.njit(cache=True, **options)(plain)
+        if isinstance(dispatcher, Dispatcher):  # not under NUMBA_DISABLE_JIT
+            dispatcher._cache = _CheckedCache(plain)  # pyright: ignore[reportAttributeAccessIssue]
+        return dispatcher
     except (RuntimeError, OSError):  # no source, or no folder to keep the code in
         return numba.njit(**options)(plain)  # compiled anew in each process
+
+
+class _CheckedFiles(IndexDataCacheFile):
+    """numba's files of machine code, each with its SHA-256 at the end."""
+
+    def _save_data(self, name: str, data: Any) -> None:
+        content = self._dump(data)
+        with self._open_for_write(self._data_path(name)) as file:
+            file.write(content + hashlib.sha256(content).digest())
+
+    def _load_data(self, name: str) -> Any:
+        content = Path(self._data_path(name)).read_bytes()
+        size = len(content) - hashlib.sha256().digest_size
+        if hashlib.sha256(content[:size]).digest() != content[size:]:
+            raise ValueError(f"{name}: damaged")
+        return super()._load_data(name)
+
+
+class _CheckedCache(FunctionCache):
+    """numba's cache of a function, which never stops a program: what can't be loaded is compiled anew."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        base, stamp = self._impl.filename_base, self._impl.locator.get_source_stamp()
+        self._cache_file = _CheckedFiles(cache_path=self._cache_path, filename_base=base, source_stamp=stamp)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # whatever unpickling makes of a cut file, EOFError among it
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with suppress(OSError):  # a full disk: the code runs all the same
+            super().save_overload(sig, data)
 
 
 def _fingerprint(function: Callable[..., Any]) -> str:
