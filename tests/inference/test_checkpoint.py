@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import pickle
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -198,3 +203,93 @@ def test_weights_of_another_network_are_refused(how: str, tmp_path: Path) -> Non
     save_checkpoint(replace(saved, weights=spoiled(dict(saved.weights), how)), tmp_path / "a.safetensors")
     with pytest.raises(ValueError, match="weights do not fit the network that the checkpoint names"):
         load_checkpoint(tmp_path / "a.safetensors").build()
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        (lambda tensor: tensor * torch.nan, "has infinite values or NaN"),
+        (lambda tensor: tensor + torch.inf, "has infinite values or NaN"),
+        (lambda tensor: tensor * 0, "all its weights are zero"),
+    ],
+)
+def test_weights_that_find_nothing_are_refused(how: Callable[[Tensor], Tensor], message: str, tmp_path: Path) -> None:
+    saved = checkpoint()
+    weights = {name: how(tensor) if tensor.is_floating_point() else tensor for name, tensor in saved.weights.items()}
+    save_checkpoint(replace(saved, weights=weights), tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match=rf"a\.safetensors: .*{message}"):
+        load_checkpoint(tmp_path / "a.safetensors")
+
+
+def test_some_weights_may_be_zero(tmp_path: Path) -> None:
+    saved = checkpoint()
+    first = next(iter(saved.weights))
+    weights = {name: tensor if name == first else tensor * 0 for name, tensor in saved.weights.items()}
+    save_checkpoint(replace(saved, weights=weights), tmp_path / "a.safetensors")
+    load_checkpoint(tmp_path / "a.safetensors")
+
+
+def test_a_table_that_asks_for_more_than_the_file_holds_takes_no_memory(tmp_path: Path) -> None:
+    large = replace(NetworkConfig(), channels=4096, k=64, blocks=64)  # 100 GB of weights
+    save_checkpoint(replace(checkpoint(), network=large), tmp_path / "a.safetensors")
+    loaded = load_checkpoint(tmp_path / "a.safetensors")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match="weights do not fit the network that the checkpoint names: .* are missing"):
+        loaded.build()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
+
+
+@pytest.mark.parametrize(("key", "value"), [("blocks", 10**9), ("k", 10**6), ("window_sizes", [7] * 1000)])
+def test_a_table_cannot_ask_for_a_network_without_end(key: str, value: Any, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(checkpoint(), path)
+    weights, tables = read_container(path, FORMAT, "")
+    write_container(path, FORMAT, weights, tables | {"network": tables["network"] | {key: value}})
+    with pytest.raises(ValueError, match=rf"a\.safetensors: network\.{key} (is|has) "):
+        load_checkpoint(path)
+
+
+def test_no_backbone_is_fetched_from_elsewhere() -> None:
+    with pytest.raises(ValueError, match="network.backbone is 'hf-hub:somebody/model'"):
+        NetworkConfig(backbone="hf-hub:somebody/model")
+
+
+@pytest.mark.parametrize("kind", ["torch", "pickle"])
+def test_a_renamed_pickle_is_refused_by_name(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    if kind == "torch":
+        torch.save({"weight": torch.ones(2)}, path)
+    else:
+        path.write_bytes(pickle.dumps({"weight": 1}))
+    with pytest.raises(ValueError, match=r"a\.safetensors: not a safetensors file \(it is a pickle"):
+        load_checkpoint(path)
+
+
+def test_the_same_checkpoint_gives_the_same_bytes_in_every_process(tmp_path: Path) -> None:
+    code = (
+        "import sys, torch; from pathlib import Path; from instancefcn.container import write_container;"
+        "write_container(Path(sys.argv[1]), 'f', {'a': torch.ones(3), 'b': torch.zeros(1)}, dict.fromkeys('tsrqponm', 1))"
+    )
+    for name in "abc":
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / name)], check=True)
+    assert len({(tmp_path / name).read_bytes() for name in "abc"}) == 1
+    weights, tables = read_container(tmp_path / "a", "f", "")
+    assert torch.equal(weights["a"], torch.ones(3))
+    assert tables == dict.fromkeys("mnopqrst", 1)
+
+
+@pytest.mark.parametrize("table", ["[]", "3", "null", "[" * 100_000])
+@pytest.mark.parametrize("name", ["network", "inference", "training", "objects"])
+def test_a_table_that_is_none_is_named(name: str, table: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file({"weight": torch.ones(2)}, path, metadata() | {name: table})
+    with pytest.raises(ValueError, match=r"a\.safetensors: its metadata is damaged"):
+        load_checkpoint(path)
+
+
+def test_figures_that_are_nan_are_null(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(replace(checkpoint(), training={"validation": {"val": {"AR@100": float("nan")}}}), path)
+    content = path.read_bytes()
+    assert b"NaN" not in content[8 : 8 + int.from_bytes(content[:8], "little")]
+    assert load_checkpoint(path).training == {"validation": {"val": {"AR@100": None}}}

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 from instancefcn.classifier.config import ClassifierConfig, NamingConfig
 from instancefcn.classifier.network import Classifier
 from instancefcn.config import Table, from_table, to_table
-from instancefcn.container import read_container, write_container
+from instancefcn.container import check_fit, check_weights, read_container, write_container
 from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, from_stored, with_weights
 from instancefcn.inference.proposer import Proposer
 from instancefcn.model.network import Network
@@ -56,6 +56,8 @@ class ClassifierCheckpoint:
         Raises:
             ValueError: the weights are not of the classifier that the file describes.
         """
+        with torch.device("meta"):
+            check_fit(self.weights, Classifier(self.classifier, self.categories).state_dict())
         return with_weights(Classifier(self.classifier, self.categories), self.weights)
 
 
@@ -104,15 +106,28 @@ def load_classifier(name_or_path: str | Path) -> ClassifierCheckpoint:
         )
     names = ("classifier", "naming", "categories", "proposals", "training")
     weights, tables = read_container(path, FORMAT, "instancefcn train-classifier", names)
+    for name, table in tables.items():
+        if not isinstance(table, list if name == "categories" else dict):
+            raise ValueError(f"{path}: its metadata is damaged: {name} is {table!r:.60}")
     retired = RETIRED_VGG16 if tables["classifier"].get("trunk") == "vgg16" else RETIRED
-    return ClassifierCheckpoint(
+    checkpoint = ClassifierCheckpoint(
         from_stored(ClassifierConfig, tables["classifier"], retired, f"{path}: classifier"),
         from_stored(NamingConfig, tables["naming"], RETIRED_NAMING, f"{path}: naming"),
-        {int(category_id): str(name) for category_id, name in tables["categories"]},
+        _categories(tables["categories"], path),
         from_table(ProposalNetwork, tables["proposals"], f"{path}: proposals"),
         weights,
         tables["training"],
     )
+    check_weights(weights, path)
+    return checkpoint
+
+
+def _categories(entries: list[Any], path: Path) -> dict[int, str]:
+    """Names by id, from pairs."""
+    try:
+        return {int(category_id): str(name) for category_id, name in entries}
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{path}: its metadata is damaged: categories are no ids with names ({error})") from error
 
 
 def load_proposer(

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from instancefcn.config import Table, from_table, to_table
-from instancefcn.container import read_container, write_container
+from instancefcn.container import check_fit, check_weights, read_container, write_container
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.model.build import build_network
 from instancefcn.model.config import NetworkConfig
@@ -63,8 +63,12 @@ class Checkpoint:
             network: where the weights go; None builds the network that the file describes.
 
         Raises:
-            ValueError: the weights belong to another network.
+            ValueError: the weights belong to another network. They are compared before memory is taken for it, so that
+                no file makes us build more than it holds.
         """
+        if network is None:
+            with torch.device("meta"):
+                check_fit(self.weights, build_network(self.network).state_dict())
         return with_weights(build_network(self.network) if network is None else network, self.weights)
 
 
@@ -74,10 +78,8 @@ def with_weights(module: M, weights: Mapping[str, Tensor]) -> M:
     Raises:
         ValueError: the weights belong to another network.
     """
-    try:
-        module.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
-    except RuntimeError as error:
-        raise ValueError(f"weights do not fit the network that the checkpoint names: {error}") from error
+    check_fit(weights, module.state_dict())
+    module.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     return module.eval()
 
 
@@ -96,9 +98,13 @@ def load_checkpoint(path: Path, network_type: type[NetworkConfig] = NetworkConfi
         network_type: the dataclass of its network's keys.
 
     Raises:
-        ValueError: no such file, not safetensors, or not a checkpoint of this package; names the file.
+        ValueError: no such file, not safetensors, not a checkpoint of this package, or weights that are infinite, NaN
+            or all zero; names the file.
     """
     weights, tables = read_container(path, FORMAT, "instancefcn train", ("network", "inference", "training"))
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise ValueError(f"{path}: its metadata is damaged: {name} must be a table, not {table!r:.60}")
     network = tables["network"]
     kind = network.get("kind", NetworkConfig.kind)
     if kind not in get_args(get_type_hints(network_type)["kind"]):
@@ -110,13 +116,15 @@ def load_checkpoint(path: Path, network_type: type[NetworkConfig] = NetworkConfi
         network = {key: value for key, value in network.items() if key not in RETIRED_NETWORK}
         network |= {"window_sizes": [network["m"]], "finest_window_sizes": []}
     network = {key: value for key, value in network.items() if key != "m"}
-    return Checkpoint(
+    checkpoint = Checkpoint(
         from_stored(network_type, network, RETIRED_NETWORK, f"{path}: network"),
         from_stored(InferenceConfig, ADDED_INFERENCE | tables["inference"], RETIRED_INFERENCE, f"{path}: inference"),
         weights,
         tables["training"],
         from_stored(ObjectRule, tables["objects"], {}, f"{path}: objects") if "objects" in tables else None,
     )
+    check_weights(weights, path)
+    return checkpoint
 
 
 def from_stored(cls: type[T], table: Table, retired: Table, where: str) -> T:
