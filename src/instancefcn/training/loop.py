@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from torch.utils.data import Dataset
@@ -10,6 +11,7 @@ from torch.utils.data import Dataset
 from instancefcn.data.source import Source
 from instancefcn.data.training_image import TrainingImage
 from instancefcn.model.network import Network
+from instancefcn.run_folder import run_folder
 from instancefcn.training.dataset import TrainingStream
 from instancefcn.training.fingerprint import Fingerprint, compare_data
 from instancefcn.training.initial_weights import AUTO, RANDOM, Start, choose_init, initial_network
@@ -73,7 +75,7 @@ def train(
 
     Raises:
         ValueError: nothing to learn, no weights, a checkpoint of another network, ``out`` holds a run already, the data
-            to resume with are others, or losses became infinite or NaN.
+            to resume with are others, another run writes to it, or losses became infinite or NaN.
         Interrupted: it was stopped; a KeyboardInterrupt.
         OSError: a file can't be written; names it, and what is safe.
 
@@ -87,33 +89,34 @@ def train(
     tell = report if fabric.is_global_zero else _say_nothing
     if stream is None:
         check_learnable(sources)
-    state = find_state(out, recipe, resume)
-    data = Fingerprint.of(sources, validation)
-    if state is not None and (others := compare_data(out, state, data, changed_data)):
-        tell(others)
-    images = divide(sources, validation, recipe.seed, keep_out and stream is None)
-    tell(images.described)
-    if network is not None:
-        start = Start(network)
-    else:
-        chosen = choose_init(init, recipe, images.labelled)
-        start = initial_network(recipe, chosen if state is None else RANDOM)
-        tell(f"starts from {chosen} weights" if state is None else f"goes on after iteration {state.iteration}")
-    if stream is None:
-        stream = TrainingStream(images.training, recipe.augmentation, recipe.source_balance, recipe.seed)
-    budget = Budget(iterations or config.iterations, minutes)
-    trainer = Trainer(fabric, recipe, start, budget, out, images.validation, data, report)
-    if state is not None:
-        trainer.restore(state)
-    trainer.run(stream, workers)
-    if choose_sides and images.validation and fabric.is_global_zero:
-        tell(store_sides(out, images.validation, fabric.device))
-    if images.chooses_rule and fabric.is_global_zero:
-        tell(store_rules(out, images.validation, fabric.device, trainer.rule))
-    seen = trainer.iteration * images_of_process(fabric, config) * fabric.world_size
-    for line in summarize(trainer.history, trainer.iteration, seen, images.trained_on):
-        tell(line)
-    return out / "best.safetensors"
+    with run_folder(out) if fabric.is_global_zero else nullcontext():
+        state = find_state(out, recipe, resume)
+        data = Fingerprint.of(sources, validation)
+        if state is not None and (others := compare_data(out, state, data, changed_data)):
+            tell(others)
+        images = divide(sources, validation, recipe.seed, keep_out and stream is None)
+        tell(images.described)
+        if network is not None:
+            start = Start(network)
+        else:
+            chosen = choose_init(init, recipe, images.labelled)
+            start = initial_network(recipe, chosen if state is None else RANDOM)
+            tell(f"starts from {chosen} weights" if state is None else f"goes on after iteration {state.iteration}")
+        if stream is None:
+            stream = TrainingStream(images.training, recipe.augmentation, recipe.source_balance, recipe.seed)
+        budget = Budget(iterations or config.iterations, minutes)
+        trainer = Trainer(fabric, recipe, start, budget, out, images.validation, data, report)
+        if state is not None:
+            trainer.restore(state)
+        trainer.run(stream, workers)
+        if choose_sides and images.validation and fabric.is_global_zero:
+            tell(store_sides(out, images.validation, fabric.device))
+        if images.chooses_rule and fabric.is_global_zero:
+            tell(store_rules(out, images.validation, fabric.device, trainer.rule))
+        seen = trainer.iteration * images_of_process(fabric, config) * fabric.world_size
+        for line in summarize(trainer.history, trainer.iteration, seen, images.trained_on):
+            tell(line)
+        return out / "best.safetensors"
 
 
 def _say_nothing(text: str) -> None:
