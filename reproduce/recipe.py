@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from instancefcn.config import from_table, load_table
+from instancefcn.config import check_ranges, from_table, load_table
 from instancefcn.training.recipe import RECIPES, Recipe
 from reproduce.networks import ExperimentNetwork
 
@@ -18,6 +18,9 @@ class CropConfig:
 
     per_image: int = 0  # crops around single windows, half of them positive ones (Table 2); 0 for whole images
 
+    def __post_init__(self) -> None:
+        check_ranges(self, "crops", per_image=(0, 100_000))
+
 
 @dataclass(frozen=True)
 class ExperimentRecipe(Recipe):
@@ -27,6 +30,7 @@ class ExperimentRecipe(Recipe):
     crops: CropConfig = field(default_factory=CropConfig)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.crops.per_image and self.augmentation.crop:
             raise ValueError("crops.per_image takes crops of whole images: set augmentation.crop = 0")
 

@@ -44,12 +44,30 @@ def _load(name: Any, shipped: dict[str, Traversable], here: Path, above: tuple[s
         raise ValueError(f"{by} leads back to {name!r}: bases must end somewhere")
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits, or a table that is too deep
         raise ValueError(f"{name}: not TOML: {error}") from error
     base = table.pop("base", None)
     if base is None:
         return table
     return merge_tables(_load(base, shipped, path.parent if file is path else here, (*above, str(file))), table)
+
+
+def check_ranges(config: Any, table: str, **ranges: tuple[int | float, int | float]) -> None:
+    """Check the numbers of a dataclass, each of which has a least and a largest value; those of an array, too.
+
+    Args:
+        table: the recipe's table that it is read from, for messages; empty for the top.
+        ranges: from each key to both ends, which are allowed.
+
+    Raises:
+        ValueError: a number lies outside, or is NaN; names the key and the range.
+    """
+    for key, (least, largest) in ranges.items():
+        value = getattr(config, key)
+        for number in value if isinstance(value, tuple) else (value,):
+            if not least <= number <= largest:
+                name = f"{table}.{key}" if table else key
+                raise ValueError(f"{name} is {number!s:.40}; it must be from {least:g} to {largest:g}")
 
 
 def merge_tables(below: Table, above: Table) -> Table:
@@ -84,6 +102,10 @@ def from_table(cls: type[T], table: Any, where: str, complete: bool = False) -> 
         return cls(**values)
     except TypeError as error:  # a key without a default is missing
         raise ValueError(f"{where}: {error}") from error
+    except ValueError as error:  # a dataclass names its table and key, but not the file
+        file, _, table_name = where.rpartition(": ")
+        named = f"{error}".startswith(f"{table_name}.")
+        raise ValueError(f"{file if named else where}: {error}".removeprefix(": ")) from error
 
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
@@ -99,6 +121,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             raise ValueError(f"{where} is {value!r}; it must be one of {', '.join(map(repr, choices))}")
         return value
     if hint is float and type(value) is int:
+        if abs(value) > 2**53:  # beyond what every float can say
+            raise ValueError(f"{where} is {value!s:.40}, which is too large")
         return float(value)
     if type(value) is not hint:
         raise ValueError(f"{where} must be {hint.__name__}, not {value!r}")

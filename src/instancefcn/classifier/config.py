@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Literal
 
-from instancefcn.config import from_table, load_table
+from instancefcn.config import check_ranges, from_table, load_table
 
 RECIPES = files("instancefcn") / "recipes" / "classifier"
 
@@ -19,6 +20,11 @@ class ClassifierConfig:
     shorter_side: float = 320.0  # pixels that the trunk sees the image at
     longest_side: float = 800.0
     width: int = 256  # of the head's hidden layers; the paper has 4096
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w.-]+", self.trunk):  # timm would fetch hf-hub:NAME from the network
+            raise ValueError(f"classifier.trunk is {self.trunk!r:.60}; it must be the name of a timm model, or vgg16")
+        check_ranges(self, "classifier", shorter_side=(16, 100_000), longest_side=(16, 1e9), width=(1, 65_536))
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,18 @@ class LearningConfig:
     class_balance: float = 0.5  # a class of n instances weighs n to minus this power; 0: all the same
     label_smoothing: float = 0.05
 
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            "learning",
+            epochs=(1, 1_000_000),
+            learning_rate=(0, 1000),
+            weight_decay=(0, 1000),
+            trunk_learning_rate=(0, 1000),
+            class_balance=(-100, 100),
+            label_smoothing=(0, 1),
+        )
+
 
 @dataclass(frozen=True)
 class NamingConfig:
@@ -44,8 +62,14 @@ class NamingConfig:
     objectness_power: float = 0.5  # a segment scores its class's times the proposal's score to this power; paper: 0
 
     def __post_init__(self) -> None:
-        if self.proposals < 1:
-            raise ValueError(f"naming.proposals is {self.proposals}; it must be at least 1")
+        check_ranges(
+            self,
+            "naming",
+            proposals=(1, 1_000_000),
+            nms_threshold=(0, 1),
+            vote_threshold=(0, 1),
+            objectness_power=(0, 1000),
+        )
 
 
 @dataclass(frozen=True)
@@ -56,6 +80,9 @@ class ClassifierRecipe:
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
     learning: LearningConfig = field(default_factory=LearningConfig)
     naming: NamingConfig = field(default_factory=NamingConfig)
+
+    def __post_init__(self) -> None:
+        check_ranges(self, "", seed=(0, 2**32 - 1))
 
 
 def load_classifier_recipe(name_or_path: str) -> ClassifierRecipe:

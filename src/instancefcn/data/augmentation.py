@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
+from instancefcn.config import check_ranges
 from instancefcn.data.resizing import pad
 from instancefcn.data.training_image import MIN_VISIBLE, TrainingImage
 from instancefcn.geometry.cropped_masks import CroppedMasks
@@ -54,6 +55,17 @@ class Augmentation:
                 f"augmentation.draw = 'between' needs two shorter_sides, not {len(self.shorter_sides)}: give the least "
                 "and the largest, or set draw = 'one_of'"
             )
+
+        check_ranges(
+            self,
+            "augmentation",
+            shorter_sides=(1, 100_000),
+            image_scales=(1e-6, 1000),
+            object_side=(0, 100_000),
+            crop=(0, 16_384),
+            colour_jitter=(0, 1),
+            copy_paste=(0, 1),
+        )
 
     def sides_of(self, shorter: float) -> tuple[float, ...]:
         """What the shorter side of an image may become; ``shorter`` is what it is, in pixels."""

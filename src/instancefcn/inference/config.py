@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from instancefcn.config import check_ranges
+
 MIN_TILE = 256  # pixels: several positions of the coarsest level, and room for what neighbours share
 
 
@@ -49,6 +51,22 @@ class InferenceConfig:
             raise ValueError(f"inference.image_scales must be factors above 0, not {self.image_scales}")
         if min(self.candidates, self.nms_candidates) < 1:
             raise ValueError("inference.candidates and nms_candidates must be at least 1")
+
+        check_ranges(
+            self,
+            "inference",
+            shorter_sides=(1, 100_000),
+            image_scales=(1e-6, 1000),
+            longest_side=(1, 1e9),
+            candidates=(1, 10_000_000),
+            quality_power=(0, 1000),
+            stability_power=(0, 1000),
+            mask_threshold=(0, 1),
+            nms_threshold=(0, 1),
+            soft_nms_threshold=(0, 1),
+            nms_candidates=(1, 10_000_000),
+            vote_threshold=(0, 1),
+        )
 
     def sides_of(self, height: int, width: int) -> tuple[float, ...]:
         """The shorter sides that an image of this size is resized to, before ``longest_side``."""

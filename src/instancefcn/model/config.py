@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
+from instancefcn.config import check_ranges
 from instancefcn.model.pyramid import NORM_GROUPS
+
+MOST_SIZES = 16  # window sizes of one kind
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,24 @@ class NetworkConfig:
     batch_norm: Literal["folded", "frozen", "running"] = "folded"  # the trunk's; folded: frozen, and no layer left
 
     def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            "network",
+            k=(1, 64),
+            channels=(1, 4096),
+            window_sizes=(1, 512),
+            finest_window_sizes=(1, 512),
+            blocks=(0, 64),
+        )
+        if not re.fullmatch(r"[\w.-]+", self.backbone):  # timm would fetch hf-hub:NAME from the network
+            raise ValueError(
+                f"network.backbone is {self.backbone!r:.60}; it must be the name of a timm model, or vgg16"
+            )
+        if max(len(self.window_sizes), len(self.finest_window_sizes)) > MOST_SIZES or not self.window_sizes:
+            raise ValueError(
+                f"network.window_sizes has {len(self.window_sizes)} entries, finest_window_sizes "
+                f"{len(self.finest_window_sizes)}; there must be 1 to {MOST_SIZES}, and 0 to {MOST_SIZES}"
+            )
         if self.kind == "single" and (len(self.window_sizes) != 1 or self.finest_window_sizes):
             raise ValueError(
                 f"network.kind = 'single' has one window size: window_sizes is {list(self.window_sizes)}, "

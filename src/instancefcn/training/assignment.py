@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from instancefcn.config import check_ranges
 from instancefcn.geometry.windows import window_centers
 from instancefcn.structures import WindowSize
 
@@ -38,6 +39,16 @@ class AssignmentConfig:
     # Positive within this factor of the size that suits; more than half the largest step between two windows leaves no
     # gaps (DeepMask: 2 ** (1 / 4)).
     scale_tolerance: float = 1.22
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            "assignment",
+            object_to_window=(0.01, 10),
+            center_tolerance=(0, 10),
+            center_negative=(0, 10),
+            scale_tolerance=(1, 100),
+        )
 
 
 @dataclass(frozen=True)

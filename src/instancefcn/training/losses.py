@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from instancefcn.config import check_ranges
 from instancefcn.model.assembling import assemble_windows
 from instancefcn.structures import ScoreMaps
 from instancefcn.training.assignment import IGNORED, POSITIVE
@@ -30,6 +31,12 @@ class LossConfig:
     mask_weight: float = 1.0  # logistic, mean over the pixels of positive windows
     dice_weight: float = 1.0  # 0 in the paper
     quality_weight: float = 1.0  # networks without that branch have none
+
+    def __post_init__(self) -> None:
+        weights = (0, 1e6)
+        check_ranges(
+            self, "loss", objectness_weight=weights, mask_weight=weights, dice_weight=weights, quality_weight=weights
+        )
 
 
 def compute_losses(

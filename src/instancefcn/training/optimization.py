@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from instancefcn.config import check_ranges
 from instancefcn.model.network import Network
 
 MAX_WARMUP = 0.1  # fraction of a run
@@ -33,6 +34,21 @@ class OptimizationConfig:
     ema_decay: float = 0.998  # of the averaged weights, which are validated and kept; 0 for no average
     frozen_stages: int = 3  # the stem and the stages after it that keep their ImageNet weights
     precision: Literal["fp32", "bf16"] = "fp32"
+
+    def __post_init__(self) -> None:
+        check_ranges(
+            self,
+            "optimization",
+            learning_rate=(0, 1000),
+            trunk_learning_rate=(0, 1000),
+            weight_decay=(0, 1000),
+            batch_size=(1, 65_536),
+            iterations=(1, 10**9),
+            warmup_iterations=(0, 10**9),
+            clip_norm=(0, 1e9),
+            ema_decay=(0, 1),
+            frozen_stages=(0, 1000),
+        )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from importlib.resources import files
 
-from instancefcn.config import from_table, load_table
+from instancefcn.config import check_ranges, from_table, load_table
 from instancefcn.data.augmentation import Augmentation
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.model.config import NetworkConfig
@@ -31,12 +31,15 @@ class Recipe:
     optimization: OptimizationConfig = field(default_factory=OptimizationConfig)
     inference: InferenceConfig = field(default_factory=InferenceConfig)
 
+    def __post_init__(self) -> None:
+        check_ranges(self, "", seed=(0, 2**32 - 1), source_balance=(-100, 100))
+
 
 def load_recipe(name_or_path: str) -> Recipe:
     """Read an installed recipe by name (``lite``, ``paper``), or a TOML file by path.
 
     Raises:
-        ValueError: no such recipe, no TOML, an unknown key, or a value of the wrong type.
+        ValueError: no such recipe, no TOML, an unknown key, a value of the wrong type, or out of its range.
 
     Example:
         >>> load_recipe("paper").network.backbone
