@@ -234,7 +234,7 @@ def test_a_table_that_asks_for_more_than_the_file_holds_takes_no_memory(tmp_path
     save_checkpoint(replace(checkpoint(), network=large), tmp_path / "a.safetensors")
     loaded = load_checkpoint(tmp_path / "a.safetensors")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(ValueError, match="weights do not fit the network that the checkpoint names: .* are missing"):
+    with pytest.raises(ValueError, match=r"weights do not fit the network that the checkpoint names: .* are missing"):
         loaded.build()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
 
@@ -250,7 +250,7 @@ def test_a_table_cannot_ask_for_a_network_without_end(key: str, value: Any, tmp_
 
 
 def test_no_backbone_is_fetched_from_elsewhere() -> None:
-    with pytest.raises(ValueError, match="network.backbone is 'hf-hub:somebody/model'"):
+    with pytest.raises(ValueError, match=r"network\.backbone is 'hf-hub:somebody/model'"):
         NetworkConfig(backbone="hf-hub:somebody/model")
 
 
@@ -268,7 +268,8 @@ def test_a_renamed_pickle_is_refused_by_name(kind: str, tmp_path: Path) -> None:
 def test_the_same_checkpoint_gives_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     code = (
         "import sys, torch; from pathlib import Path; from instancefcn.container import write_container;"
-        "write_container(Path(sys.argv[1]), 'f', {'a': torch.ones(3), 'b': torch.zeros(1)}, dict.fromkeys('tsrqponm', 1))"
+        "weights = {'a': torch.ones(3), 'b': torch.zeros(1)};"
+        "write_container(Path(sys.argv[1]), 'f', weights, dict.fromkeys('tsrqponm', 1))"
     )
     for name in "abc":
         subprocess.run([sys.executable, "-c", code, str(tmp_path / name)], check=True)
