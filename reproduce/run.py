@@ -18,7 +18,7 @@ from instancefcn.config import from_table, to_table
 from instancefcn.files import read_json, write_whole
 from instancefcn.inference.checkpoint import load_checkpoint, save_checkpoint
 from instancefcn.training.loop import train
-from instancefcn.training.state import STATE_FILE
+from instancefcn.training.state import STATE_FILE, read_state
 from reproduce.crops import CropStream
 from reproduce.datasets import ImageSelection, open_images
 from reproduce.networks import ExperimentNetwork, build_network
@@ -67,9 +67,9 @@ def carry_out(run: RunPlan, folder: Path, processes: int = 1, with_weights: bool
             launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
             subprocess.run([sys.executable, *launcher, "-m", __name__, str(folder)], check=True)
         checkpoint = load_checkpoint(weights, ExperimentNetwork)
-        record = checkpoint.training
+        seconds = read_state(folder / STATE_FILE).seconds
         save_checkpoint(checkpoint, weights, dtype=torch.float16)  # half the size
-        write_whole(result, json.dumps({key: record[key] for key in ("iteration", "seconds")}))
+        write_whole(result, json.dumps({"iteration": checkpoint.training["iteration"], "seconds": seconds}))
         for name in ("last.safetensors", STATE_FILE):  # no longer needed, and many runs would fill a disk
             (folder / name).unlink(missing_ok=True)
     done = json.loads(result.read_text(encoding="utf-8"))

@@ -182,6 +182,7 @@ def train(
         init="auto" if start is None else str(start),
         keep_out=start is None,
         resume=True,
+        changed_data=True,  # the labels are the round's, though a person may have moved some
         device=device,
         workers=workers,
         report=lambda text: say(text if text.startswith("warning: ") else f"  {text}"),
