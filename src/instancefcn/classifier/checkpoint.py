@@ -106,7 +106,8 @@ def load_classifier(name_or_path: str | Path) -> ClassifierCheckpoint:
         )
     names = ("classifier", "naming", "categories", "proposals", "training")
     weights, tables = read_container(path, FORMAT, "instancefcn train-classifier", names)
-    for name, table in tables.items():
+    for name in names:  # older files have others besides
+        table = tables[name]
         if not isinstance(table, list if name == "categories" else dict):
             raise ValueError(f"{path}: its metadata is damaged: {name} is {table!r:.60}")
     retired = RETIRED_VGG16 if tables["classifier"].get("trunk") == "vgg16" else RETIRED

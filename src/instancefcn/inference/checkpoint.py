@@ -102,7 +102,8 @@ def load_checkpoint(path: Path, network_type: type[NetworkConfig] = NetworkConfi
             or all zero; names the file.
     """
     weights, tables = read_container(path, FORMAT, "instancefcn train", ("network", "inference", "training"))
-    for name, table in tables.items():
+    for name in ("network", "inference", "training", "objects"):
+        table = tables.get(name, {})
         if not isinstance(table, dict):
             raise ValueError(f"{path}: its metadata is damaged: {name} must be a table, not {table!r:.60}")
     network = tables["network"]

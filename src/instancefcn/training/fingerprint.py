@@ -45,14 +45,13 @@ class Fingerprint:
             ValueError: it did not.
         """
         try:
-            read = cls(*([SourceSum(**one) for one in table[part]] for part in ("training", "validation")))
-            for one in (*read.training, *read.validation):
-                texts = all(isinstance(text, str) for text in (one.name, *one.files, *one.sums))
-                if not texts or not isinstance(one.partial, bool) or len(one.files) != len(one.sums):
+            for one in (*table["training"], *table["validation"]):
+                texts = all(isinstance(text, str) for text in (one["name"], *one["files"], *one["sums"]))
+                if not texts or not isinstance(one["partial"], bool) or len(one["files"]) != len(one["sums"]):
                     raise ValueError("its list of the data holds values of other types")
+            return cls(*([SourceSum(**one) for one in table[part]] for part in ("training", "validation")))
         except (TypeError, KeyError) as error:
             raise ValueError("its list of the data has other keys") from error
-        return read
 
     def to_table(self) -> dict[str, Any]:
         """Plain values."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 WINDOW = 20  # iterations at the start and at the end, over which losses are averaged
@@ -31,25 +31,25 @@ class History:
         Raises:
             ValueError: an unknown key, or a value of the wrong type.
         """
-        try:
-            history = cls(**table)
-        except TypeError as error:
-            raise ValueError(f"its history has other keys ({error})") from error
-        losses = [history.first, history.last]
+        if unknown := set(table) - {one.name for one in fields(cls)}:
+            raise ValueError(f"its history has unknown keys ({', '.join(map(str, unknown))})")
+        recall, scores, losses = table.get("recall", {}), table.get("scores", []), []
+        for name in ("first", "last"):
+            losses += part if isinstance(part := table.get(name, []), list) else [None]
         sound = (
-            (history.start is None or _is_number(history.start))
-            and isinstance(history.validated, int)
-            and isinstance(history.recall, dict)
-            and all(isinstance(of, dict) for of in history.recall.values())
-            and all(isinstance(value, float) for of in history.recall.values() for value in of.values())
-            and all(isinstance(values, list) for values in (history.scores, *losses))
-            and all(map(_is_number, history.scores))
-            and all(isinstance(one, dict) and all(map(_is_number, one.values())) for part in losses for one in part)
-            and len({frozenset(one) for part in losses for one in part}) <= 1
+            (table.get("start") is None or _is_number(table["start"]))
+            and isinstance(table.get("validated", 0), int)
+            and isinstance(recall, dict)
+            and all(isinstance(of, dict) for of in recall.values())
+            and all(isinstance(value, float) for of in recall.values() for value in of.values())
+            and isinstance(scores, list)
+            and all(map(_is_number, scores))
+            and all(isinstance(one, dict) and all(map(_is_number, one.values())) for one in losses)
+            and len({frozenset(one) for one in losses}) <= 1
         )
         if not sound:
             raise ValueError("its history holds values of other types")
-        return history
+        return cls(**table)
 
     @property
     def best(self) -> float:

@@ -77,17 +77,29 @@ def read_state(path: Path) -> TrainingState:
         )
     try:
         table = torch.load(path, weights_only=True, map_location="cpu")
-        state = TrainingState(**table)
+        _check(table)
+        return TrainingState(**table)
     except Exception as error:  # torch.load raises errors of many kinds for a file that it cannot read
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(f"{path}: not a training state ({reason}): {ANEW}") from error
+
+
+def _check(table: Any) -> None:
+    """Compare what was read with the types of ``TrainingState``.
+
+    Raises:
+        ValueError: a value has another type, or is a number that none can be; names it.
+    """
     hints = get_type_hints(TrainingState)
-    for name, value in vars(state).items():
-        if not _is_a(value, hints[name]) or (isinstance(value, int | float) and not math.isfinite(value)):
-            raise ValueError(f"{path}: not a training state ({name} is {_short(value)}): {ANEW}")
-    if state.iteration < 0 or state.seconds < 0:
-        raise ValueError(f"{path}: not a training state (iteration {state.iteration}, {state.seconds} s): {ANEW}")
-    return state
+    if not isinstance(table, dict):
+        raise ValueError(f"it holds {_short(table)}")
+    for name, value in table.items():
+        if name not in hints:
+            raise ValueError(f"it has an unknown value {_short(name)}")
+        least = -1 if name == "best" else 0
+        is_wrong_number = isinstance(value, int | float) and not least <= value < math.inf
+        if not _is_a(value, hints[name]) or is_wrong_number:
+            raise ValueError(f"{name} is {_short(value)}")
 
 
 def _is_stored_zip(path: Path) -> bool:
