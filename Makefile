@@ -5,7 +5,7 @@ PYTHON := $(firstword $(foreach python,python3.11 python3,\
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: install demo check test format formats bench queue queue-stop
+.PHONY: install demo check test format formats bench soak queue queue-stop
 .DELETE_ON_ERROR:
 
 install: .venv/installed
@@ -60,6 +60,10 @@ bench: .venv/installed-bench
 .venv/installed-%: pyproject.toml | .venv/bin/python
 	$(PIP) --editable '.[$*]'
 	@touch $@
+
+# Work killed at random moments and gone on with, compared with undisturbed work: about 15 minutes.
+soak: .venv/installed-dev
+	$(BIN)/python tools/soak.py
 
 # The next jobs of the experiments (reproduce/QUEUE.md), in the background at the lowest priority.
 queue: .venv/installed-dev

@@ -157,9 +157,9 @@ def iteration_of(out: Path) -> int:
     return load_checkpoint(out / "last.safetensors").training["iteration"]
 
 
-@pytest.mark.parametrize(("name", "safe"), [("last.safetensors", 1), ("last.state", 1), ("best.safetensors", 4)])
+@pytest.mark.parametrize("name", ["last.safetensors", "last.state", "best.safetensors"])
 def test_a_full_disk_names_the_file_and_what_is_safe(
-    name: str, safe: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainer, "SAVE_EVERY", -1)
 
@@ -176,9 +176,9 @@ def test_a_full_disk_names_the_file_and_what_is_safe(
     assert caught.value.errno == errno.ENOSPC
     assert str(caught.value).endswith(
         f"No space left on device. The last good checkpoint is {tmp_path / 'last.safetensors'}, after iteration "
-        f"{safe}: make room, then go on with --resume: {str(tmp_path / name)!r}"
+        f"1: make room, then go on with --resume: {str(tmp_path / name)!r}"
     )
-    assert read_state(tmp_path / STATE_FILE).iteration == safe
+    assert read_state(tmp_path / STATE_FILE).iteration == 1
     load_checkpoint(tmp_path / "last.safetensors")
     run(tmp_path, resume=True)
     assert iteration_of(tmp_path) == 4

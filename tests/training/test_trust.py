@@ -237,6 +237,8 @@ LEARNT, STUCK = [5.0] * 30 + [1.0] * 30, [5.0] * 60
         (history(STUCK, 10.0, [20.0]), 60, None),
         (history(LEARNT, None, [20.0, 20.0]), 60, "validation never rose during training"),
         (history(LEARNT, None, [20.0]), 60, None),
+        (history(LEARNT, None, [0.1, 0.9]), 60, "validation AR@100 is 0.9: it finds next to nothing"),
+        (history(LEARNT, None, [0.1, 1.0]), 60, None),
         (history(LEARNT, 10.0, [20.0, 15.0]), 60, None),
         (history(LEARNT, 20.0, [20.0, 20.0]), 60, "never rose above what training started from"),
         (history(LEARNT, 20.0, [19.0, 18.0]), 60, "so best.safetensors has the weights that it started from"),

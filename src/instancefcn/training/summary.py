@@ -5,6 +5,7 @@ from __future__ import annotations
 from instancefcn.training.history import History
 
 MIN_ITERATIONS = 50  # of a whole run; with fewer there is a warning
+LITTLE = 1.0  # AR@100, in percent, under which next to nothing is found
 MORE = "give it more with --minutes or --iterations"
 STARTED = "the weights that it started from"
 LOOK = "look at the labels with `instancefcn validate`"
@@ -46,6 +47,8 @@ def shortcomings(history: History, iterations: int) -> list[str]:
             f"{history.start:.1f}), so best.safetensors has {STARTED if history.best_is_start else 'earlier weights'}: "
             f"{MORE}, label more images, or {LOOK}"
         )
+    elif history.scores and history.best < LITTLE:
+        found.append(f"validation AR@100 is {history.best:.1f}: it finds next to nothing; {MORE}, or {LOOK}")
     elif len(history.scores) > (history.start is None) and not history.rose:
         where = "during training" if history.start is None else "above what training started from"
         found.append(f"validation never rose {where}: {MORE}, label more images, or {LOOK}")

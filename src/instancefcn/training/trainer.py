@@ -77,6 +77,11 @@ class Trainer:
         """Seconds of training so far, those before a resumption included."""
         return self.seconds_before + time.monotonic() - self.started
 
+    @property
+    def latest(self) -> list[str]:
+        """Checkpoints that the latest weights go into: without validation, they are the best."""
+        return [LAST] if self.validation else [LAST, BEST]
+
     def run(self, stream: Dataset[TrainingImage] | Dataset[list[TrainingImage]], workers: int) -> None:
         """Train until the budget is spent; log, validate and save meanwhile, and at the end in any case.
 
@@ -91,7 +96,7 @@ class Trainer:
                 self.begin(self.log)
             self.iterate(stream, workers)
             if self.log is not None and not self.validation:
-                self.save([LAST, BEST])
+                self.save(self.latest)
             elif self.log is not None and self.history.validated != self.iteration:  # the budget was spent before
                 self.validate(self.log)
         self.fabric.barrier()
@@ -100,7 +105,7 @@ class Trainer:
         """Make good what a stopped run left undone; measure what training starts from."""
         log.text("trunk_weights", self.learner.network.backbone.weights_from)
         if self.files.saved_at is not None:
-            self.save([LAST])  # the checkpoint may be of another iteration than the state, or gone
+            self.save(self.latest)  # checkpoints may be of another iteration than the state, or gone
         if self.due:
             self.validate(log)
         elif self.files.saved_at is None and self.validation and self.start.checkpoint is not None:
@@ -145,7 +150,7 @@ class Trainer:
                         self.validate(self.log)
                         saved = time.monotonic()
                     elif self.stop or time.monotonic() - saved > SAVE_EVERY:
-                        self.save([LAST])
+                        self.save(self.latest)
                         saved = time.monotonic()
                 if self.stop:
                     raise self.stop.ended(self.files.kept())
