@@ -13,6 +13,7 @@ from instancefcn.apps.images import ImageFile, find_inputs
 from instancefcn.apps.next import By, choose
 from instancefcn.apps.options import DeviceName, Form, RecipeName, SplitParts, Tolerance
 from instancefcn.apps.train import say
+from instancefcn.interrupts import Interrupted
 
 if TYPE_CHECKING:
     from instancefcn.data.source import Labels, Source
@@ -174,19 +175,22 @@ def train(
         typer.echo("training: none; the labels are those of the last round")
         return
     typer.echo(f"training: round {one.number}, {minutes:g} minutes on {labelled} images, into {rounds.folder(one)}")
-    train_network(
-        load_recipe(recipe),
-        sources,
-        rounds.folder(one),
-        minutes=minutes,
-        init="auto" if start is None else str(start),
-        keep_out=start is None,
-        resume=True,
-        changed_data=True,  # the labels are the round's, though a person may have moved some
-        device=device,
-        workers=workers,
-        report=lambda text: say(text if text.startswith("warning: ") else f"  {text}"),
-    )
+    try:
+        train_network(
+            load_recipe(recipe),
+            sources,
+            rounds.folder(one),
+            minutes=minutes,
+            init="auto" if start is None else str(start),
+            keep_out=start is None,
+            resume=True,
+            changed_data=True,  # the labels are the round's, though a person may have moved some
+            device=device,
+            workers=workers,
+            report=lambda text: say(text if text.startswith("warning: ") else f"  {text}"),
+        )
+    except Interrupted as stopped:
+        raise Interrupted(stopped.number, f"{stopped}\nthe same command goes on with it") from stopped
     rounds.finish(one)
 
 
