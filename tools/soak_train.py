@@ -1,8 +1,9 @@
 """A training that is killed again and again, by SIGKILL, as ``tools/soak.py --part train``.
 
-The command line trains a tiny network, which saves after every iteration (a real run does every two minutes), so that a
-good part of the moments lie in the writing of checkpoints. After every kill the files in the folder must be whole; the
-end must have the losses and the weights of a run that nothing disturbed, bit for bit.
+The command line trains a tiny network, which saves after every iteration (a real run does every two minutes) and
+validates ten times, so that a good part of the moments lie in the writing of checkpoints, and some in validations.
+After every kill the files must be whole; the end must have the losses and the weights of an undisturbed run, bit for
+bit, and no temporary file.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from instancefcn.inference.checkpoint import load_checkpoint
 from instancefcn.training.state import STATE_FILE, read_state
 
 KILLS = 20
-ITERATIONS = 300
+ITERATIONS = 40
 IMAGES, SIDE = 8, 80  # pixels
 VALIDATION_IMAGES = 2
 RECIPE = """
@@ -46,14 +47,15 @@ candidates = 20
 [optimization]
 warmup_iterations = 2
 """
-# The command line as it is, but for how often it saves.
+# The command line as it is, but for how often it saves and validates.
 PROGRAM = (
     "import sys, torch; torch.set_num_threads(1);"
-    "from instancefcn.training import trainer; trainer.SAVE_EVERY = -1;"
+    "from instancefcn.training import trainer; trainer.SAVE_EVERY = -1; trainer.VALIDATE_EVERY = 0.1;"
     "from instancefcn.apps.cli import main; main()"
 )
 AT_START = 0.2  # of the kills, within the time that a start takes
 IN_WRITE = 0.5  # of the others, as soon as a file is being written
+STARTUP = 8.0  # seconds, until it is known
 AFTER = 3.0  # seconds, at most, that the others wait from the first iteration of a process on
 
 
@@ -64,6 +66,7 @@ class Tally:
     kills: int = 0
     in_write: int = 0  # left a half-written file
     at_start: int = 0  # before the process had saved anything
+    ended: bool = False  # the last one came to its end before it was killed
     iterations: list[int] = field(default_factory=list)  # of the state that each kill left
 
 
@@ -79,15 +82,18 @@ def soak(folder: Path, seed: int, kills: int = KILLS, iterations: int = ITERATIO
     whole, cut = folder / "whole", folder / "cut"
     finish(command, whole)
     seconds = time.monotonic() - started
-    startup = seconds / 2
+    startup = STARTUP
     while tally.kills < kills:
         startup = kill_one(command, cut, rng, startup, tally)
         check_whole(cut, tally)
+        if tally.ended:
+            compare(whole, cut)
+            shutil.rmtree(cut)
     finish(command, cut)
     compare(whole, cut)
     return [
         f"train: {iterations} iterations in {seconds:.0f} s undisturbed; killed {tally.kills} times, "
-        f"{tally.in_write} of them while a file was written, {tally.at_start} before anything was saved",
+        f"{tally.in_write} of them while a file was written, {tally.at_start} before the process had saved anything",
         f"states went on from iterations {', '.join(map(str, tally.iterations))}",
         "checkpoint and state were whole after every kill; losses, scores and weights of the end are those of the "
         "undisturbed run, bit for bit",
@@ -128,12 +134,9 @@ def finish(command: Callable[[Path], list[str]], out: Path) -> None:
 def kill_one(
     command: Callable[[Path], list[str]], out: Path, rng: random.Random, startup: float, tally: Tally
 ) -> float:
-    """Start or go on, and kill; the seconds until training began, or as they were before.
-
-    A run that came to its end is removed, and begun anew by the next kill.
-    """
+    """Start or go on, and kill; the seconds until training began, or as they were before."""
     at_start, in_write, after = rng.random() < AT_START, rng.random() < IN_WRITE, rng.uniform(0, AFTER)
-    saved, before = out / STATE_FILE, stamp(out / STATE_FILE)
+    saved, before, old = out / STATE_FILE, stamp(out / STATE_FILE), half_written(out)
     with subprocess.Popen(command(out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         started = time.monotonic()
         if at_start:
@@ -143,17 +146,17 @@ def kill_one(
                 time.sleep(0.01)
             startup = time.monotonic() - started
             time.sleep(after)
-            while in_write and process.poll() is None and not half_written(out):
+            while in_write and process.poll() is None and not half_written(out) - old:
                 pass
         left = stamp(saved)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    if process.returncode == 0:  # too late
-        shutil.rmtree(out)
+    tally.ended = process.returncode == 0
+    if tally.ended:  # before it was killed: the next one begins anew
         return startup
     assert process.returncode == -signal.SIGKILL, process.returncode
     tally.kills += 1
-    tally.in_write += bool(half_written(out))
+    tally.in_write += bool(half_written(out) - old)
     tally.at_start += left == before
     return startup
 
@@ -163,13 +166,15 @@ def stamp(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0
 
 
-def half_written(out: Path) -> list[Path]:
-    """Files that a writer had not finished."""
-    return list(out.glob(".*.tmp")) if out.exists() else []
+def half_written(out: Path) -> set[Path]:
+    """Files that a writer had not finished. The next process removes them."""
+    return set(out.glob(".*.tmp")) if out.exists() else set()
 
 
 def check_whole(out: Path, tally: Tally) -> None:
     """Read what is in the folder: checkpoints, and a state that goes with them."""
+    if tally.ended:
+        return
     if not (out / STATE_FILE).exists():
         tally.iterations.append(0)
         return
@@ -178,13 +183,12 @@ def check_whole(out: Path, tally: Tally) -> None:
     # The state may be one save older than the checkpoint beside it, never newer.
     assert state.iteration <= records[1]["iteration"] <= state.iteration + 1, (state.iteration, records)
     tally.iterations.append(state.iteration)
-    for path in half_written(out):
-        path.unlink()
 
 
 def compare(whole: Path, cut: Path) -> None:
     """Losses, scores and weights, bit for bit."""
     assert lines_of(whole) == lines_of(cut), "the logs differ"
+    assert not list(cut.glob(".*")), "something is left of killed writers"
     for name in ("best", "last"):
         one, other = (load_checkpoint(out / f"{name}.safetensors") for out in (whole, cut))
         assert one.training == other.training, f"{name} says another thing of its run"
