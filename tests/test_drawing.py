@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from instancefcn.drawing import PALETTE, choose_distinct
+from instancefcn import drawing
+from instancefcn.drawing import PALETTE, choose_distinct, draw_distinct
 from instancefcn.geometry.rle import encode, tight_boxes
 from instancefcn.proposals import Proposals, Segments
+from memory import megabytes_for
 from pictures import photograph, rectangle
 
 PHOTOGRAPH = photograph()
@@ -114,3 +116,29 @@ def test_names_are_written_over_the_overlay() -> None:
     assert not np.array_equal(named("rhesus monkey"), named("rhesus donkey"))
     nothing = Segments([], np.zeros((0, 4)), np.zeros(0), 120, 160, np.zeros(0, dtype=int))
     np.testing.assert_array_equal(nothing.draw(image), image)
+
+
+def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Colours are blended some rows at a time: the picture is the same however many."""
+    rng = np.random.default_rng(0)
+    image = photograph()
+    masks = [rectangle(*np.sort(rng.integers(0, 120, 2)), 0, 160) | (rng.random((120, 160)) < 0.02) for _ in range(3)]
+    rles = [encode(mask) for mask in masks]
+    expected, drawn = draw_distinct(image, rles, 3, max_iou=1.0)
+    assert drawn == [0, 1, 2]
+    for pixels in (1, 1000):
+        monkeypatch.setattr(drawing, "STRIP", pixels)
+        np.testing.assert_array_equal(draw_distinct(image, rles, 3, max_iou=1.0)[0], expected)
+
+
+def test_drawing_takes_little_more_than_the_picture() -> None:
+    """A mask of 12 megapixels; blending it at once took 0.96 GB, and its picture has 36 MB."""
+    setup = """
+import numpy as np
+from instancefcn.drawing import draw_distinct
+from instancefcn.geometry.rle import encode_edges
+draw_distinct(np.zeros((60, 80, 3), dtype=np.uint8), [encode_edges(np.array([0, 4800]), 60, 80)], 1)
+image = np.zeros((3000, 4000, 3), dtype=np.uint8)
+rle = encode_edges(np.array([0, 12_000_000]), 3000, 4000)
+"""
+    assert megabytes_for("draw_distinct(image, [rle], 1)", setup=setup) < 250

@@ -7,7 +7,8 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image, ImageFilter
 from scipy import ndimage
 
-from instancefcn.geometry.rle import Rle, decode, encode_in_box
+from instancefcn.geometry.rle import Rle, area, encode_in_box
+from instancefcn.geometry.runs import Edges
 
 SMALLEST_HOLE = 0.1  # of the mask's area; a smaller hole is filled
 SMALLEST_PART = 0.05  # of the largest part's area; a smaller part is dropped
@@ -22,12 +23,12 @@ def clean(rle: Rle, box_xyxy: Float[np.ndarray, "4"], smoothing: float) -> Rle:
             pixel that is half covered belongs to the mask; 0 leaves the outline as it is.
     """
     height, width = rle["size"]
-    whole = decode(rle)
-    blur = smoothing * float(np.sqrt(whole.sum()))
+    blur = smoothing * float(np.sqrt(area(rle)))
     margin = int(np.ceil(3 * blur)) + 1
     left, top, right, bottom = box_xyxy.astype(int).tolist()
     left, top = max(left - margin, 0), max(top - margin, 0)
-    mask = whole[top : bottom + margin, left : right + margin]
+    rows, columns = np.arange(top, min(bottom + margin, height)), np.arange(left, min(right + margin, width))
+    mask = np.ascontiguousarray(Edges.of([rle], height, width).sample(0, rows, columns))
     if blur:
         blurred = Image.fromarray(mask).convert("L").filter(ImageFilter.GaussianBlur(blur))
         smooth = np.asarray(blurred) >= 128

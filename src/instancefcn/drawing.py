@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import cycle
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from instancefcn.geometry.rle import Rle, area, decode, ious, tight_boxes
+from instancefcn.geometry.rle import Rle, area, ious, tight_boxes
+from instancefcn.geometry.runs import Edges
 
 FILL_OPACITY = 0.5
+STRIP = 2**20  # pixels that are blended at a time
 MAX_IOU = 0.4  # of masks that are drawn together
 
 # Twenty colours, neighbours in rank far apart in hue; all of a brightness that shows on dark and on light photographs.
@@ -100,29 +102,42 @@ def tint(
     opacity: float = FILL_OPACITY,
 ) -> None:
     """Draw the tinted image inside a mask, in place."""
-    rows, columns, coverage = _soft_mask(rle, line_width)
-    tinted = (1 - opacity) * image[rows, columns] + opacity * colour
-    _blend(canvas[rows, columns], tinted, coverage)
+    for place, coverage in _strips(*_soft_mask(rle, line_width)):
+        _blend(canvas[place], (1 - opacity) * image[place] + opacity * colour, coverage)
 
 
 def outline(canvas: UInt8[np.ndarray, "h w 3"], rle: Rle, colour: Int[np.ndarray, "3"], line_width: float) -> None:
     """Draw a line along a mask's border, in place."""
-    rows, columns, coverage = _soft_mask(rle, line_width)
-    # Across a straight border the blurred mask is the normal distribution function of the distance to the border, in
-    # units of the blur; near the border it is linear, with the slope of the density at 0.
-    distance = (coverage - 0.5) * np.sqrt(2 * np.pi) * line_width
-    _blend(canvas[rows, columns], colour.astype(float), np.clip(line_width / 2 + 0.5 - np.abs(distance), 0, 1))
+    for place, coverage in _strips(*_soft_mask(rle, line_width)):
+        # Across a straight border the blurred mask is the normal distribution function of the distance to the border,
+        # in units of the blur; near the border it is linear, with the slope of the density at 0.
+        distance = (coverage - 0.5) * np.sqrt(2 * np.pi) * line_width
+        _blend(canvas[place], colour.astype(float), np.clip(line_width / 2 + 0.5 - np.abs(distance), 0, 1))
 
 
-def _soft_mask(rle: Rle, blur: float) -> tuple[slice, slice, Float[np.ndarray, "ch cw"]]:
-    """Rows and columns of a blurred mask, and the fraction of each pixel that it covers, in [0, 1]."""
+def _soft_mask(rle: Rle, blur: float) -> tuple[slice, slice, UInt8[np.ndarray, "ch cw"]]:
+    """Rows and columns of a blurred mask, and how much of each pixel it covers; 255 is all."""
     margin = int(np.ceil(3 * blur))
     height, width = rle["size"]
     left, top, right, bottom = tight_boxes([rle])[0].astype(int).tolist()
     rows = slice(max(0, top - margin), min(height, bottom + margin))
     columns = slice(max(0, left - margin), min(width, right + margin))
-    mask = Image.fromarray(decode(rle)[rows, columns])
-    return rows, columns, np.asarray(mask.convert("L").filter(ImageFilter.GaussianBlur(blur))) / 255.0
+    places = np.arange(rows.start, rows.stop), np.arange(columns.start, columns.stop)
+    mask = Image.fromarray(np.ascontiguousarray(Edges.of([rle], height, width).sample(0, *places)))
+    return rows, columns, np.asarray(mask.convert("L").filter(ImageFilter.GaussianBlur(blur)))
+
+
+def _strips(
+    rows: slice, columns: slice, coverage: UInt8[np.ndarray, "ch cw"]
+) -> Iterator[tuple[tuple[slice, slice], Float[np.ndarray, "_ cw"]]]:
+    """Places of a blurred mask, some rows at a time, with the fraction of each pixel that it covers.
+
+    Colours are blended as fractions, which take 24 times the memory of a mask.
+    """
+    step = max(1, STRIP // max(1, coverage.shape[1]))
+    for first in range(0, len(coverage), step):
+        strip = coverage[first : first + step]
+        yield (slice(rows.start + first, rows.start + first + len(strip)), columns), strip / 255.0
 
 
 def _blend(

@@ -6,13 +6,15 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Int32
+from jaxtyping import Int32, UInt16
 from PIL import Image
 
 from instancefcn.data.source import Labels
 from instancefcn.export.writer import LabelledObject, Writer
-from instancefcn.geometry.rle import area, decode
+from instancefcn.geometry.rle import area
+from instancefcn.geometry.runs import Edges
 
+ROWS = 1024  # of a mask, that are decoded at a time
 MAX_LABEL = np.iinfo(np.uint16).max
 
 
@@ -30,10 +32,12 @@ class LabelMapWriter(Writer):
 
     def write(self, labels: Labels, objects: Sequence[LabelledObject]) -> None:
         label_map = self._draw(labels, objects)
-        seen = np.bincount(label_map.ravel(), minlength=len(objects) + 1)[1:]
-        self.leave_out("hidden object", int((seen == 0).sum()))
+        seen = np.zeros(len(objects) + 1, dtype=bool)
+        for row in label_map:  # one at a time: indices take eight bytes a pixel
+            seen[row] = True
+        self.leave_out("hidden object", int((~seen[1:]).sum()))
         wide = len(objects) > MAX_LABEL
-        picture = Image.fromarray(label_map if wide else label_map.astype(np.uint16))
+        picture = Image.fromarray(label_map)
         content = io.BytesIO()
         picture.save(content, format="tiff" if wide else "png")
         self.put(self.path(labels, ".tif" if wide else None), content.getvalue())
@@ -45,13 +49,18 @@ class LabelMapWriter(Writer):
         names = ["label maps name no categories"] if len(self.categories) > 1 else []
         return [*super().notes(), *names]
 
-    def _draw(self, labels: Labels, objects: Sequence[LabelledObject]) -> Int32[np.ndarray, "h w"]:
+    def _draw(
+        self, labels: Labels, objects: Sequence[LabelledObject]
+    ) -> UInt16[np.ndarray, "h w"] | Int32[np.ndarray, "h w"]:
         def rank(found: LabelledObject) -> tuple[float, int]:
             return area(found.rle) if found.score is None else -found.score, found.number
 
-        label_map = np.zeros((labels.height, labels.width), dtype=np.int32, order="F")  # as masks are decoded
+        wide = len(objects) > MAX_LABEL
+        label_map = np.zeros((labels.height, labels.width), dtype=np.int32 if wide else np.uint16)
         for found in sorted(objects, key=rank, reverse=True):
             left, top, right, bottom = (int(side) for side in found.box_xyxy)
-            box = np.s_[top:bottom, left:right]
-            label_map[box][decode(found.rle)[box]] = found.number
+            edges, columns = Edges.of([found.rle], labels.height, labels.width), np.arange(left, right)
+            for first in range(top, bottom, ROWS):  # a mask of its rows alone
+                rows = np.arange(first, min(first + ROWS, bottom))
+                label_map[rows[0] : rows[-1] + 1, left:right][edges.sample(0, rows, columns)] = found.number
         return label_map
