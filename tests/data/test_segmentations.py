@@ -8,14 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracles
-from instancefcn.data.segmentations import (
-    OUTSIDE_TOLERANCE,
-    ellipse_to_rle,
-    parts_to_rle,
-    polygons_to_rle,
-    segmentation_to_rle,
-    to_instances,
-)
+from instancefcn.data.polygons import OUTSIDE_TOLERANCE, ellipse_to_rle, parts_to_rle, polygons_to_rle
+from instancefcn.data.segmentations import segmentation_to_rle, to_instances
 from instancefcn.geometry.rle import Rle, decode, run_ends
 from labelled import HEIGHT, WIDTH, box_mask, square
 

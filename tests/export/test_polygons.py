@@ -10,7 +10,7 @@ import shapely
 from scipy.ndimage import gaussian_filter
 
 from instancefcn.data.open import open_source
-from instancefcn.data.segmentations import polygons_to_rle
+from instancefcn.data.polygons import polygons_to_rle
 from instancefcn.export.polygons import flat, holes, rings, to_polygons
 from instancefcn.geometry.rle import Rle, decode, encode
 from instancefcn.geometry.rle import ious as mask_ious

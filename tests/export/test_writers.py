@@ -14,7 +14,8 @@ import shapely
 from PIL import Image
 
 from instancefcn.data.open import open_source
-from instancefcn.data.segmentations import polygons_to_rle, to_instances
+from instancefcn.data.polygons import polygons_to_rle
+from instancefcn.data.segmentations import to_instances
 from instancefcn.data.source import FileSource, Labels
 from instancefcn.export import label_maps
 from instancefcn.export.open import FORMS, open_writer

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from instancefcn.compiled import compiled
-from instancefcn.data.segmentations import as_numbers
+from instancefcn.data.polygons import as_numbers
 from instancefcn.geometry.rle import Rle, encode
 
 CHANNELS, ALPHA = 4, 3

@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Float
 
 from instancefcn.data.images import MAX_PIXELS
-from instancefcn.data.segmentations import as_numbers, box_of_points, region_of_box
+from instancefcn.data.polygons import as_numbers, box_of_points
+from instancefcn.data.segmentations import region_of_box
 from instancefcn.files import shown, whole_or_none
 from instancefcn.geometry.rle import Rle, union
 

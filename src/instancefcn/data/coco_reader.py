@@ -28,7 +28,8 @@ from instancefcn.data.coco_entries import (
     whole_number,
 )
 from instancefcn.data.crowds import is_one_part
-from instancefcn.data.segmentations import Note, region_of_box, segmentation_to_rle
+from instancefcn.data.polygons import Note
+from instancefcn.data.segmentations import region_of_box, segmentation_to_rle
 from instancefcn.data.source import UNNAMED, Problem
 from instancefcn.files import path_inside, shown, whole_or_none
 from instancefcn.geometry.boxes import xyxy_to_xywh

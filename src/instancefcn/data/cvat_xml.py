@@ -13,7 +13,7 @@ from xml.parsers import expat
 import numpy as np
 
 from instancefcn.data.images import inspect_image
-from instancefcn.data.segmentations import NoAreaError, Note, box_of_points, ellipse_to_rle, polygons_to_rle
+from instancefcn.data.polygons import NoAreaError, Note, box_of_points, ellipse_to_rle, polygons_to_rle
 from instancefcn.data.shapes import ImageOwners, Shape, ShapedImage, join_shapes, shapes_to_source
 from instancefcn.data.source import UNNAMED, FileSource, Problem
 from instancefcn.files import path_inside, shown

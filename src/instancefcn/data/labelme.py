@@ -15,7 +15,7 @@ from instancefcn.data.coco_entries import whole_number
 from instancefcn.data.image_folder import ImageFolder
 from instancefcn.data.images import inspect_image, read_image
 from instancefcn.data.label_pixels import read_label_map
-from instancefcn.data.segmentations import (
+from instancefcn.data.polygons import (
     NoAreaError,
     Note,
     box_of_points,

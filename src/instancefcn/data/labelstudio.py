@@ -13,14 +13,7 @@ from instancefcn.data.brush import brush_to_rle
 from instancefcn.data.coco_entries import whole_number
 from instancefcn.data.image_folder import ImageFolder, has_image_name
 from instancefcn.data.images import inspect_image
-from instancefcn.data.segmentations import (
-    Note,
-    as_numbers,
-    box_of_points,
-    ellipse_to_rle,
-    flatten_points,
-    polygons_to_rle,
-)
+from instancefcn.data.polygons import Note, as_numbers, box_of_points, ellipse_to_rle, flatten_points, polygons_to_rle
 from instancefcn.data.shapes import ImageOwners, Shape, ShapedImage, join_shapes, shapes_to_source
 from instancefcn.data.source import UNNAMED, FileSource, Problem
 from instancefcn.files import read_json, shown

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from instancefcn.data.images import read_image
-from instancefcn.data.segmentations import NO_PIXEL, NoAreaError, region_of_box, to_instances
+from instancefcn.data.polygons import NoAreaError
+from instancefcn.data.segmentations import NO_PIXEL, region_of_box, to_instances
 from instancefcn.data.source import FileSource, Labels, Problem
 from instancefcn.geometry.rle import Rle, area, union
 

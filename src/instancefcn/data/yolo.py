@@ -15,7 +15,7 @@ import yaml
 
 from instancefcn.data.image_folder import images_by_stem
 from instancefcn.data.images import inspect_image
-from instancefcn.data.segmentations import box_of_points, polygons_to_rle
+from instancefcn.data.polygons import box_of_points, polygons_to_rle
 from instancefcn.data.shapes import Shape, ShapedImage, join_shapes, shapes_to_source
 from instancefcn.data.source import FileSource, Problem
 from instancefcn.files import existing_dir, path_inside, read_lines, shown

@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float, Int
 
 from instancefcn.data.coco_entries import parse_box, whole_number
 from instancefcn.data.coco_reader import CocoReader
-from instancefcn.data.segmentations import damage, number_or_nan, read_segmentation
+from instancefcn.data.polygons import number_or_nan
+from instancefcn.data.segmentations import damage, read_segmentation
 from instancefcn.evaluation.packed_masks import PackedMasks
 from instancefcn.evaluation.regions import IouType, Regions, areas, as_regions, select
 from instancefcn.files import shown
