@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
-from instancefcn.data.image_folder import ImageFolder, has_image_name, images_by_stem
+from instancefcn.data.image_folder import ImageFolder, has_image_name, images_below, images_by_stem
+from labelled import write_image
 
 
 @pytest.fixture
@@ -88,3 +89,11 @@ def test_accents_as_one_sign_or_two(tmp_path: Path) -> None:
         path.parent.mkdir()
         path.touch()
     assert ImageFolder(tmp_path, "images").find(f"s3://bucket/{given}") == tmp_path / written
+
+
+def test_a_folder_that_is_named_like_an_image_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").mkdir()
+    write_image(tmp_path / "s" / "a.jpg")
+    assert ImageFolder(tmp_path, "images").find("a.jpg") == tmp_path / "s" / "a.jpg"
+    assert images_by_stem(tmp_path) == {}
+    assert list(images_below(tmp_path)[0]) == [PurePosixPath("s/a")]
