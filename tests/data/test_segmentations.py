@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracles
-from instancefcn.data.polygons import OUTSIDE_TOLERANCE, ellipse_to_rle, parts_to_rle, polygons_to_rle
-from instancefcn.data.segmentations import segmentation_to_rle, to_instances
-from instancefcn.geometry.rle import Rle, decode, run_ends
+from instancefcn.data.polygons import OUTSIDE_TOLERANCE, box_of_points, ellipse_to_rle, parts_to_rle, polygons_to_rle
+from instancefcn.data.segmentations import region_of_box, segmentation_to_rle, to_instances
+from instancefcn.geometry.rle import Rle, decode, encode, run_ends
 from labelled import HEIGHT, WIDTH, box_mask, square
 
 
@@ -95,6 +95,107 @@ def test_notes_of_what_is_cut_off_name_both() -> None:
     notes: list[str] = []
     polygons_to_rle([square(-3, 3)], HEIGHT, WIDTH, notes.append)
     assert notes == ["polygon spans x -3..5, y 3..11: cut off at the border of the image of 32 x 24"]
+
+
+@pytest.mark.parametrize(
+    ("polygons", "reason"),
+    [
+        ([square(-4.1, 3)], "x -4.1..3.9"),  # less than half of it is inside
+        ([square(2, 3), square(40, 3)], None),  # half of the boxes of both
+        ([square(2, 3), square(40, 3, 9)], r"x 40\.\.49"),
+        ([[-1e300, 0, 1e300, 0, 0, 1e300]], "outside the image"),
+    ],
+)
+def test_what_lies_mostly_outside_is_refused(polygons: list[list[float]], reason: str | None) -> None:
+    if reason is None:
+        assert decode(polygons_to_rle(polygons, HEIGHT, WIDTH)).sum() == 64
+        return
+    with pytest.raises(ValueError, match=reason):
+        polygons_to_rle(polygons, HEIGHT, WIDTH)
+
+
+def test_region_of_a_box() -> None:
+    region = region_of_box([1.5, 2, 4.2, 5], HEIGHT, WIDTH)
+    assert region is not None
+    np.testing.assert_array_equal(decode(region), box_mask(1, 2, 5, 5))
+    for unknown in (None, [2, 3, 2, 3], [30, 3, 90, 9], [0, 0, 1], [0, 0, "x", 1], [0, 0, 10**400, 1]):
+        assert region_of_box(unknown, HEIGHT, WIDTH) is None
+    assert box_of_points([2, 3, 10, 3, "10", 11]) == [2, 3, 10, 11]
+    for unknown in (None, [2, 3, 10, 3], [2, 3, 10, 3, 10], [2, 3, 10, 3, None, 11]):
+        assert box_of_points(unknown) is None
+
+
+def test_polygon_to_the_border_and_a_little_beyond() -> None:
+    rle = segmentation_to_rle([[-0.5, -0.5, WIDTH + 0.9, -0.5, WIDTH + 0.9, HEIGHT + 0.9, -0.5, HEIGHT]], HEIGHT, WIDTH)
+    assert decode(rle).all()
+
+
+REFUSED = {
+    "polygon of 2 points": [[1, 1, 5, 5]],
+    "polygon of 0 points": [[]],
+    "there is no polygon": [],
+    "x and y do not pair": [[1, 1, 5, 1, 5, 5, 1]],
+    r"polygon\[4\] is nan, not a finite number": [[1, 1, 5, 1, float("nan"), 5]],
+    "is inf, not a finite": [[1, 1, 5, 1, float("inf"), 5]],
+    r"polygon\[4\] is 1000": [[1, 1, 5, 1, 10**400, 5]],
+    r"\[4\] is '9e999'": [[1, 1, 5, 1, "9e999", 5]],
+    r"polygon\[2\] is '5_0', not": [[1, 1, "5_0", 1, 5, 5]],
+    r"polygon\[2\] is True, not": [[1, 1, True, 1, 5, 5]],
+    r"polygon\[0\] is \[1, 1\], not": [[[1, 1], [1, 2, 3], [5, 5]]],
+    "polygon must be a flat list of numbers, not 'x'": [[1, 1, 5, 1, 5, 5], "x"],
+    "of 2 points": [1, 1, 5, 5],
+    r"x 100\.\.108, y 3\.\.11: outside the image of 32 x 24": [square(100, 3)],
+    r"x -3\.\.5, y -3": [square(-3, -3)],
+    "zero area": [[1, 1, 5, 5, 9, 9]],
+    "covers no pixel": [[1.1, 1.1, 1.2, 1.1, 1.2, 1.2]],
+    "longer than": [[0, 0, WIDTH, HEIGHT] * 20_000],
+    "segmentation is missing": None,
+    "an RLE, {size, counts}, not 'polygon'": "polygon",
+    r"size \[32, 24\] is not that of its image, \[24, 32\]": {"size": [WIDTH, HEIGHT], "counts": [WIDTH * HEIGHT]},
+    "size None": {"counts": [1]},
+    "counts sum to 3, not to 24 x 32 = 768": {"size": [HEIGHT, WIDTH], "counts": [1, 2]},
+    "whole numbers": {"size": [HEIGHT, WIDTH], "counts": [0.5, 767.5]},
+    "from 0 on": {"size": [HEIGHT, WIDTH], "counts": [-1, 769]},
+    r"RLE counts\[0\] is nan": {"size": [HEIGHT, WIDTH], "counts": [float("nan")]},
+    "RLE counts must": {"size": [HEIGHT, WIDTH], "counts": None},
+    "counts are damaged: they do not fill 24 x 32": {
+        "size": [HEIGHT, WIDTH],
+        "counts": encode(box_mask(2, 3, 9, 9))["counts"].decode()[:1],
+    },
+    "RLE counts must be": {"size": [HEIGHT, WIDTH], "counts": "é"},
+    "are damaged": {"size": [HEIGHT, WIDTH], "counts": "o" * 30 + "0"},
+    "damaged": {"size": [HEIGHT, WIDTH], "counts": ""},
+    "zero area: the mask": {"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]},
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_refused(reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        segmentation_to_rle(REFUSED[reason], HEIGHT, WIDTH)
+
+
+def test_no_instances() -> None:
+    instances = to_instances([], [], [])
+    assert len(instances) == 0
+    assert instances.boxes_xyxy.shape == (0, 4)
+    assert instances.crowd.dtype == instances.ignore.dtype == bool
+
+
+def test_parts_and_holes() -> None:
+    parts = [[square(2, 3, 12), square(4, 5, 3), square(9, 9, 2)], [square(20, 3, 4)]]
+    expected = box_mask(2, 3, 14, 15) & ~box_mask(4, 5, 7, 8) & ~box_mask(9, 9, 11, 11) | box_mask(20, 3, 24, 7)
+    np.testing.assert_array_equal(decode(parts_to_rle(parts, HEIGHT, WIDTH)), expected)
+
+
+def test_what_a_hole_covers_outside_its_polygon_stays_background() -> None:
+    rle = parts_to_rle([[square(2, 3), square(6, 7, 12)]], HEIGHT, WIDTH)
+    np.testing.assert_array_equal(decode(rle), box_mask(2, 3, 10, 11) & ~box_mask(6, 7, 18, 19))
+
+
+def test_a_hole_is_not_a_hole_of_another_part() -> None:
+    rle = parts_to_rle([[square(2, 3), square(4, 5, 4)], [square(3, 4, 4)]], HEIGHT, WIDTH)
+    np.testing.assert_array_equal(decode(rle), box_mask(2, 3, 10, 11) & ~box_mask(4, 5, 8, 9) | box_mask(3, 4, 7, 8))
 
 
 @pytest.mark.parametrize(
