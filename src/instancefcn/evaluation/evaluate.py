@@ -28,6 +28,7 @@ from instancefcn.evaluation.results import (
     parse_results,
     split_by_category,
 )
+from instancefcn.evaluation.sizes import with_sizes
 from instancefcn.files import nan_as_none, read_json, write_whole
 
 OBJECTS_NAME = "objects"  # as `propose --objects` begins its file's: it holds objects, not ranked candidates
@@ -93,7 +94,7 @@ def evaluate(
         raise ValueError("the least score is NaN, which no score reaches or misses: give a number")
     if min_score is not None and not objects:
         raise ValueError("a least score is of objects: give --objects with --min-score (Python: objects=True)")
-    coco = read_json(annotations)
+    coco = with_sizes(read_json(annotations), read_results(proposals))
     images = parse_ground_truth(coco, iou, source=str(annotations), crowds_of_one_part=crowds_of_one_part)
     crowds = np.concatenate([image.crowd for image in images]) if images else np.zeros(0, dtype=bool)
     if len(crowds) and crowds.all():
@@ -183,8 +184,9 @@ def measure_precision(
         ValueError: a file can't be used, or the results name a category that the annotations do not list.
     """
     sources = str(annotations), str(proposals)
+    coco = with_sizes(read_json(annotations), read_results(proposals))
     categories = split_by_category(
-        read_json(annotations), read_results(proposals), iou, sources=sources, crowds_of_one_part=crowds_of_one_part
+        coco, read_results(proposals), iou, sources=sources, crowds_of_one_part=crowds_of_one_part
     )
     return nan_as_none({**region_precision(categories), "coco": coco_precision(categories, iou)})
 

@@ -1,0 +1,34 @@
+"""Sizes of images that annotations leave out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from instancefcn.evaluation.sizes import with_sizes
+
+
+def result(image_id: int, *size: int) -> dict[str, Any]:
+    return {"image_id": image_id, "segmentation": {"size": list(size), "counts": ""}}
+
+
+def test_only_missing_sizes_are_taken() -> None:
+    coco = {"images": [{"id": 1, "height": 5, "width": 6}, {"id": 2}, {"id": 3}], "annotations": []}
+    found = with_sizes(coco, [result(1, 7, 8), {"image_id": 2, "bbox": [0, 0, 1, 1]}, result(2, 20, 30)])
+    assert found["images"] == [{"id": 1, "height": 5, "width": 6}, {"id": 2, "height": 20, "width": 30}, {"id": 3}]
+    assert coco["images"][1] == {"id": 2}  # the caller's stays
+
+
+def test_results_are_read_as_far_as_needed() -> None:
+    def read() -> Iterator[Any]:
+        yield result(2, 20, 30)
+        raise AssertionError("read on")
+
+    assert with_sizes({"images": [{"id": 2}]}, read())["images"][0]["height"] == 20
+    whole = {"images": [{"id": 1, "height": 5, "width": 6}]}
+    assert with_sizes(whole, read()) is whole
+
+
+def test_what_is_no_coco_goes_through() -> None:
+    for coco in ([], {"images": 3}, {"images": [None, {"id": 1}]}):
+        assert with_sizes(coco, [result(4, 1, 1), None, {"segmentation": {"size": 3}}]) == coco
