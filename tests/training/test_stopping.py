@@ -154,3 +154,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whole")
     run(out, **VALIDATED)
     return out
+
+
+def test_a_resumed_run_validates_when_it_would_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "VALIDATE_EVERY", 1 / 9)  # whose sums and products are not the same
+    options: dict[str, Any] = {"validation": [scenes(1, seed=5)], "iterations": 9}
+    run(tmp_path / "whole", **options)
+    stop_in_5 = acting(lambda: os.kill(os.getpid(), signal.SIGTERM), reads=9)
+    with pytest.raises(Interrupted, match="after iteration 5"):
+        run(tmp_path / "cut", stop_in_5, **options)
+    run(tmp_path / "cut", **options, resume=True)
+    assert_same(tmp_path / "whole", tmp_path / "cut")

@@ -125,7 +125,6 @@ class Trainer:
             worker_init_fn=leave_to_main,
         )
         progress = self.progress()
-        next_validation = VALIDATE_EVERY * (1 + progress // VALIDATE_EVERY)
         saved, first = time.monotonic(), (self.iteration, self.seconds)
         with show_progress(self.fabric.is_global_zero) as bar:
             for batch in loader if progress < 1 else ():
@@ -136,7 +135,7 @@ class Trainer:
                 except FloatingPointError as error:
                     raise self.diverged(error, batch.names) from error
                 self.iteration += 1
-                progress = self.progress()
+                before, progress = progress, self.progress()
                 if self.log is not None:
                     values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
                     self.history.add_losses(values)
@@ -145,8 +144,9 @@ class Trainer:
                         speed = (self.iteration - first[0]) * images / (self.seconds - first[1])
                         left = max(0.0, self.seconds / progress - self.seconds) / 60
                         bar(progress, f"loss {sum(values.values()):.2f}, {speed:.1f} images/s, {left:.0f} min left")
-                    if self.validation and progress >= min(next_validation, 1):
-                        next_validation += VALIDATE_EVERY
+                    # By these two alone, so that a run that goes on here validates as one that was not stopped.
+                    passed = progress >= 1 or progress // VALIDATE_EVERY > before // VALIDATE_EVERY
+                    if self.validation and passed:
                         self.validate(self.log)
                         saved = time.monotonic()
                     elif self.stop or time.monotonic() - saved > SAVE_EVERY:
