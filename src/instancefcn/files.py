@@ -142,9 +142,19 @@ def shown(value: Any) -> str:
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
-    """Write a file so that ``path`` is either the old file or the whole new one, as ``whole_file``."""
+    """Write a file so that ``path`` is either the old file or the whole new one, as ``whole_file``.
+
+    Raises:
+        ValueError: text that UTF-8 can't hold, such as the name of a file in another code; names both.
+        OSError: it can't be written; names the file.
+    """
+    try:
+        encoded = content.encode() if isinstance(content, str) else content
+    except UnicodeEncodeError as error:
+        around = error.object[max(error.start - 40, 0) : error.end + 40]
+        raise ValueError(f"{path}: a name that is no UTF-8 can't be written there, rename it: {around!a}") from None
     with whole_file(path) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        file.write(encoded)
 
 
 @contextmanager

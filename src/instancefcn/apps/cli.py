@@ -23,6 +23,7 @@ from instancefcn.apps.figure import figure
 from instancefcn.apps.label import label
 from instancefcn.apps.next import next_images
 from instancefcn.apps.options import FORM_HELP, RESULT_HELP, SPEC_HELP
+from instancefcn.apps.printing import echo, printable
 from instancefcn.apps.propose import propose
 from instancefcn.apps.segment import segment
 from instancefcn.apps.train import train
@@ -51,8 +52,11 @@ def errors_in_one_line() -> Iterator[None]:
     """Print an error for the user as one line on stderr, and leave with exit code 1; a signal's with its own code."""
     try:
         yield
+    except typer.BadParameter as error:
+        error.message = printable(error.message)
+        raise
     except Interrupted as stopped:
-        typer.echo(str(stopped), err=True)
+        echo(str(stopped), err=True)
         raise typer.Exit(stopped.exit_code) from stopped
     except (ValueError, OSError, ModuleNotFoundError) as error:
         message = str(error)
@@ -63,7 +67,7 @@ def errors_in_one_line() -> Iterator[None]:
             message = f"{package} is not installed: pip install 'instancefcn[{EXTRAS[package]}]'"
         if os.environ.get(TRACEBACK_VARIABLE) or getattr(error, "errno", None) == errno.EPIPE:
             raise
-        typer.echo(f"error: {message}", err=True)
+        echo(f"error: {message}", err=True)
         raise typer.Exit(1) from error
 
 
@@ -90,7 +94,7 @@ def _print_version(asked: bool) -> bool:
     if asked:
         from importlib.metadata import version
 
-        typer.echo(version("instancefcn"))
+        echo(version("instancefcn"))
         raise typer.Exit
     return asked
 
@@ -127,5 +131,5 @@ app.command(epilog=f"{FORM_HELP}\n\n{SPEC_HELP}")(convert)
 def main() -> None:
     """Entry point of the ``instancefcn`` script."""
     keep_freed_memory()
-    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    warnings.formatwarning = lambda message, *_, **__: printable(f"warning: {message}\n")
     app()

@@ -9,6 +9,7 @@ import typer
 
 from instancefcn.apps.images import refuse_to_replace
 from instancefcn.apps.options import CrowdsOfOnePart, Form, SourceSpec, SplitParts, Tolerance
+from instancefcn.apps.printing import echo
 from instancefcn.files import write_whole
 
 MOST_LISTED = 20  # problems
@@ -55,7 +56,7 @@ def convert(
         left_out = [str(problem) for problem in source.problems[:MOST_LISTED]]
         left_out += ["..."] if len(source.problems) > MOST_LISTED else []
         left_out.append(f"{len(source.problems)} problems left out: see `instancefcn validate --data {data}`")
-        typer.echo("\n".join(left_out), err=True)
+        echo("\n".join(left_out), err=True)
         if not any(len(labels.instances) for labels in every):
             raise ValueError(f"{data}: nothing sound is left to write; the first problem: {source.problems[0]}")
     if not every:
@@ -72,11 +73,11 @@ def convert(
     for labels in every:
         writer.add(labels)
     writer.close()
-    typer.echo(f"{writer.images} images, {writer.objects} annotations: {writer.place.out}")
+    echo(f"{writer.images} images, {writer.objects} annotations: {writer.place.out}")
     if pictures:
-        typer.echo(f"{len(pictures)} images that were embedded: {next(iter(pictures)).parent}")
+        echo(f"{len(pictures)} images that were embedded: {next(iter(pictures)).parent}")
     lost = sum(labels.partial or (bool(labels.rejected) and not writer.holds_rejected) for labels in every)
     if lost:
-        typer.echo(f"instances of {lost} images are lost: who trains on this takes them for background", err=True)
+        echo(f"instances of {lost} images are lost: who trains on this takes them for background", err=True)
     for note in writer.notes():
-        typer.echo(note)
+        echo(note)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from instancefcn.apps.options import ComparedRegions, CrowdsOfOnePart, LabelsFile, OutFolder, ResultsFile, existing_file
+from instancefcn.apps.printing import echo, printable
 
 
 def evaluate(
@@ -90,16 +91,16 @@ def evaluate(
         table.add_row(title, *map(_percent, values))
     Console().print(table)
     for name, other in written.get("compare", {}).items():
-        differences = Table("", *columns, title=f"{escape(name)}: difference, 95% interval")
+        differences = Table("", *columns, title=f"{escape(printable(name))}: difference, 95% interval")
         for title, keys in AVERAGES.items():
             differences.add_row(title, *(_interval(other["difference"][key]) for key in keys))
         Console().print(differences)
     for name, precision in written.get("per_class", {}).items():
-        Console().print(_precision_table(escape(name), precision))
+        Console().print(_precision_table(escape(printable(name)), precision))
     for name, found in written.get("objects", {}).items():
-        for part in _object_tables(escape(name), found):
+        for part in _object_tables(escape(printable(name)), found):
             Console().print(part)
-    typer.echo(f"report: {out / 'report.html'}")
+    echo(f"report: {out / 'report.html'}")
 
 
 def _precision_table(title: str, precision: dict[str, Any]) -> Any:
@@ -111,7 +112,7 @@ def _precision_table(title: str, precision: dict[str, Any]) -> Any:
     table = Table("", "instances", *headings, title=f"{title}: average precision, in percent")
     for category, found in precision["categories"].items():
         values = (_percent(found[f"AP^r@{limit}"][variant]) for limit, variant in columns)
-        table.add_row(escape(category), str(found["instances"]), *values)
+        table.add_row(escape(printable(category)), str(found["instances"]), *values)
     table.add_section()
     table.add_row("mean", "", *(_percent(precision[f"mAP^r@{limit}"][variant]) for limit, variant in columns))
     table.caption = ", ".join(f"COCO {name} {_percent(value)}" for name, value in precision["coco"].items())

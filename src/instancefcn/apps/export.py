@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from instancefcn.apps.options import CheckpointFile
+from instancefcn.apps.printing import echo
 
 
 def export(
@@ -49,6 +50,6 @@ def export(
     )
     content = model.SerializeToString()
     write_whole(out, content)
-    typer.echo(f"{out}: {len(content) / 1e6:.1f} MB, opset {OPSET}, {len(model.graph.node)} nodes")
+    echo(f"{out}: {len(content) / 1e6:.1f} MB, opset {OPSET}, {len(model.graph.node)} nodes")
     if missing := left_out(loaded.inference):
-        typer.echo(f"left out: {', '.join(missing)}")
+        echo(f"left out: {', '.join(missing)}")

@@ -9,6 +9,7 @@ import typer
 
 from instancefcn.apps.images import images_of_annotations, output_stems, refuse_to_overwrite
 from instancefcn.apps.options import CheckpointFile, ComparedRegions, DeviceName, LabelsFile, OutFolder, ResultsFiles
+from instancefcn.apps.printing import echo
 from instancefcn.files import read_json, write_whole
 
 figure = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
@@ -67,8 +68,8 @@ def score_maps(
     group = choose_size(groups, window)
     shown = choose_windows(group, pixels.shape[0], pixels.shape[1], proposer.config, windows)
     write_whole(out, render(draw_sheet(pixels, group, shown), "png"))
-    typer.echo(f"windows there are, pixels: {', '.join(f'{side:.0f}' for side in sorted(map(window_side, groups)))}")
-    typer.echo(f"score maps of windows of {window_side(group):.0f} pixels, {len(shown)} windows: {out}")
+    echo(f"windows there are, pixels: {', '.join(f'{side:.0f}' for side in sorted(map(window_side, groups)))}")
+    echo(f"score maps of windows of {window_side(group):.0f} pixels, {len(shown)} windows: {out}")
 
 
 @figure.command()
@@ -111,7 +112,7 @@ def recall(
     instances = sum(int((~image.crowd).sum()) for image in images)
     title = f"{'Masks' if iou == 'segm' else 'Boxes'} of {instances:,} instances in {len(images):,} images"
     write_whole(out, render(draw_recall_panels(curves, title), file_format))
-    typer.echo(f"recall of {len(proposals)} files: {out}")
+    echo(f"recall of {len(proposals)} files: {out}")
 
 
 @figure.command()
@@ -175,8 +176,8 @@ def proposals(
             objects += int((~image.crowd).sum())
             missed = {name: count + best[name].missed for name, count in missed.items()}
     for name, count in missed.items():
-        typer.echo(f"{name}: {objects - count} of {objects} objects found, {count} missed")
-    typer.echo(f"{len(labelled) - failures} images: {out}")
+        echo(f"{name}: {objects - count} of {objects} objects found, {count} missed")
+    echo(f"{len(labelled) - failures} images: {out}")
     if failures:
-        typer.echo(f"{failures} of {len(labelled)} images could not be read", err=True)
+        echo(f"{failures} of {len(labelled)} images could not be read", err=True)
         raise typer.Exit(1)

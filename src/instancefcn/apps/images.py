@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import typer
 
+from instancefcn.apps.printing import echo
 from instancefcn.files import read_json, unique_stems
 
 OVERLAYS, LABEL_MAPS = "overlays", "labels"  # folders, among a run's results, of pictures made from its images
@@ -71,7 +72,7 @@ def find_inputs(inputs: Sequence[str], annotations: Path | None, out: Path) -> l
         found.update(dict.fromkeys(paths))
         roots.append(root)
     if line := describe_left_out(passed):
-        typer.echo(line, err=True)
+        echo(line, err=True)
     common = Path(os.path.commonpath(roots))
     return [ImageFile(index, path.relative_to(common).as_posix(), path) for index, path in enumerate(found, start=1)]
 

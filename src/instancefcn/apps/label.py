@@ -12,6 +12,7 @@ import typer
 from instancefcn.apps.images import ImageFile, find_inputs
 from instancefcn.apps.next import By, choose
 from instancefcn.apps.options import DeviceName, Form, RecipeName, SplitParts, Tolerance
+from instancefcn.apps.printing import echo
 from instancefcn.apps.train import say
 from instancefcn.interrupts import Interrupted
 
@@ -90,7 +91,7 @@ def label(
         if only in (None, "next"):
             say_next(rounds, sources, left, number, by, device)
     except KeyboardInterrupt:
-        typer.echo("interrupted: the same command goes on", err=True)
+        echo("interrupted: the same command goes on", err=True)
         raise typer.Exit(130) from None
     if failed:
         raise typer.Exit(1)
@@ -114,9 +115,9 @@ def find_labels(
     found: list[Source] = []
     given = open_labels(form, labels, folder, out / "view-labels", split_parts=split_parts)
     mine = labelled_images(given, paths, form)
-    typer.echo(f"labels: {len(mine)} of {len(images)} images are labelled in {labels} ({form})")
+    echo(f"labels: {len(mine)} of {len(images)} images are labelled in {labels} ({form})")
     if given.problems:
-        typer.echo(f"  {len(given.problems)} problems in them; the first: {given.problems[0]}", err=True)
+        echo(f"  {len(given.problems)} problems in them; the first: {given.problems[0]}", err=True)
     found.append(mine)
     by_form: dict[str, list[str]] = {}  # a person's files, by the format that they were proposed in
     for name in ledger.persons():
@@ -124,7 +125,7 @@ def find_labels(
     for written, persons in by_form.items():
         if written in ONE_FILE:
             listed = ", ".join(persons)
-            typer.echo(f"  {listed} in {ledger.folder} were changed: give them as --labels if they are labels")
+            echo(f"  {listed} in {ledger.folder} were changed: give them as --labels if they are labels")
             continue
         touched = out / f"view-touched-{written}"  # as deep as the proposals, for paths in files
         classes = ["data.yaml"] if (ledger.folder / "data.yaml").exists() else []  # YOLO's
@@ -138,12 +139,12 @@ def find_labels(
             if (path := corrected.labels(index).path) is not None and path.resolve() not in known
         ]
         found.append(Selection(fresh, f"corrected in {ledger.folder}"))
-        typer.echo(f"  and {len(fresh)} are corrected in {ledger.folder}")
+        echo(f"  and {len(fresh)} are corrected in {ledger.folder}")
         if opened.problems:
-            typer.echo(f"  {len(opened.problems)} problems in them; the first: {opened.problems[0]}", err=True)
+            echo(f"  {len(opened.problems)} problems in them; the first: {opened.problems[0]}", err=True)
         unread = len([name for name in persons if name not in classes]) - len(corrected) - len(opened.problems)
         if unread > 0:
-            typer.echo(
+            echo(
                 f"  {unread} changed files there label no image; where images share a stem, take --to labelme", err=True
             )
     return [source for source in found if len(source)]
@@ -168,13 +169,13 @@ def train(
 
     labelled = sum(map(len, sources))
     if labelled < MIN_TO_TRAIN:
-        typer.echo(f"training: none; {labelled} labelled images are too few, it takes {MIN_TO_TRAIN}")
+        echo(f"training: none; {labelled} labelled images are too few, it takes {MIN_TO_TRAIN}")
         return
     one = rounds.begin(labels_sum(sources), labelled)
     if one is None:
-        typer.echo("training: none; the labels are those of the last round")
+        echo("training: none; the labels are those of the last round")
         return
-    typer.echo(f"training: round {one.number}, {minutes:g} minutes on {labelled} images, into {rounds.folder(one)}")
+    echo(f"training: round {one.number}, {minutes:g} minutes on {labelled} images, into {rounds.folder(one)}")
     try:
         train_network(
             load_recipe(recipe),
@@ -231,16 +232,16 @@ def propose(
     folder.close()
     shutil.rmtree(staging, ignore_errors=True)
     by = "the shipped checkpoint" if rounds.checkpoint is None else str(rounds.checkpoint)
-    typer.echo(f"proposals: {folder.objects} objects in {folder.images} images by {by}, into {ledger.folder} ({to})")
+    echo(f"proposals: {folder.objects} objects in {folder.images} images by {by}, into {ledger.folder} ({to})")
     if folder.kept:
-        typer.echo(f"  {folder.kept} images had theirs from this round already")
+        echo(f"  {folder.kept} images had theirs from this round already")
     if folder.refused:
         listed = ", ".join(folder.refused[:3]) + (", ..." if len(folder.refused) > 3 else "")
-        typer.echo(f"  {len(folder.refused)} files are yours, and left alone: {listed}")
+        echo(f"  {len(folder.refused)} files are yours, and left alone: {listed}")
     for note in folder.notes():
-        typer.echo(f"  {note}")
+        echo(f"  {note}")
     if failed:
-        typer.echo(f"  {failed} images can't be read", err=True)
+        echo(f"  {failed} images can't be read", err=True)
     return failed
 
 
@@ -253,9 +254,9 @@ def say_next(
     chosen = choose(by, left, sources, number, rounds.checkpoint, seed=len(left), device=device)
     paths = [str(left[choice.index].path) for choice in chosen]
     write_whole(rounds.out / NEXT, "".join(f"{path}\n" for path in paths))
-    typer.echo(f"next: label these {len(paths)} of {len(left)} images ({by}), listed in {rounds.out / NEXT}")
+    echo(f"next: label these {len(paths)} of {len(left)} images ({by}), listed in {rounds.out / NEXT}")
     for choice in chosen:
-        typer.echo(f"  {left[choice.index].file_name}")
+        echo(f"  {left[choice.index].file_name}")
 
 
 def _check_places(folder: Path, labels: Path, out: Path) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from instancefcn.apps.images import ImageFile, find_inputs, refuse_to_overwrite
 from instancefcn.apps.options import CheckpointFile, DeviceName, SplitParts
+from instancefcn.apps.printing import echo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,9 +64,9 @@ def next_images(
     for source in sources:
         if source.problems:
             count = len(source.problems)
-            typer.echo(f"{source.name}: {count} problems; the first: {source.problems[0]}", err=True)
+            echo(f"{source.name}: {count} problems; the first: {source.problems[0]}", err=True)
     left = unlabelled(images, sources)
-    typer.echo(f"{len(left)} of {len(images)} images are not labelled", err=True)
+    echo(f"{len(left)} of {len(images)} images are not labelled", err=True)
     chosen = choose(by, left, sources, number, checkpoint, seed, device)
     if out is not None:
         from instancefcn.files import write_whole
@@ -73,9 +74,9 @@ def next_images(
         write_whole(out, "".join(f"{left[choice.index].path}\n" for choice in chosen))
     for rank, choice in enumerate(chosen, start=1):
         value = "" if by == "random" else f"  {by} {choice.value:.3f}"
-        typer.echo(f"{rank:>4}  {left[choice.index].file_name}{value}", err=True)
+        echo(f"{rank:>4}  {left[choice.index].file_name}{value}", err=True)
     for choice in chosen:
-        typer.echo(left[choice.index].path)
+        echo(left[choice.index].path)
 
 
 def unlabelled(images: Sequence[ImageFile], sources: Sequence[Source]) -> list[ImageFile]:

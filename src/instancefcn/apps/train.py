@@ -20,6 +20,7 @@ from instancefcn.apps.options import (
     SplitParts,
     times_of_tiles,
 )
+from instancefcn.apps.printing import echo
 from instancefcn.interrupts import Interrupted
 
 
@@ -131,16 +132,16 @@ def train(
     if tiles is not None:
         times = times_needed(sources, loaded) if tiles == AUTO else times_of_tiles(tiles)
         loaded = looking_closer(loaded, times)
-        typer.echo(f"looks at images {times} times as large, too" if times > 1 else "no object needs larger images")
+        echo(f"looks at images {times} times as large, too" if times > 1 else "no object needs larger images")
     for source in (*sources, *validation):
         covered = coverage(source, loaded)
         skipped = f"; {len(source.problems)} problems skipped (see `instancefcn validate`)" if source.problems else ""
-        typer.echo(
+        echo(
             f"{source.name}: {len(source)} images, {covered.instances} instances, {100 * covered.share:.1f} % covered"
             f"{skipped}"
         )
         if tiles is None and (text := hint(source, loaded)):
-            typer.echo(text)
+            echo(text)
     try:
         best = train_network(
             loaded,
@@ -161,7 +162,7 @@ def train(
         if (out / STATE_FILE).exists():
             raise Interrupted(stopped.number, f"{stopped}\ngo on with: {command_to_resume()}") from stopped
         raise
-    typer.echo(f"checkpoint: {best}")
+    echo(f"checkpoint: {best}")
 
 
 def command_to_resume() -> str:
@@ -175,4 +176,4 @@ def command_to_resume() -> str:
 
 def say(text: str) -> None:
     """Print a line of a training; warnings on stderr."""
-    typer.echo(text, err=text.startswith("warning: "))
+    echo(text, err=text.startswith("warning: "))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from instancefcn.apps.options import DeviceName, OutFolder, RecipeName, SourceSpecs, SplitParts, existing_file
+from instancefcn.apps.printing import echo
 
 
 def train_classifier(
@@ -61,4 +62,4 @@ def train_classifier(
             track_images=partial(progress.track, description="proposing"),
             track_steps=partial(progress.track, description="training"),
         )
-    typer.echo(f"classifier: {path}")
+    echo(f"classifier: {path}")

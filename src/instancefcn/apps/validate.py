@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from instancefcn.apps.options import CrowdsOfOnePart, RecipeName, SourceSpecs, SplitParts
+from instancefcn.apps.printing import echo
 
 if TYPE_CHECKING:
     from instancefcn.data.validation import Report
@@ -58,9 +59,9 @@ def validate(
         title = source.name + (", partially labelled" if source.partial else "")
         covered = describe_coverage(coverage(source, chosen), recipe)
         advice = [f"  train and propose with {text}" for text in [hint(source, chosen)] if text]
-        typer.echo("\n".join([*listed, *notes, title, *describe(counts), covered, *advice]))
+        echo("\n".join([*listed, *notes, title, *describe(counts), covered, *advice]))
     if problems:
-        typer.echo(f"{problems} problems; training skips what has one", err=True)
+        echo(f"{problems} problems; training skips what has one", err=True)
         raise typer.Exit(1)
 
 
