@@ -26,7 +26,7 @@ def suppress(
     scores = op.Where(in_image, masks.scores, -1.0)
     most = config.nms_candidates if config.soft_nms_threshold else wanted
     selected = op.NonMaxSuppression(
-        op.Unsqueeze(boxes, [0]), op.Unsqueeze(scores, [0, 1]), [most], [config.nms_threshold], [-0.5]
+        op.Unsqueeze(boxes, [0]), op.Unsqueeze(scores, [0, 1]), [most], [config.nms_threshold], [0.0]
     )
     kept = op.Gather(selected, 2, axis=1)
     if not config.soft_nms_threshold:
