@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def read_split(folder: Path, split: str, images: Path) -> list[str]:
     lines = [line.strip() for line in read_lines(path) if line.strip()]
     if not lines:
         raise ValueError(f"{path}: lists no image")
-    stems = (line if (images / f"{line}.jpg").is_file() else line.split()[0] for line in lines)
+    stems = (line if os.path.isfile(images / f"{line}.jpg") else line.split()[0] for line in lines)
     return list(dict.fromkeys(stems))
 
 
