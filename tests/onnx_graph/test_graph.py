@@ -10,11 +10,17 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 import torch
+from onnxscript import GraphBuilder
 
 from instancefcn.geometry.rle import ious
 from instancefcn.inference.config import InferenceConfig
+from instancefcn.inference.suppression import suppress
+from instancefcn.inference.window_masks import WindowMasks
 from instancefcn.onnx_graph import build
 from instancefcn.onnx_graph.build import build_graph, left_out
+from instancefcn.onnx_graph.resizing import Size
+from instancefcn.onnx_graph.suppression import suppress as suppress_in_graph
+from instancefcn.onnx_graph.window_masks import GraphMasks
 from instancefcn.proposals import Proposals
 from instancefcn.runtime import OnnxProposer
 from onnx_graph.small import Exported, picture
@@ -148,3 +154,55 @@ def test_objects_need_a_rule_and_proposals_a_number(single: Exported) -> None:
         build_graph(single.network, single.config, objects=True)
     with pytest.raises(ValueError, match="max_proposals must be 1 or more"):
         build_graph(single.network, single.config, 0)
+
+
+def test_windows_without_foreground_take_nobodys_place(single: Exported, proposer_of: ProposerOf) -> None:
+    sure = replace(single, config=replace(single.config, mask_threshold=0.8))
+    image = picture(48, 60)
+    found = proposer_of(sure)(image)
+    assert len(found) > 0
+    assert_alike(found, sure.proposer()(image, max_proposals=30))
+
+
+@pytest.mark.parametrize("windows", [False, True])
+def test_masks_between_the_centres_of_pixels_are_left_out(
+    pyramid: Exported, proposer_of: ProposerOf, windows: bool
+) -> None:
+    found = proposer_of(pyramid, max_proposals=150, windows=windows)(picture(5, 6))  # a pixel has 13 of the network's
+    assert 0 < len(found.rles) == len(found.scores)
+    assert (found.areas > 0).all()
+
+
+@pytest.mark.parametrize("soft", [0.0, 0.3])
+def test_suppression_equals_the_one_in_torchs_path(soft: float) -> None:
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(-30, 100, (60, 2))
+    windows = np.concatenate([corners, corners + rng.uniform(10, 60, (60, 1))], axis=1).astype(np.float32).astype(float)
+    masks = WindowMasks.of(rng.random(60), np.full(60, 9, dtype=np.float32), np.ones(60, dtype=int), windows, 0.0)
+    config = InferenceConfig(nms_threshold=0.5, soft_nms_threshold=soft)
+    inside = masks.tight_boxes.clip(0, [90, 70, 90, 70])[:, 2:] > masks.tight_boxes.clip(0, [90, 70, 90, 70])[:, :2]
+    there = masks[inside.all(1)]  # beyond the border there is nothing to paste
+    assert len(there) < 60
+    kept, scores = suppress(there, 70, 90, config, 20)
+
+    graph = ir.Graph([], [], nodes=[], opset_imports={"": build.OPSET}, name="suppress")
+    builder = GraphBuilder(graph)
+    boxes = builder.input("boxes", ir.DataType.FLOAT, ["n", 4])
+    ranks = builder.input("scores", ir.DataType.FLOAT, ["n"])
+    starts = builder.op.Range(0, builder.op.Squeeze(builder.op.Shape(ranks)), 1)
+    pixels = builder.input("image", ir.DataType.UINT8, ["h", "w", 3])
+    size = Size.of(builder.op, pixels)
+    chosen, softened = suppress_in_graph(
+        builder.op, GraphMasks(ranks, ranks, starts, starts, boxes, boxes), size, config, 20
+    )
+    builder.add_output(chosen.starts, "chosen")
+    builder.add_output(softened, "softened")
+    model = ir.to_proto(ir.Model(graph, ir_version=build.IR_VERSION)).SerializeToString()
+    fed = {
+        "boxes": masks.tight_boxes.astype(np.float32),
+        "scores": masks.scores.astype(np.float32),
+        "image": np.zeros((70, 90, 3), dtype=np.uint8),
+    }
+    indices, found = (np.asarray(values) for values in onnxruntime.InferenceSession(model).run(None, fed))
+    assert indices.tolist() == np.flatnonzero(inside.all(1))[kept[:20]].tolist()
+    np.testing.assert_allclose(found, scores[:20], atol=1e-5)
