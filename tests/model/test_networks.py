@@ -81,6 +81,18 @@ def test_a_map_is_added_enlarged(size: tuple[int, int]) -> None:
     assert torch.equal(add_enlarged(fine.contiguous(memory_format=torch.channels_last), coarse), expected)
 
 
+def test_an_exported_sum_is_not_bound_to_the_sizes_of_its_example() -> None:
+    class Sum(nn.Module):
+        def forward(self, fine: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
+            return add_enlarged(fine.clone(), coarse)
+
+    sizes = tuple({axis: torch.export.Dim(f"{name}{axis}", min=2) for axis in (2, 3)} for name in ("fine", "coarse"))
+    whole, broken = ((torch.rand(1, 2, side, side), torch.rand(1, 2, -(-side // 2), -(-side // 2))) for side in (8, 5))
+    exported = torch.export.export(Sum(), whole, dynamic_shapes=sizes).module()
+    for maps in (whole, broken):
+        assert torch.equal(exported(*maps), Sum()(*maps))
+
+
 @pytest.mark.parametrize("biased", [True, False])
 def test_predictions_side_by_side_are_those_of_each_layer(biased: bool) -> None:
     torch.manual_seed(0)

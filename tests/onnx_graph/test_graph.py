@@ -117,7 +117,7 @@ def test_operators_are_the_standard_ones(pyramid: Exported, proposer_of: Propose
         assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", build.OPSET)]
         assert not model.functions
         assert {node.domain for node in nodes(model.graph)} == {""}
-        # What torch does in place, its exporter writes as a scatter, which copies the map.
+        # An activation in place, on a part of a map, would become a scatter, which copies the map.
         assert "ScatterND" not in {node.op_type for node in nodes(model.graph)}
 
 

@@ -80,11 +80,9 @@ def network_graph(network: Network, opset: int) -> ir.Graph:
 
 
 def _for_export(network: Network) -> Network:
-    """A copy without operations in place, which the exporter would write as scatters, and with plain padding."""
+    """A copy on the CPU whose convolutions pad, instead of cutting off what they shift."""
     network = copy.deepcopy(network).cpu().float().eval()
     for module in list(network.modules()):
-        if getattr(module, "inplace", False):
-            module.inplace = False  # pyright: ignore[reportArgumentType, reportAttributeAccessIssue]
         for name, child in list(module.named_children()):
             if isinstance(child, ShiftedConv2d):  # the sides are even: no stride divides size_multiple by less than 2
                 setattr(module, name, PaddedConv2d(child))
