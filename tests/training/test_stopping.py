@@ -150,7 +150,7 @@ VALIDATED: dict[str, Any] = {"validation": [scenes(1, seed=5)], "iterations": 2}
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing disturbed, on one thread: more would add in another order than the runs it is compared with."""
+    """A run that nothing disturbed, on one thread, as the runs that it is compared with: more add in another order."""
     out, threads = tmp_path_factory.mktemp("whole"), torch.get_num_threads()
     torch.set_num_threads(1)  # this is made before ``one_thread`` is
     run(out, **VALIDATED)
