@@ -21,8 +21,9 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/basedpyright
 
+# Two processes of one thread each take 0.6 of the time of one that has two threads.
 test: .venv/installed-dev
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix
