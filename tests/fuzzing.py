@@ -60,7 +60,7 @@ def attempt(target: Target, data: bytes, folder: Path) -> bool:
     try:
         target.read(data, folder)
     except ValueError as error:
-        if type(error) is not ValueError or (folder.name not in str(error) and "size" not in str(error)):
+        if type(error) is not ValueError or folder.name not in str(error):
             raise
         return False
     return True

@@ -84,11 +84,14 @@ def check_weights(weights: Mapping[str, Tensor], path: Path) -> None:
         raise ValueError(f"{path}: all its weights are zero, so it would find nothing; take another file")
 
 
-def check_fit(weights: Mapping[str, Tensor], built: Mapping[str, Tensor]) -> None:
+def check_fit(weights: Mapping[str, Tensor], built: Mapping[str, Tensor], path: Path | None = None) -> None:
     """Compare names and shapes of weights with those of a network, which may lie on the device ``meta``.
 
+    Args:
+        path: of the file that the weights are from, for the message.
+
     Raises:
-        ValueError: they differ; names some.
+        ValueError: they differ; names the file and some of them.
     """
     missing, other = sorted(set(built) - set(weights)), sorted(set(weights) - set(built))
     shapes = [
@@ -100,7 +103,8 @@ def check_fit(weights: Mapping[str, Tensor], built: Mapping[str, Tensor]) -> Non
     found += [f"{len(other)} are of no layer ({', '.join(other[:3])})"] * bool(other)
     found += [f"{len(shapes)} have another shape ({', '.join(shapes[:3])})"] * bool(shapes)
     if found:
-        raise ValueError(f"weights do not fit the network that the checkpoint names: {'; '.join(found)}")
+        where = "" if path is None else f"{path}: "
+        raise ValueError(f"{where}weights do not fit the network that the checkpoint names: {'; '.join(found)}")
 
 
 def _kind(path: Path) -> str:

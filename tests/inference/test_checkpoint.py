@@ -201,7 +201,7 @@ def spoiled(weights: dict[str, Tensor], how: str) -> dict[str, Tensor]:
 def test_weights_of_another_network_are_refused(how: str, tmp_path: Path) -> None:
     saved = checkpoint()
     save_checkpoint(replace(saved, weights=spoiled(dict(saved.weights), how)), tmp_path / "a.safetensors")
-    with pytest.raises(ValueError, match="weights do not fit the network that the checkpoint names"):
+    with pytest.raises(ValueError, match=r"a\.safetensors: weights do not fit the network that the checkpoint names"):
         load_checkpoint(tmp_path / "a.safetensors").build()
 
 

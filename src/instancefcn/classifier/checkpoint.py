@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,6 +49,7 @@ class ClassifierCheckpoint:
     proposals: ProposalNetwork
     weights: Mapping[str, Tensor]
     training: Table
+    path: Path | None = field(default=None, compare=False)  # of the file it was read from
 
     def build(self) -> Classifier:
         """The classifier, in evaluation mode, single precision.
@@ -57,8 +58,8 @@ class ClassifierCheckpoint:
             ValueError: the weights are not of the classifier that the file describes.
         """
         with torch.device("meta"):
-            check_fit(self.weights, Classifier(self.classifier, self.categories).state_dict())
-        return with_weights(Classifier(self.classifier, self.categories), self.weights)
+            check_fit(self.weights, Classifier(self.classifier, self.categories).state_dict(), self.path)
+        return with_weights(Classifier(self.classifier, self.categories), self.weights, self.path)
 
 
 def identify(network: Network, path: Path) -> ProposalNetwork:
@@ -118,6 +119,7 @@ def load_classifier(name_or_path: str | Path) -> ClassifierCheckpoint:
         from_table(ProposalNetwork, tables["proposals"], f"{path}: proposals"),
         weights,
         tables["training"],
+        path,
     )
     check_weights(weights, path)
     return checkpoint

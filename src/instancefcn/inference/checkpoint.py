@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar, get_args, get_type_hints
 
@@ -55,6 +55,7 @@ class Checkpoint:
     weights: Mapping[str, Tensor]
     training: Table  # recipe, iteration, validation figures
     objects: ObjectRule | None = None  # how its candidates become objects; None where no data chose it
+    path: Path | None = field(default=None, compare=False)  # of the file it was read from
 
     def build(self, network: Network | None = None) -> Network:
         """The network with these weights, in evaluation mode, single precision.
@@ -68,17 +69,20 @@ class Checkpoint:
         """
         if network is None:
             with torch.device("meta"):
-                check_fit(self.weights, build_network(self.network).state_dict())
-        return with_weights(build_network(self.network) if network is None else network, self.weights)
+                check_fit(self.weights, build_network(self.network).state_dict(), self.path)
+        return with_weights(build_network(self.network) if network is None else network, self.weights, self.path)
 
 
-def with_weights(module: M, weights: Mapping[str, Tensor]) -> M:
+def with_weights(module: M, weights: Mapping[str, Tensor], path: Path | None = None) -> M:
     """Load weights into a module; it is returned in evaluation mode, single precision.
+
+    Args:
+        path: of the file that the weights are from, for the message.
 
     Raises:
         ValueError: the weights belong to another network.
     """
-    check_fit(weights, module.state_dict())
+    check_fit(weights, module.state_dict(), path)
     module.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     return module.eval()
 
@@ -123,6 +127,7 @@ def load_checkpoint(path: Path, network_type: type[NetworkConfig] = NetworkConfi
         weights,
         tables["training"],
         from_stored(ObjectRule, tables["objects"], {}, f"{path}: objects") if "objects" in tables else None,
+        path,
     )
     check_weights(weights, path)
     return checkpoint
