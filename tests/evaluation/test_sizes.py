@@ -32,3 +32,9 @@ def test_results_are_read_as_far_as_needed() -> None:
 def test_what_is_no_coco_goes_through() -> None:
     for coco in ([], {"images": 3}, {"images": [None, {"id": 1}]}):
         assert with_sizes(coco, [result(4, 1, 1), None, {"segmentation": {"size": 3}}]) == coco
+
+
+def test_ids_are_compared_by_their_numbers() -> None:
+    coco = {"images": [{"id": "1"}, {"id": 2.0}, {"id": 3}]}
+    found = with_sizes(coco, [result(1, 5, 6), result(2, 7, 8), {**result(0, 9, 9), "image_id": "3"}])
+    assert [image["height"] for image in found["images"]] == [5, 7, 9]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from instancefcn.files import whole_or_none
+
 KEYS = ("height", "width")
 
 
@@ -26,19 +28,23 @@ def with_sizes(coco: Any, results: Iterable[Any]) -> Any:
     images = coco.get("images") if isinstance(coco, dict) else None
     if not isinstance(images, list):
         return coco
-    missing = {str(image.get("id")) for image in images if isinstance(image, dict) and not _has_size(image)}
-    stated: dict[str, dict[str, Any]] = {}
+    missing = {_id(image) for image in images if isinstance(image, dict) and not _has_size(image)}
+    stated: dict[int | None, dict[str, Any]] = {}
     for result in results if missing else ():
         mask = result.get("segmentation") if isinstance(result, dict) else None
         size = mask.get("size") if isinstance(mask, dict) else None
-        if isinstance(size, list) and len(size) == 2 and (key := str(result.get("image_id"))) in missing:
+        if isinstance(size, list) and len(size) == 2 and (key := whole_or_none(result.get("image_id"))) in missing:
             stated[key] = dict(zip(KEYS, size, strict=True))
             if len(stated) == len(missing):
                 break
     if not stated:
         return coco
-    added = [image | stated.get(str(image.get("id")), {}) if isinstance(image, dict) else image for image in images]
+    added = [image | stated.get(_id(image), {}) if isinstance(image, dict) else image for image in images]
     return coco | {"images": added}
+
+
+def _id(image: dict[str, Any]) -> int | None:
+    return whole_or_none(image.get("id"))
 
 
 def _has_size(image: dict[str, Any]) -> bool:
