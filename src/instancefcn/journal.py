@@ -117,10 +117,6 @@ class Journal:
         """Add to a file, within the step."""
         self._step[name] += content
 
-    def drop(self) -> None:
-        """Forget what the step has written."""
-        self._step = dict.fromkeys(self.places, b"")
-
     def commit(self, counts: Mapping[str, int]) -> None:
         """End a step: write it, with how far the run has come.
 
@@ -131,7 +127,7 @@ class Journal:
             self._append(name, content)
         after = {name: before.plus(self._step[name]) for name, before in self._written.items()}
         self._written, self.counts = after, dict(counts)
-        self.drop()
+        self._step = dict.fromkeys(self.places, b"")
         if time.monotonic() - self._synced > SYNC_SECONDS:
             self.sync()
 
@@ -162,7 +158,6 @@ class Journal:
         Raises:
             OSError: a file can't be written; names it. The journal is kept, and can be gone on from.
         """
-        self.drop()
         self._cut()
         try:
             if not finished:

@@ -10,6 +10,7 @@ from typing import Any
 
 from instancefcn.data.source import Labels, Source
 from instancefcn.geometry.rle import Rle
+from instancefcn.training.run_files import LAST
 from instancefcn.training.state import ANEW, STATE_FILE, TrainingState
 
 MOST_NAMED = 3  # images, for each kind of difference
@@ -101,7 +102,7 @@ def compare_data(out: Path, state: TrainingState, now: Fingerprint, may_differ: 
     if not may_differ:
         raise ValueError(
             f"{what}. Give it the same data; or go on with these, which is no longer as if it had not stopped, with "
-            f"--changed-data; or train anew from it with --init {out / 'last.safetensors'} and another --out"
+            f"--changed-data; or train anew from it with --init {out / LAST} and another --out"
         )
     return f"warning: {what}. It goes on with these"
 

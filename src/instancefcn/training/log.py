@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.progress import BarColumn, Progress, TextColumn
 from torch.utils.tensorboard import SummaryWriter
 
-from instancefcn.files import is_integer, write_whole
+from instancefcn.files import is_integer, name_file, write_whole
 
 
 class Log:
@@ -39,7 +39,7 @@ class Log:
         """
         figures = {name: value if math.isfinite(value) else None for name, value in values.items()}
         line = json.dumps({"iteration": iteration, "seconds": round(seconds, 1), **figures}, allow_nan=False)
-        with _named(self.path):
+        try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(f"{line}\n")
             self.lines += 1
@@ -47,21 +47,13 @@ class Log:
                 if value is not None:
                     self.writer.add_scalar(name, value, iteration)
             self.writer.flush()
+        except OSError as error:
+            name_file(error, self.path)
+            raise
 
     def text(self, name: str, value: str) -> None:
         """Log a text, as a tensorboard event alone."""
         self.writer.add_text(name, value)
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Name the file in an error that doesn't, as that of a full disk."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None:
-            error.filename = str(path)
-        raise
 
 
 def _iteration(line: str) -> float:

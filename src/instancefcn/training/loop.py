@@ -21,6 +21,7 @@ from instancefcn.training.object_rules import store_rules
 from instancefcn.training.optimization import Budget
 from instancefcn.training.processes import images_of_process, launch
 from instancefcn.training.recipe import Recipe
+from instancefcn.training.run_files import BEST
 from instancefcn.training.sides import store_sides
 from instancefcn.training.state import find_state
 from instancefcn.training.summary import summarize
@@ -116,7 +117,7 @@ def train(
         seen = trainer.iteration * images_of_process(fabric, config) * fabric.world_size
         for line in summarize(trainer.history, trainer.iteration, seen, images.trained_on):
             tell(line)
-        return out / "best.safetensors"
+        return out / BEST
 
 
 def _say_nothing(text: str) -> None:
