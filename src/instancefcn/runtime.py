@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from jaxtyping import Float32, Float64
 
 from instancefcn.cleaning import clean
@@ -38,6 +37,8 @@ class OnnxProposer:
     """
 
     def __init__(self, path: str | Path, *, threads: int = 0, providers: list[str] | None = None) -> None:
+        import onnxruntime  # an extra, which writing a graph does without
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors

@@ -21,10 +21,10 @@ from instancefcn.onnx_graph.resizing import Size, network_input, resized_size
 from instancefcn.onnx_graph.suppression import suppress
 from instancefcn.onnx_graph.window_masks import GraphMasks, ranked_masks
 from instancefcn.onnx_graph.windows import GraphMaps, GraphWindows, best_windows, keep_best
+from instancefcn.runtime import FORMAT, METADATA
 
 OPSET = 18  # the first whose Resize has antialiasing
 IR_VERSION = 9
-FORMAT = "instancefcn-onnx/1"
 
 
 def build_graph(
@@ -87,12 +87,11 @@ def build_graph(
     model = ir.to_proto(ir.Model(graph, ir_version=IR_VERSION, producer_name="instancefcn"))
     about = {
         "format": FORMAT,
-        "masks": "windows" if windows else "image",
         "objects": objects,
         "threshold_logit": config.threshold_logit,
         "rule": None if rule is None else asdict(rule),
     }
-    onnx.helper.set_model_props(model, {"instancefcn": json.dumps(about)})
+    onnx.helper.set_model_props(model, {METADATA: json.dumps(about)})
     onnx.checker.check_model(model, full_check=True)
     return model
 
