@@ -31,16 +31,9 @@ KILLS = 20
 ITERATIONS = 40
 IMAGES, SIDE = 8, 80  # pixels
 VALIDATION_IMAGES = 2
-RECIPE = """
-[network]
-backbone = "test_efficientnet"
-channels = 16
-k = 3
-window_sizes = [7]
-finest_window_sizes = [5]
-[augmentation]
-shorter_sides = [64.0, 96.0]
-crop = 64
+TINY = Path(__file__).parent.parent / "tests" / "tiny.toml"
+RECIPE = f"""
+base = {json.dumps(str(TINY))}
 [inference]
 shorter_sides = [64.0]
 candidates = 20

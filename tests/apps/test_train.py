@@ -18,17 +18,7 @@ import pytest
 from instancefcn.inference.checkpoint import load_checkpoint
 from labelled import coco_annotation, square, write_coco, write_image
 
-RECIPE = """
-[network]
-backbone = "test_efficientnet"
-channels = 16
-k = 3
-window_sizes = [7]
-finest_window_sizes = [5]
-[augmentation]
-shorter_sides = [64.0, 96.0]
-crop = 64
-"""
+RECIPE = Path(__file__).parent.parent / "tiny.toml"
 
 
 def labelled(folder: Path, instances: int = 2, **fields: Any) -> str:
@@ -43,15 +33,14 @@ def labelled(folder: Path, instances: int = 2, **fields: Any) -> str:
     )
 
 
-def options(tmp_path: Path, iterations: int = 2) -> list[Any]:
-    (tmp_path / "tiny.toml").write_text(RECIPE)
-    return ["--recipe", tmp_path / "tiny.toml", "--init", "random", "--iterations", iterations, "--device", "cpu"]
+def options(iterations: int = 2) -> list[Any]:
+    return ["--recipe", RECIPE, "--init", "random", "--iterations", iterations, "--device", "cpu"]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_run_ends_with_a_best(workers: int, tmp_path: Path, command: Callable[..., Any]) -> None:
     spec, out = labelled(tmp_path / "data"), tmp_path / "run"
-    done = command("train", "--data", spec, "--out", out, "--workers", workers, *options(tmp_path))
+    done = command("train", "--data", spec, "--out", out, "--workers", workers, *options())
     assert done.exit_code == 0, done.output
     assert f"checkpoint: {out / 'best.safetensors'}" in done.stdout
     load_checkpoint(out / "best.safetensors")
@@ -67,9 +56,7 @@ def test_a_run_ends_with_a_best(workers: int, tmp_path: Path, command: Callable[
 def test_nothing_to_learn_ends_at_once(
     data: dict[str, Any], message: str, tmp_path: Path, command: Callable[..., Any]
 ) -> None:
-    done = command(
-        "train", "--data", labelled(tmp_path / "data", **data), "--out", tmp_path / "run", *options(tmp_path)
-    )
+    done = command("train", "--data", labelled(tmp_path / "data", **data), "--out", tmp_path / "run", *options())
     assert done.exit_code == 1
     assert message in done.stderr
     assert not (tmp_path / "run").exists()
@@ -80,7 +67,7 @@ def test_validation_images_without_an_object_are_refused(
     data: dict[str, Any], tmp_path: Path, command: Callable[..., Any]
 ) -> None:
     spec, val = labelled(tmp_path / "data"), labelled(tmp_path / "val", **data)
-    done = command("train", "--data", spec, "--val", val, "--out", tmp_path / "run", *options(tmp_path))
+    done = command("train", "--data", spec, "--val", val, "--out", tmp_path / "run", *options())
     assert done.exit_code == 1
     assert f"{val}: no labelled object to choose the best checkpoint by" in done.stderr
     assert "checkpoint: " not in done.stdout
@@ -89,7 +76,7 @@ def test_validation_images_without_an_object_are_refused(
 def test_problems_of_validation_images_are_told_of(tmp_path: Path, command: Callable[..., Any]) -> None:
     spec, val = labelled(tmp_path / "data"), labelled(tmp_path / "val")
     (tmp_path / "val" / "images" / "b.png").unlink()
-    done = command("train", "--data", spec, "--val", val, "--out", tmp_path / "run", *options(tmp_path))
+    done = command("train", "--data", spec, "--val", val, "--out", tmp_path / "run", *options())
     assert done.exit_code == 0, done.output
     assert f"{spec}: 2 images, 2 instances" in done.stdout
     (line,) = [line for line in done.stdout.splitlines() if line.startswith(val)]
@@ -99,10 +86,10 @@ def test_problems_of_validation_images_are_told_of(tmp_path: Path, command: Call
 
 def test_resuming_with_other_data_names_what_differs(tmp_path: Path, command: Callable[..., Any]) -> None:
     spec, out = labelled(tmp_path / "data"), tmp_path / "run"
-    run = ("train", "--data", spec, "--out", out, "--resume", *options(tmp_path, 1))
+    run = ("train", "--data", spec, "--out", out, "--resume", *options(1))
     assert command(*run).exit_code == 0
     (tmp_path / "data" / "images" / "b.png").unlink()
-    run = ("train", "--data", spec, "--out", out, "--resume", *options(tmp_path, 2))
+    run = ("train", "--data", spec, "--out", out, "--resume", *options(2))
     done = command(*run)
     assert done.exit_code == 1
     assert f"--data {spec}: 1 image (b.png) gone" in done.stderr
@@ -114,7 +101,7 @@ def test_resuming_with_other_data_names_what_differs(tmp_path: Path, command: Ca
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_to_all_processes_saves_and_says_how_to_go_on(number: int, code: int, tmp_path: Path) -> None:
     spec, out = labelled(tmp_path / "data"), tmp_path / "a run"
-    words = ["train", "--data", spec, "--out", str(out), "--workers", "1", *map(str, options(tmp_path, 10**6))]
+    words = ["train", "--data", spec, "--out", str(out), "--workers", "1", *map(str, options(10**6))]
     with subprocess.Popen(
         [sys.executable, "-m", "instancefcn", *words],
         stdout=subprocess.PIPE,
