@@ -5,7 +5,7 @@ PYTHON := $(firstword $(foreach python,python3.11 python3,\
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: install demo check test format formats bench soak queue queue-stop
+.PHONY: install demo check test docs format formats bench soak queue queue-stop
 .DELETE_ON_ERROR:
 
 install: .venv/installed
@@ -24,6 +24,10 @@ check: .venv/installed-dev
 # Two processes of one thread each take 0.6 of the time of one that has two threads.
 test: .venv/installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+
+# The pages of docs/ as site/index.html; a warning, such as a link that leads nowhere, is an error.
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix
