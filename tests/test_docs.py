@@ -29,7 +29,12 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
 
 @pytest.mark.parametrize(
     ("page", "tool", "function"),
-    [("recipes.md", "recipe_keys.py", "page_with_keys"), ("architecture.md", "import_graph.py", "page_with_graph")],
+    [
+        ("recipes.md", "recipe_keys.py", "page_with_keys"),
+        ("architecture.md", "import_graph.py", "page_with_graph"),
+        ("commands.md", "command_page.py", "page_with_commands"),
+        ("reference.md", "reference_page.py", "page_with_reference"),
+    ],
 )
 def test_what_a_tool_makes_is_of_today(page: str, tool: str, function: str) -> None:
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
