@@ -67,12 +67,14 @@ def test_instances_and_classes(tmp_path: Path, write: Callable[..., str]) -> Non
 
 @pytest.mark.parametrize("write", [write_voc, write_sbd])
 def test_class_of_most_pixels(tmp_path: Path, write: Callable[..., str]) -> None:
-    """Void and background do not vote, and an object that is nothing else has no class."""
+    """Void and background do not vote, and an object that is nothing else has no class: it is left aside."""
     classes = np.full((HEIGHT, WIDTH), 255)
     classes[4, 2:6], classes[5, 2:5] = 12, 3
     source = open_source(write(tmp_path, OBJECTS, classes))
-    assert source[0].instances.ids.tolist() == [1]
-    assert source[0].instances.category_ids.tolist() == [12]
+    assert source.labels(0).instances.ids.tolist() == [1]
+    assert source.labels(0).instances.category_ids.tolist() == [12]
+    assert source[0].instances.ignore.tolist() == [False, True]
+    np.testing.assert_array_equal(decode(source[0].instances.rles[1]), OBJECTS == 2)
     ((_, label, reason),) = reasons(source)
     assert label == 2
     assert "class 0 is none of VOC's" in reason

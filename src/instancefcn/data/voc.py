@@ -92,13 +92,16 @@ def _label_image(
     votes[:, [0, VOID]] = 0
     category_ids = votes[ids].argmax(1).tolist()
     kept = [i for i, category_id in enumerate(category_ids) if category_id in CATEGORIES]
+    lost = [i for i in range(len(ids)) if i not in kept]
     problems = [
-        Problem(str(path), label, f"class {category_id} is none of VOC's: the map of classes does not name this object")
-        for label, category_id in zip(ids, category_ids, strict=True)
-        if category_id not in CATEGORIES
+        Problem(
+            str(path), ids[i], f"class {category_ids[i]} is none of VOC's: the map of classes does not name this object"
+        )
+        for i in lost
     ]
     instances = to_instances([ids[i] for i in kept], [rles[i] for i in kept], [category_ids[i] for i in kept])
-    return Labels(image_id, path.name, path, height, width, instances, encode(void) if void.any() else None), problems
+    void_rle, rejected = encode(void) if void.any() else None, [rles[i] for i in lost]
+    return Labels(image_id, path.name, path, height, width, instances, void_rle, rejected), problems
 
 
 def _read_mat(path: Path, struct: str) -> Int32[np.ndarray, "h w"]:
