@@ -167,9 +167,6 @@ class Journal:
                 for name, tail in tails.items():
                     self._append(name, tail)
                     os.fsync(self._open[name])
-        except OSError:
-            self._cut()
-            raise
         finally:
             for descriptor in self._open.values():
                 os.close(descriptor)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from instancefcn.data import result_files
 from instancefcn.data.result_files import json_lines, read_results, write_parquet
@@ -55,11 +56,19 @@ def test_what_was_written_is_read(write: Callable[..., None], results: list[Any]
 
 
 def test_the_same_results_give_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert json_lines(RESULTS) == json_lines(RESULTS)
+    before = json_lines(RESULTS)
+    monkeypatch.setattr("time.time", lambda: 1e9)
+    assert json_lines(RESULTS) == before
     as_parquet(tmp_path / "a", RESULTS)
     as_parquet(tmp_path / "b", RESULTS)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert list(tmp_path.glob(".*")) == []
+
+
+def test_rows_are_written_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(result_files, "ROWS_AT_ONCE", 10)
+    as_parquet(tmp_path / "a", RESULTS)
+    assert parquet.ParquetFile(tmp_path / "a").num_row_groups == 3
 
 
 def test_lines_of_any_tool(tmp_path: Path) -> None:
@@ -114,6 +123,16 @@ def test_what_is_no_file_of_results_is_named(content: bytes, message: str, tmp_p
         list(read_results(path))
     with pytest.raises(ValueError, match=r"b\.json: cannot be read: No such file"):
         list(read_results(tmp_path / "b.json"))
+
+
+def test_a_result_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not read to its end, which may be larger than memory."""
+    monkeypatch.setattr(result_files, "_LONGEST_ITEM", 1000)
+    monkeypatch.setattr(result_files, "_CHARACTERS_AT_ONCE", 100)
+    path = tmp_path / "a.json"
+    path.write_text('["' + "a" * 5000 + '"]')
+    with pytest.raises(ValueError, match=r"a\.json: not a file of results: Unterminated string"):
+        list(read_results(path))
 
 
 @pytest.mark.parametrize("write", FORMATS)
