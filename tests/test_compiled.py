@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,10 @@ def test_where_nothing_can_be_kept_it_is_made_anew(monkeypatch: pytest.MonkeyPat
     assert again(np.arange(5.0)) == 10
 
 
-@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
-@pytest.mark.parametrize("spoil", ["cut", "emptied", "overwritten", "unwritable"])
+@pytest.mark.parametrize(
+    ("spoil", "suffix"),
+    [*product(("cut", "emptied", "overwritten", "unwritable"), ("nbi", "nbc")), ("changed", "nbc")],
+)
 def test_kept_code_that_is_damaged_is_made_anew(
     spoil: str, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,7 +118,12 @@ def test_kept_code_that_is_damaged_is_made_anew(
         assert run() == "2 0\n"
         return
     middle = len(content) // 2
-    damaged = {"cut": content[:middle], "emptied": b"", "overwritten": content[:middle] + bytes(len(content) - middle)}
+    damaged = {
+        "cut": content[:middle],
+        "emptied": b"",
+        "overwritten": content[:middle] + bytes(len(content) - middle),
+        "changed": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],  # it can still be unpickled
+    }
     path.write_bytes(damaged[spoil])
     assert run() == "2 0\n"  # the code is made anew, and kept
     assert run() == "2 1\n"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from instancefcn.apps.printing import printable
+from instancefcn.apps.printing import printable, progress_bar, say
 from instancefcn.files import write_whole
 from labelled import annotation, coco, rectangle_rle
 from pictures import write_photograph
@@ -24,6 +24,12 @@ def test_only_what_steers_or_cannot_be_written_is_shown_as_a_code() -> None:
     assert printable("Übung 日本 [bold] 🙂\t\n") == "Übung 日本 [bold] 🙂\t\n"
     assert printable(STEERING) == "a\\x1b[2J\\x9b1m\\u202eb\\r.png"
     assert printable(os.fsdecode(b"\xff.png")) == "\\udcff.png"
+
+
+def test_brackets_are_no_markup_above_a_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar() as bar:
+        say(bar, "[red]a[/red].png")
+    assert "[red]a[/red].png" in capsys.readouterr().err
 
 
 def test_whatever_is_printed_goes_through_it() -> None:
