@@ -30,7 +30,7 @@ def export(
     """Write the network, and all that makes proposals of its output, as one ONNX graph.
 
     [bold]instancefcn export[/] lite.onnx
-    [dim]An image of any size goes in, uint8 \\[h, w, 3]; masks \\[n, h, w], boxes \\[n, 4] and scores \\[n] come out.[/]
+    [dim]An image of any size, uint8 \\[h, w, 3], gives masks \\[n, h, w], boxes \\[n, 4] and scores \\[n].[/]
 
     [bold]instancefcn export[/] cells.onnx --checkpoint mine.safetensors --objects --max-proposals 500
     [dim]Objects by your own training, each once.[/]
