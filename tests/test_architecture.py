@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import instancefcn
+from pictures import write_photograph
 
 PACKAGE = Path(__file__).parent.parent / "src" / "instancefcn"
 ROOT = "the package itself"  # `from instancefcn import Proposer` reaches every room, so it is for users alone
@@ -195,3 +196,12 @@ def test_torch_is_imported_late(command: list[str]) -> None:
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "instancefcn" in imported or command[0] == "-m"
     assert imported.isdisjoint({"torch", "numpy", "timm", "PIL"})
+
+
+def test_proposing_imports_no_compiler(tmp_path: Path) -> None:
+    write_photograph(tmp_path / "a.jpg")
+    command = ["-m", "instancefcn", "propose", str(tmp_path / "a.jpg"), "--out", str(tmp_path / "out")]
+    done = subprocess.run([sys.executable, "-X", "importtime", *command], capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "torch" in imported
+    assert imported.isdisjoint({"timm", "torchvision", "torch._dynamo", "sympy", "scipy.ndimage", "matplotlib"})

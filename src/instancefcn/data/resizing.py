@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
-from torchvision.transforms.v2 import functional as TF
 
 PADDING_VALUE = 127  # beyond the image; near the mean of every trunk, so that the border is no strong edge
 
@@ -23,8 +22,16 @@ def pad(pixels: UInt8[Tensor, "*b 3 h w"], height: int, width: int) -> UInt8[Ten
 
 
 def resize(pixels: UInt8[Tensor, "3 h w"], size: tuple[int, int]) -> UInt8[Tensor, "3 _ _"]:
-    """An image at ``size`` (height, width); the same where it has that size."""
-    return TF.resize(pixels, list(size), antialias=True)
+    """An image at ``size`` (height, width), bilinear and without aliasing; the same where it has that size.
+
+    As torchvision's ``resize`` does it on processors with AVX2 or ARM's, bit by bit.
+    """
+    if tuple(pixels.shape[-2:]) == size:
+        return pixels
+    # Where channels are last, a batch of one made behind them has them last, so that nothing is copied to resize it.
+    last = pixels.stride(0) == 1
+    batch = pixels.permute(1, 2, 0)[None].permute(0, 3, 1, 2) if last else pixels[None]
+    return F.interpolate(batch, size=size, mode="bilinear", align_corners=False, antialias=True)[0]
 
 
 def network_input(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from instancefcn.config import Table, from_table, to_table
 from instancefcn.container import check_fit, check_weights, read_container, write_container
 from instancefcn.inference.config import InferenceConfig
-from instancefcn.model.build import build_network
+from instancefcn.model.build import build_empty
 from instancefcn.model.config import NetworkConfig
 from instancefcn.model.network import Network
 from instancefcn.objects import ObjectRule
@@ -67,10 +67,14 @@ class Checkpoint:
             ValueError: the weights belong to another network. They are compared before memory is taken for it, so that
                 no file makes us build more than it holds.
         """
-        if network is None:
-            with torch.device("meta"):
-                check_fit(self.weights, build_network(self.network).state_dict(), self.path)
-        return with_weights(build_network(self.network) if network is None else network, self.weights, self.path)
+        if network is not None:
+            return with_weights(network, self.weights, self.path)
+        network = build_empty(self.network)
+        own = network.state_dict()
+        check_fit(self.weights, own, self.path)
+        copies = {name: tensor.to(own[name].dtype, copy=True) for name, tensor in self.weights.items()}
+        network.load_state_dict(copies, assign=True)
+        return network.eval()
 
 
 def with_weights(module: M, weights: Mapping[str, Tensor], path: Path | None = None) -> M:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import timm
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from instancefcn.model import efficientnet
 from instancefcn.model.convolutions import shift_same_padding
 
 
@@ -74,6 +74,8 @@ class VGG16(Backbone):
 class TimmBackbone(Backbone):
     """Any timm feature extractor, by name, without weights (see ``pretrained``).
 
+    ``lite``'s own is built without timm (``efficientnet``), unless it is to be dilated.
+
     Args:
         name: a timm model that supports ``features_only``.
         strides: of the feature maps to return.
@@ -84,16 +86,15 @@ class TimmBackbone(Backbone):
     """
 
     def __init__(self, name: str, strides: Sequence[int] = (4, 8, 16, 32), output_stride: int = 32) -> None:
-        pretrained_cfg = timm.get_pretrained_cfg(name)
-        if pretrained_cfg is None and not timm.is_model(name):
-            raise ValueError(f"backbone {name!r} is no timm model; timm.list_models() lists them")
-        mean = [255 * value for value in pretrained_cfg.mean] if pretrained_cfg else [127.5] * 3
-        std = [255 * value for value in pretrained_cfg.std] if pretrained_cfg else [127.5] * 3
-        super().__init__(mean, std)
-        self.name = name
-        self.net: Any = timm.create_model(name, features_only=True, pretrained=False, output_stride=output_stride)
-        shift_same_padding(self.net)
-        reductions: list[int] = self.net.feature_info.reduction()
+        if name == efficientnet.NAME and output_stride == efficientnet.STRIDES[-1]:
+            net: Any = efficientnet.EfficientNetLite0()
+            mean, std = efficientnet.MEAN, efficientnet.STD
+            reductions, all_channels = efficientnet.STRIDES, efficientnet.CHANNELS
+        else:
+            net, mean, std = _timm_features(name, output_stride)
+            reductions, all_channels = net.feature_info.reduction(), net.feature_info.channels()
+        super().__init__([255 * value for value in mean], [255 * value for value in std])
+        self.name, self.net = name, net
         # With a smaller output stride several stages have one resolution; the deepest is taken.
         index_of = {reduction: index for index, reduction in enumerate(reductions)}
         missing = [stride for stride in strides if stride not in index_of]
@@ -101,7 +102,6 @@ class TimmBackbone(Backbone):
             raise ValueError(f"backbone {name!r} has maps at strides {sorted(index_of)}, none at {missing}")
         self.indices = [index_of[stride] for stride in strides]
         self.strides = tuple(strides)
-        all_channels: list[int] = self.net.feature_info.channels()
         self.channels = tuple(all_channels[index] for index in self.indices)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
@@ -115,3 +115,16 @@ class TimmBackbone(Backbone):
             return list(children.values())
         stem = nn.ModuleList(child for name, child in children.items() if name != "blocks")
         return [stem, *children["blocks"]]
+
+
+def _timm_features(name: str, output_stride: int) -> tuple[Any, Sequence[float], Sequence[float]]:
+    """timm's feature extractor, with mean and standard deviation of its input in 0..1."""
+    import timm
+
+    pretrained_cfg = timm.get_pretrained_cfg(name)
+    if pretrained_cfg is None and not timm.is_model(name):
+        raise ValueError(f"backbone {name!r} is no timm model; timm.list_models() lists them")
+    net = timm.create_model(name, features_only=True, pretrained=False, output_stride=output_stride)
+    shift_same_padding(net)
+    mean, std = (pretrained_cfg.mean, pretrained_cfg.std) if pretrained_cfg else ((0.5,) * 3, (0.5,) * 3)
+    return net, mean, std

@@ -20,9 +20,12 @@ def fold_batch_norms(module: nn.Module) -> None:
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 assert norm.running_mean is not None
                 assert norm.running_var is not None
-                conv.weight, conv.bias = fuse_conv_bn_weights(
-                    conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
-                )
+                if conv.weight.is_meta:  # nothing to compute: a folded convolution has a bias
+                    conv.bias = norm.bias
+                else:
+                    conv.weight, conv.bias = fuse_conv_bn_weights(
+                        conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+                    )
                 setattr(parent, name, getattr(norm, "act", nn.Identity()))
 
 

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
 from instancefcn.model.backbones import VGG16, Backbone, TimmBackbone
 from instancefcn.model.batch_norms import fold_batch_norms, freeze_batch_norms
 from instancefcn.model.config import NetworkConfig
@@ -62,3 +69,29 @@ def prepare(backbone: Backbone, config: NetworkConfig, imagenet: bool) -> Backbo
     elif config.batch_norm == "frozen":
         freeze_batch_norms(backbone)
     return backbone
+
+
+def build_empty(config: NetworkConfig) -> Network:
+    """The network on the device ``meta``: names and shapes of weights that take no memory, for others to be assigned.
+
+    Raises:
+        ValueError: as ``build_network``.
+    """
+    with torch.device("meta"), _Undrawn():
+        return build_network(config)
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves weights as they are, where they would be drawn: on ``meta``, that imports torch's compiler."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)

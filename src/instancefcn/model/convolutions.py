@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch.nn.functional as F
 from jaxtyping import Float
-from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
 
@@ -29,6 +28,8 @@ class ShiftedConv2d(nn.Conv2d):
 
 def shift_same_padding(module: nn.Module) -> None:
     """Replace timm's padding convolutions of stride 2 and odd kernels above 1 by ``ShiftedConv2d``, in place."""
+    from timm.layers.conv2d_same import Conv2dSame
+
     for parent in list(module.modules()):
         for name, conv in list(parent.named_children()):
             if isinstance(conv, Conv2dSame):
