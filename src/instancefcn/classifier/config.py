@@ -18,7 +18,7 @@ class ClassifierConfig:
 
     trunk: str = "tf_efficientnet_lite0"  # "vgg16", which has the paper's head, or any timm feature extractor
     shorter_side: float = 320.0  # pixels that the trunk sees the image at
-    longest_side: float = 800.0
+    longest_side: float = 800.0  # pixels; a longer image is resized to less
     width: int = 256  # of the head's hidden layers; the paper has 4096
 
     def __post_init__(self) -> None:
@@ -33,11 +33,11 @@ class LearningConfig:
 
     epochs: int = 12  # over the images, each mirrored or not
     optimizer: Literal["adamw", "sgd"] = "adamw"  # adamw: the rate falls as a cosine; sgd: to a tenth at three quarters
-    learning_rate: float = 0.001
-    weight_decay: float = 0.02
+    learning_rate: float = 0.001  # at first
+    weight_decay: float = 0.02  # of all that is learnt
     trunk_learning_rate: float = 0.0  # the trunk's, as a factor of the above; 0: frozen, and its maps are kept on disk
     class_balance: float = 0.5  # a class of n instances weighs n to minus this power; 0: all the same
-    label_smoothing: float = 0.05
+    label_smoothing: float = 0.05  # share of a target that all classes get alike
 
     def __post_init__(self) -> None:
         check_ranges(
@@ -76,7 +76,7 @@ class NamingConfig:
 class ClassifierRecipe:
     """One TOML file; a key that is left out has the value of ``base``, else ``lite``'s."""
 
-    seed: int = 0
+    seed: int = 0  # of new weights and of what is drawn
     classifier: ClassifierConfig = field(default_factory=ClassifierConfig)
     learning: LearningConfig = field(default_factory=LearningConfig)
     naming: NamingConfig = field(default_factory=NamingConfig)

@@ -30,6 +30,8 @@ MIN_AREA, MIN_SIDE = 100.0, 5.0  # pixels; instances of less area or a shorter s
 class AssignmentConfig:
     """Keys of ``[assignment]``; lengths are fractions of the window's side. The defaults are the ``lite`` preset's."""
 
+    # deepmask: positive where centre and size suit. gapless: the largest windows also take what still fits into them,
+    # the smallest all that is smaller. nearest_scale: as gapless, but on the window size nearest to the instance alone
     rule: Literal["deepmask", "gapless", "nearest_scale"] = "gapless"
     object_to_window: float = 2 / 3  # longer side of the instance that a window is made for (DeepMask: 128 / 224)
     center_tolerance: float = 0.1  # positive within this much, along each axis (DeepMask: 16 / 224)

@@ -27,7 +27,7 @@ class LossConfig:
     # logistic (paper): on sampled windows, positives have target 1. focal: on all windows, the target of a positive is
     # the IoU of the mask that is predicted there.
     objectness: Literal["logistic", "focal"] = "focal"
-    objectness_weight: float = 1.0
+    objectness_weight: float = 1.0  # of the objectness in the sum of the losses
     mask_weight: float = 1.0  # logistic, mean over the pixels of positive windows
     dice_weight: float = 1.0  # 0 in the paper
     quality_weight: float = 1.0  # networks without that branch have none

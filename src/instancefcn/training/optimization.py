@@ -24,16 +24,16 @@ class OptimizationConfig:
     """Keys of ``[optimization]``. The defaults are the ``lite`` preset's."""
 
     optimizer: Literal["sgd", "adamw"] = "adamw"  # sgd's rate falls in one step (paper), adamw's along a cosine
-    learning_rate: float = 0.002
+    learning_rate: float = 0.002  # the highest, after the warm-up
     trunk_learning_rate: float = 0.3  # factor on the rate for the trunk
     weight_decay: float = 0.02  # of weights; biases and norms have none
     batch_size: int = 2  # images a step, over all processes; many small steps matter where minutes are few
-    iterations: int = 10_000
+    iterations: int = 10_000  # steps, unless the command says how many, or minutes
     warmup_iterations: int = 200  # the rate grows linearly; at most over the first MAX_WARMUP of the run
     clip_norm: float = 10.0  # of the gradient; 0 for no clipping
     ema_decay: float = 0.998  # of the averaged weights, which are validated and kept; 0 for no average
     frozen_stages: int = 3  # the stem and the stages after it that keep their ImageNet weights
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16"] = "fp32"  # of the network's arithmetic
 
     def __post_init__(self) -> None:
         check_ranges(

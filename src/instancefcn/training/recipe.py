@@ -21,7 +21,7 @@ RECIPES = files("instancefcn") / "recipes"
 class Recipe:
     """One TOML file with a table for each room; a key that is left out has the value of ``base``, else ``lite``'s."""
 
-    seed: int = 0
+    seed: int = 0  # of new weights, of views, and of the images that are kept out
     source_balance: float = 0.5  # a source of n images is drawn in proportion to n to this power
     network: NetworkConfig = field(default_factory=NetworkConfig)
     augmentation: Augmentation = field(default_factory=Augmentation)
