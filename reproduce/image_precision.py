@@ -105,7 +105,8 @@ def compare_precision(
         lambda drawn: mean(second, drawn) - mean(first, drawn), len(instances), generator, draws, confidence
     )
     a, b = mean(first, None)[0], mean(second, None)[0]
+    images = int(np.count_nonzero(instances.any(1)))
     return {
-        name: Difference(float(a[index]), float(b[index]), float(low[index]), float(high[index]))
+        name: Difference(float(a[index]), float(b[index]), float(low[index]), float(high[index]), images)
         for index, name in enumerate(PRECISION_MEASURES)
     }

@@ -80,7 +80,7 @@ def judge_change(claim: str, gaps: Sequence[tuple[ImageRecall, ImageRecall]], te
     findings = []
     for measure in MEASURES:
         half = halves[measure]
-        doubled = Difference(2 * half.first, 2 * half.second, 2 * half.low, 2 * half.high)
+        doubled = Difference(2 * half.first, 2 * half.second, 2 * half.low, 2 * half.high, half.images)
         verdict = decide(doubled, (doubled.difference,), 0.0)
         findings.append(Finding(claim, test, measure, doubled, (), verdict))
     return findings

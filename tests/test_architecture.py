@@ -128,7 +128,7 @@ def test_no_room_imports_a_higher_one() -> None:
 
 def test_evaluation_knows_files_and_never_the_model() -> None:
     others = {other for path in (PACKAGE / "evaluation").glob("*.py") for _, other in imports(path, PACKAGE)}
-    assert others <= {"config", "files", "geometry", "structures", "data", "evaluation"}
+    assert others <= {"config", "drawing", "files", "geometry", "structures", "data", "evaluation"}
 
 
 @pytest.mark.parametrize(

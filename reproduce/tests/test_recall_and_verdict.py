@@ -126,4 +126,4 @@ def test_the_change_of_a_gap() -> None:
     ],
 )
 def test_verdicts(low: float, high: float, of_seeds: tuple[float, ...], margin: float, verdict: str) -> None:
-    assert decide(Difference(0.0, (low + high) / 2, low, high), of_seeds, margin) == verdict
+    assert decide(Difference(0.0, (low + high) / 2, low, high, 100), of_seeds, margin) == verdict

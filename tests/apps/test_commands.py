@@ -176,7 +176,10 @@ def test_evaluate_files_beside_each_other(label_maps: Path, tmp_path: Path, comm
         expected = compare_files(first, path, annotations, seed=5)["coco/AR@10"]
         stated = written["compare"][path.stem]["difference"]["coco/AR@10"]
         assert (stated["first"], stated["low"], stated["high"]) == (50, expected.low, expected.high)
-    # Instances are in one image alone: whatever is drawn with it says the same.
+    # Instances are in one image alone: whatever is drawn with it says the same, and decides nothing.
+    assert "1 images have an instance: too few to decide anything" in done.stdout
+    assert re.search(r"AR@10 \(1 given\).*AR@1000 \(1 given\)", done.stdout)
+    assert f"[bold]both: {both}" in done.stdout
     assert "[bold]both" in done.stdout
     assert "(+50.0 to +50.0)" in done.stdout
     assert "(-50.0 to -50.0)" in done.stdout

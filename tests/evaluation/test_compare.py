@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from instancefcn.evaluation.average_recall import ImageRecall, recall_per_image
-from instancefcn.evaluation.compare import compare
+from instancefcn.evaluation.compare import MIN_IMAGES, compare
 from instancefcn.evaluation.results import parse_ground_truth, parse_results
 from labelled import random_scenes
 
@@ -34,7 +34,8 @@ def test_interval_of_two_images_by_hand() -> None:
             difference = found[name]
             assert (difference.first, difference.second, difference.difference) == (50, 100, 50)
             assert (difference.low, difference.high) == (low, high)
-            assert difference.decided == (low > 0)
+            assert difference.images == 2
+            assert not difference.decided  # two images decide nothing
 
 
 def test_instances_weigh_images() -> None:
@@ -49,6 +50,15 @@ def test_gain_that_every_image_shares_is_certain() -> None:
     difference = compare(first, second, generator=np.random.default_rng(0))["coco/AR@100"]
     assert (difference.low, difference.high) == (25, 25)
     assert difference.decided
+
+
+@pytest.mark.parametrize("images", [MIN_IMAGES - 1, MIN_IMAGES])
+def test_few_images_with_instances_decide_nothing(images: int) -> None:
+    instances = [2] * images + [0] * 30  # images without instances say nothing, however many they are
+    first, second = hits(instances, [0] * len(instances)), hits(instances, [int(n > 0) for n in instances])
+    difference = compare(first, second, generator=np.random.default_rng(0))["coco/AR@100"]
+    assert (difference.low, difference.high, difference.images) == (50, 50, images)
+    assert difference.decided == difference.enough == (images == MIN_IMAGES)
 
 
 def test_file_does_not_differ_from_itself_and_intervals_mirror() -> None:

@@ -19,7 +19,7 @@ from instancefcn.evaluation.curves import (
     draw_recall_panels,
     render,
 )
-from instancefcn.evaluation.evaluate import evaluate, unique_names
+from instancefcn.evaluation.evaluate import evaluate
 from instancefcn.evaluation.published import RECALL_TABLES, TABLE_1, TABLE_2, TABLE_3
 from instancefcn.evaluation.regions import IouType
 from labelled import annotation, coco, compare_files, random_scenes, rectangle_rle, result
@@ -40,7 +40,7 @@ class Balanced(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes += attrs
-        if tag != "meta":
+        if tag not in ("meta", "img"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -52,6 +52,9 @@ class Balanced(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.words.append(data)
+
+
+GIVEN = {"10": 10, "100": 100, "1000": 1000}
 
 
 def write(folder: Path, ground_truth: Any, results: Any, name: str = "proposals.json") -> tuple[Path, Path]:
@@ -68,6 +71,7 @@ def test_folder_holds_numbers_curves_and_report(tmp_path: Path, iou: IouType) ->
     out = tmp_path / "new" / "out"
     returned = evaluate(proposals, annotations, out, iou)
     assert sorted(path.name for path in out.iterdir()) == [
+        "images.csv",
         "metrics.json",
         "recall_curves.png",
         "recall_curves.svg",
@@ -93,9 +97,6 @@ def test_folder_holds_numbers_curves_and_report(tmp_path: Path, iou: IouType) ->
     words = [word for text in page.words for word in text.split()]
     for kind, name in (("coco", "AR@100"), ("hosang", "AR@100"), ("hosang", "AR_hosang@100")):
         assert f"{metrics[kind][name]:.1f}" in words
-    for table in RECALL_TABLES:
-        for number in {number for _, numbers in table.rows for number in numbers if number is not None}:
-            assert f"{number:.1f}" in words
 
 
 def test_report_needs_no_network_and_runs_nothing(tmp_path: Path) -> None:
@@ -149,9 +150,9 @@ def test_bad_file_writes_nothing(tmp_path: Path) -> None:
 
 def test_curves_are_drawn_the_same_each_time() -> None:
     curves = np.stack([np.linspace(level, 0, len(CURVE_THRESHOLDS)) for level in (20, 40, 60)])
-    svgs = [render(draw_curves(curves, [10.0, 20.0, 30.0], "$ & <a>"), "svg") for _ in range(2)]
+    svgs = [render(draw_curves(curves, [10.0, 20.0, 30.0], "$ & <a>", GIVEN), "svg") for _ in range(2)]
     assert svgs[0] == svgs[1]
-    other = render(draw_curves(curves / 2, [10.0, 20.0, 30.0], "$ & <a>"), "svg")
+    other = render(draw_curves(curves / 2, [10.0, 20.0, 30.0], "$ & <a>", GIVEN), "svg")
     assert other != svgs[0]
 
 
@@ -163,7 +164,8 @@ def test_other_files_are_set_beside_the_first(tmp_path: Path, iou: IouType) -> N
     third, _ = write(tmp_path, ground_truth, results[::3], "third.json")
     written = evaluate(first, annotations, tmp_path / "out", iou, others=[other, third], seed=3)
     assert json.loads((tmp_path / "out/metrics.json").read_text()) == written
-    assert list(written) == [iou, "compare"]
+    assert list(written) == [iou, "compare", "files"]
+    assert written["files"] == {path.stem: str(path) for path in (first, other, third)}
     assert list(written["compare"]) == ["other", "third"]
     assert written[iou] == evaluate(first, annotations, tmp_path / "alone", iou)[iou]
     page = Balanced((tmp_path / "out/report.html").read_text())
@@ -173,23 +175,26 @@ def test_other_files_are_set_beside_the_first(tmp_path: Path, iou: IouType) -> N
         expected = compare_files(first, path, annotations, iou, seed=3)
         assert list(beside["difference"]) == list(expected)
         for name, difference in expected.items():
-            keys = ("first", "second", "difference", "low", "high", "decided")
+            keys = ("first", "second", "difference", "low", "high", "images", "decided")
             assert beside["difference"][name] == {key: getattr(difference, key) for key in keys}, name
         difference = expected["coco/AR@100"]
-        assert f"{difference.second:.1f}" in page.words
+        assert f"{difference.second:.1f} ({beside['metrics']['given']['100']} given)" in page.words
         low, high = (
             f"{end:+.2f}".replace("+0.00", "0.00").replace("-", "\N{MINUS SIGN}")
             for end in (difference.low, difference.high)
         )
         assert f"{low} to {high}" in page.words
+        assert str(path) in page.words
+    assert "COCO AR@100, small" in page.words
+    assert not [word for word in page.words if "coco/" in word or "hosang/" in word]
 
 
 def test_a_file_beside_itself_differs_by_nothing(tmp_path: Path) -> None:
     ground_truth, results = random_scenes(np.random.default_rng(3), 5, 10)
     proposals, annotations = write(tmp_path, ground_truth, results)
     written = evaluate(proposals, annotations, tmp_path / "out", others=[proposals])
-    assert list(written["compare"]) == [f"{proposals} (2)"]
-    differences = written["compare"][f"{proposals} (2)"]["difference"]
+    assert list(written["compare"]) == ["proposals (2)"]
+    differences = written["compare"]["proposals (2)"]["difference"]
     assert {(found["low"], found["difference"], found["high"]) for found in differences.values()} == {(0, 0, 0)}
     assert not any(found["decided"] for found in differences.values())
     assert "0.00 to 0.00" in Balanced((tmp_path / "out/report.html").read_text()).words
@@ -202,9 +207,12 @@ def test_difference_of_nothing_to_find_is_none(tmp_path: Path) -> None:
     other, _ = write(tmp_path, ground_truth, [], "other.json")
     differences = evaluate(proposals, annotations, tmp_path, others=[other])["compare"]["other"]["difference"]
     assert differences["coco/AR@10"]["difference"] == differences["coco/AR@10"]["low"] == -100
-    assert differences["coco/AR@10"]["decided"]
+    assert differences["coco/AR@10"]["images"] == 1
+    assert not differences["coco/AR@10"]["decided"]  # by one image
+    assert "1 images" in Balanced((tmp_path / "report.html").read_text()).words
     large = differences["coco/AR@10_large"]
     assert not large.pop("decided")
+    assert large.pop("images") == 0
     assert set(large.values()) == {None}
 
 
@@ -233,12 +241,6 @@ def test_a_panel_for_each_limit_with_a_line_for_each_file() -> None:
     assert [text.get_text() for text in legend.get_texts()] == ["$one$", "_two\N{REPLACEMENT CHARACTER}"]
     again = draw_recall_panels({"$one$": curves, "_two\n": curves / 2}, "title")
     assert render(figure, "svg") == render(again, "svg")
-
-
-def test_names_are_unique() -> None:
-    paths = [Path(path) for path in ("a.json", "x/b.json", "y/b.json", "x/b.json", "c.json", "z/c.json.json")]
-    assert unique_names(paths) == ["a", "x/b.json", "y/b.json", "x/b.json (2)", "c", "c.json"]
-    assert unique_names([Path("b.json"), Path("x/b.json"), Path("b.json.json")]) == ["b.json", "x/b.json", "b.json (2)"]
 
 
 def test_more_files_than_colours_are_refused(tmp_path: Path) -> None:

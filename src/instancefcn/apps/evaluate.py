@@ -34,6 +34,18 @@ def evaluate(
             show_default="all, and a table over scores unless the file is named objects.json",
         ),
     ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="Folder that the photographs lie in: the report shows those with the most missed instances.",
+        ),
+    ] = None,
+    published: Annotated[
+        bool, typer.Option("--published", help="Set the paper's tables, of PASCAL VOC and COCO, beside in the report.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the intervals of --compare.")] = 0,
     crowds_of_one_part: CrowdsOfOnePart = False,
 ) -> None:
@@ -41,6 +53,9 @@ def evaluate(
 
     [bold]instancefcn evaluate[/] val/proposals.json --annotations instances_val2017.json [bold]--out[/] val/report
     [dim]Average recall of masks by COCO's and by Hosang's rules, with 10, 100 and 1,000 proposals an image.[/]
+
+    [bold]instancefcn evaluate[/] val/proposals.json --annotations val.json --images val [bold]--out[/] val/report
+    [dim]The report also shows the twenty photographs with the most missed instances.[/]
 
     [bold]instancefcn evaluate[/] boxes.json --annotations instances_val2017.json [bold]--out[/] report --iou bbox
     [dim]The same of boxes.[/]
@@ -58,8 +73,9 @@ def evaluate(
     [bold]instancefcn evaluate[/] val/proposals.json --annotations val.json [bold]--out[/] report --objects
     [dim]Of ranked candidates also a table: from which score on to take them. Overlapping ones count as wrong.[/]
 
-    [bold]report.html[/]      one page with all of it and the published tables beside; needs no network
+    [bold]report.html[/]      one page with all of it, also by size and category of the labels; needs no network
     [bold]metrics.json[/]     every number
+    [bold]images.csv[/]       how many instances of each image there are and are missed, and its average recall
     [bold]recall_curves[/]    recall against IoU, as PNG and SVG
 
     Labels of another format: see [bold]instancefcn convert[/].
@@ -69,8 +85,9 @@ def evaluate(
     from rich.table import Table
 
     from instancefcn.evaluation.average_recall import AVERAGES, averages
+    from instancefcn.evaluation.compare import MIN_IMAGES
     from instancefcn.evaluation.evaluate import evaluate as write_evaluation
-    from instancefcn.evaluation.matching import MAX_PROPOSALS
+    from instancefcn.evaluation.names import recall_headings
 
     written = write_evaluation(
         proposals,
@@ -83,18 +100,26 @@ def evaluate(
         objects=objects,
         min_score=min_score,
         crowds_of_one_part=crowds_of_one_part,
+        photographs=images,
+        published=published,
     )
     metrics = written[iou]
-    columns = [f"AR@{limit}" for limit in MAX_PROPOSALS]
-    table = Table("", *columns, title=f"average recall, {iou}, in percent")
+    table = Table("", *recall_headings(metrics["given"]), title=f"average recall, {iou}, in percent")
     for title, values in averages(metrics).items():
         table.add_row(title, *map(_percent, values))
     Console().print(table)
     for name, other in written.get("compare", {}).items():
-        differences = Table("", *columns, title=f"{escape(printable(name))}: difference, 95% interval")
+        given = {limit: min(most, metrics["given"][limit]) for limit, most in other["metrics"]["given"].items()}
+        headings = recall_headings(given)
+        differences = Table("", *headings, title=f"{escape(printable(name))}: difference, 95% interval")
         for title, keys in AVERAGES.items():
             differences.add_row(title, *(_interval(other["difference"][key]) for key in keys))
+        few = min(other["difference"][key]["images"] for keys in AVERAGES.values() for key in keys)
+        if few < MIN_IMAGES:
+            differences.caption = f"{few} images have an instance: too few to decide anything (under {MIN_IMAGES})"
         Console().print(differences)
+    for name, path in written.get("files", {}).items():
+        echo(f"{name}: {path}")
     for name, precision in written.get("per_class", {}).items():
         Console().print(_precision_table(escape(printable(name)), precision))
     for name, found in written.get("objects", {}).items():

@@ -99,7 +99,7 @@ def recall(
     from instancefcn.data.result_files import read_results
     from instancefcn.evaluation.average_recall import recall_per_image
     from instancefcn.evaluation.curves import CURVE_THRESHOLDS, FILE_COLORS, draw_recall_panels, render
-    from instancefcn.evaluation.evaluate import unique_names
+    from instancefcn.evaluation.names import unique_names
     from instancefcn.evaluation.results import parse_ground_truth, parse_results
 
     if len(proposals) > len(FILE_COLORS):
@@ -143,7 +143,7 @@ def proposals(
     from instancefcn.data.images import read_image
     from instancefcn.data.result_files import read_results
     from instancefcn.evaluation.curves import render
-    from instancefcn.evaluation.evaluate import unique_names
+    from instancefcn.evaluation.names import unique_names
     from instancefcn.evaluation.results import parse_ground_truth, parse_results
     from instancefcn.viz.best_proposals import draw_beside, find_best
 

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from instancefcn.evaluation.matching import coco_evaluation
+from instancefcn.evaluation.matching import AREA_RANGES, IMAGES_AT_ONCE, IOU_THRESHOLDS, coco_evaluation
 from instancefcn.evaluation.regions import IouType, select
 from instancefcn.evaluation.results import CategoryRegions, GroundTruth, ScoredRegions
 from instancefcn.geometry.rle import ious
 
 MAP_R_THRESHOLDS = (0.5, 0.7)  # IoU thresholds of Table 4
+COCO_LIMIT = 100  # results of a category in an image that COCO's AP looks at, at most
+COCO_RECALLS = np.linspace(0, 1, 101)  # exactly pycocotools' numbers
 Variant = Literal["area", "11-point"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)
 
@@ -123,12 +126,51 @@ def ranked_images(proposals: Sequence[ScoredRegions]) -> Int[np.ndarray, "n"]:
 
 
 def coco_precision(categories: Sequence[CategoryRegions], iou: IouType) -> dict[str, float]:
-    """COCO's AP, AP50 and AP75 in percent, by hotcoco; NaN without any instance."""
-    evaluation = coco_evaluation(categories, iou)
-    evaluation.accumulate()
-    evaluation.summary_lines()  # computes ``stats``
-    values = np.where(evaluation.stats < 0, math.nan, 100 * evaluation.stats)
-    return dict(zip(("AP", "AP50", "AP75"), values.tolist(), strict=False))
+    """COCO's AP, AP50 and AP75 in percent; NaN without any instance.
+
+    Images are matched by hotcoco, some at a time: it needs results as Python objects, which take many times the memory
+    of their codes. What comes of them is added up here, as pycocotools' ``accumulate`` does.
+    """
+    judged: list[list[_Judged]] = [[] for _ in categories]
+    instances = np.zeros(len(categories), dtype=int)
+    for start in range(0, len(categories[0].ground_truth) if categories else 0, IMAGES_AT_ONCE):
+        some = slice(start, start + IMAGES_AT_ONCE)
+        evaluation = coco_evaluation(
+            [replace(of, ground_truth=of.ground_truth[some], proposals=of.proposals[some]) for of in categories],
+            iou,
+            max_dets=[COCO_LIMIT],
+            area_rng=[list(AREA_RANGES["all"])],
+            area_rng_lbl=["all"],
+        )
+        for found in evaluation.eval_imgs:
+            if found is None:
+                continue
+            index = found["category_id"] - 1
+            instances[index] += np.count_nonzero(~np.array(found["gtIgnore"], dtype=bool))
+            shape = len(IOU_THRESHOLDS), len(found["dtScores"])
+            hits, ignored = (np.array(found[key], dtype=bool).reshape(shape) for key in ("dtMatched", "dtIgnore"))
+            judged[index].append((np.array(found["dtScores"], dtype=float), hits & ~ignored, ~hits & ~ignored))
+    known = [index for index in range(len(categories)) if instances[index]]
+    of_categories = np.array([_precision_at_thresholds(judged[index], int(instances[index])) for index in known])
+    means = of_categories.mean(0) if known else np.full(len(IOU_THRESHOLDS), math.nan)
+    return {"AP": float(means.mean()), "AP50": float(means[0]), "AP75": float(means[5])}
+
+
+# Scores of an image's results of one category, best first; right and wrong ones for each of ``IOU_THRESHOLDS``.
+_Judged = tuple[Float[np.ndarray, "_"], Bool[np.ndarray, "t _"], Bool[np.ndarray, "t _"]]
+
+
+def _precision_at_thresholds(judged: Sequence[_Judged], instances: int) -> Float[np.ndarray, "t"]:
+    """COCO's average precision of one category in percent: the mean of 101 precisions at recalls of 0, 0.01, ... 1."""
+    order = np.argsort(-np.concatenate([scores for scores, _, _ in judged]), kind="stable")
+    right, wrong = (np.concatenate([of[which] for of in judged], axis=1)[:, order] for which in (1, 2))
+    values = np.zeros(len(IOU_THRESHOLDS))
+    for t, (hits, misses) in enumerate(zip(right.cumsum(1), wrong.cumsum(1), strict=True)):
+        precision = hits / np.maximum(hits + misses, 1)
+        best_from = np.maximum.accumulate(precision[::-1])[::-1]
+        first = np.searchsorted(hits / instances, COCO_RECALLS, side="left")
+        values[t] = 100 * np.append(best_from, 0)[first].mean()
+    return values
 
 
 def _ranking(proposals: Sequence[ScoredRegions]) -> Int[np.ndarray, "n"]:

@@ -18,6 +18,9 @@ from instancefcn.evaluation.average_recall import ImageRecall, PerImage
 
 DRAWS = 2000  # how many times all images are drawn
 CONFIDENCE = 0.95
+# With instances of a measure; with fewer, nothing is called decided. Percentiles of few images lie too close together:
+# of one image the interval has no width at all. docs/formats.md has what that was measured to cost.
+MIN_IMAGES = 20
 _DRAWS_AT_ONCE = 100  # bounds the memory: draws * images * 8 bytes
 
 
@@ -32,6 +35,7 @@ class Difference:
     second: float
     low: float
     high: float
+    images: int  # that have an instance of the measure
 
     @property
     def difference(self) -> float:
@@ -39,9 +43,14 @@ class Difference:
         return self.second - self.first
 
     @property
+    def enough(self) -> bool:
+        """Whether there are as many images with instances as an interval needs to decide anything."""
+        return self.images >= MIN_IMAGES
+
+    @property
     def decided(self) -> bool:
-        """Whether the interval excludes zero."""
-        return self.low > 0 or self.high < 0
+        """Whether there are enough images, and the interval excludes zero."""
+        return self.enough and (self.low > 0 or self.high < 0)
 
 
 def compare(
@@ -71,8 +80,9 @@ def compare(
         draws,
         confidence,
     )
+    images = {name: int(np.count_nonzero(measure.instances)) for name, measure in a.items()}
     return {
-        name: Difference(a[name].percent(), b[name].percent(), float(low[index]), float(high[index]))
+        name: Difference(a[name].percent(), b[name].percent(), float(low[index]), float(high[index]), images[name])
         for index, name in enumerate(a)
     }
 

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from instancefcn.evaluation.matching import MAX_PROPOSALS
+from instancefcn.evaluation.names import fewer_given
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,18 +24,22 @@ FILE_COLORS = ("#2a6fb0", "#d55e00", "#009e73", "#cc79a7", "#1c2430", "#e69f00",
 _LETTERS_A_LINE = 130  # of a file's name, in the legend
 
 
-def draw_curves(curves: Float[np.ndarray, "n t"], average_recalls: list[float], title: str) -> Figure:
+def draw_curves(
+    curves: Float[np.ndarray, "n t"], average_recalls: list[float], title: str, given: Mapping[str, int]
+) -> Figure:
     """Figure of one file: one line for each N of ``MAX_PROPOSALS``.
 
     Args:
         curves: recall in percent over ``CURVE_THRESHOLDS``; NaN leaves a line out.
         average_recalls: Hosang's AR by best IoU of each line, for its label: twice the area beneath it.
+        given: the most proposals of an image for each N (``names.fewer_given``).
     """
     figure = empty_figure(6.4, 4.8)
     axes = figure.add_subplot()
     _style(axes, title)
     for n, recall, average, color in zip(MAX_PROPOSALS, curves, average_recalls, _COLORS, strict=True):
-        label = f"N = {n:,}" if np.isnan(average) else f"N = {n:,} (AR by best IoU {average:.1f})"
+        label = f"N = {n:,}{fewer_given(n, given)}"
+        label += "" if np.isnan(average) else f", AR by best IoU {average:.1f}"
         axes.plot(CURVE_THRESHOLDS, recall, color=color, linewidth=2, label=label)
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], labels[::-1], loc="best", frameon=False)  # from the top line to the bottom one

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,23 +10,27 @@ from typing import Any
 
 import numpy as np
 
-from instancefcn.data.coco_entries import whole_number
 from instancefcn.data.result_files import read_results
-from instancefcn.evaluation.average_precision import coco_precision, region_precision
 from instancefcn.evaluation.average_recall import ImageRecall, recall_per_image
 from instancefcn.evaluation.compare import Difference, compare
 from instancefcn.evaluation.curves import CURVE_THRESHOLDS, FILE_COLORS, draw_curves, draw_recall_panels, render
+from instancefcn.evaluation.gallery import render_gallery
 from instancefcn.evaluation.matching import AREA_RANGES, MAX_PROPOSALS
+from instancefcn.evaluation.names import fewer_given, unique_names
 from instancefcn.evaluation.object_metrics import object_metrics
-from instancefcn.evaluation.regions import IouType
-from instancefcn.evaluation.report import render_comparison, render_html, render_objects, render_precision
-from instancefcn.evaluation.results import (
-    GroundTruth,
-    ScoredRegions,
-    parse_ground_truth,
-    parse_results,
-    split_by_category,
+from instancefcn.evaluation.per_class import measure_precision
+from instancefcn.evaluation.per_image import (
+    category_rows,
+    file_names,
+    image_rows,
+    image_table,
+    missed,
+    names_where_sound,
 )
+from instancefcn.evaluation.regions import IouType
+from instancefcn.evaluation.report import render_html
+from instancefcn.evaluation.results import GroundTruth, ScoredRegions, parse_ground_truth, parse_results
+from instancefcn.evaluation.sections import render_categories, render_comparison, render_objects, render_precision
 from instancefcn.evaluation.sizes import with_sizes
 from instancefcn.files import nan_as_none, read_json, write_whole
 
@@ -46,10 +49,12 @@ def evaluate(
     objects: bool = False,
     min_score: float | None = None,
     crowds_of_one_part: bool = False,
+    photographs: Path | None = None,
+    published: bool = False,
 ) -> dict[str, Any]:
     """Write the average recall of anybody's proposals to a folder, with that of other files beside it.
 
-    Writes ``metrics.json``, ``recall_curves.png``, ``recall_curves.svg`` and ``report.html``.
+    Writes ``metrics.json``, ``images.csv``, ``recall_curves.png``, ``recall_curves.svg`` and ``report.html``.
 
     Args:
         proposals: COCO results, ``[{"image_id", "category_id", "segmentation" and/or "bbox", "score"}, ...]``, as JSON,
@@ -64,14 +69,20 @@ def evaluate(
             at other thresholds on the score, since it may hold ranked candidates.
         min_score: of ``objects``: count those alone that score this or more, and at no other threshold.
         crowds_of_one_part: a crowd whose mask is one connected part is an instance (``data.crowds``).
+        photographs: folder that the images' names start from: the report shows those with the most missed instances.
+        published: the report has the tables of the paper beside, whose numbers are of PASCAL VOC and COCO.
 
     Returns:
         What ``metrics.json`` holds: ``{iou: {"coco": {"AR@10", ...}, "hosang": {"AR@10", ..., "AR_hosang@10", ...},
-        "recall@0.5", ..., "counts": {...}, "curves": {"iou": [...], "N=10": [...], ...}}}``, in percent; None where
-        there is no instance. ``hosang`` has ``AR@N`` by the best IoU of each instance, as the curves, and
-        ``AR_hosang@N`` by one-to-one matching, as Hosang's public code.
+        "recall@0.5", ..., "counts": {...}, "given": {"10", ...}, "curves": {"iou": [...], "N=10": [...], ...},
+        "categories": {name: {...}}, "images": [...]}}``, in percent; None where there is no instance. ``given`` has the
+        most proposals of an image for each N: where that is less than N, AR@N is of as many.
+        ``categories``, where annotations have several, and ``images`` are ``per_image.category_rows`` and
+        ``image_rows``. ``hosang`` has ``AR@N`` by the best IoU of each instance, as the curves, and ``AR_hosang@N`` by
+        one-to-one matching, as Hosang's public code.
         With other files also ``"compare": {name: {"metrics": {...}, "difference": {"coco/AR@10": {"first", "second",
-        "difference", "low", "high", "decided"}, ...}}}``, ``metrics`` as of the first file, by ``unique_names``.
+        "difference", "low", "high", "images", "decided"}, ...}}}``, ``metrics`` as of the first file, by
+        ``unique_names``; ``"files": {name: path}``.
         With ``per_class`` also ``"per_class": {name: {"mAP^r@0.5": {"area", "11-point"}, ..., "coco": {"AP", "AP50",
         "AP75"}, "categories": {category: {"id", "instances", "AP^r@0.5": ..., ...}}}}``, of every file.
         With ``objects`` also ``"objects": {name: ...}``, of every file, as ``object_metrics`` has it, with the
@@ -95,7 +106,11 @@ def evaluate(
     if min_score is not None and not objects:
         raise ValueError("a least score is of objects: give --objects with --min-score (Python: objects=True)")
     coco = with_sizes(read_json(annotations), read_results(proposals))
-    images = parse_ground_truth(coco, iou, source=str(annotations), crowds_of_one_part=crowds_of_one_part)
+    categories = names_where_sound(coco)
+    images = parse_ground_truth(
+        coco, iou, source=str(annotations), categories=categories, crowds_of_one_part=crowds_of_one_part
+    )
+    names = file_names(coco)
     crowds = np.concatenate([image.crowd for image in images]) if images else np.zeros(0, dtype=bool)
     if len(crowds) and crowds.all():
         raise ValueError(
@@ -110,17 +125,25 @@ def evaluate(
     for name, path in files.items():
         scored = parse_results(read_results(path), images, iou, source=str(path))
         recall[name] = recall_per_image(images, scored, iou)
-        metrics[name] = _metrics(images, scored, recall[name])
+        by_category = category_rows(recall[name], images, categories or {})
+        metrics[name] = _metrics(images, scored, recall[name]) | {
+            "categories": by_category if len(by_category) > 1 else {},
+            "images": image_rows(recall[name], names),
+        }
         if objects:
             ranked = path.name.partition(".")[0] != OBJECTS_NAME and min_score is None
             counted[name] = {"min_score": min_score} | object_metrics(
                 images, scored, min_score=min_score, by_score=ranked
             )
-            _name_images(counted[name]["images"], coco)
+            counted[name]["images"] = [row | {"file_name": names[row["image_id"]]} for row in counted[name]["images"]]
+        del scored  # not to be held while the next file is read
     first, *rest = files
     written: dict[str, Any] = {iou: metrics[first]}
     differences = {name: compare(recall[first], recall[name], generator=np.random.default_rng(seed)) for name in rest}
+    given = {name: of["given"] for name, of in metrics.items()}
     sections: list[str] = []
+    if metrics[first]["categories"]:
+        sections.append(render_categories(metrics[first]["categories"], given[first]))
     if objects:
         written["objects"] = nan_as_none(counted)
         sections += [render_objects(name, found) for name, found in written["objects"].items()]
@@ -129,7 +152,7 @@ def evaluate(
             name: measure_precision(path, annotations, iou, crowds_of_one_part=crowds_of_one_part)
             for name, path in files.items()
         }
-        sections += [render_precision(name, found) for name, found in written["per_class"].items()]
+        sections += [render_precision(name, found, published=published) for name, found in written["per_class"].items()]
     curves = {name: found.curves(CURVE_THRESHOLDS) for name, found in recall.items()}
     counts = metrics[first]["counts"]
     title = (
@@ -143,13 +166,15 @@ def evaluate(
             }
             for name in rest
         }
-        sections.append(render_comparison(first, differences, seed=seed))
-        figure = draw_recall_panels(curves, title)
+        written["files"] = {name: str(path) for name, path in files.items()}
+        sections.append(render_comparison(files, given, differences, seed=seed))
+        shown = {f"{name}{fewer_given(MAX_PROPOSALS[-1], given[name])}": lines for name, lines in curves.items()}
+        figure = draw_recall_panels(shown, title)
     else:
         # No file name in the figure: matplotlib's font may lack its letters. The page has it.
-        figure = draw_curves(
-            curves[first], [recall[first].metrics()["hosang"][f"AR@{n}"] for n in MAX_PROPOSALS], title
-        )
+        hosang = recall[first].metrics()["hosang"]
+        figure = draw_curves(curves[first], [hosang[f"AR@{n}"] for n in MAX_PROPOSALS], title, given[first])
+    sections.append(render_gallery(metrics[first]["images"], images, missed(recall[first]), photographs))
     svg = render(figure, "svg")
     html = render_html(
         metrics[first],
@@ -159,50 +184,15 @@ def evaluate(
         annotations=annotations.name,
         sections=sections,
         wide_curves=bool(others),
+        published=published,
     )
 
     write_whole(out / "recall_curves.png", render(figure, "png"))
     write_whole(out / "recall_curves.svg", svg)
-    write_whole(out / "report.html", html)
+    write_whole(out / "images.csv", image_table(metrics[first]["images"]))
+    write_whole(out / "report.html", html.encode(errors="backslashreplace"))  # a name may hold what UTF-8 does not
     write_whole(out / "metrics.json", json.dumps(written, indent=2, allow_nan=False) + "\n")
     return written
-
-
-def _name_images(counts: Sequence[dict[str, Any]], coco: Any) -> None:
-    """Add the ``file_name`` that COCO annotations give to each image; None where they give none."""
-    names = {whole_number(entry["id"], "id"): entry.get("file_name") for entry in coco["images"]}
-    for of_image in counts:
-        of_image["file_name"] = names[of_image["image_id"]]
-
-
-def measure_precision(
-    proposals: Path, annotations: Path, iou: IouType = "segm", *, crowds_of_one_part: bool = False
-) -> dict[str, Any]:
-    """Average precision of results with categories, in percent: mAP^r, COCO's, and AP^r of each category.
-
-    Raises:
-        ValueError: a file can't be used, or the results name a category that the annotations do not list.
-    """
-    sources = str(annotations), str(proposals)
-    coco = with_sizes(read_json(annotations), read_results(proposals))
-    categories = split_by_category(
-        coco, read_results(proposals), iou, sources=sources, crowds_of_one_part=crowds_of_one_part
-    )
-    return nan_as_none({**region_precision(categories), "coco": coco_precision(categories, iou)})
-
-
-def unique_names(paths: Sequence[Path]) -> list[str]:
-    """A name for each file: its stem, or its path where files share a stem; a path given twice is numbered."""
-    stems = Counter(path.stem for path in paths)
-    names: list[str] = []
-    for path in paths:
-        name = path.stem if stems[path.stem] == 1 else str(path)
-        times, unique = 1, name
-        while unique in names:
-            times += 1
-            unique = f"{name} ({times})"
-        names.append(unique)
-    return names
 
 
 def _metrics(images: Sequence[GroundTruth], proposals: Sequence[ScoredRegions], recall: ImageRecall) -> dict[str, Any]:
@@ -219,9 +209,11 @@ def _metrics(images: Sequence[GroundTruth], proposals: Sequence[ScoredRegions], 
         "proposals": int(proposed.sum()),
         "proposals_beyond_limit": int(np.maximum(proposed - MAX_PROPOSALS[-1], 0).sum()),  # they are not evaluated
     }
+    most = int(proposed.max(initial=0))
+    given = {str(limit): min(most, limit) for limit in MAX_PROPOSALS}
     curves = zip(MAX_PROPOSALS, recall.curves(CURVE_THRESHOLDS).tolist(), strict=True)
     lines = {"iou": CURVE_THRESHOLDS.tolist()} | {f"N={n}": recalls for n, recalls in curves}
-    return nan_as_none(recall.metrics() | {"counts": counts, "curves": lines})
+    return nan_as_none(recall.metrics() | {"counts": counts, "given": given, "curves": lines})
 
 
 def _difference_as_json(found: Difference) -> dict[str, Any]:

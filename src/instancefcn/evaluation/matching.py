@@ -22,7 +22,7 @@ AREA_RANGES: dict[str, tuple[float, float]] = {
     "large": (96**2, 1e10),
 }
 # Images that hotcoco matches at once: it returns its matches as Python lists, which get large.
-_IMAGES_AT_ONCE = 64
+IMAGES_AT_ONCE = 64
 
 
 def match_one_to_one(
@@ -39,8 +39,8 @@ def match_one_to_one(
     """
     instances = np.zeros((len(ground_truth), len(AREA_RANGES)), dtype=int)
     matched = np.zeros((*instances.shape, len(MAX_PROPOSALS), len(IOU_THRESHOLDS)), dtype=int)
-    for start in range(0, len(ground_truth), _IMAGES_AT_ONCE):
-        chunk = slice(start, start + _IMAGES_AT_ONCE)
+    for start in range(0, len(ground_truth), IMAGES_AT_ONCE):
+        chunk = slice(start, start + IMAGES_AT_ONCE)
         best = [scored.top(MAX_PROPOSALS[-1]) for scored in proposals[chunk]]
         evaluation = coco_evaluation(
             [CategoryRegions(1, "instance", list(ground_truth[chunk]), best)],

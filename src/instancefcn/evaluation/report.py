@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from instancefcn.evaluation.average_precision import MAP_R_THRESHOLDS, VARIANTS
 from instancefcn.evaluation.average_recall import RECALL_AT, averages
-from instancefcn.evaluation.compare import CONFIDENCE, DRAWS, Difference
 from instancefcn.evaluation.html_table import html_table
 from instancefcn.evaluation.matching import AREA_RANGES, MAX_PROPOSALS
-from instancefcn.evaluation.published import RECALL_TABLES, TABLE_4, PublishedTable
+from instancefcn.evaluation.names import fewer_given, recall_headings
 from instancefcn.evaluation.regions import IouType
+from instancefcn.evaluation.sections import render_published
 
 
 def render_html(
@@ -25,6 +23,7 @@ def render_html(
     annotations: str,
     sections: Sequence[str] = (),
     wide_curves: bool = False,
+    published: bool = False,
 ) -> str:
     """The whole page. It loads nothing from the network, and escapes all text from outside.
 
@@ -32,24 +31,32 @@ def render_html(
         metrics: as ``evaluate`` returns them of one file.
         curves_svg: a document that ``curves.render`` made; over the whole width if ``wide_curves``.
         proposals, annotations: names of the two files.
-        sections: HTML of more sections (``render_precision``, ``render_comparison``).
+        sections: HTML of more sections (``sections.py``, ``gallery.py``).
+        published: set the tables of the paper beside.
     """
-    coco, counts = metrics["coco"], metrics["counts"]
+    coco, counts, given = metrics["coco"], metrics["counts"], metrics["given"]
     ours = averages(metrics)
-    limits = [f"AR@{n}" for n in MAX_PROPOSALS]
+    keys, limits = [f"AR@{n}" for n in MAX_PROPOSALS], recall_headings(given)
     regions = {"segm": "Masks", "bbox": "Boxes"}[iou]
-    boxes_differ = " The paper's numbers are of masks, this file's of boxes." if iou == "bbox" else ""
+    best = f"the best {MAX_PROPOSALS[-1]:,}"
+    fewer = fewer_given(MAX_PROPOSALS[-1], given)
+    too_few = (
+        f"""<p>No image has more than {given[str(MAX_PROPOSALS[-1])]:,} proposals, so AR@{MAX_PROPOSALS[-1]} is that of
+as many, and may be higher with more.</p>"""
+        if fewer
+        else ""
+    )
     overall = html_table(
         ["", *limits], [[title, *numbers] for title, numbers in ours.items()], emphasised=range(len(ours))
     )
     sizes = [area for area in AREA_RANGES if area != "all"]
     by_size = html_table(
         ["", "Instances", *limits],
-        [[size, f"{counts[f'instances_{size}']:,}", *(coco[f"{key}_{size}"] for key in limits)] for size in sizes],
+        [[size, f"{counts[f'instances_{size}']:,}", *(coco[f"{key}_{size}"] for key in keys)] for size in sizes],
     )
     at_iou = html_table(["IoU at least", "Found, %"], [[str(share), metrics[f"recall@{share}"]] for share in RECALL_AT])
     counted = html_table(["", "Number"], [[name.replace("_", " "), f"{n:,}"] for name, n in counts.items()])
-    published = "".join(_published(table, ours) for table in RECALL_TABLES)
+    beside = render_published(ours, iou, fewer) if published else ""
     svg = curves_svg[curves_svg.index("<svg") :]  # in a page, the XML declaration and document type have no place
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -65,148 +72,26 @@ def render_html(
 <p class="lead">{regions} of {counts["instances"]:,} instances in {counts["images"]:,} images
 of {escape(annotations)}. All numbers in percent.</p>
 <div class="columns">
-<section><h2>Average recall</h2>{overall}
+<section><h2>Average recall</h2>{overall}{too_few}
 <h2>By size, COCO AR</h2>{by_size}
-<h2>Found by the best {MAX_PROPOSALS[-1]:,}</h2>{at_iou}</section>
+<h2>Found by {best}{fewer}</h2>{at_iou}</section>
 <section{" class='wide'" if wide_curves else ""}><h2>Recall against IoU</h2>
 <figure role="img" aria-label="Recall against IoU at 10, 100 and 1000 proposals">{svg}</figure></section>
 </div>{"".join(sections)}
 <section><h2>How it was measured</h2>
 <p><b>COCO AR</b>: mean recall over IoU .50, .55, ... .95; a proposal finds one instance at most, best score first;
 categories are not looked at; crowd regions are left out. Small is up to 32<sup>2</sup> pixels, large from
-96<sup>2</sup> on, by the area that the annotation states. The shares found by the best {MAX_PROPOSALS[-1]:,} are
+96<sup>2</sup> on, by the area that the annotation states. The shares found by {best} are
 recall by the same rules at one IoU.</p>
 <p><b>Hosang AR, best IoU</b>: twice the area under the curve above, whose recall counts an instance as found where its
 best IoU with any of the N proposals reaches the threshold. The paper cites this definition.</p>
 <p><b>Hosang AR, one to one</b>: the same, but a proposal finds one instance at most, highest IoU first, as Hosang's
 public code measures it; <code>AR_hosang@N</code> in metrics.json.</p>
-{counted}</section>
-<section><h2>What the paper printed</h2>
-<p>Comparable only where the annotations are the data set that is named with each table.{boxes_differ}</p>
-<div class="columns">{published}</div></section>
+{counted}</section>{beside}
 </main>
 </body>
 </html>
 """
-
-
-def render_comparison(first: str, differences: Mapping[str, Mapping[str, Difference]], *, seed: int) -> str:
-    """Section of the page: measures of every file, and the differences of the other files from the first.
-
-    Args:
-        differences: ``compare.compare(first, other)`` for each other file, by its name, with images drawn by ``seed``.
-    """
-    measures = next(iter(differences.values()))
-    figures = html_table(
-        ["", first, *differences],
-        [[name, d.first, *(other[name].second for other in differences.values())] for name, d in measures.items()],
-    )
-    percent = f"{100 * CONFIDENCE:g}%"
-    against = "".join(
-        html_table(
-            ["", "Difference", f"{percent} interval", "Decided"],
-            [[name, *_interval(difference)] for name, difference in found.items()],
-            caption=f"<b>{escape(other)}</b> less {escape(first)}, in percentage points",
-            emphasised=[row for row, difference in enumerate(found.values()) if difference.decided],
-        )
-        for other, found in differences.items()
-    )
-    return f"""
-<section class="compared"><h2>Every file</h2>{figures}
-<h2>Differences</h2>
-<p>Paired bootstrap: the images are drawn {DRAWS:,} times with replacement (seed {seed}), the same for both files, and
-the interval holds the middle {percent} of the differences. A difference is decided where its interval leaves out zero.
-Each interval stands for itself: among many, a few seem decided by chance.</p>
-<div class="columns">{against}</div></section>"""
-
-
-def render_precision(file: str, precision: Mapping[str, Any]) -> str:
-    """Section of the page: average precision of one file's results, as ``evaluate.measure_precision`` has it."""
-    columns = [(f"AP^r@{limit}", variant) for variant in VARIANTS for limit in MAP_R_THRESHOLDS]
-    rows = [["Mean", None, *(precision[f"m{key}"][variant] for key, variant in columns)]]
-    for name, found in precision["categories"].items():
-        rows.append([name, f"{found['instances']:,}", *(found[key][variant] for key, variant in columns)])
-    table = html_table(["", "Instances", *map(", ".join, columns)], rows, emphasised=(0,))
-    coco = html_table(["", *precision["coco"]], [["COCO AP", *precision["coco"].values()]])
-    ours = {variant: [precision[key][variant] for key in TABLE_4.columns] for variant in VARIANTS}
-    return f"""
-<section><h2>Average precision by category, {escape(file)}</h2>{table}{coco}
-<p><b>AP<sup>r</sup></b>: a result goes to the instance of its category that it overlaps best; a second hit is wrong.
-11-point is VOC 2007's mean, area VOC 2010's; means are over categories with instances.</p>
-{_published(TABLE_4, ours)}</section>"""
-
-
-def render_objects(file: str, found: Mapping[str, Any]) -> str:
-    """Section of the page: the objects of one file, as ``evaluate`` has them under ``objects``."""
-    counts, best = found["counts"], found.get("best")
-    shown = ("precision", "recall", "F1", "AP", "PQ", "SQ", "boundary_iou")
-    names = [
-        "Right",
-        "Wrong",
-        "Missed",
-        *(name.replace("_iou", " IoU").capitalize() for name in shown[:2]),
-        *shown[2:6],
-    ]
-    at = html_table(
-        ["IoU at least", *names, "Boundary IoU"],
-        [
-            [limit, *(f"{row[name]:,}" for name in ("right", "wrong", "missed")), *(row[name] for name in shown)]
-            for limit, row in found["at"].items()
-        ],
-    )
-    least = "" if found["min_score"] is None else f" that score {found['min_score']:g} or more"
-    off = f"{counts['error']:.1f}, signed {counts['bias']:+.1f}" if counts["error"] is not None else "unknown"
-    chance = (
-        ""
-        if found["calibration_error"] is None
-        else (f" Expected calibration error of the scores: {found['calibration_error']:.1f} %.")
-    )
-    by_score = ""
-    if "by_score" in found:
-        rows = [*found["by_score"], *([best] if best else [])]
-        by_score = "<h2>By score, IoU at least 0.5</h2>" + html_table(
-            ["Score at least", "Precision", "Recall", "F1", "Objects", "Count error an image"],
-            [
-                [
-                    f"{row['score']:g}",
-                    row["precision"],
-                    row["recall"],
-                    row["F1"],
-                    f"{row['found']:,}",
-                    row["count_error"],
-                ]
-                for row in rows
-            ],
-            caption="The last row is that of the best F1.",
-            emphasised=[len(rows) - 1] if best else [],
-        )
-    return f"""
-<section><h2>Objects, {escape(file)}</h2>
-<p>{counts["found"]:,} objects{least}, {counts["labelled"]:,} instances. Count error an image: {off}.{chance}</p>{at}
-{by_score}
-<p>Objects and instances are matched one to one, best score first, at each IoU; what lies on a crowd counts neither as
-right nor as wrong. AP is TP / (TP + FP + FN), PQ panoptic quality, SQ the mean IoU of right objects, boundary IoU the
-mean over them of Cheng et al.'s at 2 % of the diagonal. Count error is the mean of |found - labelled|.</p></section>"""
-
-
-def _interval(found: Difference) -> list[str | None]:
-    """The cells of a difference."""
-    if math.isnan(found.difference):
-        return [None, None, None]
-    low, difference, high = (
-        f"{points:+.2f}".replace("-", "\N{MINUS SIGN}") if round(points, 2) else "0.00"
-        for points in (found.low, found.difference, found.high)
-    )
-    return [difference, f"{low} to {high}", "yes" if found.decided else "no"]
-
-
-def _published(table: PublishedTable, ours: Mapping[str, Sequence[float | None]]) -> str:
-    rows = [*table.rows, *((f"This file, {name}", numbers) for name, numbers in ours.items())]
-    caption = f"<b>Table {table.number}.</b> {escape(table.title)}. {escape(table.data)}"
-    own = range(len(table.rows), len(rows))
-    return html_table(
-        ["", *table.columns], [[name, *numbers] for name, numbers in rows], caption=caption, emphasised=own
-    )
 
 
 _STYLE = """
@@ -235,5 +120,9 @@ tr.own > * { background: var(--own); font-weight: 600; }
 .compared tbody th, .compared td { white-space: nowrap; }
 .compared caption { overflow-wrap: anywhere; }
 figure { margin: 0; }
+.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(200px, 1fr)); gap: 16px; align-items: start; }
+.gallery img { max-width: 100%; height: auto; }
+figcaption { font-size: 13px; color: var(--quiet); overflow-wrap: anywhere; }
+figcaption b { color: var(--ink); }
 figure svg { width: 100%; height: auto; }
 """

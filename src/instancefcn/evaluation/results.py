@@ -38,7 +38,10 @@ class GroundTruth:
 
     def of(self, category_id: int) -> GroundTruth:
         """The instances of one category."""
-        own = np.flatnonzero(self.category_ids == category_id)
+        return self.chosen(np.flatnonzero(self.category_ids == category_id))
+
+    def chosen(self, own: Int[np.ndarray, "n"]) -> GroundTruth:
+        """Some of the instances, by their indices."""
         regions, areas, crowd = select(self.regions, own), self.areas[own], self.crowd[own]
         return GroundTruth(self.image_id, self.height, self.width, regions, areas, crowd)
 
@@ -235,10 +238,23 @@ def split_by_category(
         coco, iou, source=sources[0], categories=names, crowds_of_one_part=crowds_of_one_part
     )
     proposals = parse_results(results, ground_truth, iou, source=sources[1], categories=names)
-    return [
-        CategoryRegions(key, name, [image.of(key) for image in ground_truth], [scored.of(key) for scored in proposals])
-        for key, name in names.items()
-    ]
+    split = [CategoryRegions(key, name, [], []) for key, name in names.items()]
+    proposals.reverse()
+    for labelled in ground_truth:
+        scored = proposals.pop()  # let go of image by image, so that the results are not there twice
+        without, nothing = labelled.chosen(np.zeros(0, dtype=int)), scored.top(0)  # shared: images have few categories
+        instances, found = (
+            set() if of.category_ids is None else set(of.category_ids.tolist()) for of in (labelled, scored)
+        )
+        for category in split:
+            key = category.category_id
+            category.ground_truth.append(labelled.of(key) if key in instances else without)
+            category.proposals.append(scored.of(key) if key in found else nothing)
+    return split
+
+
+def _ids(of: GroundTruth | ScoredRegions) -> set[int]:
+    return set() if of.category_ids is None else set(of.category_ids.tolist())
 
 
 def _parse_region(result: Mapping[str, Any], height: int, width: int, iou: IouType) -> Rle | np.ndarray:
