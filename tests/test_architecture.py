@@ -31,6 +31,7 @@ LEVELS = {
     "proposals": 0,
     "run_folder": 0,
     "threads": 0,
+    "user_cache": 0,
     "files": 0,
     "interrupts": 0,
     "geometry": 0,

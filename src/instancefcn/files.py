@@ -78,15 +78,26 @@ def unique_stems(names: Sequence[str]) -> list[PurePosixPath]:
     return [stem if is_free(stem := path.with_suffix(""), path) else path for path in paths]
 
 
+def read_whole(path: Path) -> bytes:
+    """Bytes of a file; a ValueError names the one that can't be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+
+
 def read_json(path: Path) -> Any:
     """Return the value in a JSON file; a ValueError names the file that can't be read or holds no JSON.
 
     With a byte order mark it may also be UTF-16, as Windows' PowerShell writes it.
     """
+    return parse_json(read_whole(path), path)
+
+
+def parse_json(content: bytes, path: Path) -> Any:
+    """As ``read_json``, from what the file holds."""
     try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+        return json.loads(content)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a JSON file: {error}: save it as UTF-8") from error
     except RecursionError as error:

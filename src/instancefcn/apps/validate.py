@@ -46,7 +46,7 @@ def validate(
     chosen = load_recipe(recipe)
     problems = 0
     for spec in data:
-        source = open_source(spec, split_parts=split_parts, crowds_of_one_part=crowds_of_one_part)
+        source = open_source(spec, split_parts=split_parts, crowds_of_one_part=crowds_of_one_part, anew=True)
         counts = look_through(source)
         listed = [*map(str, source.problems)]
         if counts.instances or (len(data) == 1 and not listed):  # beside other data, images may be background alone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,23 +11,36 @@ from typing import Any
 
 import numpy as np
 
+from instancefcn.data.coco_cache import CocoCache, is_large
 from instancefcn.data.coco_entries import CocoAnnotation, CocoImage
 from instancefcn.data.coco_reader import CocoReader
 from instancefcn.data.images import inspect_image
 from instancefcn.data.segmentations import to_instances
 from instancefcn.data.source import UNNAMED, FileSource, Labels, Problem, Source
-from instancefcn.files import existing_dir, read_json
+from instancefcn.files import existing_dir, parse_json, read_whole
 from instancefcn.geometry.boxes import xyxy_to_xywh
 from instancefcn.geometry.rle import Rle, area, to_json
 
 
-def load_coco(annotations: Path, images_dir: Path) -> FileSource:
-    """Open a COCO file.
+def load_coco(annotations: Path, images_dir: Path, *, anew: bool = False) -> FileSource:
+    """Open a COCO file. What a large one gave is kept, and taken where nothing has changed since (``coco_cache``).
+
+    Args:
+        anew: look at everything, whatever was kept.
 
     Raises:
         ValueError: the file or the folder is missing, or the file is not of COCO's form.
     """
-    return coco_to_source(read_json(annotations), annotations, images_dir)
+    if not anew and is_large(annotations) and (found := CocoCache(annotations, images_dir).load()) is not None:
+        return found
+    content = read_whole(annotations)
+    digest = hashlib.sha256(content).digest()
+    reader = CocoReader(parse_json(content, annotations), str(annotations))
+    del content
+    source, stated = _read(reader, annotations, images_dir)
+    if is_large(annotations):
+        CocoCache(annotations, images_dir, digest).store(source, stated)
+    return source
 
 
 def coco_to_source(table: Any, annotations: Path, images_dir: Path) -> FileSource:
@@ -35,7 +49,11 @@ def coco_to_source(table: Any, annotations: Path, images_dir: Path) -> FileSourc
     Raises:
         ValueError: the folder is missing, or the table is not of COCO's form.
     """
-    reader = CocoReader(table, str(annotations))
+    return _read(CocoReader(table, str(annotations)), annotations, images_dir)[0]
+
+
+def _read(reader: CocoReader, annotations: Path, images_dir: Path) -> tuple[FileSource, list[CocoImage]]:
+    """All labels, and the images that were looked for."""
     existing_dir(images_dir, f"the images of {annotations}")
     categories = reader.categories()
     images: list[CocoImage] = []
@@ -55,7 +73,8 @@ def coco_to_source(table: Any, annotations: Path, images_dir: Path) -> FileSourc
     for annotation in instances:
         annotations_of[annotation.image_id].append(annotation)
     labels = [_labels(image, annotations_of[image.image_id], reader.rejected[image.image_id]) for image in images]
-    return FileSource((categories | reader.unlisted) or {1: UNNAMED}, labels, reader.problems, notes=reader.notes)
+    names = (categories | reader.unlisted) or {1: UNNAMED}
+    return FileSource(names, labels, reader.problems, notes=reader.notes), stated
 
 
 def source_to_coco(source: Source) -> dict[str, Any]:

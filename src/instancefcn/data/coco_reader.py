@@ -29,7 +29,7 @@ from instancefcn.data.coco_entries import (
 )
 from instancefcn.data.crowds import is_one_part
 from instancefcn.data.polygons import Note
-from instancefcn.data.segmentations import region_of_box, segmentation_to_rle
+from instancefcn.data.segmentations import pixels_of_box, segmentation_to_rle
 from instancefcn.data.source import UNNAMED, Problem
 from instancefcn.files import path_inside, shown, whole_or_none
 from instancefcn.geometry.boxes import xyxy_to_xywh
@@ -251,7 +251,7 @@ class CocoReader:
             if self.strict and entry.get("bbox"):
                 raise ValueError(f"{error}; or compare boxes: --iou bbox") from error
             raise
-        if entry.get("bbox") is not None and region_of_box(corners(entry["bbox"]), *size) is None:
+        if entry.get("bbox") is not None and pixels_of_box(corners(entry["bbox"]), *size) is None:
             note(f"bbox {shown(entry['bbox'])} is no box in the image of {size[1]} x {size[0]}: it is not used")
         return xyxy_to_xywh(tight_boxes([rle]))[0] if boxes else rle
 

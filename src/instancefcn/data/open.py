@@ -31,14 +31,20 @@ SPECS = {
 PARTIAL_PREFIX = "partial+"
 
 
-def open_source(spec: str, *, split_parts: bool = False, crowds_of_one_part: bool = False) -> FileSource:
+def open_source(
+    spec: str, *, split_parts: bool = False, crowds_of_one_part: bool = False, anew: bool = False
+) -> FileSource:
     """Open labelled images. Reads all labels, and the start and end of every image file.
+
+    What a COCO file of 20 MB and more gave is kept in the user's cache folder, and taken again while the annotations,
+    the size and time of change of each image file, and this package are the same.
 
     Args:
         spec: one of SPECS. With "partial+" before it (``partial+coco:...``), objects may be unlabelled, and what no
             instance covers is not known to be background.
         split_parts: of label maps (``labels:``), each connected part of a label is an instance: for foreground masks.
         crowds_of_one_part: a crowd whose mask is one connected part is an instance (``crowds``).
+        anew: look at everything, whatever was kept.
 
     Raises:
         ValueError: no such format, a missing file or folder, or an annotation file that is not of its format.
@@ -57,7 +63,7 @@ def open_source(spec: str, *, split_parts: bool = False, crowds_of_one_part: boo
         raise ValueError(f"{spec!r} needs two parts with a comma between: {SPECS[kind]}")
     match kind:
         case "coco":
-            source = load_coco(Path(first), Path(second))
+            source = load_coco(Path(first), Path(second), anew=anew)
         case "cvat":
             source = load_cvat(Path(place), None) if whole else load_cvat(Path(first), Path(second))
         case "labelstudio":

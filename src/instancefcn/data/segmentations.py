@@ -6,6 +6,7 @@ for, or misread.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -115,16 +116,8 @@ def damage(rle: Rle) -> str:
     )
 
 
-def box_to_rle(box_xyxy: Sequence[float], height: int, width: int) -> Rle:
-    """RLE of all pixels that a box touches; it may be empty."""
-    left, top, right, bottom = box_xyxy
-    x0, x1 = (int(np.clip(x, 0, width)) for x in (np.floor(left), np.ceil(right)))
-    y0, y1 = (int(np.clip(y, 0, height)) for y in (np.floor(top), np.ceil(bottom)))
-    return encode_in_box(np.ones((y1 - y0, x1 - x0), dtype=bool), y0, x0, height, width)
-
-
-def region_of_box(box_xyxy: Sequence[Any] | None, height: int, width: int) -> Rle | None:
-    """Where an instance lies whose mask can't be read: all pixels of its box, xyxy.
+def pixels_of_box(box_xyxy: Sequence[Any] | None, height: int, width: int) -> tuple[int, int, int, int] | None:
+    """The pixels that a box touches, xyxy half-open.
 
     None where there is no box, or it holds no pixel, or most of it is outside: then nobody knows where it lies.
     """
@@ -135,8 +128,19 @@ def region_of_box(box_xyxy: Sequence[Any] | None, height: int, width: int) -> Rl
         check_inside([corners], height, width, "box")
     except ValueError:
         return None
-    rle = box_to_rle([*corners.min(0), *corners.max(0)], height, width)
-    return rle if area(rle) else None
+    (left, top), (right, bottom) = corners.min(0).tolist(), corners.max(0).tolist()
+    x0, x1 = max(math.floor(left), 0), min(math.ceil(right), width)
+    y0, y1 = max(math.floor(top), 0), min(math.ceil(bottom), height)
+    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
+
+
+def region_of_box(box_xyxy: Sequence[Any] | None, height: int, width: int) -> Rle | None:
+    """Where an instance lies whose mask can't be read: all pixels of its box, xyxy; None where ``pixels_of_box`` is."""
+    pixels = pixels_of_box(box_xyxy, height, width)
+    if pixels is None:
+        return None
+    x0, y0, x1, y1 = pixels
+    return encode_in_box(np.ones((y1 - y0, x1 - x0), dtype=bool), y0, x0, height, width)
 
 
 def not_empty(rle: Rle) -> Rle:

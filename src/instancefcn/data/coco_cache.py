@@ -1,0 +1,174 @@
+"""Labels of a large COCO file as they were read last, so that a training does not wait minutes for the same again.
+
+They are taken only if all that they follow from is as it was: the annotations byte by byte, size and time of change of
+every image file, and the code that reads. What was wrong is kept with them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from instancefcn.data.coco_entries import CocoImage
+from instancefcn.data.source import FileSource, Labels, Problem
+from instancefcn.geometry.rle import Rle
+from instancefcn.structures import Instances
+from instancefcn.user_cache import keep, kept
+
+LARGE = 20_000_000  # bytes of annotations; a smaller file is read in seconds
+_PACKAGE = Path(__file__).parent.parent
+
+
+def is_large(annotations: Path) -> bool:
+    """Whether reading a file of annotations takes long."""
+    try:
+        return annotations.stat().st_size >= LARGE
+    except OSError:  # it is reported when it is read
+        return False
+
+
+class CocoCache:
+    """The place where the labels of one file are kept.
+
+    Args:
+        digest: SHA-256 of the file of annotations as it was read; None to read it for that.
+
+    Raises:
+        ValueError: the file can't be read; names it.
+    """
+
+    def __init__(self, annotations: Path, images_dir: Path, digest: bytes | None = None) -> None:
+        self.images_dir = images_dir
+        place = "\0".join(os.path.abspath(path) for path in (annotations, images_dir))
+        self.name = f"coco-{hashlib.sha256(os.fsencode(place)).hexdigest()[:16]}.npz"
+        stated = f"{annotations}\0{images_dir}\0"  # as problems name them
+        self.key = hashlib.sha256(os.fsencode(stated) + _code() + (digest or _digest(annotations))).hexdigest()
+
+    def load(self) -> FileSource | None:
+        """The labels; None where there are none, or something that they follow from has changed."""
+        content = kept(self.name)
+        if content is None:
+            return None
+        with np.load(io.BytesIO(content)) as file:
+            arrays = {name: file[name] for name in file.files}
+        del content  # hundreds of megabytes
+        facts = json.loads(arrays["facts"].tobytes())
+        if facts["key"] != self.key or not np.array_equal(arrays["stamps"], self._stamps(facts["files"])):
+            return None
+        return FileSource(
+            {int(category_id): name for category_id, name in facts["categories"]},
+            list(self._labels(facts["images"], arrays)),
+            [Problem(*one) for one in facts["problems"]],
+            notes=[Problem(*one) for one in facts["notes"]],
+        )
+
+    def store(self, source: FileSource, stated: Sequence[CocoImage]) -> None:
+        """Keep what was read.
+
+        Args:
+            stated: the images that were looked for, also those that could not be used.
+        """
+        every = source.all_labels
+        sound = {labels.file_name for labels in every}
+        files = [(image.file_name, image.file_name in sound) for image in stated]
+        facts = {
+            "key": self.key,
+            "categories": list(source.categories.items()),
+            "images": [[one.image_id, one.file_name, one.height, one.width, one.partial] for one in every],
+            "files": files,
+            "problems": [[one.file, one.annotation_id, one.reason] for one in source.problems],
+            "notes": [[one.file, one.annotation_id, one.reason] for one in source.notes],
+        }
+        arrays: dict[str, Any] = {
+            "facts": np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8),
+            "stamps": self._stamps(files),
+            "instances": np.array([len(labels.instances) for labels in every], dtype=np.int64),
+            "rejected": np.array([len(labels.rejected) for labels in every], dtype=np.int64),
+        }
+        for name in ("ids", "category_ids", "crowd", "ignore", "boxes_xyxy"):
+            arrays[name] = np.concatenate([getattr(labels.instances, name) for labels in every]) if every else []
+        arrays |= _packed("masks", [rle for labels in every for rle in labels.instances.rles])
+        arrays |= _packed("regions", [rle for labels in every for rle in labels.rejected])
+        written = io.BytesIO()
+        np.savez(written, **arrays)
+        keep(self.name, written.getvalue())
+
+    def _labels(self, images: Sequence[Sequence[Any]], arrays: dict[str, np.ndarray]) -> Iterator[Labels]:
+        masks, regions = _counts("masks", arrays), _counts("regions", arrays)
+        end = 0
+        numbers = zip(images, arrays["instances"].tolist(), arrays["rejected"].tolist(), strict=True)
+        for (image_id, name, height, width, partial), instances, rejected in numbers:
+            own = slice(end, end + instances)
+            end += instances
+            yield Labels(
+                image_id,
+                name,
+                self.images_dir / name,
+                height,
+                width,
+                Instances(
+                    ids=arrays["ids"][own],
+                    rles=[{"size": [height, width], "counts": next(masks)} for _ in range(instances)],
+                    boxes_xyxy=arrays["boxes_xyxy"][own],
+                    category_ids=arrays["category_ids"][own],
+                    crowd=arrays["crowd"][own],
+                    ignore=arrays["ignore"][own],
+                ),
+                rejected=[{"size": [height, width], "counts": next(regions)} for _ in range(rejected)],
+                partial=partial,
+            )
+
+    def _stamps(self, files: Sequence[Sequence[Any]]) -> np.ndarray:
+        """Bytes and time of change of each file; of one that could not be used, also its folder's time of change."""
+        stamps = np.empty((len(files), 3), dtype=np.int64)
+        folder = os.fspath(self.images_dir)
+        for index, (name, sound) in enumerate(files):
+            path = os.path.join(folder, name)
+            stamps[index] = (*_stamp(path), 0 if sound else _stamp(os.path.dirname(path))[1])
+        return stamps
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
+
+
+def _packed(name: str, rles: Sequence[Rle]) -> dict[str, Any]:
+    """Run lengths one after another, and how many bytes each has."""
+    counts = [rle["counts"] for rle in rles]
+    sizes = np.array([len(one) for one in counts], dtype=np.int64)
+    return {name: np.frombuffer(b"".join(counts), dtype=np.uint8), f"{name}_sizes": sizes}
+
+
+def _counts(name: str, arrays: dict[str, np.ndarray]) -> Iterator[bytes]:
+    content, start = arrays[name].data, 0
+    for size in arrays[f"{name}_sizes"].tolist():
+        yield bytes(content[start : start + size])
+        start += size
+
+
+def _code() -> bytes:
+    """Digest of what reads: our own code, and the packages that open images and rasterise polygons."""
+    digest = hashlib.sha256(" ".join(version(name) for name in ("numpy", "pillow", "pycocotools")).encode())
+    for path in sorted([*_PACKAGE.glob("data/*.py"), *_PACKAGE.glob("geometry/*.py"), _PACKAGE / "files.py"]):
+        digest.update(path.read_bytes())
+    return digest.digest()
