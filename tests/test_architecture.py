@@ -48,6 +48,7 @@ LEVELS = {
     "classifier": 3,
     "labelling": 3,
     "viz": 3,
+    "web": 3,
     "apps": 4,
     "__main__": 5,
     ROOT: 6,

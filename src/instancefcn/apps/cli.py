@@ -30,6 +30,7 @@ from instancefcn.apps.segment import segment
 from instancefcn.apps.train import train
 from instancefcn.apps.train_classifier import train_classifier
 from instancefcn.apps.validate import validate
+from instancefcn.apps.web import web
 from instancefcn.interrupts import Interrupted, raised_interrupts
 
 TRACEBACK_VARIABLE = "INSTANCEFCN_TRACEBACK"
@@ -49,6 +50,8 @@ EXTRAS = {
     "onnxscript": "export",
     "onnxruntime": "runtime",
     "pyarrow": "parquet",
+    "starlette": "web",
+    "uvicorn": "web",
 }
 
 
@@ -123,6 +126,7 @@ def _about(
 app.command(epilog=f"{FORM_HELP}\n\n{RESULT_HELP}")(propose)
 app.command(epilog=SPEC_HELP)(train)
 app.command()(label)
+app.command()(web)
 app.command("next", epilog=SPEC_HELP)(next_images)
 app.command()(evaluate)
 app.add_typer(figure, name="figure")

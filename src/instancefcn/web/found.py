@@ -1,0 +1,116 @@
+"""What a model found in one photograph: candidates once, and the objects among them as the page asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from instancefcn.export.polygons import rings, to_polygons
+from instancefcn.geometry.rle import Rle
+from instancefcn.inference.proposer import MIN_SCORE, Proposer
+from instancefcn.labelling.next_images import NO_RULE_THRESHOLD
+from instancefcn.objects import ObjectRule
+from instancefcn.proposals import Proposals
+
+LOWEST_CHANCE = 0.02  # the lowest threshold of the page: below it are hundreds of masks, and hardly an object
+POINTS_A_SIDE = 2000  # outlines are as fine as a picture of this longer side
+
+
+@dataclass
+class Found:
+    """The candidates of a photograph, from which objects are chosen without running the network again.
+
+    Whether a candidate is an object depends on better ones alone, so the objects at any threshold are the first ones of
+    those at the lowest: the page moves its threshold by itself.
+
+    Example: ``Found.of(proposer, pixels).objects(exclusive=False)[:10]``.
+    """
+
+    candidates: Proposals
+    usual_threshold: float | None  # None for the checkpoint's own
+    _objects: dict[bool, Proposals] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, proposer: Proposer, pixels: UInt8[np.ndarray, "h w 3"]) -> Found:
+        """Run the network on a photograph."""
+        candidates = proposer(pixels, max_proposals=proposer.config.nms_candidates, min_score=MIN_SCORE)
+        return cls(candidates, None if proposer.rule is not None else NO_RULE_THRESHOLD)
+
+    def objects(self, exclusive: bool) -> Proposals:
+        """All objects down to ``LOWEST_CHANCE``, best first."""
+        if exclusive not in self._objects:
+            self._objects[exclusive] = self.candidates.objects(self.lowest, exclusive=exclusive)
+        return self._objects[exclusive]
+
+    @property
+    def rule(self) -> ObjectRule:
+        """The checkpoint's rule for objects, or one without calibration."""
+        return self.candidates.rule or ObjectRule(threshold=0.0)
+
+    @property
+    def lowest(self) -> float:
+        """The lowest chance of an object that the page may ask for: never above what is usual."""
+        usual = self.usual_threshold
+        return min(
+            LOWEST_CHANCE, float(self.rule.chance(np.array([self.rule.threshold]))[0]) if usual is None else usual
+        )
+
+    def usual(self, exclusive: bool) -> int:
+        """How many of ``objects`` there are at the checkpoint's own threshold, which is one on the rank's score."""
+        scores = self.objects(exclusive).scores
+        chance = self.rule.chance(np.array([self.rule.lowest_score(self.usual_threshold)]))[0]
+        if not np.isclose(scores, chance, atol=1e-9).any():
+            return int((scores > chance).sum())
+        # Chances rise with scores, but may be equal: then objects are counted at the threshold itself.
+        return len(self.candidates.objects(self.usual_threshold, exclusive=exclusive))
+
+    def bytes(self) -> int:
+        """Memory that the codes of masks take, about."""
+        lists = [self.candidates.rles, *(found.rles for found in self._objects.values())]
+        return sum(len(rle["counts"]) + 200 for rles in lists for rle in rles)
+
+    def as_json(self, exclusive: bool) -> dict[str, Any]:
+        """What the page draws: outlines as SVG paths in pixels of the photograph, areas, chances, boxes."""
+        chosen = self.objects(exclusive)
+        tolerance = max(0.5, max(chosen.height, chosen.width) / POINTS_A_SIDE)
+        return {
+            "candidates": len(self.candidates),
+            "usual": self.usual(exclusive),
+            "lowest": self.lowest,
+            "calibrated": bool(self.rule.scores),
+            "objects": [
+                {
+                    "number": number,
+                    "score": float(one.score),
+                    "area": one.area,
+                    "box": one.box_xyxy.tolist(),
+                    "path": svg_path(one.rle, tolerance),
+                }
+                for number, one in enumerate(chosen, start=1)
+            ],
+        }
+
+
+def svg_path(rle: Rle, tolerance: float) -> str:
+    """The outline of a mask as the ``d`` of an SVG path, holes included (fill rule evenodd).
+
+    Args:
+        tolerance: pixels by which it may shift.
+
+    Example:
+        >>> from instancefcn.geometry.rle import encode
+        >>> mask = np.zeros((4, 6), dtype=bool)
+        >>> mask[1:3, 1:5] = True
+        >>> svg_path(encode(mask), 0.0)[:12]
+        'M1 1.5L1.5 1'
+    """
+    parts: list[str] = []
+    for polygon in to_polygons(rle, tolerance).geoms:
+        outer, holes = rings(polygon)
+        parts += [
+            "M" + "L".join(f"{x:.1f} {y:.1f}".replace(".0", "") for x, y in ring) + "Z" for ring in (outer, *holes)
+        ]
+    return "".join(parts)

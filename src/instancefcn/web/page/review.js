@@ -1,0 +1,94 @@
+// Stepping through a folder: keep, reject, save, next.
+
+import { get, post } from "./api.js";
+import { byId } from "./elements.js";
+
+const STATES = { none: "no labels yet", saved: "saved", others: "has labels that this page did not write" };
+
+export class Review {
+  constructor(folder, page) {
+    this.folder = folder; // its name, labels (null without --labels), form
+    this.page = page;
+    this.images = [];
+    this.place = 0;
+    this.opened = new Map(); // photographs by place
+    byId("review").hidden = false;
+    byId("save").hidden = folder.labels === null;
+    for (const one of document.querySelectorAll(".of-review")) one.hidden = folder.labels === null;
+    byId("previous").addEventListener("click", () => this.step(-1));
+    byId("next").addEventListener("click", () => this.step(1));
+    byId("save").addEventListener("click", () => this.save());
+  }
+
+  async begin() {
+    this.images = await get("/api/folder");
+    const first = this.images.findIndex((one) => one.state === "none");
+    await this.go(first < 0 ? 0 : first);
+  }
+
+  async go(place) {
+    if (place < 0 || place >= this.images.length) return;
+    this.place = place;
+    this.draw();
+    const table = await this.page.busy(() => post(`/api/folder/${place}`));
+    if (this.place !== place || !table) return;
+    this.images[place].state = table.state;
+    const known = this.opened.get(place);
+    if (known) {
+      known.key = table.key; // the server may have dropped it meanwhile
+      await this.page.choose(known);
+    } else {
+      this.opened.set(place, this.page.photograph(table));
+      await this.page.choose(this.opened.get(place));
+    }
+    if (this.place === place) this.draw();
+  }
+
+  step(by) {
+    return this.go(this.place + by);
+  }
+
+  nextWithout() {
+    const order = [...this.images.keys()].map((step) => (this.place + 1 + step) % this.images.length);
+    const place = order.find((one) => this.images[one].state === "none");
+    if (place === undefined) this.page.say("Every photograph has labels.");
+    else this.go(place);
+  }
+
+  async save(over = null) {
+    const place = this.place;
+    const photograph = this.opened.get(place);
+    const { choice } = this.page;
+    if (this.folder.labels === null || !photograph?.of(0, choice.exclusive)) return;
+    const table = { key: photograph.key, by: 0, exclusive: choice.exclusive, kept: photograph.kept(0, choice), over };
+    const saved = await this.page.busy(async () => {
+      try {
+        return await post(`/api/folder/${place}/labels`, table);
+      } catch (error) {
+        if (error.status !== 409) throw error;
+        return error.table;
+      }
+    });
+    if (!saved) return;
+    if (saved.sum) {
+      if (window.confirm(`${saved.sentence} Write over it?`)) await this.save(saved.sum);
+      return;
+    }
+    this.images[place].state = "saved";
+    this.page.say(`${photograph.name}: ${saved.objects} objects saved in ${saved.file}`);
+    if (place + 1 < this.images.length) await this.step(1);
+    else this.draw();
+  }
+
+  draw() {
+    const image = this.images[this.place];
+    if (!image) return;
+    const done = this.images.filter((one) => one.state !== "none").length;
+    byId("place").textContent = `${this.place + 1} of ${this.images.length}`;
+    byId("saved").textContent = this.folder.labels === null
+      ? "Without --labels nothing is saved."
+      : `${STATES[image.state]}; ${done} of ${this.images.length} have labels, in ${this.folder.labels}`;
+    byId("previous").disabled = this.place === 0;
+    byId("next").disabled = this.place + 1 === this.images.length;
+  }
+}

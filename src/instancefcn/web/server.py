@@ -1,0 +1,290 @@
+"""The server of the page: its routes, in the order in which a visitor comes upon them."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.staticfiles import StaticFiles
+
+from instancefcn.web.downloads import FORMS, Chosen, download
+from instancefcn.web.explanation import explain
+from instancefcn.web.found import Found
+from instancefcn.web.guard import Guard
+from instancefcn.web.models import Models
+from instancefcn.web.pictures import preview
+from instancefcn.web.visit import Photograph, Visit, Visits, clean_name
+from instancefcn.web.walk import Walk
+
+PAGE = Path(__file__).parent / "page"
+MOST_UPLOADED = 20_000_000  # bytes
+MOST_ASKED = 1_000_000  # bytes of other requests
+EXAMPLES = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "hubble_deep_field.jpg")
+THUMBNAIL_SIDE = 240  # pixels
+T = TypeVar("T")
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Refused(Exception):  # noqa: N818 - it is an answer
+    """What a visitor asks for can't be had; becomes an answer with a sentence."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class Server:
+    """The page's server; ``app`` is the ASGI application.
+
+    Everything that takes time runs one after the other in one thread of its own, so that visitors wait for each other
+    instead of sharing memory, and the page itself always answers.
+
+    Args:
+        models: to propose by; they may still be loading.
+        host: a name, besides addresses and "localhost", under which the server may be asked.
+        port: that it listens on; two servers of one machine share their cookies, and tell them apart by it.
+        visits: who is there, for tests.
+
+    Example: ``uvicorn.run(Server(models).app, host="127.0.0.1", port=7860)``.
+    """
+
+    def __init__(
+        self, models: Models, *, host: str = "localhost", port: int = 7860, visits: Visits | None = None
+    ) -> None:
+        self.models, self.visits = models, visits or Visits()
+        self.cookie = f"instancefcn-{port}"
+        self.examples = example_photographs()
+        self._walk: tuple[tuple[str, int], Walk] | None = None
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="page")
+        routes = [
+            Route("/", self.page),
+            Route("/api/state", self._route(self.state)),
+            Route("/api/examples/{place:int}/picture", self._route(self.example_picture)),
+            Route("/api/examples/{place:int}", self._route(self.open_example), methods=["POST"]),
+            Route("/api/photographs", self._route(self.upload), methods=["POST"]),
+            Route("/api/photographs/{key}/picture", self._route(self.picture)),
+            Route("/api/photographs/{key}/objects", self._route(self.objects)),
+            Route("/api/photographs/{key}/why", self._route(self.why), methods=["POST"]),
+            Route("/api/download", self._route(self.download), methods=["POST"]),
+        ]
+        starlette = Starlette(routes=routes)
+        starlette.mount("/page", StaticFiles(directory=PAGE))
+        self.app = Guard(starlette, host)
+
+    def close(self) -> None:
+        """End the thread; what waits for it is left undone."""
+        self._worker.shutdown(wait=True, cancel_futures=True)
+
+    async def page(self, request: Request) -> Response:
+        """The page, and the secret by which its visitor is known from now on."""
+        response = FileResponse(PAGE / "index.html")
+        secret = request.cookies.get(self.cookie, "")
+        if self.visits.get(secret) is None:
+            secret = self.visits.begin()
+            response.set_cookie(self.cookie, secret, path="/", httponly=True, samesite="strict")
+        return response
+
+    async def state(self, request: Request, visit: Visit) -> Response:
+        """How far loading is, and what there is."""
+        return JSONResponse(
+            {
+                "ready": self.models.ready,
+                "stage": self.models.stage,
+                "error": self.models.error,
+                "models": self.models.names,
+                "examples": [path.stem.replace("_", " ") for path in self.examples],
+                "forms": FORMS,
+                "most_bytes": MOST_UPLOADED,
+            }
+        )
+
+    async def example_picture(self, request: Request, visit: Visit) -> Response:
+        """A small picture of an example."""
+        path = self._example(request)
+        return Response(
+            await self._work(lambda: preview(Photograph.read(path.name, path).pixels(), THUMBNAIL_SIDE)),
+            media_type="image/jpeg",
+        )
+
+    async def open_example(self, request: Request, visit: Visit) -> Response:
+        """Take an example among the visitor's photographs."""
+        path = self._example(request)
+        return await self._keep(visit, path.name, path)
+
+    async def upload(self, request: Request, visit: Visit) -> Response:
+        """Take a photograph: the request's body is its file, ``?name=`` what it is called."""
+        name = clean_name(request.query_params.get("name", ""))
+        content = await self._body(request, MOST_UPLOADED, name)
+        if not content:
+            raise Refused(415, f"{name}: the file is empty")
+        return await self._keep(visit, name, content)
+
+    async def picture(self, request: Request, visit: Visit) -> Response:
+        """A photograph as JPEG, of up to 2,000 pixels a side."""
+        return Response(self._photograph(request, visit).picture, media_type="image/jpeg")
+
+    async def objects(self, request: Request, visit: Visit) -> Response:
+        """What a model found in a photograph; the network runs when this is asked for the first time."""
+        photograph, by = self._photograph(request, visit), number_of(request, "by")
+        exclusive = request.query_params.get("exclusive") == "1"
+        answer = await self._work(lambda: self.found(photograph, by).as_json(exclusive))
+        self.visits.trim()
+        return JSONResponse(answer)
+
+    async def why(self, request: Request, visit: Visit) -> Response:
+        """Why a pixel, a candidate or an object: ``explanation.explain``."""
+        photograph, asked = self._photograph(request, visit), await self._json(request)
+        try:
+            by, exclusive = int(asked.get("by", 0)), bool(asked.get("exclusive", False))
+            rank, number = (None if asked.get(key) is None else int(asked[key]) for key in ("rank", "number"))
+            pixel = None if asked.get("pixel") is None else (int(asked["pixel"][0]), int(asked["pixel"][1]))
+        except (AttributeError, TypeError, ValueError, LookupError, OverflowError) as error:
+            raise Refused(400, f"This is no question why: {error}") from error
+        if rank is None and number is None and pixel is None:
+            raise Refused(400, "This is no question why: give a pixel, a candidate or an object")
+
+        def answer() -> dict[str, Any]:
+            found, walk = self.found(photograph, by), self.walk(photograph, by)
+            return explain(walk, found, exclusive=exclusive, pixel=pixel, rank=rank, number=number)
+
+        return JSONResponse(await self._work(answer))
+
+    async def download(self, request: Request, visit: Visit) -> Response:
+        """What is kept of photographs, in a format: a file, or several in a zip."""
+        asked = await self._json(request)
+        try:
+            form, wanted = str(asked["form"]), [Chosen.from_json(one) for one in asked["photographs"]]
+        except (TypeError, KeyError, ValueError) as error:
+            raise Refused(400, f"This is no request for a download: {error}") from error
+        photographs = {one.key: self._one(visit, one.key) for one in wanted}
+        made = await self._work(
+            lambda: download(
+                form, [(photographs[one.key], one, self.found(photographs[one.key], one.by)) for one in wanted]
+            )
+        )
+        headers = {
+            "content-disposition": f"attachment; filename*=UTF-8''{quote(made.name)}",
+            "x-file-name": quote(made.name),
+            "x-notes": quote(json.dumps(made.notes)),
+        }
+        return Response(made.content, media_type=made.media_type, headers=headers)
+
+    def found(self, photograph: Photograph, by: int) -> Found:
+        """What a model finds in a photograph; kept from the first time on. Runs in the worker."""
+        if by not in photograph.found:
+            photograph.found[by] = Found.of(self.models.get(by).proposer, photograph.pixels())
+        return photograph.found[by]
+
+    def walk(self, photograph: Photograph, by: int) -> Walk:
+        """The walk of a photograph, of which the server keeps the last one. Runs in the worker."""
+        which = (photograph.key, by)
+        if self._walk is None or self._walk[0] != which:
+            self._walk = None  # its memory is needed
+            self._walk = which, Walk.of(self.models.get(by).proposer, photograph.pixels())
+        return self._walk[1]
+
+    async def _keep(self, visit: Visit, name: str, file: Path | bytes, place: int | None = None) -> Response:
+        photograph = visit.add(await self._work(lambda: Photograph.read(name, file, place)))
+        self.visits.trim()
+        return JSONResponse(photograph_json(photograph))
+
+    def _example(self, request: Request) -> Path:
+        place = request.path_params["place"]
+        if place >= len(self.examples):
+            raise Refused(404, "There is no such example.")
+        return self.examples[place]
+
+    def _photograph(self, request: Request, visit: Visit) -> Photograph:
+        return self._one(visit, request.path_params["key"])
+
+    def _one(self, visit: Visit, key: str) -> Photograph:
+        try:
+            return visit.get(key)
+        except KeyError:
+            raise Refused(404, "This photograph is not kept any more: add it again.") from None
+
+    async def _work(self, function: Callable[[], T]) -> T:
+        """Run a function in the worker's thread; what it raises for a user becomes an answer."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._worker, function)
+        except LookupError as error:
+            raise Refused(404, str(error)) from error
+        except (ValueError, OSError, ModuleNotFoundError) as error:
+            raise Refused(415, str(error)) from error
+        except MemoryError as error:
+            raise Refused(413, "There is not enough memory for this photograph: make it smaller.") from error
+        except RuntimeError as error:
+            raise Refused(503, str(error)) from error
+
+    async def _json(self, request: Request) -> Any:
+        try:
+            return json.loads(await self._body(request, MOST_ASKED, "the request"))
+        except (ValueError, RecursionError) as error:
+            raise Refused(400, f"This is no JSON: {error}") from error
+
+    async def _body(self, request: Request, most: int, name: str) -> bytes:
+        """The body of a request, which is read to its bound and no farther."""
+        stated = request.headers.get("content-length", "0")
+        content = bytearray()
+        too_large = Refused(413, f"{name}: more than {most / 1e6:.0f} MB: make it smaller")
+        if not stated.isdecimal() or int(stated) > most:
+            raise too_large
+        async for piece in request.stream():
+            content += piece
+            if len(content) > most:
+                raise too_large
+        return bytes(content)
+
+    def _route(self, function: Callable[[Request, Visit], Awaitable[Response]]) -> Handler:
+        """A handler that knows whose request it is, and answers refusals in words."""
+
+        async def handle(request: Request) -> Response:
+            visit = self.visits.get(request.cookies.get(self.cookie, ""))
+            if visit is None:
+                return PlainTextResponse("The server was started anew, or does not know you: load the page again.", 401)
+            try:
+                return await function(request, visit)
+            except Refused as refused:
+                return PlainTextResponse(str(refused), refused.status)
+            except ClientDisconnect:
+                return PlainTextResponse("", 400)
+
+        return handle
+
+
+def photograph_json(photograph: Photograph) -> dict[str, Any]:
+    """What the page needs to show a photograph."""
+    return {
+        "key": photograph.key,
+        "name": photograph.name,
+        "width": photograph.width,
+        "height": photograph.height,
+        "place": photograph.place,
+    }
+
+
+def number_of(request: Request, key: str) -> int:
+    """A whole number of the address; 0 where there is none."""
+    text = request.query_params.get(key, "0")
+    if not text.isdecimal() or len(text) > 9:
+        raise Refused(400, f"{key} must be a whole number")
+    return int(text)
+
+
+def example_photographs() -> list[Path]:
+    """Photographs that scikit-image brings, where it is installed."""
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or spec.origin is None:
+        return []
+    folder = Path(spec.origin).parent / "data"
+    return [folder / name for name in EXAMPLES if (folder / name).is_file()]

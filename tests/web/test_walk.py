@@ -1,0 +1,161 @@
+"""What the page says of a candidate is what the proposer does."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from instancefcn.geometry.rle import decode, ious
+from instancefcn.inference.proposer import MIN_SCORE, Proposer, assemble_masks
+from instancefcn.inference.suppression import suppress
+from instancefcn.inference.voting import vote
+from instancefcn.model.assembling import cells
+from instancefcn.web.explanation import explain, rank_of
+from instancefcn.web.found import LOWEST_CHANCE, Found
+from instancefcn.web.walk import NOBODY, Walk
+from web.conftest import discs
+
+
+@pytest.fixture(scope="module")
+def walk(proposer: Proposer) -> Walk:
+    return Walk.of(proposer, discs())
+
+
+@pytest.fixture(scope="module")
+def found(proposer: Proposer) -> Found:
+    return Found.of(proposer, discs())
+
+
+def test_the_walk_ends_at_the_proposers_candidates(walk: Walk, found: Found, proposer: Proposer) -> None:
+    assert walk.candidates == found.candidates == proposer(discs(), max_proposals=3500, min_score=MIN_SCORE)
+    assert len(walk.candidates) > 10
+    assert not walk.tiled
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+@pytest.mark.parametrize("threshold", [None, 0.03, 0.1, 0.2, 0.5, 0.9])
+def test_objects_at_a_threshold_are_the_first_of_all(
+    found: Found, proposer: Proposer, threshold: float | None, exclusive: bool
+) -> None:
+    expected = proposer.objects(discs(), threshold, exclusive=exclusive)
+    every = found.objects(exclusive)
+    count = found.usual(exclusive) if threshold is None else int((every.scores >= threshold).sum())
+    assert every[:count] == expected
+    assert found.lowest == LOWEST_CHANCE
+
+
+def test_a_checkpoint_without_a_rule(proposer: Proposer) -> None:
+    bare = Proposer(proposer.network, proposer.config, device="cpu")
+    found = Found.of(bare, discs())
+    assert found.objects(False)[: found.usual(False)] == bare.objects(discs(), 0.3)
+
+
+def test_the_suppressor_of_each_window(walk: Walk) -> None:
+    height, width = walk.candidates.height, walk.candidates.width
+    survivors, _ = suppress(walk.masks, height, width, walk.config)
+    assert set(np.flatnonzero(walk.suppressor == NOBODY)) == set(survivors)
+    lost = np.flatnonzero(walk.suppressor != NOBODY)
+    assert len(lost) > 100
+    for window in lost[::50]:
+        by = walk.suppressor[window]
+        assert by in survivors
+        overlap = walk.box_ious(int(window))
+        assert overlap[by] > walk.config.nms_threshold
+        rivals = [one for one in survivors if overlap[one] > walk.config.nms_threshold]
+        assert walk.masks.scores[by] == walk.masks.scores[rivals].max() >= walk.masks.scores[window]
+
+
+def test_a_window_is_found_among_its_score_maps(walk: Walk) -> None:
+    for rank in range(0, len(walk.candidates), 7):
+        window = int(walk.windows[rank])
+        group, (row, column) = walk.place_of(window)
+        maps = group.score_maps
+        assert maps.quality is not None
+        objectness, quality = (one[0, row, column].sigmoid().item() for one in (maps.objectness, maps.quality))
+        score = objectness * quality**walk.config.quality_power * walk.masks.stability[window]
+        assert score == pytest.approx(walk.masks.scores[window], rel=1e-5)
+        (place,) = ((group.positions_yx[:, 0] == row) & (group.positions_yx[:, 1] == column)).nonzero()[0].tolist()
+        one = assemble_masks([group], walk.masks.threshold_logit, walk.config.blend_tiles)
+        np.testing.assert_array_equal(one.logits(place), walk.masks.logits(window))
+        np.testing.assert_array_equal(one.window_boxes[place], walk.masks.window_boxes[window])
+
+
+def test_voters_are_those_that_the_average_takes(walk: Walk) -> None:
+    window = int(walk.windows[0])
+    voters = walk.voters(window)
+    assert len(voters) > 1
+    alone = walk.masks[voters]
+    (place,) = np.flatnonzero(voters == window)
+    np.testing.assert_allclose(
+        vote(alone, np.array([place]), walk.config).logits(0),
+        vote(walk.masks, np.array([window]), walk.config).logits(0),
+        atol=1e-4,
+    )
+
+
+def test_fates_by_the_definition(walk: Walk) -> None:
+    rles, rule = walk.candidates.rles, walk.rule
+    overlap = ious(rles, rles)
+    assert {fate for fate, _ in walk.fates} >= {"object", "duplicate"}
+    for rank, (fate, by) in enumerate(walk.fates):
+        better = [one for one in walk.objects if one < rank]
+        repeats = [one for one in better if overlap[rank, one] > rule.max_iou]
+        assert (fate == "duplicate") == (bool(repeats) and rank not in walk.objects)
+        assert set(by) <= (set(repeats) if fate == "duplicate" else set(better))
+        assert bool(by) == (fate != "object")
+
+
+def test_candidates_at_a_pixel(walk: Walk) -> None:
+    masks = walk.candidates.masks()
+    for x, y in ((40, 40), (0, 0), (159, 119), (110, 50)):
+        assert walk.at(x, y).tolist() == np.flatnonzero(masks[:, y, x]).tolist()
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_the_candidate_of_an_object(walk: Walk, found: Found, exclusive: bool) -> None:
+    chosen = found.objects(exclusive)
+    for number, one in enumerate(chosen, start=1):
+        rank = rank_of(walk, found, exclusive, number)
+        before = decode(walk.candidates.rles[rank])
+        assert (before & one.mask()).sum() > 0.8 * one.area
+        assert walk.rule.chance(walk.candidates.scores[[rank]])[0] == one.score
+
+
+def test_an_explanation_at_a_disc(walk: Walk, found: Found) -> None:
+    told = explain(walk, found, exclusive=False, pixel=(40, 40))
+    json.dumps(told, allow_nan=False)
+    assert told["here"][0]["rank"] == walk.at(40, 40)[0]
+    rank, window = told["rank"], told["window"]
+    assert window["box"] == walk.masks.window_boxes[walk.windows[rank]].tolist()
+    sides = np.bincount(cells(window["side"], window["k"]).numpy())  # cells of each tile
+    widths = np.diff(window["tiles_x"]) / (window["box"][2] - window["box"][0]) * window["side"]
+    np.testing.assert_allclose(widths, sides, atol=1e-9)
+    assert told["result"]["fate"] in ("object", "unlikely")
+    assert told["scores"]["softened"] == walk.candidates.scores[rank]
+    assert told["suppression"]["suppressed"] == (walk.suppressor == walk.windows[rank]).sum()
+    assert explain(walk, found, exclusive=False, rank=rank)["rank"] == rank
+    number = told["result"]["number"]
+    assert explain(walk, found, exclusive=False, number=number)["rank"] == rank
+
+
+def test_an_explanation_where_nothing_is(walk: Walk, found: Found) -> None:
+    for x, y in np.ndindex(160, 120):
+        if not len(walk.at(x, y)):
+            break
+    else:
+        pytest.fail("every pixel is covered")
+    told = explain(walk, found, exclusive=False, pixel=(x, y))
+    assert told["rank"] is None
+    assert told["result"] is None
+    assert told["here"] == []
+    json.dumps(told, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    "asked", [{"rank": -1}, {"rank": 10**6}, {"number": 0}, {"pixel": (160, 0)}, {"pixel": (0, -1)}]
+)
+def test_questions_about_nothing(walk: Walk, found: Found, asked: dict) -> None:
+    with pytest.raises(LookupError):
+        explain(walk, found, exclusive=False, **asked)
