@@ -70,6 +70,15 @@ def read_container(
         raise ValueError(f"{path}: its metadata is damaged ({error})") from error
 
 
+def format_of(path: Path) -> str | None:
+    """The format that a file says it has; None where it can't be read as such a file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format")
+    except (SafetensorError, OSError):
+        return None
+
+
 def check_weights(weights: Mapping[str, Tensor], path: Path) -> None:
     """Refuse weights by which nothing would be found, without a word.
 

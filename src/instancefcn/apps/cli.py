@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from instancefcn.allocator import keep_freed_memory
 from instancefcn.apps.convert import convert
+from instancefcn.apps.doctor import doctor
 from instancefcn.apps.evaluate import evaluate
 from instancefcn.apps.export import export
 from instancefcn.apps.figure import figure
@@ -135,6 +136,7 @@ app.command(epilog=f"{FORM_HELP}\n\n{RESULT_HELP}")(segment)
 app.command(epilog=SPEC_HELP)(validate)
 app.command()(export)
 app.command(epilog=f"{FORM_HELP}\n\n{SPEC_HELP}")(convert)
+app.command()(doctor)
 
 
 def main() -> None:

@@ -8,8 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from instancefcn.apps.options import ComparedRegions, CrowdsOfOnePart, LabelsFile, OutFolder, ResultsFile, existing_file
-from instancefcn.apps.printing import echo, printable
+from instancefcn.apps.options import (
+    AsJson,
+    ComparedRegions,
+    CrowdsOfOnePart,
+    LabelsFile,
+    OutFolder,
+    ResultsFile,
+    existing_file,
+)
+from instancefcn.apps.printing import echo, print_json, printable
 
 
 def evaluate(
@@ -48,6 +56,7 @@ def evaluate(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the intervals of --compare.")] = 0,
     crowds_of_one_part: CrowdsOfOnePart = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure how many of the labelled instances proposals find.
 
@@ -78,7 +87,7 @@ def evaluate(
     [bold]images.csv[/]       how many instances of each image there are and are missed, and its average recall
     [bold]recall_curves[/]    recall against IoU, as PNG and SVG
 
-    Labels of another format: see [bold]instancefcn convert[/].
+    [bold]--json[/] prints what metrics.json holds. Labels of another format: see [bold]instancefcn convert[/].
     """
     from rich.console import Console
     from rich.markup import escape
@@ -103,6 +112,10 @@ def evaluate(
         photographs=images,
         published=published,
     )
+    if as_json:
+        print_json(written)
+        echo(f"report: {out / 'report.html'}", err=True)
+        return
     metrics = written[iou]
     table = Table("", *recall_headings(metrics["given"]), title=f"average recall, {iou}, in percent")
     for title, values in averages(metrics).items():

@@ -8,8 +8,16 @@ from typing import Annotated
 import typer
 
 from instancefcn.apps.images import images_of_annotations, output_stems, refuse_to_overwrite
-from instancefcn.apps.options import CheckpointFile, ComparedRegions, DeviceName, LabelsFile, OutFolder, ResultsFiles
-from instancefcn.apps.printing import echo
+from instancefcn.apps.options import (
+    AsJson,
+    CheckpointFile,
+    ComparedRegions,
+    DeviceName,
+    LabelsFile,
+    OutFolder,
+    ResultsFiles,
+)
+from instancefcn.apps.printing import echo, print_json
 from instancefcn.files import read_json, write_whole
 
 figure = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
@@ -127,6 +135,7 @@ def proposals(
     max_images: Annotated[
         int | None, typer.Option(min=1, help="Draw the first images, by their ids.", show_default="all")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Draw the proposal that fits each labelled object best, and what is missed (Figures 8, 9).
 
@@ -175,9 +184,13 @@ def proposals(
             write_whole(target, render(draw_beside(pixels, best), "png"))
             objects += int((~image.crowd).sum())
             missed = {name: count + best[name].missed for name, count in missed.items()}
-    for name, count in missed.items():
-        echo(f"{name}: {objects - count} of {objects} objects found, {count} missed")
-    echo(f"{len(labelled) - failures} images: {out}")
+    if as_json:
+        files = {name: {"found": objects - count, "missed": count} for name, count in missed.items()}
+        print_json({"images": len(labelled) - failures, "unreadable": failures, "objects": objects, "files": files})
+    else:
+        for name, count in missed.items():
+            echo(f"{name}: {objects - count} of {objects} objects found, {count} missed")
+        echo(f"{len(labelled) - failures} images: {out}")
     if failures:
         echo(f"{failures} of {len(labelled)} images could not be read", err=True)
         raise typer.Exit(1)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from instancefcn.apps.images import ImageFile, find_inputs, refuse_to_overwrite
-from instancefcn.apps.options import CheckpointFile, DeviceName, SplitParts
-from instancefcn.apps.printing import echo
+from instancefcn.apps.options import AsJson, CheckpointFile, DeviceName, SplitParts
+from instancefcn.apps.printing import echo, print_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +42,7 @@ def next_images(
     split_parts: SplitParts = False,
     seed: Annotated[int, typer.Option(help="Of random, and of the order of equals.")] = 0,
     device: DeviceName = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Say which images of a folder to label next: paths on stdout, one a line, and a table on stderr.
 
@@ -72,6 +73,17 @@ def next_images(
         from instancefcn.files import write_whole
 
         write_whole(out, "".join(f"{left[choice.index].path}\n" for choice in chosen))
+    if as_json:
+        rows = [
+            {
+                "path": str(left[choice.index].path),
+                "file_name": left[choice.index].file_name,
+                "value": None if by == "random" else choice.value,
+            }
+            for choice in chosen
+        ]
+        print_json({"images": len(images), "unlabelled": len(left), "by": by, "next": rows})
+        return
     for rank, choice in enumerate(chosen, start=1):
         value = "" if by == "random" else f"  {by} {choice.value:.3f}"
         echo(f"{rank:>4}  {left[choice.index].file_name}{value}", err=True)

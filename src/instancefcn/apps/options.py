@@ -81,6 +81,10 @@ CrowdsOfOnePart = Annotated[
 ]
 RecipeName = Annotated[str, typer.Option(help="lite, paper, or a TOML file.")]
 
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object on stdout in place of tables; the rest goes to stderr.")
+]
+
 AUTO = "auto"
 
 

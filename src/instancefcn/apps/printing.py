@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from instancefcn.files import nan_as_none
 
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -27,6 +31,14 @@ def printable(text: str) -> str:
 def echo(text: object = "", *, err: bool = False) -> None:
     """Print a line on stdout, or on stderr."""
     typer.echo(printable(str(text)), err=err)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on stdout: what ``--json`` of every command does. NaN becomes null.
+
+    Signs outside ASCII are written as codes, so that any terminal and any encoding takes them.
+    """
+    typer.echo(json.dumps(nan_as_none(value), indent=2, allow_nan=False))
 
 
 def progress_bar() -> Progress:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from instancefcn.apps.options import CrowdsOfOnePart, RecipeName, SourceSpecs, SplitParts
-from instancefcn.apps.printing import echo
+from instancefcn.apps.options import AsJson, CrowdsOfOnePart, RecipeName, SourceSpecs, SplitParts
+from instancefcn.apps.printing import echo, print_json
 
 if TYPE_CHECKING:
     from instancefcn.data.validation import Report
@@ -24,6 +25,7 @@ def validate(
     recipe: RecipeName = "lite",
     split_parts: SplitParts = False,
     crowds_of_one_part: CrowdsOfOnePart = False,
+    as_json: AsJson = False,
 ) -> None:
     """Look through labelled images before training: every problem, counts, sizes and coverage.
 
@@ -32,6 +34,9 @@ def validate(
 
     [bold]instancefcn validate[/] --data labels:nuclei --data labelme:cells [bold]--recipe[/] paper
     [dim]Coverage under another recipe: the share of instances of a size that its windows learn.[/]
+
+    [bold]instancefcn validate[/] --data coco:train.json,images [bold]--json[/] > labels.json
+    [dim]The same for a program.[/]
 
     Exit code 1 if there are any problems. Training skips what has one, and leaves its place aside; of what has a note
     the mask is sound.
@@ -45,6 +50,7 @@ def validate(
 
     chosen = load_recipe(recipe)
     problems = 0
+    tables: list[dict[str, Any]] = []
     for spec in data:
         source = open_source(spec, split_parts=split_parts, crowds_of_one_part=crowds_of_one_part, anew=True)
         counts = look_through(source)
@@ -55,11 +61,18 @@ def validate(
             except ValueError as error:
                 listed.append(str(error))
         problems += len(listed)
-        notes = [f"note: {note}" for note in source.notes]
+        notes, covered, advice = [*map(str, source.notes)], coverage(source, chosen), hint(source, chosen)
+        if as_json:
+            about = {"name": source.name, "partial": source.partial, "problems": listed, "notes": notes}
+            learnt = {"recipe": recipe, "share": covered.share} | asdict(covered)
+            tables.append(about | {"counts": asdict(counts), "coverage": learnt, "advice": advice or None})
+            continue
         title = source.name + (", partially labelled" if source.partial else "")
-        covered = describe_coverage(coverage(source, chosen), recipe)
-        advice = [f"  train and propose with {text}" for text in [hint(source, chosen)] if text]
-        echo("\n".join([*listed, *notes, title, *describe(counts), covered, *advice]))
+        lines = [*listed, *(f"note: {note}" for note in notes), title, *describe(counts)]
+        lines.append(describe_coverage(covered, recipe))
+        echo("\n".join([*lines, *([f"  train and propose with {advice}"] if advice else [])]))
+    if as_json:
+        print_json({"problems": problems, "sources": tables})
     if problems:
         echo(f"{problems} problems; training skips what has one", err=True)
         raise typer.Exit(1)
