@@ -32,6 +32,7 @@ LEVELS = {
     "run_folder": 0,
     "threads": 0,
     "user_cache": 0,
+    "waiting": 0,
     "files": 0,
     "interrupts": 0,
     "geometry": 0,

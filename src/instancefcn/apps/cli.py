@@ -33,6 +33,7 @@ from instancefcn.apps.train_classifier import train_classifier
 from instancefcn.apps.validate import validate
 from instancefcn.apps.web import web
 from instancefcn.interrupts import Interrupted, raised_interrupts
+from instancefcn.waiting import let_threads_sleep
 
 TRACEBACK_VARIABLE = "INSTANCEFCN_TRACEBACK"
 
@@ -142,6 +143,7 @@ app.command()(doctor)
 def main() -> None:
     """Entry point of the ``instancefcn`` script."""
     keep_freed_memory()
+    let_threads_sleep()
     gc.set_threshold(*RARE_COLLECTIONS)
     warnings.formatwarning = lambda message, *_, **__: printable(f"warning: {message}\n")
     app()

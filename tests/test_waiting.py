@@ -1,0 +1,33 @@
+"""That the command line lets threads sleep, and leaves a user's own choice."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from instancefcn.waiting import VARIABLES, let_threads_sleep
+
+SPY = """
+import os, sys
+from instancefcn.apps import cli
+cli.app = lambda: print("torch" in sys.modules, os.environ.get("OMP_WAIT_POLICY"))
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_a_users_choice_stays(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for one in VARIABLES:
+        monkeypatch.delenv(one, raising=False)
+    monkeypatch.setenv(name, "7")
+    assert not let_threads_sleep()
+    assert {one: os.environ[one] for one in VARIABLES if one in os.environ} == {name: "7"}
+
+
+def test_commands_say_so_before_torch_is_imported() -> None:
+    environment = {key: value for key, value in os.environ.items() if key not in VARIABLES}
+    done = subprocess.run([sys.executable, "-c", SPY], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.split() == ["False", "passive"]
