@@ -4,23 +4,42 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from instancefcn.apps.options import CheckpointFile, DeviceName, existing_file
+from instancefcn.apps.images import find_inputs
+from instancefcn.apps.options import CheckpointFile, DeviceName, Tolerance, existing_file
 from instancefcn.apps.printing import echo
 
 PORT = 7860
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def web(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="FOLDER", exists=True, file_okay=False, help="Photographs to step through."),
+    ] = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where the page is.")] = PORT,
     checkpoint: CheckpointFile = None,
     compare: Annotated[
         Path | None,
         existing_file("A second checkpoint, whose objects are shown beside the first one's.", show_default="none"),
     ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            file_okay=False,
+            help="With FOLDER: save what you keep there, as `label` and `train` read it.",
+        ),
+    ] = None,
+    to: Annotated[
+        Literal["labelme", "xanylabeling", "geojson", "labels"] | None,
+        typer.Option(metavar="FORM", help="Format of --labels.", show_default="that of the labels, or labelme"),
+    ] = None,
+    tolerance: Tolerance = 1.0,
     host: Annotated[
         str, typer.Option(metavar="ADDRESS", help="Where to listen. Whoever reaches it can use the page.")
     ] = "127.0.0.1",
@@ -34,11 +53,22 @@ def web(
     [bold]instancefcn web[/] --checkpoint mine.safetensors --compare best.safetensors
     [dim]The objects of two checkpoints side by side.[/]
 
-    Ctrl-C ends it.
+    [bold]instancefcn web[/] photos/ --labels labelled/
+    [dim]Step through a folder by the arrow keys: keep, reject, save. What is in labelled/ is never written over without
+    asking, unless this page wrote it.[/]
+
+    A FORM is labelme, xanylabeling, geojson or labels. Ctrl-C ends it.
     """
+    if labels is not None and folder is None:
+        raise typer.BadParameter("takes the FOLDER that the labels are of", param_hint="--labels")
+    if folder is not None and host not in LOOPBACK:
+        raise typer.BadParameter("a FOLDER is for this machine alone: leave out --host", param_hint="--host")
+    images = [] if folder is None else find_inputs([str(folder)], None, labels or folder)
+
     import uvicorn
 
     from instancefcn.inference.proposer import Proposer
+    from instancefcn.web.folder import ReviewFolder
     from instancefcn.web.models import Models
     from instancefcn.web.server import Server
 
@@ -48,11 +78,15 @@ def web(
         names = [str(path) for path in files]
     openers = [partial(Proposer.from_checkpoint, path, device=device) for path in files]
     models = Models(list(zip(names, openers, strict=True)))
-    server = Server(models, host=host, port=port)
+    review = None
+    if folder is not None:
+        paths = [(image.file_name, image.path) for image in images]
+        review = ReviewFolder(folder, paths, labels, to, tolerance)
+    server = Server(models, host=host, port=port, folder=review)
     models.start()
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     echo(f"the page is at http://{shown}:{port} (Ctrl-C ends it)")
-    if host not in ("127.0.0.1", "::1", "localhost"):
+    if host not in LOOPBACK:
         echo(f"warning: whoever reaches {host}:{port} can use it", err=True)
     try:
         uvicorn.run(server.app, host=host, port=port, log_level="warning", access_log=False, server_header=False)

@@ -77,16 +77,19 @@ class Ledger:
         if self.is_persons(name):
             staged.unlink()
             return False
-        digest = file_sum(staged)
+        self.enter(name, file_sum(staged), number, image, form)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staged.replace(target)
+        return True
+
+    def enter(self, name: str, digest: str, number: int, image: str = "", form: str = "") -> None:
+        """Note that a file of these bytes is ours; the arguments are those of ``place``, and the bytes' SHA-256."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             entry = {"file": name, "sha256": digest, "round": number, "image": image, "form": form}
             file.write(json.dumps(entry) + "\n")
         self.sums[name].add(digest)
         self.rounds[name], self.images[name], self.forms[name] = number, image, form
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staged.replace(target)
-        return True
 
 
 def file_sum(path: Path) -> str:

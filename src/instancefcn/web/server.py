@@ -19,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 
 from instancefcn.web.downloads import FORMS, Chosen, download
 from instancefcn.web.explanation import explain
+from instancefcn.web.folder import OthersFile, ReviewFolder
 from instancefcn.web.found import Found
 from instancefcn.web.guard import Guard
 from instancefcn.web.models import Models
@@ -53,15 +54,22 @@ class Server:
         models: to propose by; they may still be loading.
         host: a name, besides addresses and "localhost", under which the server may be asked.
         port: that it listens on; two servers of one machine share their cookies, and tell them apart by it.
+        folder: photographs to step through, instead of uploads.
         visits: who is there, for tests.
 
     Example: ``uvicorn.run(Server(models).app, host="127.0.0.1", port=7860)``.
     """
 
     def __init__(
-        self, models: Models, *, host: str = "localhost", port: int = 7860, visits: Visits | None = None
+        self,
+        models: Models,
+        *,
+        host: str = "localhost",
+        port: int = 7860,
+        folder: ReviewFolder | None = None,
+        visits: Visits | None = None,
     ) -> None:
-        self.models, self.visits = models, visits or Visits()
+        self.models, self.folder, self.visits = models, folder, visits or Visits()
         self.cookie = f"instancefcn-{port}"
         self.examples = example_photographs()
         self._walk: tuple[tuple[str, int], Walk] | None = None
@@ -75,6 +83,9 @@ class Server:
             Route("/api/photographs/{key}/picture", self._route(self.picture)),
             Route("/api/photographs/{key}/objects", self._route(self.objects)),
             Route("/api/photographs/{key}/why", self._route(self.why), methods=["POST"]),
+            Route("/api/folder", self._route(self.list_folder)),
+            Route("/api/folder/{place:int}", self._route(self.open_place), methods=["POST"]),
+            Route("/api/folder/{place:int}/labels", self._route(self.save), methods=["POST"]),
             Route("/api/download", self._route(self.download), methods=["POST"]),
         ]
         starlette = Starlette(routes=routes)
@@ -105,6 +116,7 @@ class Server:
                 "examples": [path.stem.replace("_", " ") for path in self.examples],
                 "forms": FORMS,
                 "most_bytes": MOST_UPLOADED,
+                "folder": None if self.folder is None else folder_json(self.folder),
             }
         )
 
@@ -159,6 +171,40 @@ class Server:
 
         return JSONResponse(await self._work(answer))
 
+    async def list_folder(self, request: Request, visit: Visit) -> Response:
+        """The photographs of the folder, and which have labels."""
+        folder = self._folder()
+        states = await self._work(lambda: [folder.state(place) for place in range(len(folder.images))])
+        entries = zip(folder.images, states, strict=True)
+        return JSONResponse([{"name": name, "state": state} for (name, _), state in entries])
+
+    async def open_place(self, request: Request, visit: Visit) -> Response:
+        """Take a photograph of the folder among the visitor's."""
+        folder, place = self._folder(), self._place(request)
+        name, path = folder.images[place]
+        there = next((one for one in visit.photographs.values() if one.place == place), None)
+        if there is None:
+            there = visit.add(await self._work(lambda: Photograph.read(name, path, place)))
+            self.visits.trim()
+        visit.get(there.key)
+        return JSONResponse(photograph_json(there) | {"state": await self._work(lambda: folder.state(place))})
+
+    async def save(self, request: Request, visit: Visit) -> Response:
+        """Save what is kept of a photograph of the folder as its labels."""
+        folder, place, asked = self._folder(), self._place(request), await self._json(request)
+        try:
+            chosen, over = Chosen.from_json(asked), asked.get("over")
+        except (AttributeError, TypeError, KeyError, ValueError) as error:
+            raise Refused(400, f"These are no labels: {error}") from error
+        photograph = self._one(visit, chosen.key)
+        if photograph.place != place:
+            raise Refused(400, "These labels are of another photograph.")
+        try:
+            saved = await self._work(lambda: folder.save(place, chosen.of(self.found(photograph, chosen.by)), over))
+        except OthersFile as others:
+            return JSONResponse({"sentence": str(others), "sum": others.sum}, 409)
+        return JSONResponse({"file": saved.file, "objects": saved.objects, "notes": saved.notes})
+
     async def download(self, request: Request, visit: Visit) -> Response:
         """What is kept of photographs, in a format: a file, or several in a zip."""
         asked = await self._json(request)
@@ -197,6 +243,17 @@ class Server:
         photograph = visit.add(await self._work(lambda: Photograph.read(name, file, place)))
         self.visits.trim()
         return JSONResponse(photograph_json(photograph))
+
+    def _folder(self) -> ReviewFolder:
+        if self.folder is None:
+            raise Refused(404, "No folder was given: start `instancefcn web FOLDER`.")
+        return self.folder
+
+    def _place(self, request: Request) -> int:
+        place = request.path_params["place"]
+        if place >= len(self._folder().images):
+            raise Refused(404, "The folder has no such photograph.")
+        return place
 
     def _example(self, request: Request) -> Path:
         place = request.path_params["place"]
@@ -270,6 +327,16 @@ def photograph_json(photograph: Photograph) -> dict[str, Any]:
         "width": photograph.width,
         "height": photograph.height,
         "place": photograph.place,
+    }
+
+
+def folder_json(folder: ReviewFolder) -> dict[str, Any]:
+    """What the page needs to know of the folder."""
+    return {
+        "name": folder.folder.name,
+        "labels": None if folder.labels is None else str(folder.labels),
+        "form": folder.form,
+        "category": folder.category[1],
     }
 
 

@@ -75,6 +75,18 @@ async function choose(photograph) {
   await load(photograph);
 }
 
+// Nothing to show: a photograph that can't be read.
+function clear(name) {
+  current = null;
+  why.close();
+  byId("work").hidden = false;
+  byId("title").textContent = name;
+  for (const by of stages.keys()) {
+    stages[by].clear();
+    lists[by].show({ width: 1, height: 1 }, [], new Set(), true);
+  }
+}
+
 async function load(photograph) {
   const { exclusive } = choice;
   await busy(async () => {
@@ -257,7 +269,7 @@ function key(event) {
   const target = event.target;
   const isBox = target.type === "checkbox";
   const takesText = target.tagName === "SELECT" || (target.tagName === "INPUT" && !isBox);
-  if (event.ctrlKey || event.metaKey || event.altKey || takesText || !current) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || takesText || (!current && !review)) return;
   const [by, number] = lit ?? [0, null];
   const isButton = ["BUTTON", "SUMMARY", "A", "LABEL"].includes(target.tagName);
   const actions = {
@@ -333,8 +345,9 @@ async function begin() {
     setMode(false);
     listen();
     if (server.folder) {
+      document.querySelector("main").classList.add("reviewing");
       review = new Review(server.folder, {
-        photograph: (table) => new Photograph(table), choose, choice, busy, say,
+        photograph: (table) => new Photograph(table), choose, clear, complain, choice, busy, say,
       });
       byId("drop").hidden = true;
       busy(() => review.begin());

@@ -31,7 +31,11 @@ export class Review {
     this.place = place;
     this.draw();
     const table = await this.page.busy(() => post(`/api/folder/${place}`));
-    if (this.place !== place || !table) return;
+    if (this.place !== place) return;
+    if (!table) {
+      this.page.clear(this.images[place].name);
+      return;
+    }
     this.images[place].state = table.state;
     const known = this.opened.get(place);
     if (known) {
@@ -41,7 +45,21 @@ export class Review {
       this.opened.set(place, this.page.photograph(table));
       await this.page.choose(this.opened.get(place));
     }
-    if (this.place === place) this.draw();
+    if (this.place !== place) return;
+    this.draw();
+    this.prefetch(place + 1);
+  }
+
+  // Let the network look at the next photograph meanwhile; what is wrong with it is said when it is shown.
+  async prefetch(place) {
+    if (place >= this.images.length || this.opened.has(place)) return;
+    try {
+      const photograph = this.page.photograph(await post(`/api/folder/${place}`));
+      this.opened.set(place, photograph);
+      await photograph.load(0, this.page.choice.exclusive);
+    } catch {
+      this.opened.delete(place);
+    }
   }
 
   step(by) {
@@ -70,6 +88,10 @@ export class Review {
       }
     });
     if (!saved) return;
+    if (saved.sentence && !saved.sum) {
+      this.page.complain(new Error(saved.sentence));
+      return;
+    }
     if (saved.sum) {
       if (window.confirm(`${saved.sentence} Write over it?`)) await this.save(saved.sum);
       return;

@@ -95,6 +95,17 @@ export class Stage {
     );
   }
 
+  clear() {
+    this.photograph = null;
+    this.svg.removeAttribute("viewBox");
+    this.picture.removeAttribute("href");
+    this.masks.replaceChildren();
+    this.marks.replaceChildren();
+    this.paths.clear();
+    this.svg.setAttribute("aria-label", "No photograph");
+    this.caption.textContent = "No photograph";
+  }
+
   light(number) {
     for (const [other, path] of this.paths) path.classList.toggle("lit", other === number);
   }

@@ -1,0 +1,145 @@
+"""A folder of photographs that a person steps through, and the labels that are saved of what is kept."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from instancefcn.export.open import open_writer
+from instancefcn.export.writer import labels_of
+from instancefcn.labelling.ledger import Ledger, file_sum
+from instancefcn.labelling.person_labels import guess_form, labelled_images, open_labels
+from instancefcn.labelling.proposing import category_of
+from instancefcn.proposals import CATEGORY_ID, CATEGORY_NAME, Proposals
+
+FORMS = ("labelme", "xanylabeling", "geojson", "labels")  # that are a file for each image, and nothing besides
+LEDGER = ".instancefcn-web.jsonl"  # among the labels; hidden, so no reader takes it for one
+
+
+class OthersFile(Exception):  # noqa: N818 - the page asks the person
+    """Labels that the page did not write, or that were changed since, are in the way.
+
+    Attributes:
+        sum: SHA-256 of the file, by which a person says that this one may be replaced; None where it may not.
+    """
+
+    def __init__(self, sentence: str, sum: str | None) -> None:
+        super().__init__(sentence)
+        self.sum = sum
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What was written."""
+
+    file: str  # in the folder of labels
+    objects: int
+    notes: list[str]
+
+
+class ReviewFolder:
+    """The photographs of a folder, and a folder of labels as the labelling loop reads and writes them.
+
+    A file of labels is written over only if this page wrote it and nobody changed it since, which a ledger of SHA-256
+    sums in the folder of labels says, or if the person says so of exactly the file that is there.
+
+    Args:
+        folder: of the photographs.
+        images: names (relative to the folder, with forward slashes) and paths.
+        labels: the folder of labels, which need not exist; None to look and save nothing.
+        form: one of ``FORMS``; None for that of the labels that are there, or labelme.
+        tolerance: pixels by which outlines may shift.
+
+    Raises:
+        ValueError: the labels' format is not clear, or is none of ``FORMS``.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        images: Sequence[tuple[str, Path]],
+        labels: Path | None,
+        form: str | None = None,
+        tolerance: float = 1.0,
+    ) -> None:
+        self.folder, self.images, self.labels, self.tolerance = folder, list(images), labels, tolerance
+        self.form, self.category = form or "labelme", (CATEGORY_ID, CATEGORY_NAME)
+        self._elsewhere: set[int] = set()  # images that another file labels than the one that would be written
+        self._lock = threading.Lock()
+        self.ledger: Ledger | None = None
+        if labels is None:
+            return
+        if labels.exists() and not labels.is_dir():
+            raise ValueError(f"{labels}: a folder is needed, as labels are saved as a file for each photograph")
+        self.form = form or guess_form(labels) or "labelme"
+        if self.form not in FORMS:
+            raise ValueError(
+                f"{labels}: holds {self.form}, but here labels are a file for each photograph, one of "
+                f"{', '.join(FORMS)}: give another --labels, or --to"
+            )
+        self.ledger = Ledger(labels, labels / LEDGER)
+        self._files = open_writer(self.form, labels, {}, names=[name for name, _ in images]).paths()
+        self._read(labels)
+
+    def state(self, place: int) -> str:
+        """ "none" where a photograph has no labels, "saved" if this page wrote them, "others" otherwise."""
+        if self.ledger is None:
+            return "none"
+        name = self.file_name(place)
+        if self.ledger.is_persons(name) or place in self._elsewhere:
+            return "others"
+        return "saved" if self.ledger.is_ours(name) else "none"
+
+    def file_name(self, place: int) -> str:
+        """The name of a photograph's file of labels."""
+        assert self.labels is not None
+        return self._files[place].relative_to(self.labels).as_posix()
+
+    def save(self, place: int, kept: Proposals, over: str | None = None) -> Saved:
+        """Write the labels of a photograph.
+
+        Args:
+            over: SHA-256 of another's file that the person wants to be replaced.
+
+        Raises:
+            OthersFile: another's labels are there.
+            ValueError: there is no folder of labels.
+        """
+        if self.labels is None or self.ledger is None:
+            raise ValueError("nothing is saved without --labels: start `instancefcn web FOLDER --labels DIR`")
+        with self._lock:
+            name, (image, path) = self.file_name(place), self.images[place]
+            if place in self._elsewhere:
+                raise OthersFile(
+                    f"{image} has labels in {self.labels} already, but not in {name}: two files would label it. Move "
+                    "the other one away, and start anew.",
+                    None,
+                )
+            if self.ledger.is_persons(name) and (there := file_sum(self.labels / name)) != over:
+                raise OthersFile(f"{name} was not written here, or was changed since.", there)
+            names = [name for name, _ in self.images]
+            writer = open_writer(self.form, self.labels, dict([self.category]), self.tolerance, names=names)
+            labels = labels_of(kept, [self.category[0]] * len(kept), place + 1, image, path)
+            writer.add(labels, kept.scores.tolist())
+            # Entered once it is written: a stop between the two makes it another's, and the person is asked.
+            self.ledger.enter(name, file_sum(self.labels / name), 0, image, self.form)
+            return Saved(name, len(kept), writer.notes())
+
+    def _read(self, labels: Path) -> None:
+        """Look which photographs have labels, and of which category."""
+        if not labels.is_dir():
+            return
+        with tempfile.TemporaryDirectory(prefix="instancefcn-") as view:
+            source = open_labels(self.form, labels, self.folder, Path(view))
+            paths = [path for _, path in self.images]
+            mine = labelled_images(source, paths, self.form)
+            self.category = category_of([mine])
+            labelled = {
+                one.path.resolve() for index in range(len(mine)) if (one := mine.labels(index)).path is not None
+            }
+        for place, path in enumerate(paths):
+            if path.resolve() in labelled and not self._files[place].exists():
+                self._elsewhere.add(place)
