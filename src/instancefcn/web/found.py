@@ -51,19 +51,20 @@ class Found:
         return self.candidates.rule or ObjectRule(threshold=0.0)
 
     @property
+    def threshold(self) -> float:
+        """The chance at the checkpoint's own threshold."""
+        return float(self.rule.chance(np.array([self.rule.lowest_score(self.usual_threshold)]))[0])
+
+    @property
     def lowest(self) -> float:
         """The lowest chance of an object that the page may ask for: never above what is usual."""
-        usual = self.usual_threshold
-        return min(
-            LOWEST_CHANCE, float(self.rule.chance(np.array([self.rule.threshold]))[0]) if usual is None else usual
-        )
+        return min(LOWEST_CHANCE, self.threshold)
 
     def usual(self, exclusive: bool) -> int:
         """How many of ``objects`` there are at the checkpoint's own threshold, which is one on the rank's score."""
         scores = self.objects(exclusive).scores
-        chance = self.rule.chance(np.array([self.rule.lowest_score(self.usual_threshold)]))[0]
-        if not np.isclose(scores, chance, atol=1e-9).any():
-            return int((scores > chance).sum())
+        if not np.isclose(scores, self.threshold, atol=1e-9).any():
+            return int((scores > self.threshold).sum())
         # Chances rise with scores, but may be equal: then objects are counted at the threshold itself.
         return len(self.candidates.objects(self.usual_threshold, exclusive=exclusive))
 
@@ -79,6 +80,7 @@ class Found:
         return {
             "candidates": len(self.candidates),
             "usual": self.usual(exclusive),
+            "threshold": self.threshold,
             "lowest": self.lowest,
             "calibrated": bool(self.rule.scores),
             "objects": [

@@ -136,12 +136,12 @@ function draw() {
     if (!found) continue;
     most = Math.max(most, current.shown(by, { ...choice, number: null }).length);
     byId("threshold").min = Math.min(0.02, found.lowest).toFixed(2);
-    const usual = found.usual ? found.objects[found.usual - 1].score : 1;
-    if (choice.threshold === null) byId("threshold").value = usual;
-    byId("threshold-label").textContent = found.calibrated ? "Least chance that it is one" : "Least score";
+    if (by > 0) continue;
+    byId("threshold").value = choice.threshold ?? found.threshold;
+    byId("threshold-label").textContent = found.calibrated ? "Least chance" : "Least score";
+    byId("threshold-value").textContent =
+      choice.threshold === null ? `${found.threshold.toFixed(2)}, the checkpoint’s` : choice.threshold.toFixed(2);
   }
-  byId("threshold-value").textContent = 
-    choice.threshold === null ? "the checkpoint’s" : choice.threshold.toFixed(2);
   byId("usual").disabled = choice.threshold === null;
   const number = byId("number");
   number.max = most;

@@ -3,7 +3,7 @@
 import { get, post } from "./api.js";
 import { byId } from "./elements.js";
 
-const STATES = { none: "no labels yet", saved: "saved", others: "has labels that this page did not write" };
+const STATES = { none: "no labels yet", saved: "saved", others: "has labels that this page did not write", broken: "can’t be read" };
 
 export class Review {
   constructor(folder, page) {
@@ -33,7 +33,9 @@ export class Review {
     const table = await this.page.busy(() => post(`/api/folder/${place}`));
     if (this.place !== place) return;
     if (!table) {
+      this.images[place].state = "broken";
       this.page.clear(this.images[place].name);
+      this.draw();
       return;
     }
     this.images[place].state = table.state;
@@ -105,11 +107,12 @@ export class Review {
   draw() {
     const image = this.images[this.place];
     if (!image) return;
-    const done = this.images.filter((one) => one.state !== "none").length;
+    const done = this.images.filter((one) => ["saved", "others"].includes(one.state)).length;
     byId("place").textContent = `${this.place + 1} of ${this.images.length}`;
     byId("saved").textContent = this.folder.labels === null
       ? "Without --labels nothing is saved."
       : `${STATES[image.state]}; ${done} of ${this.images.length} have labels, in ${this.folder.labels}`;
+    byId("save").disabled = image.state === "broken";
     byId("previous").disabled = this.place === 0;
     byId("next").disabled = this.place + 1 === this.images.length;
   }

@@ -1,0 +1,198 @@
+"""The page in headless Chromium: what a person does, at two widths, in the dark and in the light, and by keyboard."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from instancefcn.inference.proposer import Proposer
+from instancefcn.web.folder import ReviewFolder
+from instancefcn.web.models import Models
+from instancefcn.web.server import Server
+from web.conftest import discs, png
+
+uvicorn = pytest.importorskip("uvicorn")
+playwright = pytest.importorskip("playwright.sync_api")
+WAIT = 60_000  # milliseconds that something may take on a busy machine
+SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("needs Chromium")
+    with playwright.sync_playwright() as browsers:
+        started = browsers.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+class Site:
+    """A server at a free port."""
+
+    def __init__(self, models: Models, folder: ReviewFolder | None = None) -> None:
+        self.server = Server(models, port=0, folder=folder)
+        config = uvicorn.Config(self.server.app, host="127.0.0.1", port=0, log_level="error")
+        self.uvicorn = uvicorn.Server(config)
+        self.thread = threading.Thread(target=self.uvicorn.run)
+        self.thread.start()
+        while not self.uvicorn.started:
+            time.sleep(0.01)
+        self.address = f"http://127.0.0.1:{self.uvicorn.servers[0].sockets[0].getsockname()[1]}/"
+
+    def close(self) -> None:
+        self.uvicorn.should_exit = True
+        self.thread.join()
+        self.server.close()
+
+
+def open_page(browser: Any, address: str, width: int, scheme: str) -> tuple[Any, list[str]]:
+    """A page, and what goes wrong on it."""
+    context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
+    page, errors = context.new_page(), []
+    page.set_default_timeout(WAIT)
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(address)
+    return page, errors
+
+
+@pytest.fixture(scope="module")
+def alone(proposer: Proposer) -> Models:
+    """One model."""
+    loaded = Models([("one", lambda: proposer)])
+    loaded.load()
+    return loaded
+
+
+@pytest.fixture
+def site(alone: Models) -> Iterator[Site]:
+    started = Site(alone)
+    yield started
+    started.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_a_photograph_from_upload_to_download(
+    browser: Any, site: Site, tmp_path: Path, width: int, scheme: str
+) -> None:
+    page, errors = open_page(browser, site.address, width, scheme)
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(246, 247, 249)") == (scheme == "light")
+    name = "<img src=x onerror=alert(1)>.png"
+    page.set_input_files("#files", {"name": name, "mimeType": "image/png", "buffer": png(discs())})
+    page.wait_for_selector(".mask")
+    assert page.text_content("#title") == name
+    usual = page.locator(".mask").count()
+
+    page.locator("#threshold").fill("0.02")
+    assert page.locator("#threshold-value").text_content() == "0.02"
+    lowest = page.locator(".mask").count()
+    assert lowest > usual
+    page.locator("#number").fill("3")
+    assert page.locator(".mask").count() == page.locator("tbody tr").count() == 3
+    page.get_by_role("button", name="Area, px").click()
+    areas = page.eval_on_selector_all(
+        "tbody tr", "rows => rows.map(row => Number(row.cells[1].textContent.replace(',', '')))"
+    )
+    assert areas == sorted(areas, reverse=True)
+    page.get_by_role("button", name="Object", exact=False).first.click()
+
+    row = page.locator('tbody tr[data-number="2"]')
+    row.hover()
+    page.wait_for_selector('.mask.lit[data-number="2"]')
+    page.locator('.mask[data-number="1"]').click()
+    page.wait_for_selector('.mask.rejected[data-number="1"]')
+    with page.expect_download() as saved:
+        page.click("#download")
+    proposals = json.loads(Path(saved.value.path()).read_text())
+    shown = page.eval_on_selector_all("tbody tr", "rows => rows.map(row => Number(row.cells[2].textContent))")
+    assert [round(entry["score"], 2) for entry in proposals] == shown[1:]
+    assert len(proposals) == 2
+
+    page.click("#mode-why")
+    page.locator(".stage svg").click(position={"x": 80, "y": 80})
+    page.wait_for_selector(".step")
+    assert page.locator(".maps > svg").count() == 25
+    assert "Why, at pixel" in str(page.text_content("#why"))
+    assert page.evaluate(SIDEWAYS) == 0
+    assert errors == []
+    page.context.close()
+
+
+def test_files_that_are_refused(browser: Any, site: Site, tmp_path: Path) -> None:
+    page, errors = open_page(browser, site.address, 1280, "light")
+    page.set_input_files("#files", {"name": "notes.png", "mimeType": "image/png", "buffer": b"no image"})
+    page.wait_for_selector(".message")
+    assert "notes.png: " in str(page.text_content(".message"))
+    (tmp_path / "large.png").write_bytes(bytes(20_000_001))
+    page.set_input_files("#files", tmp_path / "large.png")
+    page.wait_for_selector(".message:nth-child(2)")
+    assert "more than 20 MB" in str(page.text_content("#messages"))
+    assert [error for error in errors if "415" not in error] == []
+    page.context.close()
+
+
+def test_a_folder_by_keyboard_alone(browser: Any, alone: Models, tmp_path: Path) -> None:
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    for seed, name in enumerate(("a.png", "b.png")):
+        Image.fromarray(discs(seed)).save(photographs / name)
+    images = [(name, photographs / name) for name in ("a.png", "b.png")]
+    site = Site(alone, ReviewFolder(photographs, images, tmp_path / "labels"))
+    try:
+        page, errors = open_page(browser, site.address, 1280, "dark")
+        page.wait_for_selector(".mask")
+        count = page.locator(".mask").count()
+        press = page.keyboard.press
+        press("ArrowDown")
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline == "solid"
+        press("Space")
+        page.wait_for_selector('.mask.rejected[data-number="1"]')
+        press("ArrowDown")
+        press("x")
+        press("x")
+        press("w")
+        page.wait_for_selector(".step")
+        press("Escape")
+        press("Enter")
+        page.wait_for_selector("#title:text-is('b.png')")
+        table = json.loads((tmp_path / "labels" / "a.json").read_text())
+        assert len({shape["group_id"] or index for index, shape in enumerate(table["shapes"])}) == count - 1
+        page.wait_for_selector(".mask")
+        press("ArrowLeft")
+        page.wait_for_selector("#title:text-is('a.png')")
+        page.wait_for_selector('.mask.rejected[data-number="1"]')  # what was rejected is remembered
+        press("n")
+        page.wait_for_selector("#title:text-is('b.png')")
+        assert errors == []
+        page.context.close()
+    finally:
+        site.close()
+
+
+def test_two_checkpoints_side_by_side(browser: Any, models: Models) -> None:
+    site = Site(models)
+    try:
+        page, errors = open_page(browser, site.address, 1280, "light")
+        page.set_input_files("#files", {"name": "a.png", "mimeType": "image/png", "buffer": png(discs())})
+        for place in (1, 2):
+            page.wait_for_selector(f".stage:nth-child({place}) .mask")
+        left, right = (page.locator(".stage").nth(place).bounding_box() for place in (0, 1))
+        assert left["y"] == right["y"]
+        assert left["x"] + left["width"] < right["x"]
+        assert page.locator("#of-model option").all_text_contents() == ["one", "two"]
+        assert errors == []
+        page.context.close()
+    finally:
+        site.close()
