@@ -51,7 +51,7 @@ def windows_by_place(image: TrainingImage, window: WindowSize) -> dict[tuple[int
     """Target of every positive window."""
     assignments = assign_image(image, [Grid.over(*image.image.shape[-2:], window)], CROPS)
     everything = SamplingConfig(windows=10**6, near_misses=0)
-    (sampled,) = sample_windows([window], [assignments], [image], everything, torch.Generator())
+    (sampled,) = sample_windows([window], [assignments], [image], everything, [torch.Generator()])
     return {(y, x): target for (y, x), target in zip(sampled.positions_yx.tolist(), sampled.targets, strict=True)}
 
 

@@ -1,15 +1,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from instancefcn.config import to_table
 from instancefcn.data.augmentation import Augmentation
@@ -120,39 +116,6 @@ def test_other_networks_train(preset: str, tmp_path: Path) -> None:
     train(recipe, [scenes()], tmp_path, init="random", iterations=2, device="cpu", workers=0)
     weights = load_checkpoint(tmp_path / "last.safetensors").weights
     assert all(tensor.isfinite().all() for tensor in weights.values())
-
-
-def test_two_processes(tmp_path: Path) -> None:
-    for index in range(2):
-        sample = scenes()[index]
-        labels = np.zeros(sample.image.shape[:2], dtype=np.uint8)
-        for value, rle in enumerate(sample.instances.rles, start=1):
-            from instancefcn.geometry.rle import decode
-
-            labels[decode(rle)] = value
-        for folder, array in (("images", sample.image), ("masks", labels)):
-            (tmp_path / folder).mkdir(exist_ok=True)
-            Image.fromarray(array).save(tmp_path / folder / f"{index}.png")
-    recipe = tmp_path / "small.toml"
-    recipe.write_text(
-        '[network]\nkind = "single"\nchannels = 8\nwindow_sizes = [7]\nfinest_window_sizes = []\n'
-        "[augmentation]\ncrop = 64\n"
-    )
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        "-m",
-        "instancefcn",
-    ]
-    command += ["train", "--data", f"labels:{tmp_path}", "--recipe", str(recipe), "--out", str(tmp_path / "run")]
-    command += ["--init", "random", "--iterations", "2", "--device", "cpu", "--workers", "0"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert load_checkpoint(tmp_path / "run" / "last.safetensors").training["iteration"] == 2
 
 
 def test_ranks_share_one_stream() -> None:

@@ -13,6 +13,7 @@ from instancefcn.structures import ScoreMaps, WindowSize
 from instancefcn.training.assignment import IGNORED, NEGATIVE, POSITIVE, Assignment, AssignmentConfig, Grid, assign
 from instancefcn.training.losses import (
     LossConfig,
+    LossTotals,
     compute_losses,
     dice_loss,
     mask_iou_with_instance,
@@ -79,7 +80,7 @@ def test_targets_are_the_instance_averaged_over_cells(density: int, soft: bool) 
     image = scene((61, 50, 93, 82))  # 32 px: what 56-px windows are made for
     assignments = assign(image.gt_boxes, image.gt_ignored, [Grid(8, 7, 20, 20)], CONFIG)
     config = SamplingConfig(near_misses=0, soft_targets=soft)
-    (windows,) = sample_windows([WindowSize(8, 7, density)], [assignments], [image], config, generator())
+    (windows,) = sample_windows([WindowSize(8, 7, density)], [assignments], [image], config, [generator()])
     assert len(windows.positions_yx) == int((assignments[0].labels == POSITIVE).sum()) > 0
     cell = 8 // density
     for (y, x), target in zip(windows.positions_yx.tolist(), windows.targets, strict=True):
@@ -96,8 +97,8 @@ def test_near_misses_are_drawn_on_request() -> None:
     image = scene((64, 64, 96, 96))
     config = replace(CONFIG, center_negative=0.3)
     assignments = assign(image.gt_boxes, image.gt_ignored, [Grid(8, 7, 20, 20)], config)
-    (without,) = sample_windows([SIZE], [assignments], [image], SamplingConfig(near_misses=0), generator())
-    (with_some,) = sample_windows([SIZE], [assignments], [image], SamplingConfig(near_misses=3), generator())
+    (without,) = sample_windows([SIZE], [assignments], [image], SamplingConfig(near_misses=0), [generator()])
+    (with_some,) = sample_windows([SIZE], [assignments], [image], SamplingConfig(near_misses=3), [generator()])
     assert without.positive.all()
     assert int((~with_some.positive).sum()) == 3
 
@@ -140,15 +141,16 @@ def test_objectness_leaves_the_ignored_out(kind: str, expected: float) -> None:
     maps = ScoreMaps(torch.zeros(1, 1, 2, 2), torch.zeros(1, 2, 2), None, 8, 3)
     labels = torch.tensor([[[POSITIVE, NEGATIVE], [IGNORED, NEGATIVE]]])
     config = LossConfig(objectness=kind)  # pyright: ignore[reportArgumentType]
-    loss = objectness_loss([maps], [labels], [(labels == POSITIVE).float()], config)
+    loss = objectness_loss([maps], [labels], [(labels == POSITIVE).float()], config, LossTotals.of([labels], []))
     assert loss.item() == pytest.approx(expected)
 
 
 def test_no_instances_still_give_a_differentiable_loss() -> None:
     image, maps = scene(), blank_maps(1)
     assignments = assign(image.gt_boxes, image.gt_ignored, [Grid(8, 7, 20, 20)], CONFIG)
-    sampled = sample_windows([SIZE], [assignments], [image], SamplingConfig(near_misses=0), generator())
-    losses = compute_losses([maps], [assignments[0].labels[None]], sampled, LossConfig())
+    sampled = sample_windows([SIZE], [assignments], [image], SamplingConfig(near_misses=0), [generator()])
+    labels = [assignments[0].labels[None]]
+    losses = compute_losses([maps], labels, sampled, LossConfig(), LossTotals.of(labels, sampled))
     assert losses["mask"].item() == losses["dice"].item() == losses["quality"].item() == 0
     sum(losses.values(), torch.zeros(())).backward()
     assert maps.objectness.grad is not None
@@ -158,11 +160,19 @@ def test_no_instances_still_give_a_differentiable_loss() -> None:
 def test_gradients_reach_the_mask_only_at_positives() -> None:
     image, maps = scene((64, 64, 96, 96)), blank_maps(1)
     assignments = assign(image.gt_boxes, image.gt_ignored, [Grid(8, 7, 20, 20)], CONFIG)
-    sampled = sample_windows([SIZE], [assignments], [image], SamplingConfig(near_misses=20), generator())
-    losses = compute_losses([maps], [assignments[0].labels[None]], sampled, LossConfig())
+    sampled = sample_windows([SIZE], [assignments], [image], SamplingConfig(near_misses=20), [generator()])
+    labels = [assignments[0].labels[None]]
+    losses = compute_losses([maps], labels, sampled, LossConfig(), LossTotals.of(labels, sampled))
     (losses["mask"] + losses["dice"]).backward()
     assert maps.instance.grad is not None
     touched = maps.instance.grad[0].abs().sum(0) > 0
     rows = touched.any(1).nonzero()[:, 0]
     # Positives lie within one position of the centre (y = 10) and their windows reach 4 positions, 8 cells, further.
     assert (int(rows.min()), int(rows.max())) == (12, 27)
+
+
+def test_totals_of_literals() -> None:
+    labels = torch.tensor([[[POSITIVE, NEGATIVE], [IGNORED, POSITIVE]]])
+    windows = windows_of(torch.zeros(3, 2, 2), positive=[True, False, False])
+    totals = LossTotals.of([labels, labels], [windows, windows])
+    assert totals == LossTotals(judged=6, positives=4, masks=2, sampled=6)

@@ -55,11 +55,14 @@ def step(trainer: Trainer, rate: float) -> list[Tensor]:
     recipe, network = trainer.recipe, trainer.learner.network
     stream = TrainingStream([scenes(3), scenes(9, seed=5)], recipe.augmentation, recipe.source_balance, recipe.seed)
     make = BatchMaker(recipe, network.training_window_sizes, network.size_multiple)
-    batch = make([stream[index] for index in range(recipe.optimization.batch_size)])
-    sampled = [tensor for windows in batch.sampled for tensor in vars(windows).values()]
-    losses = trainer.learner.step(batch, rate)
+    images = [stream[index] for index in range(recipe.optimization.batch_size)]
+    each = len(images) // recipe.optimization.accumulate
+    batches = [make(images[start : start + each]) for start in range(0, len(images), each)]
+    made = [tensor for batch in batches for tensor in (batch.pixels, *batch.labels)]
+    made += [tensor for batch in batches for windows in batch.sampled for tensor in vars(windows).values()]
+    losses = trainer.learner.step(batches, rate)
     trainer.iteration += 1
-    return [batch.pixels, *batch.labels, *sampled, *losses.values()]
+    return [*made, torch.tensor(list(losses.values()))]
 
 
 def seen(recipe: Recipe) -> list[Tensor]:
@@ -120,6 +123,7 @@ CHANGES: dict[str, tuple[dict[str, Any], Any]] = {
     "optimization.trunk_learning_rate": ({}, 1.0),
     "optimization.weight_decay": ({}, 0.5),
     "optimization.batch_size": ({}, 3),
+    "optimization.accumulate": ({}, 2),
     "optimization.iterations": ({}, 9),
     "optimization.warmup_iterations": ({}, 0),
     "optimization.clip_norm": (SGD, 1e-3),

@@ -115,10 +115,12 @@ def train(
     from instancefcn.training.coverage import coverage
     from instancefcn.training.learnable import check_learnable
     from instancefcn.training.loop import train as train_network
+    from instancefcn.training.processes import is_first
     from instancefcn.training.recipe import load_recipe
     from instancefcn.training.sides import hint, looking_closer, times_needed
     from instancefcn.training.state import STATE_FILE
 
+    tell = say if is_first() else _say_nothing  # torchrun starts this in each process
     loaded = load_recipe(recipe)
     if precision is not None:
         loaded = replace(loaded, optimization=replace(loaded.optimization, precision=precision))
@@ -132,16 +134,16 @@ def train(
     if tiles is not None:
         times = times_needed(sources, loaded) if tiles == AUTO else times_of_tiles(tiles)
         loaded = looking_closer(loaded, times)
-        echo(f"looks at images {times} times as large, too" if times > 1 else "no object needs larger images")
+        tell(f"looks at images {times} times as large, too" if times > 1 else "no object needs larger images")
     for source in (*sources, *validation):
         covered = coverage(source, loaded)
         skipped = f"; {len(source.problems)} problems skipped (see `instancefcn validate`)" if source.problems else ""
-        echo(
+        tell(
             f"{source.name}: {len(source)} images, {covered.instances} instances, {100 * covered.share:.1f} % covered"
             f"{skipped}"
         )
         if tiles is None and (text := hint(source, loaded)):
-            echo(text)
+            tell(text)
     try:
         best = train_network(
             loaded,
@@ -162,7 +164,7 @@ def train(
         if (out / STATE_FILE).exists():
             raise Interrupted(stopped.number, f"{stopped}\ngo on with: {command_to_resume()}") from stopped
         raise
-    echo(f"checkpoint: {best}")
+    tell(f"checkpoint: {best}")
 
 
 def command_to_resume() -> str:
@@ -172,6 +174,10 @@ def command_to_resume() -> str:
     if "LOCAL_WORLD_SIZE" in os.environ:
         words = ["torchrun", "--nproc-per-node", os.environ["LOCAL_WORLD_SIZE"], "-m", "instancefcn"]
     return shlex.join([*words, *arguments, *([] if "--resume" in arguments else ["--resume"])])
+
+
+def _say_nothing(text: str) -> None:
+    """Stand in for ``say`` in all processes but the first."""
 
 
 def say(text: str) -> None:

@@ -96,11 +96,12 @@ class BatchMaker:
         height, width = pixels.shape[-2:]
         grids = [Grid.over(height, width, size) for size in self.sizes]
         assignments = [assign_image(image, grids, self.recipe) for image in images]
-        generator = torch.Generator().manual_seed(images[0].seed)  # the batch is a function of its images
+        generators = [torch.Generator().manual_seed(image.seed) for image in images]
         if self.recipe.loss.objectness == "logistic":
             windows = self.recipe.sampling.windows
-            assignments = [keep_sampled(grids, windows, generator) for grids in assignments]
-        sampled = sample_windows(self.sizes, assignments, images, self.recipe.sampling, generator)
+            pairs = zip(assignments, generators, strict=True)
+            assignments = [keep_sampled(grids, windows, generator) for grids, generator in pairs]
+        sampled = sample_windows(self.sizes, assignments, images, self.recipe.sampling, generators)
         labels = [torch.stack([grid.labels for grid in batch]) for batch in zip(*assignments, strict=True)]
         names, lost = ([text for image in images for text in getattr(image, of)] for of in ("names", "lost"))
         return Batch(pixels, labels, sampled, names, lost)

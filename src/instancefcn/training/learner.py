@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -12,26 +13,27 @@ from torch import Tensor, nn
 from instancefcn.model.batch_norms import freeze_batch_norms
 from instancefcn.model.network import Network
 from instancefcn.training.batch import Batch
-from instancefcn.training.losses import LossConfig, compute_losses
+from instancefcn.training.losses import LossConfig, LossTotals, compute_losses
 from instancefcn.training.optimization import average_weights, build_optimizer
+from instancefcn.training.processes import add_up
 from instancefcn.training.recipe import Recipe
 from instancefcn.training.state import TrainingState, check_optimizer
 
 
 class TrainingNetwork(nn.Module):
-    """A network whose ``forward`` gives the losses of a batch, so that data-parallel training wraps one module."""
+    """A network whose ``forward`` gives losses, so that data-parallel training wraps one module."""
 
     def __init__(self, network: Network, loss: LossConfig) -> None:
         super().__init__()
         self.network = network
         self.loss = loss
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, totals: LossTotals) -> dict[str, Tensor]:
         batch = batch.to(next(self.network.parameters()).device)
         score_maps = self.network(batch.pixels.to(memory_format=torch.channels_last).float())
         for maps, labels in zip(score_maps, batch.labels, strict=True):
             assert maps.objectness.shape == labels.shape, "labels were made for other maps"
-        return compute_losses(score_maps, batch.labels, batch.sampled, self.loss)
+        return compute_losses(score_maps, batch.labels, batch.sampled, self.loss, totals)
 
 
 class Learner:
@@ -44,8 +46,10 @@ class Learner:
         module = TrainingNetwork(network, recipe.loss).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.module, self.optimizer = fabric.setup(module, build_optimizer(network, recipe.optimization))
 
-    def step(self, batch: Batch, rate: float) -> dict[str, Tensor]:
-        """Do one iteration on the batch of this process, and return its losses.
+    def step(self, batches: Sequence[Batch], rate: float) -> dict[str, float]:
+        """Do one iteration on the batches of this process, and return its losses, over all processes.
+
+        The losses and the gradient are those of all batches, of all processes, as one: only the order of sums differs.
 
         Raises:
             FloatingPointError: a loss or the gradient is infinite or NaN; the weights stay as they were.
@@ -55,13 +59,20 @@ class Learner:
             freeze_batch_norms(self.network.backbone)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
-        losses = self.module(batch)
-        total = torch.stack(list(losses.values())).sum()
-        if not total.isfinite():
-            parts = ", ".join(f"{name} {loss.item():g}" for name, loss in losses.items())
-            raise FloatingPointError(f"the loss became {total.item()} ({parts})")
+        each = [LossTotals.of(batch.labels, batch.sampled) for batch in batches]
+        totals = LossTotals(*add_up(self.fabric, [sum(numbers) for numbers in zip(*each, strict=True)]))
+        sums: dict[str, float] = {}
         self.optimizer.zero_grad()
-        self.fabric.backward(total)
+        for number, batch in enumerate(batches, start=1):
+            with self.fabric.no_backward_sync(self.module, enabled=number < len(batches)):  # pyright: ignore[reportArgumentType]
+                losses = self.module(batch, totals)
+                values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
+                if not math.isfinite(sum(values.values())):
+                    parts = ", ".join(f"{name} {loss:g}" for name, loss in values.items())
+                    raise FloatingPointError(f"the loss became {sum(values.values())} ({parts})")
+                # Processes average their gradients, which are to be added up.
+                self.fabric.backward(torch.stack(list(losses.values())).sum() * self.fabric.world_size)
+            sums = {name: sums.get(name, 0.0) + value for name, value in values.items()}
         # Without a largest norm, gradients stay as they are, and are looked at alone.
         limit = self.recipe.optimization.clip_norm or math.inf
         norm = self.fabric.clip_gradients(self.module, self.optimizer, max_norm=limit, error_if_nonfinite=False)
@@ -70,7 +81,7 @@ class Learner:
         self.optimizer.step()
         if self.averaged is not None:
             self.averaged.update_parameters(self.network)
-        return losses
+        return dict(zip(sums, add_up(self.fabric, list(sums.values())), strict=True))
 
     def kept_network(self) -> Network:
         """The network to validate and save: the averaged one, if weights are averaged."""

@@ -19,7 +19,7 @@ from instancefcn.training.keeping_out import divide
 from instancefcn.training.learnable import check_learnable
 from instancefcn.training.object_rules import store_rules
 from instancefcn.training.optimization import Budget
-from instancefcn.training.processes import images_of_process, launch
+from instancefcn.training.processes import images_of_pass, launch, was_restarted
 from instancefcn.training.recipe import Recipe
 from instancefcn.training.run_files import BEST
 from instancefcn.training.sides import store_sides
@@ -87,11 +87,12 @@ def train(
     config = recipe.optimization
     fabric = launch(device, config)
     fabric.seed_everything(recipe.seed, verbose=False)
+    images_of_pass(fabric, config)  # before anything else is done
     tell = report if fabric.is_global_zero else _say_nothing
     if stream is None:
         check_learnable(sources)
     with run_folder(out) if fabric.is_global_zero else nullcontext():
-        state = find_state(out, recipe, resume)
+        state = find_state(out, recipe, resume or was_restarted())
         data = Fingerprint.of(sources, validation)
         if state is not None and (others := compare_data(out, state, data, changed_data)):
             tell(others)
@@ -114,7 +115,7 @@ def train(
             tell(store_sides(out, images.validation, fabric.device))
         if images.chooses_rule and fabric.is_global_zero:
             tell(store_rules(out, images.validation, fabric.device, trainer.rule))
-        seen = trainer.iteration * images_of_process(fabric, config) * fabric.world_size
+        seen = trainer.iteration * config.batch_size
         for line in summarize(trainer.history, trainer.iteration, seen, images.trained_on):
             tell(line)
         return out / BEST

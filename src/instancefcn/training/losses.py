@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -39,13 +39,41 @@ class LossConfig:
         )
 
 
+class LossTotals(NamedTuple):
+    """What the losses of a step are averaged over, summed over all of its images.
+
+    They follow from labels alone. So a step in several parts, or on several processes, has the losses of one whole.
+    """
+
+    judged: float  # windows that are not ignored
+    positives: float  # windows among them
+    masks: float  # sampled windows that are positive
+    sampled: float  # sampled windows, near misses included
+
+    @classmethod
+    def of(cls, labels: Sequence[Int[Tensor, "b _ _"]], sampled: Sequence[SampledWindows]) -> LossTotals:
+        """Those of one batch."""
+        return cls(
+            float(sum(int((grid != IGNORED).sum()) for grid in labels)),
+            float(sum(int((grid == POSITIVE).sum()) for grid in labels)),
+            float(sum(int(windows.positive.sum()) for windows in sampled)),
+            float(sum(len(windows.positive) for windows in sampled)),
+        )
+
+
 def compute_losses(
     score_maps: Sequence[ScoreMaps],
     labels: Sequence[Int[Tensor, "b _ _"]],
     sampled: Sequence[SampledWindows],
     config: LossConfig,
+    totals: LossTotals,
 ) -> dict[str, Float[Tensor, ""]]:
-    """Weighted losses of a batch, by name; ``labels`` of all windows and the ``sampled`` ones are of each ScoreMaps."""
+    """Weighted losses of a batch, by name: its part of a step's.
+
+    Args:
+        labels: of all windows of each ScoreMaps, as the ``sampled`` ones.
+        totals: of the whole step.
+    """
     # Focal: a positive's target is its IoU, so positives whose mask is not assembled stay out of the loss.
     positive_target = 1.0 if config.objectness == "logistic" else NO_TARGET
     objectness_targets = [(grid == POSITIVE).float() * positive_target for grid in labels]
@@ -63,12 +91,13 @@ def compute_losses(
         if maps.quality is not None:
             qualities.append(F.binary_cross_entropy_with_logits(maps.quality[place], iou, reduction="none"))
     losses = {
-        "objectness": config.objectness_weight * objectness_loss(score_maps, labels, objectness_targets, config),
-        "mask": config.mask_weight * mean(torch.cat(masks)),
-        "dice": config.dice_weight * mean(torch.cat(dices)),
+        "objectness": config.objectness_weight
+        * objectness_loss(score_maps, labels, objectness_targets, config, totals),
+        "mask": config.mask_weight * torch.cat(masks).sum() / max(totals.masks, 1),
+        "dice": config.dice_weight * torch.cat(dices).sum() / max(totals.masks, 1),
     }
     if qualities:
-        losses["quality"] = config.quality_weight * mean(torch.cat(qualities))
+        losses["quality"] = config.quality_weight * torch.cat(qualities).sum() / max(totals.sampled, 1)
     return {name: loss for name, loss in losses.items() if getattr(config, f"{name}_weight")}
 
 
@@ -77,6 +106,7 @@ def objectness_loss(
     labels: Sequence[Int[Tensor, "b _ _"]],
     targets: Sequence[Float[Tensor, "b _ _"]],
     config: LossConfig,
+    totals: LossTotals,
 ) -> Float[Tensor, ""]:
     """Logistic loss over the windows that are not ignored: their mean, or focal, as the sum per positive window.
 
@@ -90,9 +120,9 @@ def objectness_loss(
     logits, target = logits[kept], flat_targets[kept]
     loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     if config.objectness == "logistic":
-        return mean(loss)
+        return loss.sum() / max(totals.judged, 1)
     loss = loss * (logits.sigmoid().detach() - target) ** 2
-    return loss.sum() / (flat_labels == POSITIVE).sum().clamp(min=1)
+    return loss.sum() / max(totals.positives, 1)
 
 
 def pixel_loss(
@@ -118,8 +148,3 @@ def mask_iou_with_instance(logits: Float[Tensor, "n m m"], windows: SampledWindo
     masks = (logits > 0).float() * ~windows.void
     intersection = (masks * windows.targets).flatten(1).sum(1)
     return intersection / (masks.flatten(1).sum(1) + windows.gt_cells - intersection).clamp(min=1)
-
-
-def mean(values: Float[Tensor, "n"]) -> Float[Tensor, ""]:
-    """Mean of values; 0, and still differentiable, if there are none."""
-    return values.sum() / max(len(values), 1)

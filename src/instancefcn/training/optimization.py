@@ -28,6 +28,7 @@ class OptimizationConfig:
     trunk_learning_rate: float = 0.3  # factor on the rate for the trunk
     weight_decay: float = 0.02  # of weights; biases and norms have none
     batch_size: int = 2  # images a step, over all processes; many small steps matter where minutes are few
+    accumulate: int = 1  # passes that a step is divided into, one after the other, where memory is short
     iterations: int = 10_000  # steps, unless the command says how many, or minutes
     warmup_iterations: int = 200  # the rate grows linearly; at most over the first MAX_WARMUP of the run
     clip_norm: float = 10.0  # of the gradient; 0 for no clipping
@@ -43,6 +44,7 @@ class OptimizationConfig:
             trunk_learning_rate=(0, 1000),
             weight_decay=(0, 1000),
             batch_size=(1, 65_536),
+            accumulate=(1, 65_536),
             iterations=(1, 10**9),
             warmup_iterations=(0, 10**9),
             clip_norm=(0, 1e9),

@@ -61,16 +61,17 @@ def sample_windows(
     assignments: Sequence[Sequence[Assignment]],
     images: Sequence[TrainingImage],
     config: SamplingConfig,
-    generator: torch.Generator,
+    generators: Sequence[torch.Generator],
 ) -> list[SampledWindows]:
     """Draw the windows to assemble on each ScoreMaps: at most ``windows // 2`` positives an image, and near misses.
 
     Args:
         sizes: window size of each ScoreMaps.
         assignments: ``[image][score maps]``.
+        generators: one an image, so that its windows do not depend on the images beside it.
     """
     drawn: list[_Candidates] = []
-    for image_index, grids in enumerate(assignments):
+    for image_index, (grids, generator) in enumerate(zip(assignments, generators, strict=True)):
         found = _candidates(image_index, grids)
         positive, near_miss = found.positive.nonzero()[:, 0], (~found.positive).nonzero()[:, 0]
         drawn.append(found[_draw(positive, config.windows // 2, generator)])

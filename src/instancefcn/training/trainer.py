@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning_fabric import Fabric
 from torch.utils.data import DataLoader, Dataset
 
@@ -28,7 +27,7 @@ from instancefcn.training.initial_weights import Start
 from instancefcn.training.learner import Learner
 from instancefcn.training.log import Log, show_progress
 from instancefcn.training.optimization import Budget, learning_rate
-from instancefcn.training.processes import images_of_process
+from instancefcn.training.processes import images_of_pass, naming_a_lost_process
 from instancefcn.training.recipe import Recipe
 from instancefcn.training.run_files import BEST, LAST, RunFiles
 from instancefcn.training.state import ANEW, STATE_FILE, TrainingState
@@ -90,35 +89,35 @@ class Trainer:
             ValueError: losses, gradients or weights are no finite numbers any more; names the images.
             OSError: a file can't be written; names it, and what is safe.
         """
-        with noted_interrupts() as self.stop:
+        with noted_interrupts() as self.stop, naming_a_lost_process(self.fabric, self.files.kept):
             if self.fabric.is_global_zero:
                 self.log = Log(self.out, self.iteration, self.logged)
-                self.begin(self.log)
+                self.log.text("trunk_weights", self.learner.network.backbone.weights_from)
+            self.begin()
             self.iterate(stream, workers)
-            if self.log is not None and not self.validation:
+            if not self.validation:
                 self.save(self.latest)
-            elif self.log is not None and self.history.validated != self.iteration:  # the budget was spent before
-                self.validate(self.log)
-        self.fabric.barrier()
+            elif self.history.validated != self.iteration:  # the budget was spent before
+                self.validate()
+            self.fabric.barrier()
 
-    def begin(self, log: Log) -> None:
+    def begin(self) -> None:
         """Make good what a stopped run left undone; measure what training starts from."""
-        log.text("trunk_weights", self.learner.network.backbone.weights_from)
         if self.files.saved_at is not None:
             self.save(self.latest)  # checkpoints may be of another iteration than the state, or gone
         if self.due:
-            self.validate(log)
+            self.validate()
         elif self.files.saved_at is None and self.validation and self.start.checkpoint is not None:
-            self.validate_start(self.start.checkpoint, log)
+            self.validate_start(self.start.checkpoint)
 
     def iterate(self, stream: Dataset[TrainingImage] | Dataset[list[TrainingImage]], workers: int) -> None:
         """Do the iterations that are left, with what belongs between them."""
         network = self.learner.network
-        per_process = images_of_process(self.fabric, self.recipe.optimization)
-        images = per_process * self.fabric.world_size
+        config = self.recipe.optimization
+        images = config.batch_size
         loader = DataLoader(
             stream,
-            batch_size=per_process,
+            batch_size=images_of_pass(self.fabric, config),
             sampler=RankSampler(self.iteration, images, self.fabric.global_rank, self.fabric.world_size),
             num_workers=workers,
             collate_fn=BatchMaker(self.recipe, network.training_window_sizes, network.size_multiple),
@@ -127,31 +126,30 @@ class Trainer:
         progress = self.progress()
         saved, first = time.monotonic(), (self.iteration, self.seconds)
         with show_progress(self.fabric.is_global_zero) as bar:
-            for batch in loader if progress < 1 else ():
-                self.tell_of_lost(batch)
-                rate = learning_rate(progress, self.iteration, self.recipe.optimization)
+            batches_of_steps = zip(*[iter(loader)] * config.accumulate, strict=True) if progress < 1 else ()
+            for batches in batches_of_steps:
+                self.tell_of_lost(batches)
+                rate = learning_rate(progress, self.iteration, config)
                 try:
-                    losses = self.learner.step(batch, rate)
+                    losses = self.learner.step(batches, rate)
                 except FloatingPointError as error:
-                    raise self.diverged(error, batch.names) from error
+                    raise self.diverged(error, [name for batch in batches for name in batch.names]) from error
                 self.iteration += 1
                 before, progress = progress, self.progress()
-                if self.log is not None:
-                    values = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
-                    self.history.add_losses(values)
-                    if self.iteration % LOG_EVERY == 0 or self.iteration == 1 or progress >= 1:
-                        self.write(self.log, {f"loss_{name}": loss for name, loss in values.items()}, rate)
-                        speed = (self.iteration - first[0]) * images / (self.seconds - first[1])
-                        left = max(0.0, self.seconds / progress - self.seconds) / 60
-                        bar(progress, f"loss {sum(values.values()):.2f}, {speed:.1f} images/s, {left:.0f} min left")
-                    # By these two alone, so that a run that goes on here validates as one that was not stopped.
-                    passed = progress >= 1 or progress // VALIDATE_EVERY > before // VALIDATE_EVERY
-                    if self.validation and passed:
-                        self.validate(self.log)
-                        saved = time.monotonic()
-                    elif self.stop or time.monotonic() - saved > SAVE_EVERY:
-                        self.save(self.latest)
-                        saved = time.monotonic()
+                self.history.add_losses(losses)
+                if self.iteration % LOG_EVERY == 0 or self.iteration == 1 or progress >= 1:
+                    self.write({f"loss_{name}": loss for name, loss in losses.items()}, rate)
+                    speed = (self.iteration - first[0]) * images / (self.seconds - first[1])
+                    left = max(0.0, self.seconds / progress - self.seconds) / 60
+                    bar(progress, f"loss {sum(losses.values()):.2f}, {speed:.1f} images/s, {left:.0f} min left")
+                # By these two alone, so that a run that goes on here validates as one that was not stopped.
+                passed = progress >= 1 or progress // VALIDATE_EVERY > before // VALIDATE_EVERY
+                if self.validation and passed:
+                    self.validate()
+                    saved = time.monotonic()
+                elif self.stop or time.monotonic() - saved > SAVE_EVERY:
+                    self.save(self.latest)
+                    saved = time.monotonic()
                 if self.stop:
                     raise self.stop.ended(self.files.kept())
                 if progress >= 1:
@@ -167,14 +165,14 @@ class Trainer:
         """The error of a run whose numbers are no numbers any more."""
         return diverged(str(error), self.iteration + 1, names, self.files.last_good(), self.recipe.optimization)
 
-    def tell_of_lost(self, batch: Batch) -> None:
+    def tell_of_lost(self, batches: Sequence[Batch]) -> None:
         """Warn, once for each, of images that could not be read and were replaced by others."""
-        for text in batch.lost:
+        for text in (text for batch in batches for text in batch.lost):
             if text not in self.lost:
                 self.lost.add(text)
                 self.report(f"warning: left out of training, another image is taken: {text}")
 
-    def validate(self, log: Log) -> None:
+    def validate(self) -> None:
         """Save, measure recall, log it, and save as the best network, too, if it beats all before.
 
         What is stopped in between is measured when the run goes on.
@@ -182,35 +180,40 @@ class Trainer:
         self.due = True
         self.save([LAST])
         network = self.learner.kept_network().eval()
-        recall = self.measure(Proposer(network, self.recipe.inference, device=self.fabric.device), log)
+        recall = self.measure(Proposer(network, self.recipe.inference, device=self.fabric.device))
         score = mean_recall(recall)
         is_best = score > self.history.best or (self.history.start is None and not self.history.scores)
         self.history.scores.append(score)
         self.history.validated, self.history.recall, self.due = self.iteration, recall, False
         self.save([LAST, BEST] if is_best else [LAST])
 
-    def validate_start(self, checkpoint: Checkpoint, log: Log) -> None:
+    def validate_start(self, checkpoint: Checkpoint) -> None:
         """Measure the checkpoint that training starts from, proposing by its own rules, and save it as the best."""
-        recall = self.measure(Proposer(checkpoint.build(), checkpoint.inference, device=self.fabric.device), log)
+        recall = self.measure(Proposer(checkpoint.build(), checkpoint.inference, device=self.fabric.device))
         self.history.start = mean_recall(recall)
         self.history.validated, self.history.recall = self.iteration, recall
-        self.files.save_best(replace(checkpoint, training=self.record()))
+        if self.fabric.is_global_zero:
+            self.files.save_best(replace(checkpoint, training=self.record()))
         self.save([LAST])
 
-    def measure(self, proposer: Proposer, log: Log) -> dict[str, dict[str, float]]:
-        """Recall on the validation sources, which is logged.
+    def measure(self, proposer: Proposer) -> dict[str, dict[str, float]]:
+        """Recall on the validation sources, which is logged; the processes share the images.
 
         Raises:
             Interrupted: before all images were looked at.
         """
-        recall = validation_recall(proposer, self.validation, stop=self.stop, kept=self.files.kept)
-        self.write(log, {f"{source}/{name}": value for source, of in recall.items() for name, value in of.items()})
+        recall = validation_recall(proposer, self.validation, stop=self.stop, kept=self.files.kept, fabric=self.fabric)
+        self.write({f"{source}/{name}": value for source, of in recall.items() for name, value in of.items()})
         return recall
 
-    def write(self, log: Log, figures: Mapping[str, float], rate: float | None = None) -> None:
-        """Log some figures of this iteration."""
+    def write(self, figures: Mapping[str, float], rate: float | None = None) -> None:
+        """Log some figures of this iteration, in the first process."""
+        if self.log is None:
+            return
         with self.files.saying_what_is_safe():
-            log.write(self.iteration, self.seconds, {**figures, **({} if rate is None else {"learning_rate": rate})})
+            self.log.write(
+                self.iteration, self.seconds, {**figures, **({} if rate is None else {"learning_rate": rate})}
+            )
 
     def record(self) -> dict[str, Any]:
         """What checkpoints say of the run that made them: the same for the same run, so without its seconds."""
@@ -224,9 +227,13 @@ class Trainer:
     def save(self, names: Sequence[str]) -> None:
         """Write checkpoints of these names, then the state that resuming needs; as ``RunFiles.save``.
 
+        The first process writes; in the others this does nothing.
+
         Raises:
             ValueError: the weights are no finite numbers; what is on disk stays.
         """
+        if not self.fabric.is_global_zero:
+            return
         try:
             self.learner.check_finite()
         except FloatingPointError as error:
