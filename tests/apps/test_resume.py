@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,13 @@ from PIL import Image
 
 from instancefcn import journal
 from instancefcn.apps import results
+from instancefcn.inference.proposer import Proposer
 from instancefcn.run_folder import run_folder
 from pictures import write_photograph
 
 pytestmark = pytest.mark.usefixtures("asked_for")
 COUNT = 6  # images; the second is none
+WIDTH = 40  # of the first image; each has another
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +36,7 @@ def synced_after_each_image(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def photographs(tmp_path: Path) -> Path:
     for number in range(COUNT):
-        write_photograph(tmp_path / "in" / f"{number}.png", width=40 + number)
+        write_photograph(tmp_path / "in" / f"{number}.png", width=WIDTH + number)
     (tmp_path / "in" / "1.png").write_bytes(b"no image")
     return tmp_path / "in"
 
@@ -41,16 +45,62 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def when_read(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[], Any]) -> None:
-    """Do something when an image is about to be read."""
+def when_written(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[], Any]) -> None:
+    """Do something when what was found in an image is about to be written."""
+    write = results.ResultsFolder._write
+
+    def acting(self: Any, image: Any, *arguments: Any, **options: Any) -> None:
+        if image.file_name == name:
+            act()
+        write(self, image, *arguments, **options)
+
+    monkeypatch.setattr(results.ResultsFolder, "_write", acting)
+
+
+def when_proposing(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], Any]) -> None:
+    """Do something when an image, which is read, is at work."""
+    kind: Any = type(Proposer.from_checkpoint())
+    propose = kind.__call__
+
+    def acting(self: Any, image: np.ndarray, **options: Any) -> Any:
+        if image.shape[1] == WIDTH + number:
+            act()
+        return propose(self, image, **options)
+
+    monkeypatch.setattr(kind, "__call__", acting)
+
+
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the images that are read from now on."""
+    noted: list[str] = []
     read_image = results.read_image
 
-    def acting(path: Path, size: Any = None) -> Any:
-        if path.name == name:
-            act()
+    def noting(path: Path, size: Any = None) -> Any:
+        noted.append(path.name)
         return read_image(path, size)
 
-    monkeypatch.setattr(results, "read_image", acting)
+    monkeypatch.setattr(results, "read_image", noting)
+    return noted
+
+
+def test_the_next_image_is_read_and_the_last_one_written_meanwhile(
+    photographs: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    read, written = reads(monkeypatch), threading.Event()
+    when_written(monkeypatch, "2.png", written.set)
+
+    def act() -> None:
+        end = time.monotonic() + 20
+        while "4.png" not in read and time.monotonic() < end:
+            time.sleep(0.001)
+        seen.append("4.png" in read and written.wait(20))
+
+    when_proposing(monkeypatch, 3, act)
+    when_proposing(monkeypatch, 3, lambda: (time.sleep(0.05), seen.append("5.png" not in read)))  # the first to act
+    assert command("propose", photographs, "--out", photographs.parent / "out").exit_code == 1
+    assert seen == [True, True]
+    assert read == [f"{number}.png" for number in range(COUNT)]
 
 
 @pytest.mark.parametrize("number", range(COUNT))
@@ -68,11 +118,9 @@ def test_a_run_that_was_killed_at_any_image_ends_as_an_undisturbed_one(
 ) -> None:
     """What lies on the disk at that moment is what a kill leaves."""
     whole, killed = photographs.parent / "whole", photographs.parent / "killed"
-    when_read(monkeypatch, f"{number}.png", lambda: shutil.copytree(whole, killed))
+    when_written(monkeypatch, f"{number}.png", lambda: shutil.copytree(whole, killed))
     done = command("propose", photographs, "--out", whole, *options)
-    read: list[str] = []
-    for image in photographs.iterdir():
-        when_read(monkeypatch, image.name, lambda name=image.name: read.append(name))
+    read = reads(monkeypatch)
     monkeypatch.setattr(shutil, "copytree", lambda *_: None)
     again = command("propose", photographs, "--out", killed, *options, "--resume")
     assert (done.exit_code, again.exit_code) == (1, 1)
@@ -89,7 +137,7 @@ def test_one_file_goes_on_too(
     whole, stopped = photographs.parent / "whole" / "a.json", photographs.parent / "stopped" / "a.json"
     command("propose", photographs, "--out", whole, "--to", form)
     with monkeypatch.context() as patch:
-        when_read(patch, "3.png", lambda: os.kill(os.getpid(), signal.SIGTERM))
+        when_proposing(patch, 3, lambda: os.kill(os.getpid(), signal.SIGTERM))
         assert command("propose", photographs, "--out", stopped, "--to", form).exit_code == 143
     assert len(json.loads(stopped.read_text())) > 0
     assert command("propose", photographs, "--out", stopped, "--to", form, "--resume").exit_code == 1
@@ -104,7 +152,7 @@ def test_a_signal_leaves_what_is_done_and_says_how_to_go_on(
     whole, out = photographs.parent / "whole", photographs.parent / "out"
     command("propose", photographs, "--out", whole)
     with monkeypatch.context() as patch:
-        when_read(patch, "3.png", lambda: [os.kill(os.getpid(), number) for _ in range(1 + twice)])
+        when_proposing(patch, 3, lambda: [os.kill(os.getpid(), number) for _ in range(1 + twice)])
         stopped = command("propose", photographs, "--out", out)
     assert stopped.exit_code == code
     read = 3 if twice else 4  # the second signal ends the image that is at work
@@ -124,7 +172,7 @@ def test_without_resume_a_run_starts_anew_and_says_so(
 ) -> None:
     out = photographs.parent / "out"
     with monkeypatch.context() as patch:
-        when_read(patch, "3.png", lambda: os.kill(os.getpid(), signal.SIGINT))
+        when_proposing(patch, 3, lambda: os.kill(os.getpid(), signal.SIGINT))
         command("propose", photographs, "--out", out, "--overlays")
     assert len([*(out / "overlays").iterdir()]) == 3
     again = command("propose", photographs / "0.png", "--out", out)
@@ -137,7 +185,7 @@ def test_without_resume_a_run_starts_anew_and_says_so(
 def stopped_run(photographs: Path, command: Callable[..., Any], patch: pytest.MonkeyPatch, *options: Any) -> Path:
     out = photographs.parent / "out"
     with patch.context() as inner:
-        when_read(inner, "3.png", lambda: os.kill(os.getpid(), signal.SIGTERM))
+        when_proposing(inner, 3, lambda: os.kill(os.getpid(), signal.SIGTERM))
         assert command("propose", photographs, "--out", out, *options).exit_code == 143
     return out
 
@@ -242,7 +290,7 @@ def test_a_full_disk_is_named_and_leaves_what_fits(
     whole, out = photographs.parent / "whole", photographs.parent / "out"
     command("propose", photographs, "--out", whole)
     with monkeypatch.context() as patch:
-        when_read(patch, f"{2 * images}.png", lambda: disk.update(left=150))
+        when_written(patch, f"{2 * images}.png", lambda: disk.update(left=150))
         stopped = command("propose", photographs, "--out", out)
     assert stopped.exit_code == 1
     assert f"No space left on device: '{out / 'proposals.json'}'" in stopped.stderr
@@ -264,7 +312,7 @@ def test_a_full_disk_keeps_the_last_good_results(
     command("propose", photographs / "0.png", "--out", out)
     before = tree(out)
     with monkeypatch.context() as patch:
-        when_read(patch, "4.png", lambda: disk.update(left=10))
+        when_written(patch, "4.png", lambda: disk.update(left=10))
         assert command("propose", photographs, "--out", out).exit_code == 1
     assert {name: content for name, content in tree(out).items() if ".unfinished" not in name} == before
     disk["left"] = float("inf")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -175,25 +177,48 @@ class ResultsFolder:
         stop: Interrupts,
         progress: Progress,
     ) -> None:
-        start = self.files.counts["read"]
-        task = progress.add_task(verb, total=len(self.images), completed=start)
-        for image in self.images[start:]:
-            if stop:
-                break
-            try:
-                pixels = read_image(image.path, image.size)
-                found = call(pixels)
-            except (ValueError, OSError, MemoryError, torch.OutOfMemoryError) as error:
-                reason = " ".join(str(error).removeprefix(f"{image.path}: ").split()) or type(error).__name__
-                self.files.fail(image, reason)
-                self.files.commit(image, [])
-                say(progress, f"{image.file_name}: {reason}")
-            else:
-                drawn = self.exports.add(image, found, pixels)
-                self.drawn.update(drawn)
-                self.files.add(image, found, full=len(found) == most)
-                self.files.commit(image, [path.relative_to(self.folder).as_posix() for path in drawn])
-            progress.advance(task)
+        left = self.images[self.files.counts["read"] :]
+        task = progress.add_task(verb, total=len(self.images), completed=len(self.images) - len(left))
+        # While one image is at work, the next one is read and the last one written. No others wait in memory.
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+            read, written = [reader.submit(_read, image) for image in left[:1]], None
+            for index, image in enumerate(left):
+                if stop:
+                    break
+                now, read = read[0], [reader.submit(_read, following) for following in left[index + 1 : index + 2]]
+                try:
+                    pixels = now.result()
+                    found = call(pixels)
+                except (ValueError, OSError, MemoryError, torch.OutOfMemoryError) as error:
+                    reason = " ".join(str(error).removeprefix(f"{image.path}: ").split()) or type(error).__name__
+                    step = partial(self._write, image, reason, None)
+                    say(progress, f"{image.file_name}: {reason}")
+                else:
+                    step = partial(self._write, image, found, pixels, full=len(found) == most)
+                if written is not None:
+                    written.result()
+                written = writer.submit(step)
+                progress.advance(task)
+            if written is not None:
+                written.result()
+
+    def _write(
+        self,
+        image: ImageFile,
+        found: Proposals | str,
+        pixels: UInt8[np.ndarray, "h w 3"] | None,
+        *,
+        full: bool = False,
+    ) -> None:
+        """Write what was found in an image, or the reason why it could not be read."""
+        drawn: list[Path] = []
+        if isinstance(found, str):
+            self.files.fail(image, found)
+        else:
+            drawn = self.exports.add(image, found, pixels)
+            self.drawn.update(drawn)
+            self.files.add(image, found, full=full)
+        self.files.commit(image, [path.relative_to(self.folder).as_posix() for path in drawn])
 
     def _interrupted(self, number: int) -> Interrupted:
         done = f"{self.files.counts['read']} of {len(self.images)} images"
@@ -238,6 +263,10 @@ class ResultsFolder:
             where = "" if self.one_file else f": {self.folder / ERRORS}"
             echo(f"{counts['failed']} of {len(self.images)} images failed{where}", err=True)
             raise typer.Exit(1)
+
+
+def _read(image: ImageFile) -> UInt8[np.ndarray, "h w 3"]:
+    return read_image(image.path, image.size)
 
 
 def _refuse_other_results(folder: Path, paths: Sequence[Path]) -> None:

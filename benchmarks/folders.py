@@ -1,0 +1,99 @@
+"""Photographs a second of a folder: the command beside single calls, in one run and in turn.
+
+    OMP_WAIT_POLICY=passive python benchmarks/folders.py --data-root ../shared/data --images 500
+
+- single: ``Proposer`` on a file, then the next; nothing is written.
+- in turn: what ``propose`` does with the folder, but each image read, proposed for and written before the next.
+- propose: as it is, the next image read and the last one written meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from instancefcn.allocator import keep_freed_memory
+from instancefcn.apps import results
+from instancefcn.apps.exports import Shown
+from instancefcn.apps.images import ImageFile
+from instancefcn.inference.proposer import Proposer
+
+FOLDERS = ("coco-mini/train", "coco-mini/val", "animals/train", "voc2007/VOCdevkit/VOC2007/JPEGImages")
+CHUNK = 25  # images each way before the next way's turn
+
+
+class InTurn:
+    """Stands in for an executor: does what it is given at once."""
+
+    def __init__(self, *_: Any) -> None: ...
+
+    def __enter__(self) -> InTurn:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(function(*arguments))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+
+def photographs(root: Path, count: int) -> list[Path]:
+    """As many from each folder, as far as they go."""
+    every = [sorted(path for path in (root / name).rglob("*.jpg")) for name in FOLDERS]
+    found = [path for one in every for path in one[: count // len(FOLDERS) + 1]]
+    return found[:count]
+
+
+def run_folder(proposer: Proposer, paths: Sequence[Path], overlays: bool) -> bytes:
+    """Propose for images as the command does; returns what it wrote."""
+    images = [ImageFile(number, f"{number}.jpg", path) for number, path in enumerate(paths, start=1)]
+    with tempfile.TemporaryDirectory() as out, contextlib.redirect_stderr(io.StringIO()):
+        shown = Shown(lambda found: found)
+        folder = results.ResultsFolder(Path(out), images, (), overlays=overlays, shown=shown, settings={})
+        folder.fill("proposing", proposer, most=100)
+        return (Path(out) / "proposals.json").read_bytes()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-root", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--overlays", action="store_true")
+    arguments = parser.parse_args()
+    keep_freed_memory()
+    proposer, executor = Proposer.from_checkpoint(), results.ThreadPoolExecutor
+    paths = photographs(arguments.data_root, arguments.images)
+    seconds: dict[str, float] = defaultdict(float)
+    run_folder(proposer, paths[:CHUNK], arguments.overlays)  # warms up
+    for start in range(0, len(paths), CHUNK):
+        chunk = paths[start : start + CHUNK]
+        written: list[bytes] = []
+        for way in ("single", "in turn", "propose"):
+            results.ThreadPoolExecutor = InTurn if way == "in turn" else executor
+            started = time.perf_counter()
+            if way == "single":
+                for path in chunk:
+                    proposer(path)
+            else:
+                written.append(run_folder(proposer, chunk, arguments.overlays))
+            seconds[way] += time.perf_counter() - started
+        assert written[0] == written[1], "the bytes depend on what is done meanwhile"
+    print(f"{len(paths)} photographs{', with overlays' if arguments.overlays else ''}")
+    for way, total in seconds.items():
+        print(f"  {way:8} {len(paths) / total:6.2f} a second, {total / seconds['single']:.3f} of single calls' time")
+
+
+if __name__ == "__main__":
+    main()
