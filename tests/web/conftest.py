@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -12,6 +14,7 @@ from PIL import Image
 
 from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, load_checkpoint
 from instancefcn.inference.proposer import Proposer
+from instancefcn.web.folder import ReviewFolder
 from instancefcn.web.models import Models
 from instancefcn.web.server import Server
 
@@ -54,6 +57,28 @@ def visit(server: Server) -> TestClient:
     client = TestClient(server.app, base_url=ADDRESS, headers={"origin": ADDRESS})
     assert client.get("/").status_code == 200
     return client
+
+
+class Site:
+    """A server at a free port."""
+
+    def __init__(self, models: Models, folder: ReviewFolder | None = None) -> None:
+        self.server = Server(models, port=0, folder=folder)
+        import uvicorn
+
+        config = uvicorn.Config(self.server.app, host="127.0.0.1", port=0, log_level="error")
+        self.uvicorn = uvicorn.Server(config)
+        self.thread = threading.Thread(target=self.uvicorn.run)
+        self.thread.start()
+        while not self.uvicorn.started:
+            time.sleep(0.01)
+        self.port = self.uvicorn.servers[0].sockets[0].getsockname()[1]
+        self.address = f"http://127.0.0.1:{self.port}/"
+
+    def close(self) -> None:
+        self.uvicorn.should_exit = True
+        self.thread.join()
+        self.server.close()
 
 
 def discs(seed: int = 0, height: int = 120, width: int = 160) -> np.ndarray:

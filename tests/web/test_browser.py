@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,9 @@ from PIL import Image
 from instancefcn.inference.proposer import Proposer
 from instancefcn.web.folder import ReviewFolder
 from instancefcn.web.models import Models
-from instancefcn.web.server import Server
-from web.conftest import discs, png
+from web.conftest import Site, discs, png
 
-uvicorn = pytest.importorskip("uvicorn")
+pytest.importorskip("uvicorn")
 playwright = pytest.importorskip("playwright.sync_api")
 WAIT = 60_000  # milliseconds that something may take on a busy machine
 SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -34,25 +31,6 @@ def browser() -> Iterator[Any]:
         started = browsers.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield started
         started.close()
-
-
-class Site:
-    """A server at a free port."""
-
-    def __init__(self, models: Models, folder: ReviewFolder | None = None) -> None:
-        self.server = Server(models, port=0, folder=folder)
-        config = uvicorn.Config(self.server.app, host="127.0.0.1", port=0, log_level="error")
-        self.uvicorn = uvicorn.Server(config)
-        self.thread = threading.Thread(target=self.uvicorn.run)
-        self.thread.start()
-        while not self.uvicorn.started:
-            time.sleep(0.01)
-        self.address = f"http://127.0.0.1:{self.uvicorn.servers[0].sockets[0].getsockname()[1]}/"
-
-    def close(self) -> None:
-        self.uvicorn.should_exit = True
-        self.thread.join()
-        self.server.close()
 
 
 def open_page(browser: Any, address: str, width: int, scheme: str) -> tuple[Any, list[str]]:

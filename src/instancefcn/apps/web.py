@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -83,12 +85,31 @@ def web(
         paths = [(image.file_name, image.path) for image in images]
         review = ReviewFolder(folder, paths, labels, to, tolerance)
     server = Server(models, host=host, port=port, folder=review)
-    models.start()
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-    echo(f"the page is at http://{shown}:{port} (Ctrl-C ends it)")
-    if host not in LOOPBACK:
-        echo(f"warning: whoever reaches {host}:{port} can use it", err=True)
+    with _listen(host, port) as listening:
+        config = uvicorn.Config(server.app, log_level="warning", access_log=False, server_header=False)
+        running = uvicorn.Server(config)
+        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+        echo(f"the page is at http://{shown}:{port} (Ctrl-C ends it)")
+        if host not in LOOPBACK:
+            echo(f"warning: whoever reaches {host}:{port} can use it", err=True)
+        try:
+            models.start(lambda: setattr(running, "should_exit", True))
+            running.run(sockets=[listening])
+        finally:
+            models.close()
+            server.close()
+    if models.error is not None:
+        raise ValueError(models.error)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        typer.BadParameter: the port is taken, or there is no such address here.
+    """
     try:
-        uvicorn.run(server.app, host=host, port=port, log_level="warning", access_log=False, server_header=False)
-    finally:
-        server.close()
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        reason = "is taken" if error.errno == errno.EADDRINUSE else f"can't be listened at ({error.strerror})"
+        raise typer.BadParameter(f"{host}:{port} {reason}: give another", param_hint="--port") from error

@@ -36,17 +36,24 @@ class Models:
         self.error: str | None = None
         self._opened, self._done = list(opened), threading.Event()
         self._loaded: list[Model] = []
+        self._thread: threading.Thread | None = None
+        self._closed = False
 
     @property
     def ready(self) -> bool:
         """Whether all are loaded."""
         return self._done.is_set() and self.error is None
 
-    def start(self) -> threading.Thread:
-        """Load them in a thread of their own."""
-        thread = threading.Thread(target=self._load_and_note, name="models", daemon=True)
-        thread.start()
-        return thread
+    def start(self, failed: Callable[[], None] = lambda: None) -> None:
+        """Load them in a thread of their own; ``failed`` is called where they can't be. ``close`` ends it."""
+        self._thread = threading.Thread(target=self._load_and_note, args=(failed,), name="models")
+        self._thread.start()
+
+    def close(self) -> None:
+        """Wait for the thread; it loads no further model."""
+        self._closed = True
+        if self._thread is not None:
+            self._thread.join()
 
     def load(self) -> None:
         """Load them here and now.
@@ -55,6 +62,8 @@ class Models:
             ValueError: a file is no checkpoint.
         """
         for name, open_proposer in self._opened:
+            if self._closed:
+                raise RuntimeError("the server ends")
             self.stage = f"Loading {name}"
             self._loaded.append(Model(name, open_proposer()))
         self.stage = "Making the first masks (after an installation this compiles code, once)"
@@ -78,9 +87,11 @@ class Models:
             raise LookupError(f"there is no model {index}")
         return self._loaded[index]
 
-    def _load_and_note(self) -> None:
+    def _load_and_note(self, failed: Callable[[], None]) -> None:
         try:
             self.load()
         except (ValueError, OSError, RuntimeError) as error:
-            self.error = self.stage = f"The network can't be loaded: {error}"
+            self.error = self.stage = f"the network can't be loaded: {error}"
             self._done.set()
+            if not self._closed:
+                failed()

@@ -17,7 +17,7 @@ from instancefcn.web.found import Found
 from instancefcn.web.pictures import preview
 
 MOST_VISITS = 64
-MOST_PHOTOGRAPHS = 24  # of one visitor
+MOST_PHOTOGRAPHS = 100  # of one visitor
 MOST_BYTES = 400_000_000  # of all visitors together
 LONGEST_NAME = 120  # characters
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff/\\]+")

@@ -101,7 +101,9 @@ async function load(photograph) {
         stage.busy.hidden = true;
       }
       const seconds = ((performance.now() - start) / 1000).toFixed(1);
-      if (current === photograph) say(`${photograph.name}: ${photograph.shown(by, choice).length} objects, ${seconds} s`);
+      const count = photograph.shown(by, choice).length;
+      const objects = `${count} object${count === 1 ? "" : "s"}`;
+      if (current === photograph) say(`${photograph.name}: ${objects}, ${seconds} s`);
     }
   });
   if (current === photograph) draw();
