@@ -16,13 +16,15 @@ FILL_OPACITY = 0.5
 STRIP = 2**20  # pixels that are blended at a time
 MAX_IOU = 0.4  # of masks that are drawn together
 
-# Twenty colours, neighbours in rank far apart in hue; all of a brightness that shows on dark and on light photographs.
+# Twenty colours, of a brightness that shows on dark and on light photographs. First the seven of Okabe and Ito, "Color
+# Universal Design" (2008); then always the one that lies farthest from all before, as seen with either kind of
+# red-green blindness, with blue blindness (Machado et al., 2009), and with all colours.
 PALETTE: Int[np.ndarray, "20 3"] = np.array(
     [
-        *[(255, 77, 77), (46, 160, 255), (255, 200, 0), (30, 200, 120), (190, 90, 255)],
-        *[(255, 130, 30), (0, 210, 225), (255, 90, 175), (150, 215, 40), (105, 120, 255)],
-        *[(230, 60, 130), (0, 180, 170), (240, 170, 90), (80, 205, 70), (225, 110, 240)],
-        *[(205, 100, 60), (90, 190, 255), (220, 225, 70), (20, 150, 90), (155, 135, 225)],
+        *[(230, 159, 0), (0, 114, 178), (240, 228, 66), (213, 94, 0), (86, 180, 233)],
+        *[(204, 121, 167), (0, 158, 115), (153, 51, 255), (187, 238, 153), (0, 255, 221)],
+        *[(221, 0, 68), (153, 119, 255), (204, 170, 85), (153, 255, 119), (136, 204, 153)],
+        *[(153, 85, 136), (221, 0, 187), (68, 119, 68), (119, 170, 102), (153, 153, 255)],
     ]
 )
 

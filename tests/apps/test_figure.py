@@ -119,6 +119,8 @@ def test_score_maps(scene: Path, command: Callable[..., Any]) -> None:
         ["proposals", "none.json", "--annotations", "coco.json", "--out", "out"],
         ["score-maps", "missing.png", "--out", "out.png"],
         ["score-maps", "images/a.png", "--out", "out.png", "--windows", "0"],
+        ["training", "images", "--out", "course.jpg"],
+        ["training", "missing", "--out", "course.png"],
         ["frobnicate"],
     ],
 )
@@ -131,7 +133,22 @@ def test_wrong_usage(
     assert "Usage:" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["score-maps", "recall", "proposals"])
+@pytest.mark.parametrize(("name", "start"), [("course.png", b"\x89PNG"), ("course.SVG", b"<?xml")])
+def test_training(name: str, start: bytes, tmp_path: Path, command: Callable[..., Any]) -> None:
+    line = {"iteration": 1, "seconds": 90.0, "loss_mask": 0.5, "loss_dice": 0.25, "learning_rate": 0.1}
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.jsonl").write_text(json.dumps(line) + "\n" + json.dumps(line | {"iteration": 20}))
+    for run, out in ((tmp_path / "run", "a"), (tmp_path / "run" / "metrics.jsonl", "b")):
+        done = command("figure", "training", run, "--out", tmp_path / out / name)
+        assert done.exit_code == 0, done.output
+        assert "20 iterations" in done.stdout
+    assert (tmp_path / "a" / name).read_bytes().startswith(start)
+    assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    done = command("figure", "training", tmp_path, "--out", tmp_path / name)
+    assert (done.exit_code, "give a folder that `train` wrote to" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("name", ["score-maps", "recall", "proposals", "training"])
 def test_help_teaches_by_example(name: str, command: Callable[..., Any]) -> None:
     done = command("figure", name, "--help")
     assert done.exit_code == 0

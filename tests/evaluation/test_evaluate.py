@@ -11,15 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from colours import rgb, smallest_difference
 from instancefcn.evaluation.average_recall import average_recall
 from instancefcn.evaluation.curves import (
     CURVE_THRESHOLDS,
     FILE_COLORS,
+    LIMIT_COLORS,
     draw_curves,
     draw_recall_panels,
     render,
 )
 from instancefcn.evaluation.evaluate import evaluate
+from instancefcn.evaluation.gallery import FOUND_COLOUR, MISSED_COLOUR
 from instancefcn.evaluation.published import RECALL_TABLES, TABLE_1, TABLE_2, TABLE_3
 from instancefcn.evaluation.regions import IouType
 from labelled import annotation, coco, compare_files, random_scenes, rectangle_rle, result
@@ -241,6 +244,12 @@ def test_a_panel_for_each_limit_with_a_line_for_each_file() -> None:
     assert [text.get_text() for text in legend.get_texts()] == ["$one$", "_two\N{REPLACEMENT CHARACTER}"]
     again = draw_recall_panels({"$one$": curves, "_two\n": curves / 2}, "title")
     assert render(figure, "svg") == render(again, "svg")
+
+
+def test_lines_are_told_apart_by_colour_blind_people() -> None:
+    assert smallest_difference([rgb(color) for color in FILE_COLORS]) > 15
+    assert smallest_difference([rgb(color) for color in LIMIT_COLORS]) > 15
+    assert smallest_difference([MISSED_COLOUR, FOUND_COLOUR]) > 50
 
 
 def test_more_files_than_colours_are_refused(tmp_path: Path) -> None:

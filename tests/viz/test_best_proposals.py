@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from colours import smallest_difference
 from instancefcn.evaluation.curves import render
 from instancefcn.evaluation.results import GroundTruth, ScoredRegions
 from instancefcn.geometry.rle import decode, encode
@@ -103,3 +104,7 @@ def test_each_file_has_a_panel_beside_the_photograph() -> None:
     columns = np.flatnonzero(reddish.any(0))
     assert two.shape[1] / 3 < columns.min()
     assert columns.max() < two.shape[1] * 2 / 3
+
+
+def test_found_colours_differ_from_that_of_missed_ones_for_colour_blind_people_too() -> None:
+    assert min(smallest_difference([colour, MISSED_COLOUR]) for colour in FOUND_COLOURS) > 30

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,16 +22,34 @@ from instancefcn.files import read_json, write_whole
 
 figure = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
+ChartFile = Annotated[
+    Path, typer.Option(metavar="FILE", dir_okay=False, help="File to write, .png or .svg; its folder is made.")
+]
+
+
+def format_of(out: Path) -> Literal["png", "svg"]:
+    """The format of a chart by the suffix of its file.
+
+    Raises:
+        typer.BadParameter: it has another.
+    """
+    suffix = out.suffix.lower()
+    if suffix not in (".png", ".svg"):
+        raise typer.BadParameter(f"{out} must end in .png or .svg", param_hint="--out")
+    return "png" if suffix == ".png" else "svg"
+
 
 @figure.callback()
 def _about() -> None:
-    """Draw the paper's figures: score maps, recall curves, what proposals find and miss.
+    """Draw figures: score maps, recall curves, what proposals find and miss, the course of a training.
 
     [bold]instancefcn figure[/] score-maps cat.jpg [bold]--out[/] cat.png
 
     [bold]instancefcn figure[/] recall val/proposals.json --annotations val.json [bold]--out[/] recall.svg
 
     [bold]instancefcn figure[/] proposals val/proposals.json --annotations val.json --images val [bold]--out[/] figures
+
+    [bold]instancefcn figure[/] training runs/mine [bold]--out[/] training.png
     """
 
 
@@ -84,9 +102,7 @@ def score_maps(
 def recall(
     proposals: ResultsFiles,
     annotations: LabelsFile,
-    out: Annotated[
-        Path, typer.Option(metavar="FILE", dir_okay=False, help="File to write, .png or .svg; its folder is made.")
-    ],
+    out: ChartFile,
     iou: ComparedRegions = "segm",
 ) -> None:
     """Draw recall against IoU with 10, 100 and 1,000 proposals an image, of several files together (Figures 6, 7).
@@ -99,9 +115,7 @@ def recall(
     An instance is found where its best IoU with any of the N best proposals of its image is high enough. Numbers and
     intervals of differences: [bold]instancefcn evaluate[/] --compare.
     """
-    file_format = out.suffix.lower().removeprefix(".")
-    if file_format not in ("png", "svg"):
-        raise typer.BadParameter(f"{out} must end in .png or .svg", param_hint="--out")
+    file_format = format_of(out)
     refuse_to_overwrite([*proposals, annotations], [out])
 
     from instancefcn.data.result_files import read_results
@@ -194,3 +208,30 @@ def proposals(
     if failures:
         echo(f"{failures} of {len(labelled)} images could not be read", err=True)
         raise typer.Exit(1)
+
+
+@figure.command()
+def training(
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", exists=True, help="Folder that `train` wrote to, or its metrics.jsonl.")
+    ],
+    out: ChartFile,
+) -> None:
+    """Draw the losses and the validation of a training, also of one that still runs.
+
+    [bold]instancefcn figure training[/] runs/mine [bold]--out[/] training.png
+
+    [bold]instancefcn figure training[/] runs/mine/metrics.jsonl [bold]--out[/] training.svg
+
+    A ring marks the best validation, whose weights best.safetensors has.
+    """
+    file_format = format_of(out)
+
+    from instancefcn.evaluation.curves import render
+    from instancefcn.viz.training import draw_course, read_course
+
+    course = read_course(run)
+    name = (run if run.is_dir() else run.absolute().parent).resolve().name
+    title = f"{name}: {course.iterations:,} iterations, {course.seconds / 60:.0f} minutes"
+    write_whole(out, render(draw_course(course, title), file_format))
+    echo(f"{course.iterations} iterations: {out}")

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CURVE_THRESHOLDS = np.linspace(0.5, 1, 51)
-_COLORS = ("#6ea8d8", "#2a6fb0", "#0c2f57")  # one hue, darker with N: the lines are steps of one quantity
+LIMIT_COLORS = ("#6ea8d8", "#2a6fb0", "#0c2f57")  # one hue, darker with N: the lines are steps of one quantity
 
+# After Okabe and Ito, "Color Universal Design" (2008): colour-blind people tell them apart, as they do the steps above.
 FILE_COLORS = ("#2a6fb0", "#d55e00", "#009e73", "#cc79a7", "#1c2430", "#e69f00", "#56b4e9", "#8c6d31")
 _LETTERS_A_LINE = 130  # of a file's name, in the legend
 
@@ -36,8 +37,8 @@ def draw_curves(
     """
     figure = empty_figure(6.4, 4.8)
     axes = figure.add_subplot()
-    _style(axes, title)
-    for n, recall, average, color in zip(MAX_PROPOSALS, curves, average_recalls, _COLORS, strict=True):
+    _style_recall(axes, title)
+    for n, recall, average, color in zip(MAX_PROPOSALS, curves, average_recalls, LIMIT_COLORS, strict=True):
         label = f"N = {n:,}{fewer_given(n, given)}"
         label += "" if np.isnan(average) else f", AR by best IoU {average:.1f}"
         axes.plot(CURVE_THRESHOLDS, recall, color=color, linewidth=2, label=label)
@@ -60,7 +61,7 @@ def draw_recall_panels(curves: Mapping[str, Float[np.ndarray, "n t"]], title: st
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, parse_math=False)
     panels = figure.subplots(1, len(MAX_PROPOSALS), sharey=True, gridspec_kw={"wspace": 0.08})
     for index, (axes, n) in enumerate(zip(panels, MAX_PROPOSALS, strict=True)):
-        _style(axes, f"N = {n:,}")
+        _style_recall(axes, f"N = {n:,}")
         if index:  # the first panel's label and ticks serve all
             axes.set_ylabel("")
             axes.tick_params(left=False)
@@ -81,8 +82,14 @@ def empty_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _style(axes: Axes, title: str) -> None:
-    axes.set(xlim=(0.5, 1), ylim=(0, 100), xlabel="IoU at least", ylabel="Instances found (%)")
+def _style_recall(axes: Axes, title: str) -> None:
+    style(axes, title, "IoU at least", "Instances found (%)")
+    axes.set(xlim=(0.5, 1), ylim=(0, 100))
+
+
+def style(axes: Axes, title: str, x: str, y: str) -> None:
+    """Give a chart its title and labels, quiet lines and no box."""
+    axes.set(xlabel=x, ylabel=y)
     axes.set_title(title, loc="left", fontsize=11, parse_math=False)
     axes.grid(color="#e3e6ea", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)

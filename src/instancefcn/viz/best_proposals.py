@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 MIN_IOU = 0.5  # below it an instance is missed
 MISSED_COLOUR: Int[np.ndarray, "3"] = np.array((228, 0, 0))
-# Without the colours that look like the red of missed instances.
-FOUND_COLOURS: Int[np.ndarray, "c 3"] = PALETTE[[1, 2, 3, 4, 6, 8, 9, 11, 12, 13, 14, 16, 17, 18, 19]]
+# Without the colours that look like the red of missed instances, to colour-blind people, too.
+FOUND_COLOURS: Int[np.ndarray, "c 3"] = PALETTE[[1, 2, 4, 5, 6, 7, 8, 9, 11, 13, 14, 15, 16, 18, 19]]
 PANEL_SIDE = 4.3  # inches: the longer side of a panel
 
 
