@@ -19,6 +19,7 @@ from instancefcn.apps.options import FORM_HELP, SPEC_HELP, Form
 from instancefcn.data.coco import source_to_coco
 from instancefcn.data.open import SPECS, open_source
 from instancefcn.export.open import FORMS
+from instancefcn.run_folder import LOCK, run_file, run_folder
 from labelled import compare_files
 
 
@@ -127,6 +128,35 @@ def test_evaluate_what_was_converted(iou: str, label_maps: Path, tmp_path: Path,
     assert re.search(r"AR@10 .*AR@100 .*AR@1000", done.stdout)
     assert re.search(r"COCO AR\W+50\.0\W+50\.0\W+50\.0", done.stdout)
     assert str(tmp_path / "out/report.html") in done.stdout
+
+
+def test_a_second_evaluate_into_a_folder_is_refused(
+    label_maps: Path, tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    convert(command, label_maps)
+    (tmp_path / "none.json").write_text("[]")
+    out = tmp_path / "out"
+    arguments = ["evaluate", tmp_path / "none.json", "--annotations", tmp_path / "deep/coco.json", "--out", out]
+    with run_folder(out):
+        done = command(*arguments)
+        assert (done.exit_code, f"error: {out}: another run" in done.stderr) == (1, True)
+        assert [path.name for path in out.iterdir()] == [LOCK]
+    assert command(*arguments).exit_code == 0
+    assert LOCK not in {path.name for path in out.iterdir()}
+
+
+@pytest.mark.parametrize(("form", "name"), [("labelme", "out"), ("coco", "out"), ("coco", "out.json")])
+def test_a_second_convert_into_a_place_is_refused(
+    form: str, name: str, label_maps: Path, tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    arguments = ["convert", "--data", f"labels:{label_maps}", "--to", form, "--out", tmp_path / name]
+    with (run_file if name.endswith(".json") else run_folder)(tmp_path / name):
+        before = sorted(tmp_path.rglob("*"))
+        done = command(*arguments)
+        assert (done.exit_code, f"error: {tmp_path / name}: another run" in done.stderr) == (1, True)
+        assert sorted(tmp_path.rglob("*")) == before
+    assert command(*arguments).exit_code == 0
+    assert not [path for path in tmp_path.rglob("*") if LOCK in path.name]
 
 
 def test_evaluate_objects(label_maps: Path, tmp_path: Path, command: Callable[..., Any]) -> None:

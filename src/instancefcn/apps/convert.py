@@ -11,6 +11,7 @@ from instancefcn.apps.images import refuse_to_replace
 from instancefcn.apps.options import CrowdsOfOnePart, Form, SourceSpec, SplitParts, Tolerance
 from instancefcn.apps.printing import echo
 from instancefcn.files import write_whole
+from instancefcn.run_folder import run_file, run_folder
 
 MOST_LISTED = 20  # problems
 
@@ -61,18 +62,20 @@ def convert(
             raise ValueError(f"{data}: nothing sound is left to write; the first problem: {source.problems[0]}")
     if not every:
         raise ValueError(f"{data}: no image is left to write")
-    folder = out.parent if is_one_file(to) and out.suffix == ".json" else out
-    every, pictures = place_embedded(every, folder / "images" if to in ("labels", "yolo") else folder)
-    _, _, place = data.partition(":")
-    read = [Path(part) for part in (place, *place.split(",")) if Path(part).exists()]
-    names = [labels.file_name for labels in every]
-    writer = open_writer(to, out, source.categories, tolerance, polygons=polygons, names=names, read=read)
-    refuse_to_replace([*pictures, *(() if is_one_file(to) else writer.paths())])
-    for path, content in pictures.items():
-        write_whole(path, content)
-    for labels in every:
-        writer.add(labels)
-    writer.close()
+    in_file = is_one_file(to) and out.suffix == ".json"
+    folder = out.parent if in_file else out
+    with run_file(out) if in_file else run_folder(out):
+        every, pictures = place_embedded(every, folder / "images" if to in ("labels", "yolo") else folder)
+        _, _, place = data.partition(":")
+        read = [Path(part) for part in (place, *place.split(",")) if Path(part).exists()]
+        names = [labels.file_name for labels in every]
+        writer = open_writer(to, out, source.categories, tolerance, polygons=polygons, names=names, read=read)
+        refuse_to_replace([*pictures, *(() if is_one_file(to) else writer.paths())])
+        for path, content in pictures.items():
+            write_whole(path, content)
+        for labels in every:
+            writer.add(labels)
+        writer.close()
     echo(f"{writer.images} images, {writer.objects} annotations: {writer.place.out}")
     if pictures:
         echo(f"{len(pictures)} images that were embedded: {next(iter(pictures)).parent}")

@@ -18,6 +18,7 @@ from instancefcn.apps.options import (
     existing_file,
 )
 from instancefcn.apps.printing import echo, print_json, printable
+from instancefcn.run_folder import run_folder
 
 
 def evaluate(
@@ -98,20 +99,21 @@ def evaluate(
     from instancefcn.evaluation.evaluate import evaluate as write_evaluation
     from instancefcn.evaluation.names import recall_headings
 
-    written = write_evaluation(
-        proposals,
-        annotations,
-        out,
-        iou=iou,
-        others=compare or (),
-        seed=seed,
-        per_class=per_class,
-        objects=objects,
-        min_score=min_score,
-        crowds_of_one_part=crowds_of_one_part,
-        photographs=images,
-        published=published,
-    )
+    with run_folder(out):
+        written = write_evaluation(
+            proposals,
+            annotations,
+            out,
+            iou=iou,
+            others=compare or (),
+            seed=seed,
+            per_class=per_class,
+            objects=objects,
+            min_score=min_score,
+            crowds_of_one_part=crowds_of_one_part,
+            photographs=images,
+            published=published,
+        )
     if as_json:
         print_json(written)
         echo(f"report: {out / 'report.html'}", err=True)
