@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,11 @@ import torch
 from lightning_fabric import Fabric
 from PIL import Image
 
-from instancefcn.geometry.rle import decode
+from instancefcn.geometry.rle import decode, tight_boxes
+from instancefcn.inference.proposer import Proposer
 from instancefcn.model.build import build_network
+from instancefcn.proposals import Proposals
+from instancefcn.training import validation
 from instancefcn.training.batch import BatchMaker
 from instancefcn.training.dataset import TrainingStream
 from instancefcn.training.learner import Learner
@@ -27,6 +31,7 @@ from instancefcn.training.loop import train
 from instancefcn.training.processes import images_of_pass
 from instancefcn.training.recipe import Recipe
 from instancefcn.training.state import STATE_FILE, read_state
+from instancefcn.training.validation import validation_recall
 from tiny import TINY, scenes
 
 RECIPE = Path(__file__).parent.parent / "tiny.toml"
@@ -114,6 +119,46 @@ def test_images_that_do_not_divide_are_refused(tmp_path: Path) -> None:
         train(recipe, [scenes()], tmp_path / "run", init="random", device="cpu", workers=0)
     assert not (tmp_path / "run").exists()
     assert images_of_pass(Fabric(accelerator="cpu"), replace(recipe.optimization, batch_size=8)) == 4
+
+
+class Rank(Fabric):
+    """One of two processes, as far as a validation asks."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__(accelerator="cpu")
+        self.rank = rank
+
+    @property
+    def global_rank(self) -> int:
+        return self.rank
+
+    @property
+    def world_size(self) -> int:
+        return 2
+
+
+class Corner(Proposer):
+    """Proposes the first instance of each scene."""
+
+    def __init__(self) -> None:
+        self.masks = {sample.image.tobytes(): sample.instances.rles[0] for sample in scenes()}
+
+    def __call__(self, image: Any, max_proposals: int = 100, min_score: float = 0.0) -> Proposals:
+        mask = self.masks[image.tobytes()]
+        return Proposals([mask], tight_boxes([mask]), np.array([0.5]), *image.shape[:2])
+
+
+def test_processes_share_the_images_of_a_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone, parts = validation_recall(Corner(), [scenes()]), []
+    assert alone[scenes().name]["AR@100"] > 5
+    monkeypatch.setattr(validation, "gather", lambda fabric, items: parts.append(items) or items)
+    for rank in range(2):
+        validation_recall(Corner(), [scenes()], fabric=Rank(rank))
+    assert [[result["image_id"] for result in part] for part in parts] == [[1, 3], [2, 4]]
+    monkeypatch.setattr(validation, "gather", lambda fabric, items: [*parts[0], *parts[1]])
+    for rank in range(2):
+        shared = validation_recall(Corner(), [scenes()], fabric=Rank(rank))
+        assert shared[scenes().name] == pytest.approx(alone[scenes().name], nan_ok=True)
 
 
 def children(process: int) -> list[int]:
