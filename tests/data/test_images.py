@@ -6,6 +6,7 @@ import os
 import struct
 import warnings
 import zlib
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -161,9 +162,41 @@ def test_transparency_is_composited_on_white(tmp_path: Path) -> None:
 def test_first_frame_of_an_animation(tmp_path: Path, suffix: str) -> None:
     frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "lime", "blue")]
     frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:], lossless=True)
-    pixels = read_image(tmp_path / f"a.{suffix}")
+    with pytest.warns(UserWarning, match=r"a\.tif: several pages") if suffix == "tif" else nullcontext():
+        pixels = read_image(tmp_path / f"a.{suffix}")
     assert (pixels == [255, 0, 0]).all()
     assert pixels.shape == (6, 8, 3)
+
+
+def test_further_pages_of_a_tiff_are_told_of_once(tmp_path: Path) -> None:
+    pages = [Image.new("I;16", (8, 6), 300 * number) for number in range(3)]
+    pages[0].putpixel((0, 0), 4000)
+    for name, more in (("one", []), ("three", pages[1:])):
+        pages[0].save(tmp_path / f"{name}.tif", save_all=True, append_images=more)
+    expected = read_image(tmp_path / "one.tif")
+    with pytest.warns(UserWarning, match=r"three\.tif: several pages, of which the first is read") as told:
+        first = read_image(tmp_path / "three.tif")
+    assert len(told) == 1
+    again = read_image(tmp_path / "three.tif")  # warnings are errors
+    with Image.open(tmp_path / "three.tif") as of_pillow:
+        for pixels in (first, again, to_rgb(of_pillow)):
+            np.testing.assert_array_equal(pixels, expected)
+
+
+def test_smaller_copies_and_broken_pages_are_no_pages(tmp_path: Path) -> None:
+    image = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    with tifffile.TiffWriter(tmp_path / "copies.tif") as file:
+        file.write(image)
+        file.write(image[::2, ::2], subfiletype=1)
+    np.testing.assert_array_equal(read_image(tmp_path / "copies.tif")[..., 0], image)
+    with tifffile.TiffWriter(tmp_path / "broken.tif") as file:
+        file.write(image)
+        file.write(image)
+    whole = (tmp_path / "broken.tif").read_bytes()
+    with tifffile.TiffFile(tmp_path / "broken.tif") as file:
+        second = file.pages[1].offset
+    (tmp_path / "broken.tif").write_bytes(whole[:second])
+    np.testing.assert_array_equal(read_image(tmp_path / "broken.tif")[..., 0], image)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "gif", "tif", "webp"])

@@ -36,12 +36,15 @@ _TRANSPOSITIONS = {
     8: Image.Transpose.ROTATE_90,
 }
 SIDEWAYS = (5, 6, 7, 8)
+REDUCED = 1  # bit of TIFF's NewSubfileType: a smaller copy of another page
+_told: set[str] = set()  # files of several pages that were told of
 
 
 def to_rgb(image: AnyImage) -> UInt8[np.ndarray, "h w 3"]:
     """Pixels of an image, RGB, 0 to 255, upright.
 
-    - Files and PIL images are turned upright by their EXIF orientation; of an animation the first frame is taken.
+    - Files and PIL images are turned upright by their EXIF orientation; of an animation the first frame is taken, of a
+      TIFF the first page, with a warning where there are others.
     - Arrays are [h, w] or [h, w, 1] for grey, [h, w, 2] with alpha, [h, w, 3] for RGB, [h, w, 4] with alpha.
     - More than 8 bits (16 bits, floats, ...), grey or colour, are stretched: the 0.1 and 99.9 percentiles of all values
       but alpha's become 0 and 255, since the 12 bits of a microscope in a 16-bit file would be black otherwise. Of
@@ -79,7 +82,12 @@ def read_image(file: ImageFile, size: tuple[int, int] | None = None) -> UInt8[np
         ValueError: not an image, truncated, above MAX_PIXELS, or of another size; the message names the file.
     """
     with opened(file) as image:
-        return _upright(image, size)
+        pixels, more = _upright(image, size), _has_more_pages(image)
+    name = str(file)
+    if more and not isinstance(file, bytes) and name not in _told:
+        _told.add(name)  # training reads its images many times
+        warnings.warn(f"{name}: several pages, of which the first is read: save each as an image", stacklevel=2)
+    return pixels
 
 
 def inspect_image(file: ImageFile, size: tuple[int, int] | None = None) -> tuple[int, int]:
@@ -158,6 +166,17 @@ def _upright(image: Image.Image, size: tuple[int, int] | None) -> UInt8[np.ndarr
     rgb = _to_rgb(image)  # first: Pillow decodes a PNG to look for its orientation
     orientation, _ = _orientation(image, size)
     return np.array(rgb.transpose(_TRANSPOSITIONS[orientation]) if orientation > 1 else rgb)
+
+
+def _has_more_pages(image: Image.Image) -> bool:
+    """Whether a TIFF has a page that is no smaller copy of another. Its pixels are to be read before."""
+    if image.format != "TIFF" or not getattr(image, "is_animated", False):
+        return False
+    try:
+        image.seek(1)
+        return not image.getexif().get(ExifTags.Base.NewSubfileType, 0) & REDUCED
+    except Exception:  # a second page that can't be read is none
+        return False
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
