@@ -37,6 +37,8 @@ RULE = ObjectRule(0.5, max_iou=0.6, max_filled=1.0, scores=(0.0, 1.0), chances=(
 class FakeProposer:
     """Proposes the whole image, its upper half and its upper left quarter, as far as they have pixels."""
 
+    precision = "fp32"
+
     def __call__(self, image: np.ndarray, *, max_proposals: int, min_score: float) -> Proposals:
         assert image.dtype == np.uint8
         height, width, _ = image.shape
@@ -60,7 +62,10 @@ def asked_for(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def from_checkpoint(path: Any = None, **options: Any) -> FakeProposer:
         asked.update(path=path, **options)
-        return FakeProposer()
+        proposer = FakeProposer()
+        if options.get("precision") in ("auto", "bf16"):
+            proposer.precision = "bf16"
+        return proposer
 
     monkeypatch.setattr(Proposer, "from_checkpoint", from_checkpoint)
     return asked

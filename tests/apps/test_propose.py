@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -585,3 +586,28 @@ def test_images_that_a_folder_holds_and_nobody_reads_are_counted(tmp_path: Path,
     done = command("propose", tmp_path / "in", "--out", tmp_path / "out")
     assert done.exit_code == 2
     assert "no image in it (3 files left out: 2 .nef" in " ".join(done.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(("asked", "used"), [("fp32", "fp32"), ("bf16", "bf16"), ("auto", "bf16")])
+def test_the_arithmetic_is_said_and_stored(
+    asked: str, used: str, tmp_path: Path, command: Callable[..., Any], asked_for: dict[str, Any]
+) -> None:
+    out = tmp_path / "out"
+    done = command("propose", write_photograph(tmp_path / "a.png"), "--out", out, "--precision", asked)
+    assert (done.exit_code, asked_for["precision"]) == (0, asked)
+    assert ("computes in bf16, as --precision auto chose" in done.stderr) == (asked == "auto")
+    info = read(out / "images.json").get("info", {"precision": "fp32"})
+    assert info == {"precision": used}
+
+
+def test_a_run_is_gone_on_with_in_its_own_arithmetic(
+    tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photograph, out = write_photograph(tmp_path / "a.png"), tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("instancefcn.apps.results.read_image", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        assert command("propose", photograph, "--out", out, "--precision", "auto").exit_code == 143
+    refused = command("propose", photograph, "--out", out, "--resume", "--precision", "fp32")
+    assert refused.exit_code == 1
+    assert "--precision was 'bf16' and is 'fp32'" in refused.stderr
+    assert command("propose", photograph, "--out", out, "--resume", "--precision", "bf16").exit_code == 0

@@ -50,3 +50,9 @@ def progress_bar() -> Progress:
 def say(progress: Progress, text: str) -> None:
     """Print a line above a bar, as it is."""
     progress.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+
+
+def say_precision(asked: str, used: str) -> None:
+    """Say which arithmetic was chosen, where the choice was ours."""
+    if asked == "auto":
+        echo(f"computes in {used}, as --precision auto chose: give it to have the same elsewhere", err=True)

@@ -22,6 +22,7 @@ from instancefcn.apps.options import (
     forms,
     times_of_tiles,
 )
+from instancefcn.apps.printing import say_precision
 
 MOST_PROPOSALS = 100  # of an image, unless the user says more
 
@@ -112,11 +113,13 @@ and score) and [bold]objects.csv[/]
 
     from instancefcn.apps.exports import Shown
     from instancefcn.apps.results import OBJECTS_STEM, PROPOSALS_STEM, ResultsFolder
-    from instancefcn.apps.run_files import fingerprint
+    from instancefcn.apps.run_files import PRECISION, fingerprint
     from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT
     from instancefcn.inference.proposer import Proposer
     from instancefcn.inference.tiles import closer
 
+    proposer = Proposer.from_checkpoint(checkpoint, device=device, precision=precision)
+    say_precision(precision, proposer.precision)
     folder = ResultsFolder(
         out,
         images,
@@ -138,11 +141,10 @@ and score) and [bold]objects.csv[/]
             "--shown-score": shown_score,
             "--tiles": times,
             "--device": device,
-            "--precision": precision,
+            PRECISION: proposer.precision,
         },
         resume=resume,
     )
-    proposer = Proposer.from_checkpoint(checkpoint, device=device, precision=precision)
     if times is not None:
         proposer.config = closer(proposer.config, times)
     if objects:

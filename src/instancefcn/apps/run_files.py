@@ -20,6 +20,7 @@ from instancefcn.proposals import Proposals, Segments
 IMAGES, ERRORS = "images.json", "errors.jsonl"
 INPUTS, PICTURES = "inputs.jsonl", "pictures.jsonl"  # of the journal alone: files that were read, pictures drawn
 UNFINISHED = ".unfinished"  # the journal's folder
+PRECISION, EXACT = "--precision", "fp32"  # a setting; another one than EXACT stands in ``images.json``, as "info"
 RESULT_FORMS = {"jsonl": JSONL, "parquet": PARQUET}  # of ``--to``, and how their files end
 
 
@@ -168,7 +169,9 @@ class RunFiles:
             write_parquet(self.parquet, read_results(self.folder / f"{self.stem}{JSONL}"))
         categories = json.dumps([{"id": category_id, "name": name} for category_id, name in self.categories.items()])
         drawn = f',\n"pictures": {json.dumps(sorted(pictures))}' if pictures else ""
-        end = f'\n],\n"annotations": [],\n"categories": {categories}{drawn}}}\n'
+        precision = self.journal.settings.get(PRECISION, EXACT)
+        how = "" if precision == EXACT else f',\n"info": {json.dumps({"precision": precision})}'
+        end = f'\n],\n"annotations": [],\n"categories": {categories}{how}{drawn}}}\n'
         tails = {f"{self.stem}{JSON}": b"\n]\n", IMAGES: end.encode()}
         tails = {name: tails.get(name, b"") for name in self.journal.places}
         self.journal.close(tails, finished=finished, in_place=in_place)

@@ -22,6 +22,7 @@ from instancefcn.apps.options import (
     existing_file,
     forms,
 )
+from instancefcn.apps.printing import say_precision
 from instancefcn.files import read_json
 
 
@@ -67,10 +68,11 @@ def segment(
 
     from instancefcn.apps.exports import Shown
     from instancefcn.apps.results import SEGMENTS_STEM, ResultsFolder
-    from instancefcn.apps.run_files import fingerprint
+    from instancefcn.apps.run_files import PRECISION, fingerprint
     from instancefcn.classifier.segmenter import Segmenter
 
     segmenter = Segmenter.from_checkpoints(classifier, checkpoint, device=device, precision=precision)
+    say_precision(precision, segmenter.proposer.precision)
     if annotations is not None:
         check_categories(segmenter.categories, annotations)
     folder = ResultsFolder(
@@ -91,7 +93,7 @@ def segment(
             "--min-score": min_score,
             "--shown-score": shown_score,
             "--device": device,
-            "--precision": precision,
+            PRECISION: segmenter.proposer.precision,
         },
         resume=resume,
     )

@@ -134,7 +134,7 @@ def _categories(entries: list[Any], path: Path) -> dict[int, str]:
 
 
 def load_proposer(
-    path: Path, *, device: str | torch.device = "auto", precision: Literal["fp32", "bf16"] = "fp32"
+    path: Path, *, device: str | torch.device = "auto", precision: Literal["auto", "fp32", "bf16"] = "fp32"
 ) -> tuple[Proposer, ProposalNetwork]:
     """The proposer of a checkpoint, and which network it has.
 

@@ -44,7 +44,7 @@ class Segmenter:
         proposals: str | Path | None = None,
         *,
         device: str | torch.device = "auto",
-        precision: Literal["fp32", "bf16"] = "fp32",
+        precision: Literal["auto", "fp32", "bf16"] = "fp32",
     ) -> Segmenter:
         """A segmenter from a classifier, shipped (``"animals"``) or a file, and a proposal network (None: the shipped).
 

@@ -21,6 +21,7 @@ from instancefcn.geometry.windows import window_boxes
 from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, load_checkpoint
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
+from instancefcn.inference.precision import choose_precision
 from instancefcn.inference.suppression import suppress
 from instancefcn.inference.tiles import Tile, cut, joined, settled, sizes_in_one_pass, sizes_in_tiles
 from instancefcn.inference.voting import vote
@@ -51,7 +52,8 @@ class Proposer:
     Args:
         network: in evaluation mode.
         device: see ``choose_device``.
-        precision: "fp32", or "bf16" for the network's own arithmetic.
+        precision: of the network's own arithmetic: "fp32", "bf16", or "auto" for what is faster
+            (``precision.choose_precision``); the attribute is what it came to.
         rule: how candidates become objects; the proposals carry it.
 
     Example:
@@ -65,13 +67,13 @@ class Proposer:
         config: InferenceConfig,
         *,
         device: str | torch.device = "auto",
-        precision: Literal["fp32", "bf16"] = "fp32",
+        precision: Literal["auto", "fp32", "bf16"] = "fp32",
         rule: ObjectRule | None = None,
     ) -> None:
         self.device = choose_device(device)
         self.network = network.to(device=self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.config = config
-        self.precision = precision
+        self.precision = choose_precision(self.network, self.device) if precision == "auto" else precision
         self.rule = rule
 
     @classmethod
@@ -80,7 +82,7 @@ class Proposer:
         path: str | Path | None = None,
         *,
         device: str | torch.device = "auto",
-        precision: Literal["fp32", "bf16"] = "fp32",
+        precision: Literal["auto", "fp32", "bf16"] = "fp32",
     ) -> Proposer:
         """A proposer from a checkpoint file; None for the one that the package ships.
 
