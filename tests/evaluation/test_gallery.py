@@ -143,3 +143,13 @@ def test_hostile_names_stay_text(with_pictures: bool, tmp_path: Path) -> None:
         assert name in text, name
     if with_pictures:
         assert {value for key, value in page.attributes if key == "alt"} == set(HOSTILE)
+
+
+def test_a_hostile_name_stays_text_where_its_photograph_is_not_there(tmp_path: Path) -> None:
+    results, annotations = scene(tmp_path, ("a.png", HOSTILE[0]))
+    (tmp_path / HOSTILE[0]).unlink()
+    evaluate(results, annotations, tmp_path / "out", photographs=tmp_path)
+    page = Balanced((tmp_path / "out/report.html").read_text())
+    assert page.tags.count("img") == 1
+    assert not [key for key, _ in page.attributes if key.startswith("on")]
+    assert f"{tmp_path / HOSTILE[0]}: no such file" in page.words
