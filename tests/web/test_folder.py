@@ -17,7 +17,7 @@ from instancefcn.labelling.person_labels import guess_form
 from instancefcn.web.folder import FORMS, LEDGER, OthersFile, ReviewFolder
 from instancefcn.web.models import Models
 from instancefcn.web.server import Server
-from web.conftest import discs, visit
+from web.conftest import discs, png, visit
 
 pytest.importorskip("starlette")
 from starlette.testclient import TestClient
@@ -141,3 +141,18 @@ def test_refusals(client: TestClient, tmp_path: Path, photographs: list[tuple[st
     assert visit(without).get("/api/folder").status_code == 404
     for server in (looking, without):
         server.close()
+
+
+def test_a_name_that_is_no_text(tmp_path: Path, models: Models) -> None:
+    path = tmp_path / "photographs" / "caf\udce9.png"
+    path.parent.mkdir()
+    try:
+        path.write_bytes(png(discs()))
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    server = Server(models, folder=ReviewFolder(path.parent, [(path.name, path)], tmp_path / "labels"))
+    client = visit(server)
+    assert client.get("/api/folder").json() == [{"name": "caf?.png", "state": "none"}]
+    answer = keep(client, 0, [1])
+    assert (answer.status_code, "caf" in answer.text) == (415, True)
+    server.close()

@@ -219,6 +219,12 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     visits = Visits(most_bytes=1000)
     secrets = [visits.begin() for _ in range(3)]
     assert [visits.get(secret) is None for secret in secrets] == [True, False, False]
+    crowded = Visits()
+    person = crowded.begin()
+    crowded.get(person).add(Photograph("key", "a.png", b"", 1, 1, b""))  # pyright: ignore[reportOptionalMemberAccess]
+    for _ in range(5):
+        crowded.begin()
+    assert crowded.get(person) is not None  # who has none has to go
 
     def kept(size: int) -> Photograph:
         return Photograph(str(np.random.default_rng().integers(1 << 60)), "a.png", bytes(size), 1, 1, b"")

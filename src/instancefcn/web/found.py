@@ -70,7 +70,7 @@ class Found:
 
     def bytes(self) -> int:
         """Memory that the codes of masks take, about."""
-        lists = [self.candidates.rles, *(found.rles for found in self._objects.values())]
+        lists = [self.candidates.rles, *(found.rles for found in list(self._objects.values()))]
         return sum(len(rle["counts"]) + 200 for rles in lists for rle in rles)
 
     def as_json(self, exclusive: bool) -> dict[str, Any]:

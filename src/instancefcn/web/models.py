@@ -7,10 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from instancefcn.inference.proposer import Proposer
 
 WARM_UP_SIDE = 96  # pixels: an image that lets loops be compiled before the first photograph comes
+
+SIDE_OF_PRODUCT = 400  # of matrices whose product is shared among threads
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,13 @@ class Models:
         return self._done.is_set() and self.error is None
 
     def start(self, failed: Callable[[], None] = lambda: None) -> None:
-        """Load them in a thread of their own; ``failed`` is called where they can't be. ``close`` ends it."""
+        """Load them in a thread of their own; ``failed`` is called where they can't be. ``close`` ends it.
+
+        Call it from the main thread.
+        """
+        # Where torch's own threads are first asked for by another thread than the main one, every image takes several
+        # times as long, in whichever thread.
+        torch.rand(SIDE_OF_PRODUCT, SIDE_OF_PRODUCT) @ torch.rand(SIDE_OF_PRODUCT, SIDE_OF_PRODUCT)
         self._thread = threading.Thread(target=self._load_and_note, args=(failed,), name="models")
         self._thread.start()
 

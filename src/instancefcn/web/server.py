@@ -176,7 +176,7 @@ class Server:
         folder = self._folder()
         states = await self._work(lambda: [folder.state(place) for place in range(len(folder.images))])
         entries = zip(folder.images, states, strict=True)
-        return JSONResponse([{"name": name, "state": state} for (name, _), state in entries])
+        return JSONResponse([{"name": as_text(name), "state": state} for (name, _), state in entries])
 
     async def open_place(self, request: Request, visit: Visit) -> Response:
         """Take a photograph of the folder among the visitor's."""
@@ -219,8 +219,8 @@ class Server:
             )
         )
         headers = {
-            "content-disposition": f"attachment; filename*=UTF-8''{quote(made.name)}",
-            "x-file-name": quote(made.name),
+            "content-disposition": f"attachment; filename*=UTF-8''{quote(as_text(made.name))}",
+            "x-file-name": quote(as_text(made.name)),
             "x-notes": quote(json.dumps(made.notes)),
         }
         return Response(made.content, media_type=made.media_type, headers=headers)
@@ -312,7 +312,7 @@ class Server:
             try:
                 return await function(request, visit)
             except Refused as refused:
-                return PlainTextResponse(str(refused), refused.status)
+                return PlainTextResponse(as_text(str(refused)), refused.status)
             except ClientDisconnect:
                 return PlainTextResponse("", 400)
 
@@ -323,7 +323,7 @@ def photograph_json(photograph: Photograph) -> dict[str, Any]:
     """What the page needs to show a photograph."""
     return {
         "key": photograph.key,
-        "name": photograph.name,
+        "name": as_text(photograph.name),
         "width": photograph.width,
         "height": photograph.height,
         "place": photograph.place,
@@ -338,6 +338,11 @@ def folder_json(folder: ReviewFolder) -> dict[str, Any]:
         "form": folder.form,
         "category": folder.category[1],
     }
+
+
+def as_text(name: str) -> str:
+    """A name that an answer can hold: bytes of a file's name that are no UTF-8 become question marks."""
+    return name.encode("utf-8", "replace").decode()
 
 
 def number_of(request: Request, key: str) -> int:

@@ -61,7 +61,7 @@ class Photograph:
     def bytes(self) -> int:
         """Memory that it takes, about."""
         own = len(self.file) if isinstance(self.file, bytes) else 0
-        return own + len(self.picture) + sum(found.bytes() for found in self.found.values())
+        return own + len(self.picture) + sum(found.bytes() for found in list(self.found.values()))
 
 
 class Visit:
@@ -96,7 +96,8 @@ class Visits:
     """All visitors, by a secret that only their browser knows.
 
     Photographs are dropped, the least recently used first, where a visitor has more than ``MOST_PHOTOGRAPHS`` or all
-    visitors' take more than ``most_bytes``; so are visitors beyond ``MOST_VISITS``.
+    visitors' take more than ``most_bytes``; so are visitors beyond ``MOST_VISITS``, those without photographs first: a
+    page elsewhere can make a browser load this one many times, and must not drive anybody out.
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
@@ -106,9 +107,10 @@ class Visits:
     def begin(self) -> str:
         """Let a new visitor in; returns the secret."""
         secret = secrets.token_urlsafe(32)
+        while len(self._visits) >= MOST_VISITS:
+            empty = (one for one, visit in self._visits.items() if not visit.photographs)
+            del self._visits[next(empty, next(iter(self._visits)))]
         self._visits[secret] = Visit()
-        while len(self._visits) > MOST_VISITS:
-            self._visits.popitem(last=False)
         return secret
 
     def get(self, secret: str) -> Visit | None:
