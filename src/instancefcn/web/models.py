@@ -54,7 +54,7 @@ class Models:
         """
         # Where torch's own threads are first asked for by another thread than the main one, every image takes several
         # times as long, in whichever thread.
-        torch.rand(SIDE_OF_PRODUCT, SIDE_OF_PRODUCT) @ torch.rand(SIDE_OF_PRODUCT, SIDE_OF_PRODUCT)
+        torch.rand(SIDE_OF_PRODUCT, SIDE_OF_PRODUCT).mm(torch.rand(SIDE_OF_PRODUCT, SIDE_OF_PRODUCT))
         self._thread = threading.Thread(target=self._load_and_note, args=(failed,), name="models")
         self._thread.start()
 
