@@ -108,6 +108,15 @@ def test_only_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
     assert all(path.exists() for path in kept)
 
 
+def test_a_folder_that_stayed_empty_goes_if_the_run_made_it(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for name in ("there", "made", "filled"):
+        with run_folder(tmp_path / name) as out:
+            if name == "filled":
+                (out / "a.txt").touch()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["filled", "there"]
+
+
 def test_nothing_is_written_through_a_link_in_place_of_the_lock(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("of a person")
     (tmp_path / LOCK).symlink_to(tmp_path / "mine")

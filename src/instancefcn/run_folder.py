@@ -57,8 +57,8 @@ def run_file(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def _lock_of(path: Path, out: Path) -> Iterator[None]:
-    """Hold the lock file of what a run writes to."""
-    key = os.path.realpath(path)
+    """Hold the lock file of what a run writes to. A folder that was made for it, and stayed empty, is removed."""
+    key, made = os.path.realpath(path), not path.parent.is_dir()
     if key in _held:
         raise _taken(out, str(os.getpid()))
     while not _is_at(lock := _open_locked(path, out), path):  # its holder removed it before we held it
@@ -78,6 +78,9 @@ def _lock_of(path: Path, out: Path) -> Iterator[None]:
         else:
             path.unlink(missing_ok=True)  # while it is held: never the lock of the next run
             os.close(lock)
+        if made:
+            with suppress(OSError):  # it is not empty
+                path.parent.rmdir()
 
 
 def _open_locked(path: Path, out: Path) -> int:
