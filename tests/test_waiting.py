@@ -13,7 +13,7 @@ from instancefcn.waiting import VARIABLES, let_threads_sleep
 SPY = """
 import os, sys
 from instancefcn.apps import cli
-cli.app = lambda: print("torch" in sys.modules, os.environ.get("OMP_WAIT_POLICY"))
+cli.app = lambda: print("torch" in sys.modules, os.environ.get("GOMP_SPINCOUNT"))
 cli.main()
 """
 
@@ -30,4 +30,4 @@ def test_a_users_choice_stays(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_commands_say_so_before_torch_is_imported() -> None:
     environment = {key: value for key, value in os.environ.items() if key not in VARIABLES}
     done = subprocess.run([sys.executable, "-c", SPY], capture_output=True, text=True, check=True, env=environment)
-    assert done.stdout.split() == ["False", "passive"]
+    assert done.stdout.split() == ["False", "10000"]
