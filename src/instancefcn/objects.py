@@ -101,7 +101,7 @@ def choose_by_overlap(
     overlap: Float[np.ndarray, "n n"], own: Float[np.ndarray, "n"], rule: ObjectRule
 ) -> Int[np.ndarray, "kept"]:
     """As ``choose_objects``, from the IoUs of the masks and their areas in pixels, for trying several rules."""
-    shared = overlap * (own[:, None] + own) / (1 + overlap)  # pixels
+    shared = np.rint(overlap * (own[:, None] + own) / (1 + overlap))  # whole pixels, so that ties are ties
     kept: list[int] = []
     for index in range(len(own)):
         if overlap[index, kept].max(initial=0) > rule.max_iou:
