@@ -101,7 +101,7 @@ def choose_by_overlap(
     overlap: Float[np.ndarray, "n n"], own: Float[np.ndarray, "n"], rule: ObjectRule
 ) -> Int[np.ndarray, "kept"]:
     """As ``choose_objects``, from the IoUs of the masks and their areas in pixels, for trying several rules."""
-    shared = np.rint(overlap * (own[:, None] + own) / (1 + overlap))  # whole pixels, so that ties are ties
+    shared = shared_pixels(overlap, own[:, None], own)
     kept: list[int] = []
     for index in range(len(own)):
         if overlap[index, kept].max(initial=0) > rule.max_iou:
@@ -111,6 +111,13 @@ def choose_by_overlap(
             continue
         kept.append(index)
     return np.array(kept, dtype=int)
+
+
+def shared_pixels(
+    ious: Float[np.ndarray, "..."], areas: Float[np.ndarray, "..."], others: Float[np.ndarray, "..."]
+) -> Float[np.ndarray, "..."]:
+    """Pixels that masks share, from their IoUs and areas: whole numbers, so that ties are ties."""
+    return np.rint(ious * (areas + others) / (1 + ious))
 
 
 def make_exclusive(

@@ -20,7 +20,7 @@ from instancefcn.inference.suppression import suppress
 from instancefcn.inference.tiles import sizes_in_tiles
 from instancefcn.inference.voting import vote
 from instancefcn.inference.window_masks import WindowMasks
-from instancefcn.objects import INSIDE, ObjectRule, choose_objects
+from instancefcn.objects import INSIDE, ObjectRule, choose_objects, shared_pixels
 from instancefcn.proposals import Proposals
 
 NOBODY = -1
@@ -114,7 +114,7 @@ class Walk:
             elif with_better.max(initial=0) > self.rule.max_iou:
                 fates.append(("duplicate", [int(better[with_better.argmax()])]))
             else:
-                shared = with_better * (own[rank] + own[better]) / (1 + with_better)
+                shared = shared_pixels(with_better, own[rank : rank + 1], own[better])
                 fates.append(("clump", better[shared > INSIDE * own[better]].tolist()))
         return fates
 
