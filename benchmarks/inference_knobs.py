@@ -20,7 +20,7 @@ from typing import Any
 from instancefcn.config import from_table, to_table
 from instancefcn.data.open import open_source
 from instancefcn.inference.config import InferenceConfig
-from instancefcn.training.validation import validation_recall
+from instancefcn.training.validation import validate
 from reproduce.networks import load_proposer
 
 KNOBS: dict[str, list[Any]] = {
@@ -65,7 +65,7 @@ def main() -> None:
     for name, config in trials(proposer.config, knobs, arguments.settings or []):
         proposer.config = config
         started = time.perf_counter()
-        recall = validation_recall(proposer, [source])[source.name]
+        recall = validate(proposer, [source])[source.name]
         seconds = (time.perf_counter() - started) / len(source)
         figures = "  ".join(f"{key} {recall[key]:5.1f}" for key in ("AR@10", "AR@100", "AR@1000"))
         sizes = " ".join(f"{recall[f'AR@1000_{size}']:.1f}" for size in ("small", "medium", "large"))

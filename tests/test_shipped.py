@@ -16,7 +16,7 @@ from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, load_checkpoint
 from instancefcn.inference.proposer import Proposer
 from instancefcn.training.initial_weights import initial_network
 from instancefcn.training.recipe import load_recipe
-from instancefcn.training.validation import validation_recall
+from instancefcn.training.validation import validate
 from oracles import box_iou
 
 
@@ -50,7 +50,7 @@ def test_training_goes_on_from_it() -> None:
 def test_pedestrians_are_found(proposer: Proposer, shared_data: Path) -> None:
     source = open_source(f"labels:{shared_data / 'pennfudan' / 'val'}")
     few = type(source)(**{**vars(source), "all_labels": source.all_labels[:4]})  # pyright: ignore
-    assert validation_recall(proposer, [few], max_proposals=100)[source.name]["AR@100"] > 35
+    assert validate(proposer, [few], max_proposals=100)[source.name]["AR@100"] > 35
 
 
 def test_the_classifier_of_animals_is_small_and_in_half_precision() -> None:

@@ -31,7 +31,7 @@ from instancefcn.training.loop import train
 from instancefcn.training.processes import images_of_pass
 from instancefcn.training.recipe import Recipe
 from instancefcn.training.state import STATE_FILE, read_state
-from instancefcn.training.validation import validation_recall
+from instancefcn.training.validation import validate
 from tiny import TINY, scenes
 
 RECIPE = Path(__file__).parent.parent / "tiny.toml"
@@ -149,15 +149,15 @@ class Corner(Proposer):
 
 
 def test_processes_share_the_images_of_a_validation(monkeypatch: pytest.MonkeyPatch) -> None:
-    alone, parts = validation_recall(Corner(), [scenes()]), []
+    alone, parts = validate(Corner(), [scenes()]), []
     assert alone[scenes().name]["AR@100"] > 5
     monkeypatch.setattr(validation, "gather", lambda fabric, items: parts.append(items) or items)
     for rank in range(2):
-        validation_recall(Corner(), [scenes()], fabric=Rank(rank))
+        validate(Corner(), [scenes()], fabric=Rank(rank))
     assert [[result["image_id"] for result in part] for part in parts] == [[1, 3], [2, 4]]
     monkeypatch.setattr(validation, "gather", lambda fabric, items: [*parts[0], *parts[1]])
     for rank in range(2):
-        shared = validation_recall(Corner(), [scenes()], fabric=Rank(rank))
+        shared = validate(Corner(), [scenes()], fabric=Rank(rank))
         assert shared[scenes().name] == pytest.approx(alone[scenes().name], nan_ok=True)
 
 

@@ -87,7 +87,7 @@ def test_the_best_sides_on_validation_images_are_stored(
     def recall(proposer: Any, *_: Any) -> dict[str, dict[str, float]]:
         return {"scenes": {"AR@100": recalls[proposer.config.shorter_sides]}}
 
-    monkeypatch.setattr(sides, "validation_recall", recall)
+    monkeypatch.setattr(sides, "validate", recall)
     line = store_sides(tmp_path, [scenes()], torch.device("cpu"))
     assert line.startswith("proposes at a shorter side of " + " and ".join(f"{side:.0f}" for side in chosen))
     for name in ("best", "last"):

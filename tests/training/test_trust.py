@@ -45,7 +45,7 @@ def start(tmp_path: Path) -> Path:
 def scored(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """Validations after every second of four iterations, with scores from this list; all must be asked for."""
     scores: list[float] = []
-    monkeypatch.setattr(trainer, "validation_recall", lambda *_, **__: {"scenes": {"AR@100": scores.pop(0)}})
+    monkeypatch.setattr(trainer, "validate", lambda *_, **__: {"scenes": {"AR@100": scores.pop(0)}})
     yield scores
     assert scores == []
 

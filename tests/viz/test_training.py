@@ -63,6 +63,14 @@ def test_the_best_is_by_the_mean_over_sources(tmp_path: Path) -> None:
     assert best_validation(read_course(write(tmp_path, recall(0, a=None))).recall) is None
 
 
+def test_the_best_is_by_f1_where_it_was_measured(tmp_path: Path) -> None:
+    lines = [recall(0, a=30.0) | {"a/F1": 50.0}, recall(5, a=10.0) | {"a/F1": 60.0}]
+    course = read_course(write(tmp_path, *lines))
+    assert best_validation(course.recall) == (5, 60)
+    texts = [text.get_text() for text in draw_course(course, "run").axes[0].get_legend().get_texts()]
+    assert texts == ["AR@1000", "AR@100", "AR@10", "F1", "best: F1 60.0 at 5"]
+
+
 def test_running_mean_is_the_mean_around_each_value() -> None:
     generator = np.random.default_rng(0)
     for width in (1, 2, 3, 6, 50):

@@ -20,7 +20,10 @@ from instancefcn.structures import Instances
 
 START_INSTANCES = 10  # as many as the rule of the checkpoint that training started from counts for
 IOU = 0.5  # from which a mask finds an instance
-MAX_IOUS, MAX_FILLED = (0.3, 0.4, 0.5), (0.2, 0.5)  # limits that are tried
+TRIED = tuple(
+    ObjectRule(threshold=0.0, max_iou=max_iou, max_filled=max_filled)
+    for max_iou, max_filled in product((0.3, 0.4, 0.5), (0.2, 0.5))
+)
 SMOOTHINGS = (0.0, 0.03, 0.06, 0.1)
 SMOOTHING_COST = 0.002  # of mean IoU
 MOST_SMOOTHED = 500  # objects that it is chosen by
@@ -75,11 +78,7 @@ def blend(rule: ObjectRule, start: ObjectRule, weight: float) -> ObjectRule:
 def best_rule(found: Sequence[tuple[Proposals, Instances]]) -> ObjectRule | None:
     """The rule with the best F1 on these images, with its calibration by them alone."""
     candidates = [Candidates.of(*image) for image in found]
-    tried = [
-        ObjectRule(threshold=0.0, max_iou=max_iou, max_filled=max_filled)
-        for max_iou, max_filled in product(MAX_IOUS, MAX_FILLED)
-    ]
-    objects = [[image.objects(rule) for image in candidates] for rule in tried]
+    objects = [[image.objects(rule, [IOU])[0] for image in candidates] for rule in TRIED]
     labelled = [image.ious.shape[1] for image in candidates]
     curves = [score_curve([o.scores for o in of], [o.matched for o in of], labelled) for of in objects]
     best = int(np.argmax([np.nan_to_num(curve.f1).max() for curve in curves]))
@@ -98,7 +97,7 @@ def best_rule(found: Sequence[tuple[Proposals, Instances]]) -> ObjectRule | None
         for candidate, instance, score in zip(o.indices, o.matched, o.scores, strict=True)
         if instance >= 0 and score >= threshold
     ]
-    return replace(tried[best], threshold=threshold, scores=knots, chances=chances, smoothing=choose_smoothing(pairs))
+    return replace(TRIED[best], threshold=threshold, scores=knots, chances=chances, smoothing=choose_smoothing(pairs))
 
 
 @dataclass(frozen=True)
@@ -129,10 +128,11 @@ class Candidates:
         overlap, found = ious(rles, rles), ious(rles, wanted)
         return cls(proposals.scores, proposals.areas, overlap, found, ious(rles, crowds, crowd=True), wanted)
 
-    def objects(self, rule: ObjectRule) -> Objects:
-        """The objects by a rule, at every threshold."""
+    def objects(self, rule: ObjectRule, at: Sequence[float]) -> list[Objects]:
+        """The objects by a rule, at every threshold on the score; matched at each of some thresholds on the IoU."""
         kept = choose_by_overlap(self.overlap, self.areas, rule)
-        return Objects(kept, self.scores[kept], match_objects(self.ious[kept], self.crowd_ious[kept], IOU))
+        scores, found, on_crowds = self.scores[kept], self.ious[kept], self.crowd_ious[kept]
+        return [Objects(kept, scores, match_objects(found, on_crowds, iou)) for iou in at]
 
 
 def choose_smoothing(pairs: Sequence[tuple[Rle, Rle]]) -> float:

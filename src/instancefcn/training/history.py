@@ -8,21 +8,23 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 WINDOW = 20  # iterations at the start and at the end, over which losses are averaged
+AR, F1 = "AR@100", "F1"  # measures of a validation that networks are compared by
 
 Losses = dict[str, float]
-Recall = dict[str, dict[str, float]]  # figures of each source
+Figures = dict[str, dict[str, float]]  # in percent: by source, then by measure
 
 
 @dataclass
 class History:
     """The course of one run, which its state keeps, so that a resumed run tells of all of it."""
 
-    start: float | None = None  # AR@100 of the checkpoint that it started from; None: not measured
-    scores: list[float] = field(default_factory=list)  # AR@100 of each validation after that
+    start: float | None = None  # of the checkpoint that it started from, by ``measure``; None: not measured
+    scores: list[float] = field(default_factory=list)  # of each validation after that
+    measure: str = AR  # that networks are compared by; so in older states
     first: list[Losses] = field(default_factory=list)  # of the first WINDOW iterations
     last: list[Losses] = field(default_factory=list)  # of the last WINDOW iterations
     validated: int = -1  # iteration of the last validation
-    recall: Recall = field(default_factory=dict)  # that it gave
+    recall: Figures = field(default_factory=dict)  # what it gave, F1 of objects with it
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> History:
@@ -42,6 +44,7 @@ class History:
             and isinstance(recall, dict)
             and all(isinstance(of, dict) for of in recall.values())
             and all(isinstance(value, float) for of in recall.values() for value in of.values())
+            and table.get("measure", AR) in (F1, AR)
             and isinstance(scores, list)
             and all(map(_is_number, scores))
             and all(isinstance(one, dict) and all(map(_is_number, one.values())) for one in losses)
@@ -50,6 +53,11 @@ class History:
         if not sound:
             raise ValueError("its history holds values of other types")
         return cls(**table)
+
+    @property
+    def measured(self) -> bool:
+        """Whether there was a validation, of the start or later."""
+        return self.start is not None or bool(self.scores)
 
     @property
     def best(self) -> float:

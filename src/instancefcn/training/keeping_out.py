@@ -12,6 +12,7 @@ import numpy as np
 
 from instancefcn.data.selection import Selection
 from instancefcn.data.source import Source
+from instancefcn.training.history import AR
 
 MIN_LABELLED = 20  # labelled images; with fewer, all are trained on, and no rule for objects is chosen
 SHARE = 0.1  # of the labelled images
@@ -56,13 +57,12 @@ def divide(sources: Sequence[Source], validation: Sequence[Source], seed: int, m
                 "by; leave validation out, or give images with objects"
             )
         count = sum(map(len, validation))
-        return Division(sources, validation, f"validates on {count} images; best.safetensors is the best by AR@100")
+        return Division(sources, validation, f"validates on {count} images; {_best_by(validation)}")
     training, kept = keep_out(sources, seed) if may_keep_out else (list(sources), [])
     images = sum(map(len, sources))
     if kept:
         text = (
-            f"validates on {len(kept[0])} of the {images} images, chosen by chance and not trained on; "
-            "best.safetensors is the best by AR@100"
+            f"validates on {len(kept[0])} of the {images} images, chosen by chance and not trained on; {_best_by(kept)}"
         )
     else:
         text = f"trains on all {images} images without validation; best.safetensors is the last"
@@ -97,6 +97,12 @@ def keep_out(sources: Sequence[Source], seed: int) -> tuple[list[Source], list[S
         left = [index for index in range(len(source)) if (number, index) not in kept]
         training.append(source if len(left) == len(source) else Selection([(source, i) for i in left], source.name))
     return training, [Selection([(sources[number], index) for number, index in sorted(kept)], KEPT_OUT)]
+
+
+def _best_by(validation: Sequence[Source]) -> str:
+    """Which checkpoint is the best, in words; see ``deciding_measure``."""
+    complete = any(not source.partial for source in validation)
+    return f"best.safetensors is the best by {'F1 of objects' if complete else AR}"
 
 
 def has_object(source: Source, index: int) -> bool:

@@ -16,7 +16,7 @@ from instancefcn.inference.proposer import Proposer
 from instancefcn.inference.tiles import closer
 from instancefcn.training.coverage import coverage
 from instancefcn.training.recipe import Recipe
-from instancefcn.training.validation import mean_recall, validation_recall
+from instancefcn.training.validation import deciding_measure, mean_over_sources, validate
 
 MOST_TIMES = 4  # a pass costs the square of it
 TINY_SHARE = 0.02  # of the instances that may stay too small
@@ -64,7 +64,7 @@ def hint(source: Source, recipe: Recipe) -> str:
 
 
 def store_sides(out: Path, validation: Sequence[Source], device: torch.device) -> str:
-    """Choose the shorter sides of ``best`` and ``last`` in a run's folder, by AR@100 on validation images.
+    """Choose the shorter sides of ``best`` and ``last`` in a run's folder, as ``best`` is chosen on validation images.
 
     Tried are all sides that the files name, and each of them alone; the fewest win where others are no better.
 
@@ -78,15 +78,17 @@ def store_sides(out: Path, validation: Sequence[Source], device: torch.device) -
         tried = candidates(checkpoint.inference)
         network = checkpoint.build()
         proposers = [Proposer(network, config, device=device) for config in tried]
-        recalls = [mean_recall(validation_recall(proposer, validation, 100)) for proposer in proposers]
-        chosen = int(np.argmax(np.round(recalls, 1)))
+        measured = [validate(proposer, validation) for proposer in proposers]
+        measure = deciding_measure(measured[0])
+        scores = [mean_over_sources(figures, measure) for figures in measured]
+        chosen = int(np.argmax(np.round(scores, 1)))
         save_checkpoint(replace(checkpoint, inference=tried[chosen]), path)
         figures = ", ".join(
-            f"{' and '.join(f'{side:.0f}' for side in config.shorter_sides)}: {recall:.1f}"
-            for config, recall in zip(tried, recalls, strict=True)
+            f"{' and '.join(f'{side:.0f}' for side in config.shorter_sides)}: {score:.1f}"
+            for config, score in zip(tried, scores, strict=True)
         )
         sides = " and ".join(f"{side:.0f}" for side in tried[chosen].shorter_sides)
-        described = f"proposes at a shorter side of {sides} (AR@100 on validation images at {figures})"
+        described = f"proposes at a shorter side of {sides} ({measure} on validation images at {figures})"
     return described
 
 

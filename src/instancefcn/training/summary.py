@@ -5,7 +5,7 @@ from __future__ import annotations
 from instancefcn.training.history import History
 
 MIN_ITERATIONS = 50  # of a whole run; with fewer there is a warning
-LITTLE = 1.0  # AR@100, in percent, under which next to nothing is found
+LITTLE = 1.0  # percent, under which next to nothing is found
 MORE = "give it more with --minutes or --iterations"
 STARTED = "the weights that it started from"
 LOOK = "look at the labels with `instancefcn validate`"
@@ -29,7 +29,7 @@ def summarize(history: History, iterations: int, seen: int, images: int) -> list
         before = "" if history.start is None else f"{history.start:.1f} before training, then "
         scores = ", ".join(f"{score:.1f}" for score in history.scores)
         kept = STARTED if history.best_is_start else f"the weights that scored {history.best:.1f}"
-        lines.append(f"validation AR@100: {before}{scores}; best.safetensors has {kept}")
+        lines.append(f"validation {history.measure}: {before}{scores}; best.safetensors has {kept}")
     return lines + [f"warning: {text}" for text in shortcomings(history, iterations)]
 
 
@@ -43,12 +43,12 @@ def shortcomings(history: History, iterations: int) -> list[str]:
         found.append(f"the loss did not fall: {MORE}, lower optimization.learning_rate in the recipe, or {LOOK}")
     if history.scores and history.start is not None and history.scores[-1] < history.start:
         found.append(
-            f"the network ended worse than it started (validation AR@100 {history.scores[-1]:.1f}, before "
+            f"the network ended worse than it started (validation {history.measure} {history.scores[-1]:.1f}, before "
             f"{history.start:.1f}), so best.safetensors has {STARTED if history.best_is_start else 'earlier weights'}: "
             f"{MORE}, label more images, or {LOOK}"
         )
     elif history.scores and history.best < LITTLE:
-        found.append(f"validation AR@100 is {history.best:.1f}: it finds next to nothing; {MORE}, or {LOOK}")
+        found.append(f"validation {history.measure} is {history.best:.1f}: it finds next to nothing; {MORE}, or {LOOK}")
     elif len(history.scores) > (history.start is None) and not history.rose:
         where = "during training" if history.start is None else "above what training started from"
         found.append(f"validation never rose {where}: {MORE}, label more images, or {LOOK}")

@@ -31,7 +31,7 @@ from instancefcn.training.processes import images_of_pass, naming_a_lost_process
 from instancefcn.training.recipe import Recipe
 from instancefcn.training.run_files import BEST, LAST, RunFiles
 from instancefcn.training.state import ANEW, STATE_FILE, TrainingState
-from instancefcn.training.validation import mean_recall, validation_recall
+from instancefcn.training.validation import deciding_measure, mean_over_sources, validate
 
 LOG_EVERY = 20  # iterations; the first and the last are logged, too
 SAVE_EVERY = 120  # seconds
@@ -173,38 +173,38 @@ class Trainer:
                 self.report(f"warning: left out of training, another image is taken: {text}")
 
     def validate(self) -> None:
-        """Save, measure recall, log it, and save as the best network, too, if it beats all before.
+        """Save, measure, log it, and save as the best network, too, if it beats all before.
 
         What is stopped in between is measured when the run goes on.
         """
         self.due = True
         self.save([LAST])
         network = self.learner.kept_network().eval()
-        recall = self.measure(Proposer(network, self.recipe.inference, device=self.fabric.device))
-        score = mean_recall(recall)
-        is_best = score > self.history.best or (self.history.start is None and not self.history.scores)
+        score = self.measure(Proposer(network, self.recipe.inference, device=self.fabric.device))
+        is_best = score > self.history.best or not self.history.measured
         self.history.scores.append(score)
-        self.history.validated, self.history.recall, self.due = self.iteration, recall, False
+        self.due = False
         self.save([LAST, BEST] if is_best else [LAST])
 
     def validate_start(self, checkpoint: Checkpoint) -> None:
         """Measure the checkpoint that training starts from, proposing by its own rules, and save it as the best."""
-        recall = self.measure(Proposer(checkpoint.build(), checkpoint.inference, device=self.fabric.device))
-        self.history.start = mean_recall(recall)
-        self.history.validated, self.history.recall = self.iteration, recall
+        self.history.start = self.measure(Proposer(checkpoint.build(), checkpoint.inference, device=self.fabric.device))
         if self.fabric.is_global_zero:
             self.files.save_best(replace(checkpoint, training=self.record()))
         self.save([LAST])
 
-    def measure(self, proposer: Proposer) -> dict[str, dict[str, float]]:
-        """Recall on the validation sources, which is logged; the processes share the images.
+    def measure(self, proposer: Proposer) -> float:
+        """Measure on the validation sources, whose images the processes share, and log it; the figure that decides.
 
         Raises:
             Interrupted: before all images were looked at.
         """
-        recall = validation_recall(proposer, self.validation, stop=self.stop, kept=self.files.kept, fabric=self.fabric)
-        self.write({f"{source}/{name}": value for source, of in recall.items() for name, value in of.items()})
-        return recall
+        figures = validate(proposer, self.validation, stop=self.stop, kept=self.files.kept, fabric=self.fabric)
+        self.write({f"{source}/{name}": value for source, of in figures.items() for name, value in of.items()})
+        if not self.history.measured:
+            self.history.measure = deciding_measure(figures)
+        self.history.validated, self.history.recall = self.iteration, figures
+        return mean_over_sources(figures, self.history.measure)
 
     def write(self, figures: Mapping[str, float], rate: float | None = None) -> None:
         """Log some figures of this iteration, in the first process."""

@@ -1,29 +1,31 @@
-"""Average recall of a network on validation data, during training."""
+"""A network measured on validation data, during training: its recall, and how good its objects are."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from lightning_fabric import Fabric
 
 from instancefcn.data.coco import source_to_coco
 from instancefcn.data.source import Source
 from instancefcn.evaluation.average_recall import average_recall
-from instancefcn.inference.proposer import Proposer
+from instancefcn.inference.proposer import MIN_SCORE, Proposer
 from instancefcn.interrupts import Interrupts
+from instancefcn.training.history import AR, F1, Figures
+from instancefcn.training.object_f1 import MatchedObjects, object_f1
 from instancefcn.training.processes import gather
 
 
-def validation_recall(
+def validate(
     proposer: Proposer,
     sources: Sequence[Source],
     max_proposals: int = 1000,
     stop: Interrupts | None = None,
     kept: Callable[[], str] = str,
     fabric: Fabric | None = None,
-) -> dict[str, dict[str, float]]:
-    """COCO mask AR, in percent, of each source by its name.
+) -> Figures:
+    """COCO mask AR of each source by its name, and F1 of objects (``object_f1``) where all are labelled, in percent.
 
     Args:
         stop: looked at before each image.
@@ -34,20 +36,31 @@ def validation_recall(
         Interrupted: ``stop`` was set.
     """
     rank, processes = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
-    recall = {}
+    figures: Figures = {}
     for source in sources:
-        results = []
+        results, objects = [], []
         for index in range(rank, len(source), processes):
             if stop:
                 raise stop.ended(kept())
             sample = source[index]
-            results += proposer(sample.image, max_proposals=max_proposals).to_coco(sample.image_id)
-        results = results if fabric is None else gather(fabric, results)
-        recall[source.name] = average_recall(source_to_coco(source), results)["coco"]
-    return recall
+            proposals = proposer(sample.image, max_proposals=max_proposals)
+            results += proposals.to_coco(sample.image_id)
+            if not sample.partial:
+                objects.append(MatchedObjects.of(proposals.at_least(MIN_SCORE), sample.instances))
+        if fabric is not None:
+            results, objects = gather(fabric, results), gather(fabric, objects)
+        figures[source.name] = average_recall(source_to_coco(source), results)["coco"]
+        if objects:
+            figures[source.name][F1] = object_f1(objects)
+    return figures
 
 
-def mean_recall(recall: Mapping[str, Mapping[str, float]]) -> float:
-    """AR@100, averaged over the sources that have labelled objects; -1 if none has."""
-    found = [figures["AR@100"] for figures in recall.values() if not math.isnan(figures["AR@100"])]
+def deciding_measure(figures: Figures) -> str:
+    """What networks are compared by: F1 of their objects, or AR@100 where no source has all of its objects labelled."""
+    return F1 if any(not math.isnan(of.get(F1, math.nan)) for of in figures.values()) else AR
+
+
+def mean_over_sources(figures: Figures, measure: str) -> float:
+    """A measure averaged over the sources that have it; -1 if none has."""
+    found = [of[measure] for of in figures.values() if not math.isnan(of.get(measure, math.nan))]
     return sum(found) / len(found) if found else -1.0

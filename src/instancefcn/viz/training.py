@@ -17,6 +17,7 @@ from jaxtyping import Float
 from instancefcn.evaluation.curves import FILE_COLORS, LIMIT_COLORS, empty_figure, in_font, style
 from instancefcn.evaluation.matching import MAX_PROPOSALS
 from instancefcn.files import is_integer
+from instancefcn.training.history import AR, F1
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,7 +36,7 @@ class Course:
     """What a run has logged."""
 
     losses: dict[str, Points]  # by name, ``TOTAL`` first
-    recall: dict[str, dict[str, Points]]  # validation in percent: by source, then by measure (``AR@100``)
+    recall: dict[str, dict[str, Points]]  # validation in percent: by source, then by measure (``AR@100``, ``F1``)
     iterations: int
     seconds: float
 
@@ -70,7 +71,7 @@ def read_course(run: Path) -> Course:
             losses[name.removeprefix(LOSS)].append((iteration, value))
         for name, value in entry.items():
             source, slash, measure = name.rpartition("/")
-            if slash and measure in {f"AR@{limit}" for limit in MAX_PROPOSALS}:
+            if slash and measure in {F1, *(f"AR@{limit}" for limit in MAX_PROPOSALS)}:
                 recall[source][measure].append((iteration, _number(value)))
     if not losses and not recall:
         raise ValueError(f"{path}: has neither losses nor validation: give the folder of a run of `instancefcn train`")
@@ -85,8 +86,8 @@ def read_course(run: Path) -> Course:
 def draw_course(course: Course, title: str) -> Figure:
     """Figure of one panel of losses and one of validation, where there is any.
 
-    Losses are drawn as they are, thin, and as running means; validation with a ring where AR@100, the mean over
-    sources, is highest: those weights are the best.
+    Losses are drawn as they are, thin, and as running means; validation with a ring where those weights are that are
+    the best.
     """
     panels = bool(course.losses) + bool(course.recall)
     figure = empty_figure(6.4 * panels, 4.8)
@@ -100,15 +101,20 @@ def draw_course(course: Course, title: str) -> Figure:
 
 
 def best_validation(recall: Mapping[str, Mapping[str, Points]]) -> tuple[int, float] | None:
-    """Iteration of the highest AR@100, the mean over sources, and its value; None where it was never measured."""
+    """Iteration of the best weights, and their F1 or AR@100, the mean over sources; None without validation."""
     at: dict[float, list[float]] = defaultdict(list)
     for of in recall.values():
-        for iteration, value in zip(*of.get("AR@100", ((), ())), strict=True):
+        for iteration, value in zip(*of.get(_deciding(recall), ((), ())), strict=True):
             if math.isfinite(value):
                 at[iteration].append(value)
     means = {iteration: sum(values) / len(values) for iteration, values in at.items()}
     best = max(means, key=lambda iteration: (means[iteration], -iteration), default=None)
     return None if best is None else (int(best), means[best])
+
+
+def _deciding(recall: Mapping[str, Mapping[str, Points]]) -> str:
+    """What the best was chosen by: F1 of objects where it was measured."""
+    return F1 if any(F1 in of for of in recall.values()) else AR
 
 
 def running_mean(values: Float[np.ndarray, "n"], width: int) -> Float[np.ndarray, "n"]:
@@ -137,18 +143,21 @@ def _draw_losses(axes: Axes, losses: Mapping[str, Points]) -> None:
 
 
 def _draw_recall(axes: Axes, recall: Mapping[str, Mapping[str, Points]]) -> None:
-    style(axes, "Validation", "iteration", "average recall (%)")
+    style(axes, "Validation", "iteration", "average recall, and F1 of objects (%)")
     names: list[str] = []
     for (source, of), line in zip(recall.items(), cycle(LINES), strict=False):
         for limit, color in reversed(list(zip(MAX_PROPOSALS, LIMIT_COLORS, strict=True))):
             if f"AR@{limit}" in of:
                 axes.plot(*of[f"AR@{limit}"], color=color, linestyle=line, linewidth=2, marker=".")
                 names.append(f"AR@{limit}" + (f", {in_font(source)}" if len(recall) > 1 else ""))
+        if F1 in of:
+            axes.plot(*of[F1], color=FILE_COLORS[2], linestyle=line, linewidth=2, marker=".")
+            names.append(F1 + (f", {in_font(source)}" if len(recall) > 1 else ""))
     best = best_validation(recall)
     if best is not None:
         iteration, value = best
         axes.plot([iteration], [value], "o", markersize=11, fillstyle="none", color=FILE_COLORS[1])
-        names.append(f"best: AR@100 {value:.1f} at {iteration:,}")
+        names.append(f"best: {_deciding(recall)} {value:.1f} at {iteration:,}")
     _from_zero(axes)
     legend = axes.legend(axes.get_lines(), [" "] * len(names), loc="best", frameon=False)
     for text, name in zip(legend.get_texts(), names, strict=True):
