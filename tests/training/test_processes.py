@@ -154,9 +154,12 @@ def test_processes_share_the_images_of_a_validation(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(validation, "gather", lambda fabric, items: parts.append(items) or items)
     for rank in range(2):
         validate(Corner(), [scenes()], fabric=Rank(rank))
-    assert [[result["image_id"] for result in part] for part in parts] == [[1, 3], [2, 4]]
-    monkeypatch.setattr(validation, "gather", lambda fabric, items: [*parts[0], *parts[1]])
+    results, objects = parts[::2], parts[1::2]  # of each process
+    assert [[result["image_id"] for result in part] for part in results] == [[1, 3], [2, 4]]
+    assert [len(part) for part in objects] == [2, 2]
     for rank in range(2):
+        gathered = iter([results[0] + results[1], objects[0] + objects[1]])
+        monkeypatch.setattr(validation, "gather", lambda fabric, items, gathered=gathered: next(gathered))
         shared = validate(Corner(), [scenes()], fabric=Rank(rank))
         assert shared[scenes().name] == pytest.approx(alone[scenes().name], nan_ok=True)
 

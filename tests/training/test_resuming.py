@@ -250,7 +250,7 @@ def test_a_budget_that_is_spent_still_ends_with_a_validation_and_a_best(
     for name in ("best", "last"):
         (tmp_path / f"{name}.safetensors").unlink()
     told = run(tmp_path, minutes=1e-9, iterations=None, validation=[scenes(2, seed=5)], resume=True)
-    assert any(line.startswith("validation AR@100: ") for line in told)
+    assert any(line.startswith("validation F1: ") for line in told)
     best, last = (load_checkpoint(tmp_path / f"{name}.safetensors") for name in ("best", "last"))
     assert best.training == last.training
     assert list(best.training["validation"]) == [scenes(2, seed=5).name]
