@@ -188,6 +188,13 @@ def outcome(tmp_path: Path, recipe: ClassifierRecipe, proposals: Path) -> tuple[
     return dict(load_classifier(path).weights), Segmenter.from_checkpoints(path, proposals)(scenes[0].image)
 
 
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, torch.Tensor], Segments]:
+    """The outcome of RECIPE."""
+    folder = tmp_path_factory.mktemp("unchanged")
+    return outcome(folder, RECIPE, proposal_network(folder / "proposals.safetensors"))
+
+
 @pytest.mark.parametrize(
     ("table", "key", "value"),
     [
@@ -209,10 +216,17 @@ def outcome(tmp_path: Path, recipe: ClassifierRecipe, proposals: Path) -> tuple[
         ("naming", "objectness_power", 0.0),
     ],
 )
-def test_every_key_of_a_recipe_matters(tmp_path: Path, proposals: Path, table: str, key: str, value: Any) -> None:
+def test_every_key_of_a_recipe_matters(
+    tmp_path: Path,
+    proposals: Path,
+    unchanged: tuple[dict[str, torch.Tensor], Segments],
+    table: str,
+    key: str,
+    value: Any,
+) -> None:
     change = {table: replace(getattr(RECIPE, table), **{key: value})} if table else {key: value}
-    weights, segments = outcome(tmp_path / "before", RECIPE, proposals)
-    other_weights, other_segments = outcome(tmp_path / "after", replace(RECIPE, **change), proposals)
+    weights, segments = unchanged
+    other_weights, other_segments = outcome(tmp_path, replace(RECIPE, **change), proposals)
     if table == "naming" and key != "proposals":
         same = segments.rles == other_segments.rles and np.array_equal(segments.scores, other_segments.scores)
     else:
