@@ -12,7 +12,9 @@ from instancefcn.training.recipe import Recipe
 from synthetic import SyntheticScenes
 
 TINY = Recipe(
-    network=NetworkConfig(channels=16, k=3, window_sizes=(7,), finest_window_sizes=(5,)),
+    network=NetworkConfig(
+        backbone="test_efficientnet", k=3, channels=16, window_sizes=(7,), finest_window_sizes=(5,), blocks=1
+    ),
     augmentation=Augmentation(shorter_sides=(64.0, 96.0), crop=64),
     optimization=OptimizationConfig(batch_size=2, iterations=4, warmup_iterations=2),
     inference=plain(shorter_sides=(64.0,), candidates=20),

@@ -20,7 +20,9 @@ from instancefcn.model.build import build_network
 from instancefcn.model.config import NetworkConfig
 from synthetic import SyntheticScenes
 
-NETWORK = NetworkConfig(channels=16, k=3, window_sizes=(7,), finest_window_sizes=(5,))
+NETWORK = NetworkConfig(
+    backbone="test_efficientnet", k=3, channels=16, window_sizes=(7,), finest_window_sizes=(5,), blocks=1
+)
 INFERENCE = plain(shorter_sides=(64.0,), candidates=20)
 RECIPE = ClassifierRecipe(
     classifier=ClassifierConfig(trunk="test_efficientnet", width=8, shorter_side=64.0),

@@ -28,7 +28,6 @@ from tiny import TINY, scenes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-BASE = replace(TINY, network=replace(TINY.network, backbone="test_efficientnet"))
 STEPS = 2
 
 
@@ -156,7 +155,7 @@ def test_every_key_is_among_the_changes() -> None:
 @pytest.mark.parametrize("key", CHANGES)
 def test_changing_a_key_changes_what_is_seen(key: str) -> None:
     shared, value = CHANGES[key]
-    base = with_keys(BASE, shared)
+    base = with_keys(TINY, shared)
     changed = {key: value} | ({"network.finest_window_sizes": ()} if value == "single" else {})
     assert not same(seen_alike(base), seen(with_keys(base, changed)))
 
@@ -176,7 +175,7 @@ PLAIN_SGD = {**SGD, "optimization.weight_decay": 0.0, "optimization.clip_norm": 
 def test_the_trunk_has_its_own_rate() -> None:
     distances = []
     for factor in (1.0, 0.25):
-        trainer = new_trainer(with_keys(BASE, {**PLAIN_SGD, "optimization.trunk_learning_rate": factor}))
+        trainer = new_trainer(with_keys(TINY, {**PLAIN_SGD, "optimization.trunk_learning_rate": factor}))
         before = copies(trainer.learner.network)
         step(trainer, 1000.0)
         distances.append(moved(trainer.learner.network, before))
@@ -188,7 +187,7 @@ def test_the_trunk_has_its_own_rate() -> None:
 
 def test_gradients_are_clipped_together() -> None:
     for clip_norm, clipped in ((0.0, False), (0.01, True)):
-        recipe = with_keys(BASE, {**PLAIN_SGD, "optimization.trunk_learning_rate": 1.0})
+        recipe = with_keys(TINY, {**PLAIN_SGD, "optimization.trunk_learning_rate": 1.0})
         trainer = new_trainer(with_keys(recipe, {"optimization.clip_norm": clip_norm}))
         before = copies(trainer.learner.network)
         step(trainer, 1.0)
@@ -198,7 +197,7 @@ def test_gradients_are_clipped_together() -> None:
 
 
 def test_frozen_stages_stay_as_they_are_and_the_next_one_learns() -> None:
-    trainer = new_trainer(with_keys(BASE, {"optimization.frozen_stages": 2}))
+    trainer = new_trainer(with_keys(TINY, {"optimization.frozen_stages": 2}))
     stages = trainer.learner.network.backbone.stages()
     before = [[p.clone() for p in stage.parameters()] for stage in stages]
     step(trainer, 0.01)
@@ -207,9 +206,9 @@ def test_frozen_stages_stay_as_they_are_and_the_next_one_learns() -> None:
 
 
 def test_weights_decay_and_biases_and_norms_do_not() -> None:
-    network = build_network(replace(BASE.network, batch_norm="running"))
+    network = build_network(replace(TINY.network, batch_norm="running"))
     keys = {"optimization.frozen_stages": 0, "optimization.weight_decay": 0.5}
-    optimizer = build_optimizer(network, with_keys(BASE, keys).optimization)
+    optimizer = build_optimizer(network, with_keys(TINY, keys).optimization)
     for group in optimizer.param_groups:
         group["lr"] = 0.1
     for parameter in network.parameters():
@@ -223,7 +222,7 @@ def test_weights_decay_and_biases_and_norms_do_not() -> None:
 @pytest.mark.parametrize("batch_norm", ["frozen", "running"])
 def test_frozen_batch_norms_keep_their_statistics_and_weights(batch_norm: str) -> None:
     keys = {"network.batch_norm": batch_norm, "optimization.frozen_stages": 0}
-    trainer = new_trainer(with_keys(BASE, keys))
+    trainer = new_trainer(with_keys(TINY, keys))
     norms = [module for module in trainer.learner.network.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
     before = [{name: tensor.clone() for name, tensor in norm.state_dict().items()} for norm in norms]
     step(trainer, 0.01)
@@ -237,7 +236,7 @@ def test_frozen_batch_norms_keep_their_statistics_and_weights(batch_norm: str) -
 
 
 def test_batches_are_padded_with_the_colour_of_padding() -> None:
-    stream = TrainingStream([scenes()], replace(BASE.augmentation, crop=0, copy_paste=0.0, flip=False), 1.0, 0)
+    stream = TrainingStream([scenes()], replace(TINY.augmentation, crop=0, copy_paste=0.0, flip=False), 1.0, 0)
     images = [stream[0], stream[1]]
     pixels = pad_to_batch(images, 64)
     for image, padded in zip(images, pixels, strict=True):
@@ -257,17 +256,17 @@ def test_best_is_the_best_validation_and_last_the_last(tmp_path: Path, monkeypat
     scores = iter([10.0, 30.0, 20.0, 30.0])
     monkeypatch.setattr(trainer_module, "VALIDATE_EVERY", 0.25)
     monkeypatch.setattr(trainer_module, "validate", lambda *_, **__: {"scenes": {"AR@100": next(scores)}})
-    train(BASE, [scenes()], tmp_path, validation=[scenes()], init="random", device="cpu", workers=0)
+    train(TINY, [scenes()], tmp_path, validation=[scenes()], init="random", device="cpu", workers=0)
     assert iterations_of(tmp_path) == (2, 4)
 
 
 def test_without_validation_the_best_is_the_last(tmp_path: Path) -> None:
-    train(BASE, [scenes()], tmp_path, init="random", device="cpu", workers=0)
+    train(TINY, [scenes()], tmp_path, init="random", device="cpu", workers=0)
     assert iterations_of(tmp_path) == (4, 4)
 
 
 def test_what_is_saved_is_the_average(tmp_path: Path) -> None:
-    trainer = new_trainer(BASE, tmp_path)
+    trainer = new_trainer(TINY, tmp_path)
     step(trainer, 0.01)
     step(trainer, 0.01)
     trainer.save(["last"])
