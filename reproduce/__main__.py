@@ -156,8 +156,9 @@ def reproduce(
             typer.echo(f"{name}: {reproduce_experiment(name, runner)}")
 
 
+app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_show_locals=False)
+app.command()(reproduce)
+
 if __name__ == "__main__":
     keep_freed_memory()
-    app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_show_locals=False)
-    app.command()(reproduce)
     app(prog_name="python -m reproduce")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from instancefcn.classifier.checkpoint import ProposalNetwork, identify
@@ -26,6 +27,7 @@ class IdentifiedProposer:
         return hashlib.sha256(json.dumps(to_table(self.proposer.config)).encode()).hexdigest()[:8]
 
 
+@cache
 def shipped_weights(path: Path = SHIPPED_CHECKPOINT) -> str:
     """Which weights the shipped checkpoint has, in words for a page."""
     checkpoint = load_checkpoint(path)

@@ -6,27 +6,25 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
+from typer.testing import CliRunner
+
+from reproduce.__main__ import app
 
 ROOT = Path(__file__).parent.parent.parent
 
 
-def run(*arguments: Any) -> subprocess.CompletedProcess[str]:
+def test_help_names_every_experiment() -> None:
     paths = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-    return subprocess.run(
-        [sys.executable, "-m", "reproduce", *map(str, arguments)],
+    done = subprocess.run(
+        [sys.executable, "-m", "reproduce", "--help"],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": paths, "COLUMNS": "200"},
         capture_output=True,
         text=True,
         check=False,
     )
-
-
-def test_help_names_every_experiment() -> None:
-    done = run("--help")
     assert done.returncode == 0, done.stderr
     for name in ("table2", "table4", "sizes", "all", "ablation"):
         assert f"python -m reproduce {name} --" in done.stdout
@@ -42,7 +40,8 @@ def test_help_names_every_experiment() -> None:
     ],
 )
 def test_a_mistake_is_named_without_a_traceback(options: list[str], code: int, message: str, tmp_path: Path) -> None:
-    done = run("ablation", "--data-root", tmp_path, "--out", tmp_path / "out", *options)
-    assert (done.returncode, done.stdout) == (code, "")
+    words = ["ablation", "--data-root", str(tmp_path), "--out", str(tmp_path / "out"), *options]
+    done = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
+    assert (done.exit_code, done.stdout) == (code, "")
     assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    assert isinstance(done.exception, SystemExit)

@@ -35,7 +35,10 @@ run({few!r}, 20)
 """
 
 
-@pytest.mark.parametrize("options", ["", "'--overlays'", "'--to', 'jsonl'", "'--to', 'labels'"])
+EVERYTHING = "'--overlays', '--to', 'coco', '--to', 'jsonl', '--to', 'labels'"
+
+
+@pytest.mark.parametrize("options", ["", EVERYTHING])
 def test_a_folder_takes_no_more_than_a_few_of_its_images(options: str, tmp_path: Path) -> None:
     for name in ("few", "many"):
         (tmp_path / name).mkdir()

@@ -164,6 +164,14 @@ def test_windows_without_foreground_take_nobodys_place(single: Exported, propose
     assert_alike(found, sure.proposer()(image, max_proposals=30))
 
 
+def test_windows_become_the_same_masks(pyramid: Exported, proposer_of: ProposerOf) -> None:
+    image = picture(77, 131)
+    whole, windows = proposer_of(pyramid)(image), proposer_of(pyramid, windows=True)(image)
+    assert len(whole) == len(windows) > 10
+    assert (whole.masks() != windows.masks()).sum() <= 1  # a pixel on the very threshold
+    np.testing.assert_allclose(windows.scores, whole.scores)
+
+
 @pytest.mark.parametrize("windows", [False, True])
 def test_masks_between_the_centres_of_pixels_are_left_out(
     pyramid: Exported, proposer_of: ProposerOf, windows: bool
