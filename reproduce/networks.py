@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -89,6 +90,7 @@ def load_proposer(path: Path | None, device: str | torch.device) -> tuple[Propos
     return Proposer(network, checkpoint.inference, device=device), identify(network, path)
 
 
+@cache
 def mask_parameters(config: ExperimentNetwork) -> int:
     """Weights of the layer that makes masks: 0.1 million in the paper's network (3.3), 53 million in ~DeepMask."""
     with torch.device("meta"):  # shapes without memory

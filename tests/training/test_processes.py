@@ -19,6 +19,7 @@ import torch
 from lightning_fabric import Fabric
 from PIL import Image
 
+from instancefcn.data.open import open_source
 from instancefcn.geometry.rle import decode, tight_boxes
 from instancefcn.inference.proposer import Proposer
 from instancefcn.model.build import build_network
@@ -29,7 +30,7 @@ from instancefcn.training.dataset import TrainingStream
 from instancefcn.training.learner import Learner
 from instancefcn.training.loop import train
 from instancefcn.training.processes import images_of_pass
-from instancefcn.training.recipe import Recipe
+from instancefcn.training.recipe import Recipe, load_recipe
 from instancefcn.training.state import STATE_FILE, read_state
 from instancefcn.training.validation import validate
 from tiny import TINY, scenes
@@ -50,40 +51,72 @@ def write_scenes(folder: Path) -> str:
     return f"labels:{folder}"
 
 
-def command(processes: int, spec: str, out: Path, iterations: int, *more: str) -> list[str]:
-    words = ["train", "--data", spec, "--val", spec, "--recipe", str(out.parent / "recipe.toml"), "--out", str(out)]
-    words += ["--init", "random", "--iterations", str(iterations), "--device", "cpu", "--workers", "0"]
-    start = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), *more]
-    return [sys.executable, *(start if processes > 1 else []), "-m", "instancefcn", *words]
-
-
 def write_recipe(folder: Path, batch_size: int = 2, accumulate: int = 1) -> None:
     (folder / "recipe.toml").write_text(
         f"base = {json.dumps(str(RECIPE))}\n[optimization]\nbatch_size = {batch_size}\naccumulate = {accumulate}\n"
     )
 
 
-def test_two_processes_are_one_with_two_passes(tmp_path: Path) -> None:
-    spec, found = write_scenes(tmp_path / "data"), {}
-    for processes, accumulate in ((1, 2), (2, 1)):
-        write_recipe(tmp_path, accumulate=accumulate)
-        out = tmp_path / f"of-{processes}"
-        done = subprocess.run(
-            command(processes, spec, out, 20), capture_output=True, text=True, timeout=240, check=False
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert done.stdout.count("checkpoint: ") == 1
-        assert done.stdout.count(": 4 images") == 2  # a line for --data, one for --val
-        state = read_state(out / STATE_FILE)
-        lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-        found[processes] = state.history["first"], [line for line in lines if "loss_mask" not in line], state.network
-    assert len(found[1][0]) == 20
-    for one, two in zip(found[1][0], found[2][0], strict=True):
-        assert one == pytest.approx(two, abs=1e-5)
-    for one, two in zip(found[1][1], found[2][1], strict=True):  # validations, whose images the processes share
-        assert one | {"seconds": 0} == pytest.approx(two | {"seconds": 0}, nan_ok=True)
-    for name, tensor in found[1][2].items():
-        torch.testing.assert_close(tensor, found[2][2][name], atol=1e-4, rtol=1e-3)
+Known = tuple[dict[str, Any], list[dict[str, Any]], dict[str, torch.Tensor]]
+
+
+def learnt(out: Path) -> Known:
+    """The history of a run, its validations without their seconds, and its weights."""
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    state = read_state(out / STATE_FILE)
+    return state.history, [line | {"seconds": 0} for line in lines if "loss_mask" not in line], state.network
+
+
+def children(process: int) -> list[int]:
+    return [int(number) for number in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def environment(process: int) -> dict[str, str]:
+    entries = Path(f"/proc/{process}/environ").read_bytes().decode().split("\0")
+    return dict(entry.split("=", 1) for entry in entries if "=" in entry)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are found in /proc")
+def test_two_processes_of_which_one_is_killed_are_one_with_two_passes(tmp_path: Path) -> None:
+    """torchrun starts both anew, which resume from the last state."""
+    spec, one, two = write_scenes(tmp_path / "data"), tmp_path / "one", tmp_path / "two"
+    script = tmp_path / "often.py"
+    script.write_text(
+        "from instancefcn.training import trainer; trainer.SAVE_EVERY = -1\n"
+        "from instancefcn.apps.cli import main; main()\n"
+    )
+    words = ["train", "--data", spec, "--val", spec, "--recipe", str(tmp_path / "recipe.toml"), "--out", str(two)]
+    words += ["--init", "random", "--iterations", "20", "--device", "cpu", "--workers", "0"]
+    start = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1", str(script)]
+    write_recipe(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, *start, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not (two / STATE_FILE).exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        ranks = sorted(children(process.pid), key=lambda child: environment(child)["RANK"])
+        os.kill(ranks[1], signal.SIGKILL)
+        stdout, stderr = process.communicate(timeout=180)
+    assert process.returncode == 0, stderr[-3000:]
+    assert "training is saved after iteration" in stderr
+    assert (again := re.search(r"goes on after iteration (\d+)", stdout)), stdout + stderr[-3000:]
+    assert 0 < int(again[1]) < 20
+    assert stdout.count("checkpoint: ") == 1
+    assert stdout.count(": 4 images") == 2 * 2  # a line for --data, one for --val, of each start
+
+    write_recipe(tmp_path, accumulate=2)
+    recipe = load_recipe(str(tmp_path / "recipe.toml"))
+    sources = [open_source(spec)]
+    train(recipe, sources, one, validation=sources, init="random", iterations=20, device="cpu", workers=0)
+    (history, validations, weights), (history_2, validations_2, weights_2) = learnt(one), learnt(two)
+    assert len(history["first"]) == 20
+    for losses, losses_2 in zip(history["first"], history_2["first"], strict=True):
+        assert losses == pytest.approx(losses_2, abs=1e-5)
+    for line, line_2 in zip(validations, validations_2, strict=True):  # whose images the processes share
+        assert line == pytest.approx(line_2, nan_ok=True)
+    for name, tensor in weights.items():
+        torch.testing.assert_close(tensor, weights_2[name], atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("objectness", ["focal", "logistic"])
@@ -162,36 +195,3 @@ def test_processes_share_the_images_of_a_validation(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(validation, "gather", lambda fabric, items, gathered=gathered: next(gathered))
         shared = validate(Corner(), [scenes()], fabric=Rank(rank))
         assert shared[scenes().name] == pytest.approx(alone[scenes().name], nan_ok=True)
-
-
-def children(process: int) -> list[int]:
-    return [int(number) for number in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are found in /proc")
-def test_a_killed_process_is_named_and_the_restart_goes_on(tmp_path: Path) -> None:
-    """torchrun starts all anew, and they resume from the last state."""
-    write_recipe(tmp_path)
-    spec, out = write_scenes(tmp_path / "data"), tmp_path / "run"
-    code = "from instancefcn.training import trainer; trainer.SAVE_EVERY = -1;"
-    script = tmp_path / "often.py"
-    script.write_text(f"{code}\nfrom instancefcn.apps.cli import main; main()\n")
-    words = command(2, spec, out, 40, "--max-restarts", "1")
-    words[words.index("-m", 5) : words.index("train")] = [str(script)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 120
-        while not (out / STATE_FILE).exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        ranks = sorted(children(process.pid), key=lambda one: _environment(one)["RANK"])
-        os.kill(ranks[1], signal.SIGKILL)
-        stdout, stderr = process.communicate(timeout=180)
-    assert process.returncode == 0, stderr[-3000:]
-    assert "training is saved after iteration" in stderr
-    assert (again := re.search(r"goes on after iteration (\d+)", stdout)), stdout + stderr[-3000:]
-    assert 0 < int(again[1]) < 40
-    assert read_state(out / STATE_FILE).iteration == 40
-
-
-def _environment(process: int) -> dict[str, str]:
-    entries = Path(f"/proc/{process}/environ").read_bytes().decode().split("\0")
-    return dict(entry.split("=", 1) for entry in entries if "=" in entry)
