@@ -59,6 +59,12 @@ def path_inside(folder: Path, file_name: str) -> Path:
     return next((other for other in forms if os.path.lexists(other)), inside)
 
 
+def natural_key(path: str | Path) -> tuple[list[str | int], str]:
+    """Sort key that compares digits within names as numbers."""
+    texts_and_numbers = re.split(r"([0-9]+)", str(path))
+    return [int(part) if i % 2 else part.casefold() for i, part in enumerate(texts_and_numbers)], str(path)
+
+
 def unique_stems(names: Sequence[str]) -> list[PurePosixPath]:
     """Relative paths without a suffix, one for each name of a file and all different, for files made from these.
 

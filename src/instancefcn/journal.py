@@ -94,14 +94,10 @@ class Journal:
             written = {name: _Written(int(size), int(crc)) for name, (size, crc) in state["files"].items()}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{self.folder / STATE}: damaged; leave out --resume to start anew") from error
-        differing = [
-            f"{key} was {then.get(key)!r} and is {self.settings.get(key)!r}"
-            for key in [*self.settings, *(key for key in then if key not in self.settings)]
-            if then.get(key) != self.settings.get(key)
-        ]
-        if differing or written.keys() != self.places.keys():
+        others = differing(then, self.settings)
+        if others or written.keys() != self.places.keys():
             raise ValueError(
-                f"{self.folder.parent}: the unfinished run there was asked for other things: {'; '.join(differing)}. "
+                f"{self.folder.parent}: the unfinished run there was asked for other things: {'; '.join(others)}. "
                 "Repeat the command as it was, or leave out --resume to start anew"
             )
         for name, place in self.places.items():
@@ -202,6 +198,12 @@ class Journal:
             for path in list(self.folder.iterdir()):  # flat, and nobody else's
                 path.unlink()
             self.folder.rmdir()
+
+
+def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What settings were and are, one text for each that is another now."""
+    keys = [*now, *(key for key in then if key not in now)]
+    return [f"{key} was {then.get(key)!r} and is {now.get(key)!r}" for key in keys if then.get(key) != now.get(key)]
 
 
 def unfinished(folder: Path) -> dict[str, Any] | None:

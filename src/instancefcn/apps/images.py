@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import typer
 
 from instancefcn.apps.printing import echo
-from instancefcn.files import read_json, unique_stems
+from instancefcn.files import natural_key, read_json, unique_stems
 
 OVERLAYS, LABEL_MAPS = "overlays", "labels"  # folders, among a run's results, of pictures made from its images
 
@@ -62,7 +61,7 @@ def find_inputs(inputs: Sequence[str], annotations: Path | None, out: Path) -> l
             paths, root = [path], path.parent
         else:
             matches = (Path(os.path.abspath(match)) for match in glob.glob(text, recursive=True))
-            paths = sorted((match for match in matches if match.is_file()), key=_natural_key)
+            paths = sorted((match for match in matches if match.is_file()), key=natural_key)
             root = Path(os.path.commonpath([match.parent for match in paths])) if paths else path
             if not paths and not glob.has_magic(text):
                 raise typer.BadParameter(f"{text}: no such file or folder")
@@ -101,14 +100,8 @@ def _walk(folder: Path, left_out: set[Path]) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder):
         here = Path(parent)
         visible = (name for name in folders if not name.startswith(".") and here / name not in left_out)
-        folders[:] = sorted(visible, key=_natural_key)
-        yield from (here / name for name in sorted(files, key=_natural_key) if not name.startswith("."))
-
-
-def _natural_key(path: str | Path) -> tuple[list[str | int], str]:
-    """Sort key that compares digits within names as numbers."""
-    texts_and_numbers = re.split(r"([0-9]+)", str(path))
-    return [int(part) if i % 2 else part.casefold() for i, part in enumerate(texts_and_numbers)], str(path)
+        folders[:] = sorted(visible, key=natural_key)
+        yield from (here / name for name in sorted(files, key=natural_key) if not name.startswith("."))
 
 
 def refuse_to_overwrite(read: Sequence[Path], written: Sequence[Path]) -> None:

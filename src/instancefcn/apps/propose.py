@@ -24,8 +24,6 @@ from instancefcn.apps.options import (
 )
 from instancefcn.apps.printing import say_precision
 
-MOST_PROPOSALS = 100  # of an image, unless the user says more
-
 
 def propose(
     inputs: Inputs,
@@ -116,6 +114,7 @@ and score) and [bold]objects.csv[/]
     from instancefcn.apps.run_files import PRECISION, fingerprint
     from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT
     from instancefcn.inference.proposer import Proposer
+    from instancefcn.inference.request import Request
     from instancefcn.inference.tiles import closer
 
     proposer = Proposer.from_checkpoint(checkpoint, device=device, precision=precision)
@@ -147,10 +146,7 @@ and score) and [bold]objects.csv[/]
     )
     if times is not None:
         proposer.config = closer(proposer.config, times)
-    if objects:
-        find_objects = partial(proposer.objects, threshold=min_score, exclusive=exclusive)
-        folder.fill("finding objects", lambda pixels: find_objects(pixels)[:max_proposals])
-    else:
-        most = max_proposals or MOST_PROPOSALS
-        folder.fill("proposing", partial(proposer, max_proposals=most, min_score=min_score or 0.0), most=most)
+    request = Request(objects, exclusive, max_proposals, min_score)
+    verb, most = ("finding objects", None) if objects else ("proposing", request.most)
+    folder.fill(verb, partial(request.answer, proposer), most=most)
     folder.report("objects" if objects else "proposals")
