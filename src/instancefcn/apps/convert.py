@@ -74,7 +74,7 @@ def convert(
         for path, content in pictures.items():
             write_whole(path, content)
         for labels in every:
-            writer.add(labels)
+            writer.add(labels, None if labels.scores is None else labels.scores.tolist())
         writer.close()
     echo(f"{writer.images} images, {writer.objects} annotations: {writer.place.out}")
     if pictures:

@@ -21,6 +21,7 @@ SPEC_HELP = "\n\n".join(
         "[bold]xanylabeling:[/]DIR (a JSON file beside each image), or DIR,IMAGES_DIR",
         "[bold]yolo:[/]DIR,SPLIT (segmentation; images/ and labels/; DIR may be its data.yaml)",
         "[bold]geojson:[/]DIR (QuPath's; images/, and a GeoJSON file of the same stem for each)",
+        "[bold]corpus:[/]DIR,IMAGES_DIR (what propose-corpus wrote; or DIR, where no pixels are asked for)",
         "With [bold]partial+[/] before it, objects may be unlabelled: not all that no instance covers is background.",
     ]
 )
@@ -56,8 +57,7 @@ def existing_file(help: str, **settings: Any) -> Any:
 RESULTS: dict[str, Any] = {
     "metavar": "PROPOSALS.json",
     "exists": True,
-    "dir_okay": False,
-    "help": "COCO results, of any method.",
+    "help": "COCO results, of any method; or a folder of Parquet files of them.",
 }
 ResultsFile = Annotated[Path, typer.Argument(**RESULTS)]
 ResultsFiles = Annotated[list[Path], typer.Argument(**RESULTS)]

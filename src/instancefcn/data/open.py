@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from instancefcn.data.coco import load_coco
+from instancefcn.data.corpus import load_corpus
 from instancefcn.data.crowds import count_crowds_of_one_part
 from instancefcn.data.cvat import load_cvat
 from instancefcn.data.geojson import load_geojson
@@ -27,6 +28,7 @@ SPECS = {
     "xanylabeling": "xanylabeling:DIR[,IMAGES_DIR]",
     "yolo": "yolo:DIR,SPLIT",
     "geojson": "geojson:DIR",
+    "corpus": "corpus:DIR[,IMAGES_DIR]",
 }
 PARTIAL_PREFIX = "partial+"
 
@@ -61,6 +63,7 @@ def open_source(
     needs_two = "," in SPECS[kind] and "[" not in SPECS[kind] and not whole
     if needs_two and not (first and second):
         raise ValueError(f"{spec!r} needs two parts with a comma between: {SPECS[kind]}")
+    apart = bool(first and second) and not Path(place).is_dir()  # labels and images in two folders
     match kind:
         case "coco":
             source = load_coco(Path(first), Path(second), anew=anew)
@@ -78,8 +81,9 @@ def open_source(
             source = load_labels(Path(place), split_parts=split_parts)
         case "geojson":
             source = load_geojson(Path(place))
+        case "corpus":
+            source = load_corpus(Path(first), Path(second)) if apart else load_corpus(Path(place), None)
         case _:  # labelme's form
-            apart = bool(first and second) and not Path(place).is_dir()  # files and images in two folders
             source = load_labelme(Path(first), Path(second)) if apart else load_labelme(Path(place))
     source = count_crowds_of_one_part(source) if crowds_of_one_part else source
     return replace(source, name=spec, partial=spec.startswith(PARTIAL_PREFIX))

@@ -10,7 +10,7 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 from instancefcn.files import whole_file
 
 JSON, JSONL, PARQUET = ".json", ".jsonl.gz", ".parquet"  # what ``propose`` ends their names with
+STEMS = ("proposals", "objects")  # of the files of results, and of a corpus's folders of them
 ROWS_AT_ONCE = 10_000  # of a Parquet file: a row group, some megabytes
 _CHARACTERS_AT_ONCE = 1 << 18
 _LONGEST_ITEM = 1 << 26  # characters of one result
@@ -30,15 +31,19 @@ _NO_RESULTS = "not COCO results, which are a list of {image_id, category_id, seg
 def read_results(path: Path) -> Iterator[Any]:
     """The results in a file, one after the other, as JSON values that nobody has checked.
 
-    The format is told by the content: a JSON array, an object a line (both also compressed by gzip), or Parquet.
+    The format is told by the content: a JSON array, an object a line (both also compressed by gzip), or Parquet. Of a
+    folder, such as ``instancefcn propose-corpus`` writes, all Parquet files are read, in the order of their names.
 
     Raises:
-        ValueError: the file can't be read, or is none of these; names it.
+        ValueError: the file can't be read, or is none of these, or a folder has none of them; names it.
         ModuleNotFoundError: pyarrow, which reads Parquet, is not installed.
 
     Example:
         >>> best = max(read_results(Path("proposals.jsonl.gz")), key=lambda one: one["score"])  # doctest: +SKIP
     """
+    if path.is_dir():
+        yield from chain.from_iterable(map(read_results, parquet_files(path)))
+        return
     try:
         with path.open("rb") as file:
             start = file.read(4)
@@ -69,7 +74,19 @@ def json_lines(results: list[dict[str, Any]]) -> bytes:
     return gzip.compress(lines.encode(), mtime=0)
 
 
-def write_parquet(path: Path, results: Iterator[dict[str, Any]]) -> None:
+def parquet_files(folder: Path) -> list[Path]:
+    """The Parquet files of results in a folder, or in its folder of proposals or objects, by name.
+
+    Raises:
+        ValueError: there is none; names the folder.
+    """
+    for place in (folder, *(folder / stem for stem in STEMS)):
+        if found := sorted(path for path in place.glob(f"*{PARQUET}") if not path.name.startswith(".")):
+            return found
+    raise ValueError(f"{folder}: no {PARQUET} file of results in it, nor in its {' or '.join(STEMS)}/")
+
+
+def write_parquet(path: Path, results: Iterable[dict[str, Any]]) -> None:
     """Write COCO results with masks as a Parquet file, a row each, without holding them all.
 
     Columns: ``image_id`` and ``category_id`` (int64), ``segmentation`` (``size``, int32; ``counts``, text), ``bbox``
@@ -79,23 +96,41 @@ def write_parquet(path: Path, results: Iterator[dict[str, Any]]) -> None:
         ModuleNotFoundError: pyarrow is not installed.
         OSError: the file can't be written; names it.
     """
+    with whole_file(path) as file:
+        write_rows(file, results_schema(), results)
+
+
+def results_schema(metadata: Mapping[str, str] | None = None) -> Any:
+    """The ``pyarrow.Schema`` of results, with what a file may say about itself.
+
+    Raises:
+        ModuleNotFoundError: pyarrow is not installed.
+    """
     import pyarrow
-    from pyarrow import parquet
 
     segmentation = pyarrow.struct([("size", pyarrow.list_(pyarrow.int32())), ("counts", pyarrow.string())])
     whole, number = pyarrow.int64(), pyarrow.float64()
-    schema = pyarrow.schema(
-        [
-            ("image_id", whole),
-            ("category_id", whole),
-            ("segmentation", segmentation),
-            ("bbox", pyarrow.list_(number)),
-            ("score", number),
-        ]
-    )
-    with whole_file(path) as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-        while rows := list(islice(results, ROWS_AT_ONCE)):
-            writer.write_table(pyarrow.Table.from_pylist(rows, schema))
+    columns = [
+        ("image_id", whole),
+        ("category_id", whole),
+        ("segmentation", segmentation),
+        ("bbox", pyarrow.list_(number)),
+        ("score", number),
+    ]
+    return pyarrow.schema(columns, metadata)
+
+
+def write_rows(file: Any, schema: Any, rows: Iterable[dict[str, Any]]) -> int:
+    """Write rows as Parquet into an open file, without holding them all; returns how many there were."""
+    import pyarrow
+    from pyarrow import parquet
+
+    left, count = iter(rows), 0
+    with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+        while some := list(islice(left, ROWS_AT_ONCE)):
+            writer.write_table(pyarrow.Table.from_pylist(some, schema))
+            count += len(some)
+    return count
 
 
 class _NotResultsError(Exception):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from instancefcn.data.images import read_image
 from instancefcn.geometry.rle import Rle, tight_boxes
@@ -54,6 +54,7 @@ class Labels:
     void: Rle | None = None
     rejected: Sequence[Rle] = ()  # where instances lie whose masks can't be read
     partial: bool = False  # an instance can't be read, and nobody knows where it lies
+    scores: Float[np.ndarray, "n"] | None = None  # of each instance, where a network found them
 
     def with_rejected(self) -> Instances:
         """The instances, and the regions of those that were rejected as not to be judged, so nobody takes them for
@@ -130,5 +131,6 @@ class FileSource(Source):
 
     def image(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
         labels = self.all_labels[index]
-        assert labels.path is not None
+        if labels.path is None:
+            raise ValueError(f"{labels.file_name}: where the images lie was not said: corpus:DIR,IMAGES_DIR")
         return self.read(labels.path, (labels.height, labels.width))
