@@ -47,6 +47,7 @@ LEVELS = {
     "runtime": 2,
     "onnx_graph": 3,
     "classifier": 3,
+    "corpus": 3,
     "labelling": 3,
     "viz": 3,
     "web": 3,

@@ -27,6 +27,7 @@ from instancefcn.apps.next import next_images
 from instancefcn.apps.options import FORM_HELP, RESULT_HELP, SPEC_HELP
 from instancefcn.apps.printing import echo, printable
 from instancefcn.apps.propose import propose
+from instancefcn.apps.propose_corpus import propose_corpus
 from instancefcn.apps.segment import segment
 from instancefcn.apps.train import train
 from instancefcn.apps.train_classifier import train_classifier
@@ -52,6 +53,7 @@ EXTRAS = {
     "onnxscript": "export",
     "onnxruntime": "runtime",
     "pyarrow": "parquet",
+    "ray": "ray",
     "starlette": "web",
     "uvicorn": "web",
 }
@@ -126,6 +128,7 @@ def _about(
 
 
 app.command(epilog=f"{FORM_HELP}\n\n{RESULT_HELP}")(propose)
+app.command()(propose_corpus)
 app.command(epilog=SPEC_HELP)(train)
 app.command()(label)
 app.command()(web)

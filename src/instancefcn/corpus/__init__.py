@@ -1,0 +1,1 @@
+"""Very many images: what they lie in, divided into blocks, each proposed on once, by workers on Ray."""

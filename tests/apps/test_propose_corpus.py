@@ -1,0 +1,270 @@
+"""``propose-corpus`` on a local Ray of two workers: the results of one process, whatever happens to a worker."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corpus.holding import WIDTH, store, write_checkpoint, write_photographs, write_shard, write_table
+from instancefcn.data.open import open_source
+from instancefcn.data.result_files import read_results
+
+if importlib.util.find_spec("ray") is None:
+    pytest.skip("needs Ray: pip install 'instancefcn[ray]'", allow_module_level=True)
+
+from instancefcn.corpus import places, pool
+from instancefcn.corpus.places import Place
+
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("default")]  # Ray's own
+COUNT, DAMAGED = 9, 4
+Command = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def two_workers() -> Iterator[None]:
+    """Ray with two cores, whatever this machine has."""
+    os.environ.update(pool.LOCAL)
+    os.environ.setdefault("RAY_AUTH_TOKEN", "0" * 64)
+    import ray
+
+    ray.init("local", num_cpus=2, logging_level=logging.ERROR, log_to_driver=False, **pool.LOCAL_OPTIONS)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return write_checkpoint(tmp_path / "a.safetensors")
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    return write_photographs(tmp_path / "in", COUNT, damaged=[DAMAGED])
+
+
+@pytest.fixture
+def expected(photographs: Path, checkpoint: Path, command: Command) -> list[Any]:
+    """What one process finds in the photographs."""
+    options = ["--checkpoint", checkpoint, "--max-proposals", 5, "--device", "cpu"]
+    command("propose", photographs, "--out", photographs.parent / "single", "--to", "parquet", *options)
+    found = list(read_results(photographs.parent / "single" / "proposals.parquet"))
+    assert len(found) > COUNT
+    return found
+
+
+def ordered(folder: Path) -> list[Any]:
+    """Results by image; within one, they are in their order."""
+    return sorted(read_results(folder), key=lambda result: result["image_id"])
+
+
+def table(folder: Path) -> list[Any]:
+    return [row for path in sorted(folder.glob("*.parquet")) for row in read_results(path)]
+
+
+def run(command: Command, source: Any, out: Any, checkpoint: Path, *options: Any) -> Any:
+    return command("propose-corpus", source, "--out", out, "--checkpoint", checkpoint, "--max-proposals", 5, *options)
+
+
+def test_a_folder_gives_what_one_process_gives_and_goes_on(
+    two_workers: None, photographs: Path, checkpoint: Path, expected: list[Any], command: Command
+) -> None:
+    out = photographs.parent / "out"
+    done = run(command, photographs, out, checkpoint, "--block", 2)
+    assert done.exit_code == 1
+    assert f"{len(expected)} proposals of 8 images: {out / 'proposals'}" in done.stdout
+    assert "1 of 9 images failed; blocks with errors: 1" in done.stderr
+    assert ordered(out) == expected
+    images = json.loads((photographs.parent / "single" / "images.json").read_text())["images"]
+    key = {"id": "image_id"}
+    assert sorted(table(out / "images"), key=lambda row: row["image_id"]) == [
+        {key.get(name, name): value for name, value in image.items()} for image in images
+    ]
+    (failed,) = table(out / "errors")
+    assert (failed["image_id"], failed["file_name"]) == (DAMAGED + 1, f"{DAMAGED}.png")
+
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
+    (out / "proposals" / "000001.parquet").unlink()
+    again = run(command, photographs, out, checkpoint, "--block", 2)
+    assert "going on after 4 of 5 blocks" in again.stderr
+    assert ordered(out) == expected
+    changed = {path for path, time in before.items() if path.stat().st_mtime_ns != time}
+    assert {path.name for path in changed} == {"000001.parquet"}
+
+    refused = run(command, photographs, out, checkpoint, "--block", 2, "--min-score", 0.5)
+    assert "--min-score was None and is 0.5" in refused.stderr
+    (photographs / "0.png").unlink()
+    refused = run(command, photographs, out, checkpoint, "--block", 2)
+    assert "INPUT was '9 images (" in refused.stderr
+    assert ordered(out) == expected
+
+
+def test_a_worker_is_killed_under_way(
+    two_workers: None,
+    photographs: Path,
+    checkpoint: Path,
+    expected: list[Any],
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    processes: list[int] = []
+    work = pool.work
+
+    def killing(*arguments: Any) -> Iterator[Any]:
+        for said in work(*arguments):
+            if not processes:
+                os.kill(said["process"], signal.SIGKILL)
+            processes.append(said["process"])
+            yield said
+
+    monkeypatch.setattr(pool, "work", killing)
+    out = photographs.parent / "out"
+    assert run(command, photographs, out, checkpoint, "--block", 1).exit_code == 1
+    assert len(set(processes)) >= 2
+    assert len(processes) == COUNT
+    assert ordered(out) == expected
+    assert len(table(out / "images")) == COUNT - 1
+    assert list(out.rglob("*.tmp")) == []
+
+
+def test_shards_tables_and_stores_give_the_same(
+    two_workers: None,
+    photographs: Path,
+    checkpoint: Path,
+    expected: list[Any],
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Besides ids, which those of a shard have of their own."""
+    contents = [(photographs / f"{number}.png").read_bytes() for number in range(COUNT)]
+    names = [f"{number}.png" for number in range(COUNT)]
+
+    columns = {"path": names, "jpg": contents}
+    write_table(tmp_path / "tables" / "1.parquet", {key: values[:4] for key, values in columns.items()})
+    write_table(tmp_path / "tables" / "2.parquet", {key: values[4:] for key, values in columns.items()})
+    done = run(
+        command, tmp_path / "tables", tmp_path / "a", checkpoint, "--key-column", "path", "--image-column", "jpg"
+    )
+    assert done.exit_code == 1, done.stderr
+    assert ordered(tmp_path / "a") == expected
+
+    bucket = store(tmp_path / "s3")
+    write_shard(tmp_path / "s3" / "bucket" / "in" / "0.tar", dict(zip(names[:4], contents[:4], strict=True)))
+    write_shard(tmp_path / "s3" / "bucket" / "in" / "1.tar", dict(zip(names[4:], contents[4:], strict=True)))
+    of = Place.of
+
+    def stand_in(text: str) -> Place:
+        return Place(bucket.filesystem, text.removeprefix("s3://")) if text.startswith("s3://") else of(text)
+
+    monkeypatch.setattr(places.Place, "of", stand_in)
+    done = run(command, "s3://bucket/in", "s3://bucket/out", checkpoint)
+    assert done.exit_code == 1, done.stderr
+    out = tmp_path / "s3" / "bucket" / "out"
+    files = {row["image_id"]: row["file_name"] for row in table(out / "images")}
+    assert files == {
+        1 + 1_000_000 * (number > 3) + (number - 4 * (number > 3)): f"{number // 4 and 1}.tar/{number}.png"
+        for number in range(COUNT)
+        if number != DAMAGED
+    }
+    ids = {image_id: int(Path(name).stem) + 1 for image_id, name in files.items()}
+    assert [result | {"image_id": ids[result["image_id"]]} for result in ordered(out)] == expected
+    assert {path.name for path in (tmp_path / "s3" / "bucket").iterdir()} == {"in", "out"}
+    again = run(command, "s3://bucket/in", "s3://bucket/out", checkpoint)
+    assert "going on after 2 of 2 blocks" in again.stderr
+
+
+def test_what_was_written_is_evaluated_and_converted(
+    two_workers: None, photographs: Path, checkpoint: Path, expected: list[Any], command: Command, tmp_path: Path
+) -> None:
+    """Under the ids of annotations, and with their sizes."""
+    images = [
+        {"id": 70 + number, "file_name": f"{number}.png", "width": WIDTH + number, "height": 30} for number in range(3)
+    ]
+    annotation = {"id": 1, "image_id": 70, "category_id": 1, "bbox": [2, 3, 8, 8], "area": 64, "iscrowd": 0}
+    annotation["segmentation"] = [[2, 3, 10, 3, 10, 11, 2, 11]]
+    content = {"images": images, "annotations": [annotation], "categories": [{"id": 1, "name": "a"}]}
+    labels = tmp_path / "labels.json"
+    labels.write_text(json.dumps(content))
+    done = run(command, photographs, tmp_path / "out2", checkpoint, "--annotations", labels)
+    assert done.exit_code == 0, done.stderr
+    assert {result["image_id"] for result in ordered(tmp_path / "out2")} <= {70, 71, 72}
+    done = command("evaluate", tmp_path / "out2", "--annotations", labels, "--out", tmp_path / "report")
+    assert done.exit_code == 0, done.stderr
+    found = tmp_path / "found.json"
+    done = command("convert", "--data", f"corpus:{tmp_path / 'out2'},{photographs}", "--to", "coco", "--out", found)
+    assert done.exit_code == 0, done.stderr
+    converted = json.loads(found.read_text())
+    assert converted["images"] == images
+    own = [result | {"image_id": result["image_id"] + 69} for result in expected if result["image_id"] <= 3]
+    keys = ("image_id", "segmentation", "bbox", "score")
+    assert [[one[key] for key in keys] for one in converted["annotations"]] == [
+        [one[key] for key in keys] for one in own
+    ]
+    source = open_source(f"corpus:{tmp_path / 'out2'},{photographs}")
+    assert source[0].image.shape == (30, WIDTH, 3)
+    with pytest.raises(ValueError, match="where the images lie was not said"):
+        open_source(f"corpus:{tmp_path / 'out2'}")[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["gone"], 1, "gone: no such file or folder"),
+        (["in", "--workers", "3"], 1, "no room for 3 workers of 1 cores and 0 GPUs: there are 2 cores"),
+        (["in", "--gpus", "1"], 1, "no room for 1 workers of 1 cores and 1 GPUs"),
+        (["empty"], 2, "empty: no image in it"),
+        (["a.tar", "--annotations", "a.tar"], 2, "is for a folder of images on a disk"),
+        (["a.parquet"], 1, "a.parquet: has no column 'image', but key: give --image-column"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    options: list[str],
+    code: int,
+    said: str,
+    two_workers: None,
+    photographs: Path,
+    checkpoint: Path,
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(photographs.parent)
+    Path("empty").mkdir()
+    write_shard(Path("a.tar"), {})
+    write_table(Path("a.parquet"), {"key": ["a"]})
+    done = run(command, options[0], "out", checkpoint, *options[1:])
+    assert (done.exit_code, " ".join(done.stderr.split()).count(said)) == (code, 1), done.stderr
+
+
+def test_blocks_of_nobody_knows_what_are_left_alone(
+    two_workers: None, photographs: Path, checkpoint: Path, command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "out" / "proposals").mkdir(parents=True)
+    (tmp_path / "out" / "proposals" / "000000.parquet").write_bytes(b"")
+    done = run(command, photographs, tmp_path / "out", checkpoint)
+    assert "holds 1 blocks, and no corpus.json that says of which run" in done.stderr
+    (tmp_path / "out" / "corpus.json").write_text("[]")
+    done = run(command, photographs, tmp_path / "out", checkpoint)
+    assert "corpus.json: damaged" in done.stderr
+
+
+def test_without_ray_the_extra_is_named(photographs: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "ray" else find(name, *rest))
+    done = command("propose-corpus", photographs, "--out", photographs.parent / "out")
+    assert done.stderr == "error: ray is not installed: pip install 'instancefcn[ray]'\n"
+
+
+def test_ray_is_imported_late() -> None:
+    code = "import sys, instancefcn.apps.cli; print([name for name in ('ray', 'pyarrow') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
