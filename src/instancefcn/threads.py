@@ -12,7 +12,9 @@ T = TypeVar("T")
 
 
 def in_threads(work: Callable[..., T], *arguments: Iterable[Any]) -> list[T]:
-    """``list(map(work, *arguments))``, computed on threads."""
+    """``list(map(work, *arguments))``, on threads where torch has several."""
+    if torch.get_num_threads() == 1:
+        return [work(*each) for each in zip(*arguments, strict=False)]
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         return list(pool.map(work, *arguments))
 

@@ -49,16 +49,18 @@ def assemble(
     column_outside = (columns < 0) | (columns >= width)
     rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
 
-    if instance.requires_grad:  # the gradient of a view covers all that lies between
-        instance = instance.contiguous(memory_format=torch.channels_last)
-    # The maps are read in place: they are channels last and a slice of those of all window sizes. The offset of a pixel
-    # is a part of its row plus a part of its column; both include the channel of the cell.
-    image_stride, channel_stride, row_stride, column_stride = instance.stride()
+    if instance.requires_grad:  # the gradient of a slice covers all that lies between
+        flat = instance.permute(0, 2, 3, 1).reshape(-1)
+        image_stride, row_stride, column_stride, channel_stride = height * width * k2, width * k2, k2, 1
+    else:  # read in place: the maps are channels last and a slice of those of all window sizes
+        span = sum((size - 1) * stride for size, stride in zip(instance.shape, instance.stride(), strict=True)) + 1
+        flat = instance.as_strided((span,), (1,))
+        image_stride, channel_stride, row_stride, column_stride = instance.stride()
+    # The offset of a pixel is a part of its row plus a part of its column; both include the channel of the cell.
     by_row = image_index[:, None] * image_stride + rows * row_stride + cell * k * channel_stride
     by_column = columns * column_stride + cell * channel_stride
     place = by_row[:, :, None] + by_column[:, None, :]  # [n, m, m]
-    span = sum((size - 1) * stride for size, stride in zip(instance.shape, instance.stride(), strict=True)) + 1
-    logits = instance.as_strided((span,), (1,)).index_select(0, place.flatten()).view(place.shape)
+    logits = flat.index_select(0, place.flatten()).view(place.shape)
     # Only the windows that hang over the border; most do not.
     hanging = (row_outside | column_outside).any(1).nonzero()[:, 0]
     outside = row_outside[hanging, :, None] | column_outside[hanging, None, :]

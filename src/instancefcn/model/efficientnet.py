@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from instancefcn.model.convolutions import ShiftedConv2d
+from instancefcn.model.separable import DepthwiseConv2d, PointwiseConv2d
 
 NAME = "tf_efficientnet_lite0"  # timm's
 MEAN = STD = (0.5, 0.5, 0.5)  # of its input in 0..1, as timm states them
@@ -122,5 +123,9 @@ class InvertedResidual(nn.Module):
 
 def _convolution(before: int, channels: int, kernel: int, *, stride: int = 1, groups: int = 1) -> nn.Conv2d:
     """A convolution with TensorFlow's "same" padding."""
+    if groups == channels and kernel == 5 and stride == 1:
+        return DepthwiseConv2d(channels, kernel, bias=False)
+    if kernel == 1:
+        return PointwiseConv2d(before, channels, bias=False)
     plain = nn.Conv2d(before, channels, kernel, stride, kernel // 2, groups=groups, bias=False)
     return ShiftedConv2d(plain) if stride == 2 else plain

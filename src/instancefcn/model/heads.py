@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from instancefcn.model.pyramid import SeparableConv, add_enlarged
+from instancefcn.model.separable import PointwiseConv2d, pointwise
 
 OBJECTNESS_PRIOR = 0.01  # initial score: nearly every window is empty (focal loss, Lin et al., ICCV 2017)
 FIRST_FINE_LEVEL = 2  # stride 16: outlines of this level and coarser ones also come from the map of a quarter stride
@@ -95,13 +95,13 @@ class Refine(nn.Module):
 
     def __init__(self, channels: int, width: int, detail_channels: Sequence[int]) -> None:
         super().__init__()
-        self.reduce = nn.Conv2d(channels, width, 1)
-        self.detail = nn.ModuleList(nn.Conv2d(c, width, 1) for c in detail_channels)
+        self.reduce = PointwiseConv2d(channels, width)
+        self.detail = nn.ModuleList(PointwiseConv2d(c, width) for c in detail_channels)
         # No norms here: at this density they would take as long as the convolutions.
         self.mix = nn.Sequential(
             nn.ReLU(inplace=True),
             nn.Conv2d(width, width, 3, padding=1, groups=width),
-            nn.Conv2d(width, width, 1),
+            PointwiseConv2d(width, width),
             nn.ReLU(inplace=True),
         )
 
@@ -123,7 +123,7 @@ def side_by_side(layers: Sequence[nn.Module], x: Float[Tensor, "b c h w"]) -> Fl
     """Concatenated outputs of several 1x1 convolutions, run as one convolution, which reads the map once."""
     convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
     biases = [layer.bias for layer in convolutions if layer.bias is not None]
-    return F.conv2d(x, torch.cat([layer.weight for layer in convolutions]), torch.cat(biases) if biases else None)
+    return pointwise(x, torch.cat([layer.weight for layer in convolutions]), torch.cat(biases) if biases else None)
 
 
 class ScoreHead(nn.Module):
