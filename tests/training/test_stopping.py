@@ -121,7 +121,7 @@ def test_a_second_signal_ends_at_once_with_the_state_before(tmp_path: Path, monk
     assert read_state(tmp_path / STATE_FILE).iteration == 2
 
 
-WRITES = 11  # of a run of two iterations with two validations: the log, and each checkpoint and each state
+WRITES = 12  # of a run of two iterations with two validations: the log, and each checkpoint and each state
 
 
 @pytest.mark.parametrize("write", range(1, WRITES + 2))
