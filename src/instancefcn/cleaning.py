@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from PIL import Image, ImageFilter
@@ -37,7 +39,9 @@ def clean(rle: Rle, box_xyxy: Float[np.ndarray, "4"], smoothing: float) -> Rle:
 
 def fill_holes(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     """Fill what the mask encloses and is smaller than ``SMALLEST_HOLE`` of it; pixels are neighbours by their sides."""
-    labels = _parts(~np.pad(mask, 1), corners=False)
+    labels, count = _parts(~np.pad(mask, 1), corners=False)
+    if count == 1:  # nothing but what is all around
+        return mask
     sizes = np.bincount(labels.ravel())
     small = sizes < SMALLEST_HOLE * mask.sum()
     small[[0, labels[0, 0]]] = False  # the mask itself, and all that is around it
@@ -46,16 +50,19 @@ def fill_holes(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 
 def drop_specks(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     """Leave out parts smaller than ``SMALLEST_PART`` of the largest; pixels are neighbours by sides and corners."""
-    labels = _parts(mask, corners=True)
+    labels, count = _parts(mask, corners=True)
+    if count == 1:
+        return mask
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0  # background
     return (sizes >= SMALLEST_PART * sizes.max())[labels] & mask
 
 
-def _parts(mask: Bool[np.ndarray, "h w"], *, corners: bool) -> Int[np.ndarray, "h w"]:
-    """The number of each pixel's connected part, from 1 on; 0 outside the mask."""
+def _parts(mask: Bool[np.ndarray, "h w"], *, corners: bool) -> tuple[Int[np.ndarray, "h w"], int]:
+    """The number of each pixel's connected part, from 1 on, 0 outside the mask; and how many there are."""
     from scipy import ndimage  # a quarter of a second, which proposing candidates need not wait for
 
     labels = np.zeros(mask.shape, dtype=np.int32)
-    ndimage.label(mask, structure=ndimage.generate_binary_structure(2, 2 if corners else 1), output=labels)
-    return labels
+    neighbours = ndimage.generate_binary_structure(2, 2 if corners else 1)
+    count: Any = ndimage.label(mask, structure=neighbours, output=labels)
+    return labels, count

@@ -120,6 +120,53 @@ def test_files_that_are_refused(browser: Any, site: Site, tmp_path: Path) -> Non
     page.context.close()
 
 
+@pytest.mark.parametrize(
+    "hand_over",
+    [
+        "window.dispatchEvent(new DragEvent('drop', {dataTransfer: data, cancelable: true}))",
+        "window.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, cancelable: true}))",
+    ],
+)
+def test_photographs_are_dropped_and_pasted(browser: Any, site: Site, hand_over: str) -> None:
+    page, errors = open_page(browser, site.address, 1280, "light")
+    page.wait_for_selector("#drop")
+    held = "const data = new DataTransfer(); data.items.add(new File([Uint8Array.from(bytes)], 'held.png'));"
+    page.evaluate(f"bytes => {{ {held} {hand_over}; }}", list(png(discs())))
+    page.wait_for_selector(".mask")
+    assert page.text_content("#title") == "held.png"
+    assert errors == []
+    page.context.close()
+
+
+def test_labels_of_somebody_else_are_written_over_only_when_asked(browser: Any, alone: Models, tmp_path: Path) -> None:
+    photographs, labels = tmp_path / "photographs", tmp_path / "labels"
+    photographs.mkdir()
+    labels.mkdir()
+    Image.fromarray(discs()).save(photographs / "a.png")
+    theirs = json.dumps({"shapes": [], "imagePath": "a.png", "imageData": None})
+    (labels / "a.json").write_text(theirs)
+    site = Site(alone, ReviewFolder(photographs, [("a.png", photographs / "a.png")], labels))
+    try:
+        page, _ = open_page(browser, site.address, 1280, "light")
+        page.wait_for_selector(".mask")
+        asked: list[str] = []
+        page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+        with page.expect_response("**/labels") as refused:
+            page.keyboard.press("Enter")
+        assert refused.value.status == 409
+        page.wait_for_timeout(200)
+        assert "a.json" in asked[0]
+        assert asked[0].endswith("Write over it?")
+        assert (labels / "a.json").read_text() == theirs
+        page.once("dialog", lambda dialog: dialog.accept())
+        with page.expect_response(lambda response: response.url.endswith("/labels") and response.status == 200):
+            page.keyboard.press("Enter")
+        assert json.loads((labels / "a.json").read_text())["shapes"]
+        page.context.close()
+    finally:
+        site.close()
+
+
 def test_a_folder_by_keyboard_alone(browser: Any, alone: Models, tmp_path: Path) -> None:
     photographs = tmp_path / "photographs"
     photographs.mkdir()

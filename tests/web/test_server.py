@@ -14,6 +14,7 @@ from PIL import Image
 
 from instancefcn.geometry.rle import decode, from_json
 from instancefcn.inference.proposer import Proposer
+from instancefcn.web import pictures
 from instancefcn.web import server as server_file
 from instancefcn.web import visit as visit_file
 from instancefcn.web.downloads import FORMS
@@ -209,8 +210,8 @@ def test_examples(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     if count:
         assert client.get("/api/examples/0/picture").headers["content-type"] == "image/jpeg"
         assert client.post("/api/examples/0").json()["name"] == server.examples[0].name
-    monkeypatch.setattr(server_file.importlib.util, "find_spec", lambda name: None)
-    assert server_file.example_photographs() == []
+    monkeypatch.setattr(pictures.importlib.util, "find_spec", lambda name: None)
+    assert pictures.example_photographs() == []
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,31 +16,22 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
+from instancefcn.web.answers import Refused, as_text, body_of, folder_json, json_of, number_of, photograph_json
 from instancefcn.web.downloads import FORMS, Chosen, download
 from instancefcn.web.explanation import explain
 from instancefcn.web.folder import OthersFile, ReviewFolder
 from instancefcn.web.found import Found
 from instancefcn.web.guard import Guard
 from instancefcn.web.models import Models
-from instancefcn.web.pictures import preview
+from instancefcn.web.pictures import example_photographs, preview
 from instancefcn.web.visit import Photograph, Visit, Visits, clean_name
 from instancefcn.web.walk import Walk
 
 PAGE = Path(__file__).parent / "page"
 MOST_UPLOADED = 20_000_000  # bytes
-MOST_ASKED = 1_000_000  # bytes of other requests
-EXAMPLES = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "hubble_deep_field.jpg")
 THUMBNAIL_SIDE = 240  # pixels
 T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
-
-
-class Refused(Exception):  # noqa: N818 - it is an answer
-    """What a visitor asks for can't be had; becomes an answer with a sentence."""
-
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status = status
 
 
 class Server:
@@ -136,7 +126,7 @@ class Server:
     async def upload(self, request: Request, visit: Visit) -> Response:
         """Take a photograph: the request's body is its file, ``?name=`` what it is called."""
         name = clean_name(request.query_params.get("name", ""))
-        content = await self._body(request, MOST_UPLOADED, name)
+        content = await body_of(request, MOST_UPLOADED, name)
         if not content:
             raise Refused(415, f"{name}: the file is empty")
         return await self._keep(visit, name, content)
@@ -155,7 +145,7 @@ class Server:
 
     async def why(self, request: Request, visit: Visit) -> Response:
         """Why a pixel, a candidate or an object: ``explanation.explain``."""
-        photograph, asked = self._photograph(request, visit), await self._json(request)
+        photograph, asked = self._photograph(request, visit), await json_of(request)
         try:
             by, exclusive = int(asked.get("by", 0)), bool(asked.get("exclusive", False))
             rank, number = (None if asked.get(key) is None else int(asked[key]) for key in ("rank", "number"))
@@ -191,7 +181,7 @@ class Server:
 
     async def save(self, request: Request, visit: Visit) -> Response:
         """Save what is kept of a photograph of the folder as its labels."""
-        folder, place, asked = self._folder(), self._place(request), await self._json(request)
+        folder, place, asked = self._folder(), self._place(request), await json_of(request)
         try:
             chosen, over = Chosen.from_json(asked), asked.get("over")
         except (AttributeError, TypeError, KeyError, ValueError) as error:
@@ -207,7 +197,7 @@ class Server:
 
     async def download(self, request: Request, visit: Visit) -> Response:
         """What is kept of photographs, in a format: a file, or several in a zip."""
-        asked = await self._json(request)
+        asked = await json_of(request)
         try:
             form, wanted = str(asked["form"]), [Chosen.from_json(one) for one in asked["photographs"]]
         except (TypeError, KeyError, ValueError) as error:
@@ -283,25 +273,6 @@ class Server:
         except RuntimeError as error:
             raise Refused(503, str(error)) from error
 
-    async def _json(self, request: Request) -> Any:
-        try:
-            return json.loads(await self._body(request, MOST_ASKED, "the request"))
-        except (ValueError, RecursionError) as error:
-            raise Refused(400, f"This is no JSON: {error}") from error
-
-    async def _body(self, request: Request, most: int, name: str) -> bytes:
-        """The body of a request, which is read to its bound and no farther."""
-        stated = request.headers.get("content-length", "0")
-        content = bytearray()
-        too_large = Refused(413, f"{name}: more than {most / 1e6:.0f} MB: make it smaller")
-        if not stated.isdecimal() or int(stated) > most:
-            raise too_large
-        async for piece in request.stream():
-            content += piece
-            if len(content) > most:
-                raise too_large
-        return bytes(content)
-
     def _route(self, function: Callable[[Request, Visit], Awaitable[Response]]) -> Handler:
         """A handler that knows whose request it is, and answers refusals in words."""
 
@@ -317,46 +288,3 @@ class Server:
                 return PlainTextResponse("", 400)
 
         return handle
-
-
-def photograph_json(photograph: Photograph) -> dict[str, Any]:
-    """What the page needs to show a photograph."""
-    return {
-        "key": photograph.key,
-        "name": as_text(photograph.name),
-        "width": photograph.width,
-        "height": photograph.height,
-        "place": photograph.place,
-    }
-
-
-def folder_json(folder: ReviewFolder) -> dict[str, Any]:
-    """What the page needs to know of the folder."""
-    return {
-        "name": folder.folder.name,
-        "labels": None if folder.labels is None else str(folder.labels),
-        "form": folder.form,
-        "category": folder.category[1],
-    }
-
-
-def as_text(name: str) -> str:
-    """A name that an answer can hold: bytes of a file's name that are no UTF-8 become question marks."""
-    return name.encode("utf-8", "replace").decode()
-
-
-def number_of(request: Request, key: str) -> int:
-    """A whole number of the address; 0 where there is none."""
-    text = request.query_params.get(key, "0")
-    if not text.isdecimal() or len(text) > 9:
-        raise Refused(400, f"{key} must be a whole number")
-    return int(text)
-
-
-def example_photographs() -> list[Path]:
-    """Photographs that scikit-image brings, where it is installed."""
-    spec = importlib.util.find_spec("skimage")
-    if spec is None or spec.origin is None:
-        return []
-    folder = Path(spec.origin).parent / "data"
-    return [folder / name for name in EXAMPLES if (folder / name).is_file()]
