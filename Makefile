@@ -47,6 +47,7 @@ formats: .venv/installed-dev .venv-formats/installed
 # Speed and memory, side by side with peers, in one run.
 bench: .venv/installed-bench
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/peer_speed.py --out bench
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "needs Python 3.11 or later, as python3.11 or python3" >&2; exit 1; }

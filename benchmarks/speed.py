@@ -19,7 +19,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -94,13 +94,16 @@ def naming_seconds(paths: list[Path], repeats: int) -> tuple[float, float]:
     return statistics.median(seconds["propose"]), statistics.median(seconds["name"])
 
 
-def selective_search(path: Path) -> int:
-    """Run OpenCV's fast selective search on a file; the number of its boxes."""
+def selective_search(path: Path, mode: Literal["fast", "quality"] = "fast") -> int:
+    """Run OpenCV's selective search on a file; the number of its boxes."""
     import cv2
 
     search = cv2.ximgproc.segmentation.createSelectiveSearchSegmentation()
     search.setBaseImage(cv2.imread(str(path)))
-    search.switchToSelectiveSearchFast()
+    if mode == "fast":
+        search.switchToSelectiveSearchFast()
+    else:
+        search.switchToSelectiveSearchQuality()
     return len(search.process())
 
 
