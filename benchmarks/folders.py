@@ -5,6 +5,7 @@
 - single: ``Proposer`` on a file, then the next; nothing is written.
 - in turn: what ``propose`` does with the folder, but each image read, proposed for and written before the next.
 - propose: as it is, the next image read and the last one written meanwhile.
+- workers: ``propose --workers``, where ``--workers`` is given; their start is not counted.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from instancefcn.allocator import keep_freed_memory
 from instancefcn.apps import results
 from instancefcn.apps.exports import Shown
 from instancefcn.apps.images import ImageFile
+from instancefcn.apps.workers import Begin, answering
 from instancefcn.inference.proposer import Proposer
 
 FOLDERS = ("coco-mini/train", "coco-mini/val", "animals/train", "voc2007/VOCdevkit/VOC2007/JPEGImages")
@@ -56,13 +58,13 @@ def photographs(root: Path, count: int) -> list[Path]:
     return found[:count]
 
 
-def run_folder(proposer: Proposer, paths: Sequence[Path], overlays: bool) -> bytes:
+def run_folder(begin: Begin, paths: Sequence[Path], overlays: bool, at_once: int = 1) -> bytes:
     """Propose for images as the command does; returns what it wrote."""
     images = [ImageFile(number, f"{number}.jpg", path) for number, path in enumerate(paths, start=1)]
     with tempfile.TemporaryDirectory() as out, contextlib.redirect_stderr(io.StringIO()):
         shown = Shown(lambda found: found)
         folder = results.ResultsFolder(Path(out), images, (), overlays=overlays, shown=shown, settings={})
-        folder.fill("proposing", proposer, most=100)
+        folder.fill("proposing", begin, most=100, at_once=at_once)
         return (Path(out) / "proposals.json").read_bytes()
 
 
@@ -71,25 +73,31 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path, default=Path("../shared/data"))
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--overlays", action="store_true")
+    parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
     keep_freed_memory()
     proposer, executor = Proposer.from_checkpoint(), results.ThreadPoolExecutor
     paths = photographs(arguments.data_root, arguments.images)
     seconds: dict[str, float] = defaultdict(float)
-    run_folder(proposer, paths[:CHUNK], arguments.overlays)  # warms up
-    for start in range(0, len(paths), CHUNK):
-        chunk = paths[start : start + CHUNK]
-        written: list[bytes] = []
-        for way in ("single", "in turn", "propose"):
-            results.ThreadPoolExecutor = InTurn if way == "in turn" else executor
-            started = time.perf_counter()
-            if way == "single":
-                for path in chunk:
-                    proposer(path)
-            else:
-                written.append(run_folder(proposer, chunk, arguments.overlays))
-            seconds[way] += time.perf_counter() - started
-        assert written[0] == written[1], "the bytes depend on what is done meanwhile"
+    ways = ("single", "in turn", "propose", *(["workers"] if arguments.workers > 1 else []))
+    with answering(proposer, 1) as begin, answering(proposer, arguments.workers) as begin_elsewhere:
+        for warm_up in (begin, begin_elsewhere):
+            run_folder(warm_up, paths[:CHUNK], arguments.overlays, arguments.workers)
+        for start in range(0, len(paths), CHUNK):
+            chunk = paths[start : start + CHUNK]
+            written: list[bytes] = []
+            for way in ways:
+                results.ThreadPoolExecutor = InTurn if way == "in turn" else executor
+                started = time.perf_counter()
+                if way == "single":
+                    for path in chunk:
+                        proposer(path)
+                elif way == "workers":
+                    run_folder(begin_elsewhere, chunk, arguments.overlays, arguments.workers)
+                else:
+                    written.append(run_folder(begin, chunk, arguments.overlays))
+                seconds[way] += time.perf_counter() - started
+            assert written[0] == written[1], "the bytes depend on what is done meanwhile"
     print(f"{len(paths)} photographs{', with overlays' if arguments.overlays else ''}")
     for way, total in seconds.items():
         print(f"  {way:8} {len(paths) / total:6.2f} a second, {total / seconds['single']:.3f} of single calls' time")

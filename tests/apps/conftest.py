@@ -34,12 +34,13 @@ def command() -> Command:
 RULE = ObjectRule(0.5, max_iou=0.6, max_filled=1.0, scores=(0.0, 1.0), chances=(0.0, 0.5))  # a chance is half the score
 
 
-class FakeProposer:
+class FakeProposer(Proposer):
     """Proposes the whole image, its upper half and its upper left quarter, as far as they have pixels."""
 
-    precision = "fp32"
+    def __init__(self) -> None:
+        self.precision = "fp32"
 
-    def __call__(self, image: np.ndarray, *, max_proposals: int, min_score: float) -> Proposals:
+    def __call__(self, image: Any, max_proposals: int = 100, min_score: float = 0.0) -> Proposals:
         assert image.dtype == np.uint8
         height, width, _ = image.shape
         masks, scores = [], []

@@ -150,4 +150,13 @@ Precision = Annotated[
         "is kept, says that it is faster; masks differ a little from those of fp32."
     ),
 ]
+Workers = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        max=256,
+        help="Processes that share the images, each with a network of its own (1 GB); they share the processor's "
+        "cores. For machines with many.",
+    ),
+]
 DeviceName = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto is cuda where there is one.")]

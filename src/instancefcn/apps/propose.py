@@ -19,6 +19,7 @@ from instancefcn.apps.options import (
     Precision,
     Resume,
     Tolerance,
+    Workers,
     forms,
     times_of_tiles,
 )
@@ -70,6 +71,7 @@ def propose(
     ] = None,
     device: DeviceName = "auto",
     precision: Precision = "fp32",
+    workers: Workers = 1,
 ) -> None:
     """Propose masks of everything that looks like an object, best first.
 
@@ -112,6 +114,7 @@ and score) and [bold]objects.csv[/]
     from instancefcn.apps.exports import Shown
     from instancefcn.apps.results import OBJECTS_STEM, PROPOSALS_STEM, ResultsFolder
     from instancefcn.apps.run_files import PRECISION, fingerprint
+    from instancefcn.apps.workers import answering
     from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT
     from instancefcn.inference.proposer import Proposer
     from instancefcn.inference.request import Request
@@ -140,6 +143,7 @@ and score) and [bold]objects.csv[/]
             "--shown-score": shown_score,
             "--tiles": times,
             "--device": device,
+            "--workers": workers,
             PRECISION: proposer.precision,
         },
         resume=resume,
@@ -148,5 +152,6 @@ and score) and [bold]objects.csv[/]
         proposer.config = closer(proposer.config, times)
     request = Request(objects, exclusive, max_proposals, min_score)
     verb, most = ("finding objects", None) if objects else ("proposing", request.most)
-    folder.fill(verb, partial(request.answer, proposer), most=most)
+    with answering(partial(request.answer, proposer), workers) as begin:
+        folder.fill(verb, begin, most=most, at_once=workers)
     folder.report("objects" if objects else "proposals")

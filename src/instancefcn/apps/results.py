@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,6 +22,7 @@ from instancefcn.apps.images import ImageFile, refuse_to_overwrite
 from instancefcn.apps.printing import echo, progress_bar, say
 from instancefcn.apps.run_files import ERRORS, IMAGES, RESULT_FORMS, RunFiles
 from instancefcn.apps.tables import COUNTS, OBJECTS
+from instancefcn.apps.workers import Begin
 from instancefcn.data.images import read_image
 from instancefcn.data.result_files import JSON
 from instancefcn.export.open import is_one_file
@@ -117,14 +119,13 @@ class ResultsFolder:
         self.earlier: set[Path] = set()
         self.drawn: set[Path] = set()
 
-    def fill(
-        self, verb: str, call: Callable[[UInt8[np.ndarray, "h w 3"]], Proposals], *, most: int | None = None
-    ) -> None:
-        """Call a function on the pixels of each image and write what it returns; failures are noted and skipped.
+    def fill(self, verb: str, begin: Begin, *, most: int | None = None, at_once: int = 1) -> None:
+        """Begin with the pixels of each image, and write what comes of it; failures are noted and skipped.
 
         Args:
             verb: what the progress bar says.
-            most: results of an image that ``call`` gives at most; images that have as many are counted.
+            most: results of an image at most; images that have as many are counted.
+            at_once: images that are begun with before the first is waited for.
 
         Raises:
             Interrupted: by a signal; what was done until then is in the folder, and can be gone on from.
@@ -135,7 +136,7 @@ class ResultsFolder:
             self._begin()
             try:
                 with progress_bar() as progress:
-                    self._go_through(verb, call, most, stop, progress)
+                    self._go_through(verb, begin, most, at_once, stop, progress)
                 self._close(finished=not stop)
             except KeyboardInterrupt as error:  # a second signal: the image that it came in is left out
                 self._close(finished=False)
@@ -172,23 +173,29 @@ class ResultsFolder:
     def _go_through(
         self,
         verb: str,
-        call: Callable[[UInt8[np.ndarray, "h w 3"]], Proposals],
+        begin: Begin,
         most: int | None,
+        at_once: int,
         stop: Interrupts,
         progress: Progress,
     ) -> None:
         left = self.images[self.files.counts["read"] :]
         task = progress.add_task(verb, total=len(self.images), completed=len(self.images) - len(left))
-        # While one image is at work, the next one is read and the last one written. No others wait in memory.
-        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-            read, written = [reader.submit(_read, image) for image in left[:1]], None
+        # While one image is at work, the next one is read and the last one written. No others wait in memory, unless
+        # several are worked on at once.
+        with ThreadPoolExecutor(at_once) as reader, ThreadPoolExecutor(1) as writer:
+            begun, written = deque(reader.submit(_begin_with, image, begin) for image in left[:at_once]), None
             for index, image in enumerate(left):
                 if stop:
                     break
-                now, read = read[0], [reader.submit(_read, following) for following in left[index + 1 : index + 2]]
+                now = begun.popleft()
+                begun.extend(
+                    reader.submit(_begin_with, following, begin)
+                    for following in left[index + at_once : index + at_once + 1]
+                )
                 try:
-                    pixels = now.result()
-                    found = call(pixels)
+                    pixels, answer = now.result()
+                    found = answer()
                 except (ValueError, OSError, MemoryError, torch.OutOfMemoryError) as error:
                     reason = " ".join(str(error).removeprefix(f"{image.path}: ").split()) or type(error).__name__
                     step = partial(self._write, image, reason, None)
@@ -265,8 +272,10 @@ class ResultsFolder:
             raise typer.Exit(1)
 
 
-def _read(image: ImageFile) -> UInt8[np.ndarray, "h w 3"]:
-    return read_image(image.path, image.size)
+def _begin_with(image: ImageFile, begin: Begin) -> tuple[UInt8[np.ndarray, "h w 3"], Callable[[], Proposals]]:
+    """Read an image and begin with it."""
+    pixels = read_image(image.path, image.size)
+    return pixels, begin(pixels)
 
 
 def _refuse_other_results(folder: Path, paths: Sequence[Path]) -> None:

@@ -19,6 +19,7 @@ from instancefcn.apps.options import (
     Precision,
     Resume,
     Tolerance,
+    Workers,
     existing_file,
     forms,
 )
@@ -48,6 +49,7 @@ def segment(
     tolerance: Tolerance = 1.0,
     device: DeviceName = "auto",
     precision: Precision = "fp32",
+    workers: Workers = 1,
 ) -> None:
     """Mask what a classifier knows, and say what it is.
 
@@ -69,6 +71,7 @@ def segment(
     from instancefcn.apps.exports import Shown
     from instancefcn.apps.results import SEGMENTS_STEM, ResultsFolder
     from instancefcn.apps.run_files import PRECISION, fingerprint
+    from instancefcn.apps.workers import answering
     from instancefcn.classifier.segmenter import Segmenter
 
     segmenter = Segmenter.from_checkpoints(classifier, checkpoint, device=device, precision=precision)
@@ -93,11 +96,13 @@ def segment(
             "--min-score": min_score,
             "--shown-score": shown_score,
             "--device": device,
+            "--workers": workers,
             PRECISION: segmenter.proposer.precision,
         },
         resume=resume,
     )
-    folder.fill("naming", partial(segmenter, max_segments=max_segments, min_score=min_score))
+    with answering(partial(segmenter, max_segments=max_segments, min_score=min_score), workers) as begin:
+        folder.fill("naming", begin, at_once=workers)
     folder.report("segments")
 
 

@@ -1,0 +1,84 @@
+"""``--workers``: the same files from several processes, and a worker that is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from apps.conftest import Command, FakeProposer
+from instancefcn import journal
+from instancefcn.inference.proposer import Proposer
+from pictures import write_photograph
+
+WIDTH = 40  # of the first image; each has another
+COUNT = 7  # images; the second is none
+
+
+class Teller(FakeProposer):
+    """Notes the processes that it proposes in."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def __call__(self, image: np.ndarray, **options: Any) -> Any:
+        (self.folder / str(os.getpid())).touch()
+        return super().__call__(image, **options)
+
+
+class Mortal(FakeProposer):
+    """Its process is killed by the fifth image."""
+
+    def __call__(self, image: np.ndarray, **options: Any) -> Any:
+        if image.shape[1] == WIDTH + 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(image, **options)
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    for number in range(COUNT):
+        write_photograph(tmp_path / "in" / f"{number}.png", width=WIDTH + number)
+    (tmp_path / "in" / "1.png").write_bytes(b"no image")
+    return tmp_path / "in"
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_workers_write_what_one_process_writes(
+    command: Command, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processes: dict[str, set[int]] = {}
+    for workers in ("1", "2"):
+        told = tmp_path / f"told-{workers}"
+        told.mkdir()
+        monkeypatch.setattr(Proposer, "from_checkpoint", lambda *_, told=told, **__: Teller(told))
+        done = command("propose", photographs, "--out", tmp_path / workers, "--overlays", "--workers", workers)
+        assert done.exit_code == 1  # one is no image
+        processes[workers] = {int(path.name) for path in told.iterdir()}
+    assert tree(tmp_path / "1") == tree(tmp_path / "2")
+    assert "1.png" in (tmp_path / "2" / "errors.jsonl").read_text()
+    assert processes["1"] == {os.getpid()}
+    assert processes["2"].isdisjoint(processes["1"])
+
+
+def test_a_killed_worker_is_told_of_and_resume_goes_on(
+    command: Command, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "SYNC_SECONDS", -1.0)
+    monkeypatch.setattr(Proposer, "from_checkpoint", lambda *_, **__: FakeProposer())
+    command("propose", photographs, "--out", tmp_path / "whole", "--workers", 2)
+    monkeypatch.setattr(Proposer, "from_checkpoint", lambda *_, **__: Mortal())
+    cut = command("propose", photographs, "--out", tmp_path / "cut", "--workers", 2)
+    assert "a worker was killed, perhaps for want of memory: --resume goes on" in cut.stderr
+    monkeypatch.setattr(Proposer, "from_checkpoint", lambda *_, **__: FakeProposer())
+    done = command("propose", photographs, "--out", tmp_path / "cut", "--workers", 2, "--resume")
+    assert "going on after" in done.stderr
+    assert tree(tmp_path / "cut") == tree(tmp_path / "whole")
