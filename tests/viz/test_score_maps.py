@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -44,8 +45,9 @@ def two_squares() -> Windows:
     return windows_of(instance, objectness, m=4)
 
 
+@cache
 def drawn(figure: Figure) -> np.ndarray:
-    """The picture of a figure."""
+    """The picture of a figure, which stays as it is from then on."""
     return np.asarray(Image.open(io.BytesIO(render(figure, "png"))).convert("RGB"))
 
 
