@@ -39,7 +39,7 @@ def clean(rle: Rle, box_xyxy: Float[np.ndarray, "4"], smoothing: float) -> Rle:
 
 def fill_holes(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     """Fill what the mask encloses and is smaller than ``SMALLEST_HOLE`` of it; pixels are neighbours by their sides."""
-    labels, count = _parts(~np.pad(mask, 1), corners=False)
+    labels, count = connected_parts(~np.pad(mask, 1), corners=False)
     if count == 1:  # nothing but what is all around
         return mask
     sizes = np.bincount(labels.ravel())
@@ -50,7 +50,7 @@ def fill_holes(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 
 def drop_specks(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     """Leave out parts smaller than ``SMALLEST_PART`` of the largest; pixels are neighbours by sides and corners."""
-    labels, count = _parts(mask, corners=True)
+    labels, count = connected_parts(mask, corners=True)
     if count == 1:
         return mask
     sizes = np.bincount(labels.ravel())
@@ -58,8 +58,12 @@ def drop_specks(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     return (sizes >= SMALLEST_PART * sizes.max())[labels] & mask
 
 
-def _parts(mask: Bool[np.ndarray, "h w"], *, corners: bool) -> tuple[Int[np.ndarray, "h w"], int]:
-    """The number of each pixel's connected part, from 1 on, 0 outside the mask; and how many there are."""
+def connected_parts(mask: Bool[np.ndarray, "h w"], *, corners: bool) -> tuple[Int[np.ndarray, "h w"], int]:
+    """The number of each pixel's connected part, from 1 on, 0 outside the mask; and how many there are.
+
+    Args:
+        corners: pixels are neighbours by sides and corners, else by sides alone.
+    """
     from scipy import ndimage  # a quarter of a second, which proposing candidates need not wait for
 
     labels = np.zeros(mask.shape, dtype=np.int32)

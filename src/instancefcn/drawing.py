@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
@@ -148,3 +150,10 @@ def _blend(
     opacity: Float[np.ndarray, "h w"],
 ) -> None:
     canvas[:] = np.rint(canvas + opacity[..., None] * (colours - canvas)).astype(np.uint8)
+
+
+def encoded(picture: Image.Image, file_format: str, **options: Any) -> bytes:
+    """The file of a picture; the options are those of Pillow's ``save``."""
+    content = io.BytesIO()
+    picture.save(content, format=file_format, **options)
+    return content.getvalue()

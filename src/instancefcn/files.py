@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import errno
+import hashlib
+import io
 import json
 import math
 import os
@@ -12,7 +15,7 @@ import reprlib
 import secrets
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO, TypeGuard
@@ -128,6 +131,19 @@ def read_lines(path: Path) -> list[str]:
     except UnicodeDecodeError:
         text = content.decode("cp1252", errors="replace")
     return re.split(r"\r\n|\r|\n", text)
+
+
+def csv_lines(rows: Iterable[Sequence[Any]]) -> bytes:
+    """Rows as lines of a CSV file. A file's name may hold bytes that are no UTF-8: they become codes."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode(errors="backslashreplace")
+
+
+def file_sum(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def nan_as_none(value: Any) -> Any:

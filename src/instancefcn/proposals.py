@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar, cast, overload
@@ -12,7 +11,7 @@ from jaxtyping import Bool, Float, Int, UInt8, UInt16
 from PIL import Image
 
 from instancefcn.cleaning import clean
-from instancefcn.drawing import draw_distinct, write_names
+from instancefcn.drawing import draw_distinct, encoded, write_names
 from instancefcn.geometry.boxes import xyxy_to_xywh
 from instancefcn.geometry.rle import Rle, area, areas, decode, tight_boxes, to_json
 from instancefcn.objects import ObjectRule, choose_objects, make_exclusive
@@ -122,9 +121,7 @@ class Proposals(_ByValue):
         ground = np.full((self.height, self.width, 3), PREVIEW_GROUND, dtype=np.uint8)
         picture = Image.fromarray(self.draw(ground))
         picture.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
-        buffer = io.BytesIO()
-        picture.save(buffer, format="png")
-        return buffer.getvalue()
+        return encoded(picture, "png")
 
     @property
     def areas(self) -> Float[np.ndarray, "n"]:

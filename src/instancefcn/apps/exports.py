@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from instancefcn.apps.images import LABEL_MAPS, OVERLAYS, ImageFile, output_stems, refuse_to_replace
+from instancefcn.drawing import encoded
 from instancefcn.export.open import is_one_file, open_writer
 from instancefcn.export.writer import Writer, labels_of
 from instancefcn.files import path_inside, write_whole
@@ -95,9 +95,7 @@ class Exports:
         if pixels is not None and (path := self.overlays.get(image.image_id)):
             picture = Image.fromarray(self.shown.part(found).draw(pixels, self.shown.most))
             picture.thumbnail((JPEG_LONGEST_SIDE, JPEG_LONGEST_SIDE))  # does nothing to a smaller one
-            content = io.BytesIO()
-            picture.save(content, format="jpeg", quality=90, subsampling=0)
-            write_whole(path, content.getvalue())
+            write_whole(path, encoded(picture, "jpeg", quality=90, subsampling=0))
             drawn.append(path)
         for form, writer in self.writers.items():
             kept = self.shown.part(found) if form == LABEL_MAPS else found

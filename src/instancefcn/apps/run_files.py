@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from instancefcn.apps.images import ImageFile
 from instancefcn.apps.tables import COUNTS, OBJECTS, first_lines, lines_of
 from instancefcn.data.result_files import JSON, JSONL, PARQUET, json_lines, read_results, write_parquet
+from instancefcn.files import file_sum
 from instancefcn.geometry.rle import from_json
 from instancefcn.journal import Journal
 from instancefcn.proposals import Proposals, Segments
@@ -201,8 +201,7 @@ class RunFiles:
 
 def fingerprint(path: Path) -> str:
     """What tells a file from others: the first digits of its SHA-256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return file_sum(path)[:16]
 
 
 def _facts(image: ImageFile) -> dict[str, Any]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 
 from instancefcn.apps.images import ImageFile
+from instancefcn.files import csv_lines
 from instancefcn.proposals import Proposals
 
 COUNTS, OBJECTS = "counts.csv", "objects.csv"
@@ -19,7 +15,7 @@ OBJECT_COLUMNS = ("image", "object", "left", "top", "width", "height", "area", "
 
 def first_lines() -> dict[str, bytes]:
     """The names of the columns of ``counts.csv`` (a line an image) and ``objects.csv`` (a line an object)."""
-    return {COUNTS: _lines([COUNT_COLUMNS]), OBJECTS: _lines([OBJECT_COLUMNS])}
+    return {COUNTS: csv_lines([COUNT_COLUMNS]), OBJECTS: csv_lines([OBJECT_COLUMNS])}
 
 
 def lines_of(image: ImageFile, objects: Proposals) -> dict[str, bytes]:
@@ -31,12 +27,6 @@ def lines_of(image: ImageFile, objects: Proposals) -> dict[str, bytes]:
     columns = np.column_stack([corners[:, :2], sizes, areas.astype(int)]).tolist()
     rows = enumerate(zip(columns, objects.scores.tolist(), strict=True), start=1)
     return {
-        COUNTS: _lines([[image.file_name, len(objects), *means]]),
-        OBJECTS: _lines([[image.file_name, number, *row, f"{score:.4f}"] for number, (row, score) in rows]),
+        COUNTS: csv_lines([[image.file_name, len(objects), *means]]),
+        OBJECTS: csv_lines([[image.file_name, number, *row, f"{score:.4f}"] for number, (row, score) in rows]),
     }
-
-
-def _lines(rows: Sequence[Sequence[Any]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode(errors="backslashreplace")  # a file name may hold bytes that are no UTF-8

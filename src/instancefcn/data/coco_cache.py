@@ -19,6 +19,7 @@ import numpy as np
 
 from instancefcn.data.coco_entries import CocoImage
 from instancefcn.data.source import FileSource, Labels, Problem
+from instancefcn.files import file_sum
 from instancefcn.geometry.rle import Rle
 from instancefcn.structures import Instances
 from instancefcn.user_cache import keep, kept
@@ -138,8 +139,7 @@ class CocoCache:
 
 def _digest(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+        return bytes.fromhex(file_sum(path))
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy import ndimage
 
+from instancefcn.cleaning import connected_parts
 from instancefcn.data.source import FileSource, Labels
 from instancefcn.geometry.rle import Rle, decode, tight_boxes
 
@@ -22,9 +22,7 @@ def count_crowds_of_one_part(source: FileSource) -> FileSource:
 def is_one_part(rle: Rle) -> bool:
     """Whether the pixels of a mask are connected, by sides or corners; an empty mask has no part."""
     left, top, right, bottom = tight_boxes([rle])[0].astype(int).tolist()
-    parts = np.zeros((bottom - top, right - left), dtype=np.int32)
-    ndimage.label(decode(rle)[top:bottom, left:right], structure=np.ones((3, 3)), output=parts)
-    return int(parts.max(initial=0)) == 1
+    return connected_parts(decode(rle)[top:bottom, left:right], corners=True)[1] == 1
 
 
 def _labels(labels: Labels) -> Labels:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from jaxtyping import Bool, Int, Integer
+from jaxtyping import Bool, Integer
 from scipy import ndimage
 
+from instancefcn.cleaning import connected_parts
 from instancefcn.data.image_folder import images_below
 from instancefcn.data.images import inspect_image
 from instancefcn.data.label_pixels import read_label_pages
@@ -92,13 +93,6 @@ def split_label_map(label_map: Integer[np.ndarray, "h w"]) -> tuple[list[int], l
     return labels, rles
 
 
-def connected_parts(mask: Bool[np.ndarray, "h w"]) -> Int[np.ndarray, "h w"]:
-    """The number of each pixel's connected part, from 1 on; 0 outside. Pixels are neighbours by sides and corners."""
-    parts = np.zeros(mask.shape, dtype=np.int32)
-    ndimage.label(mask, structure=np.ones((3, 3)), output=parts)
-    return parts
-
-
 def _masks(label_map: Integer[np.ndarray, "h w"]) -> Iterator[tuple[int, Bool[np.ndarray, "_ _"], int, int]]:
     """Each label except 0, ascending, with its mask in its tight box, and the box's top and left."""
     numbers = np.arange(min(label_map.max(initial=0), MOST_NUMBERS) + 1)
@@ -114,7 +108,7 @@ def _instances(label_map: Integer[np.ndarray, "h w"], split_parts: bool) -> list
     """The labels of a map, or every connected part of them."""
     found: list[_Instance] = []
     for label, mask, top, left in _masks(label_map):
-        parts = connected_parts(mask)
+        parts, _ = connected_parts(mask, corners=True)
         if split_parts:
             pieces = [(piece, top + y, left + x) for _, piece, y, x in _masks(parts)]
         else:

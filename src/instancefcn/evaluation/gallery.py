@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -14,7 +13,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw
 
 from instancefcn.data.images import read_image
-from instancefcn.drawing import default_line_width, outline, tint
+from instancefcn.drawing import default_line_width, encoded, outline, tint
 from instancefcn.evaluation.results import GroundTruth
 from instancefcn.files import path_inside
 
@@ -121,10 +120,9 @@ def _read(row: Mapping[str, Any], labelled: GroundTruth, photographs: Path) -> U
 
 def _embedded(picture: UInt8[np.ndarray, "h w 3"], name: str) -> str:
     """An ``img`` that holds its picture, small."""
-    small, content = Image.fromarray(picture), io.BytesIO()
+    small = Image.fromarray(picture)
     small.thumbnail((SIDE, SIDE))
-    small.save(content, "JPEG", quality=QUALITY)
-    data = base64.b64encode(content.getvalue()).decode()
+    data = base64.b64encode(encoded(small, "jpeg", quality=QUALITY)).decode()
     return (
         f'<img src="data:image/jpeg;base64,{data}" width="{small.width}" height="{small.height}" alt="{escape(name)}">'
     )

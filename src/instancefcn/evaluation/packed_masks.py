@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import overload
 
 import numpy as np
@@ -46,9 +46,6 @@ class PackedMasks(Sequence[Rle]):
 
     def __len__(self) -> int:
         return len(self._ends) - 1
-
-    def __iter__(self) -> Iterator[Rle]:
-        return (self[index] for index in range(len(self)))
 
     @overload
     def __getitem__(self, index: int) -> Rle: ...

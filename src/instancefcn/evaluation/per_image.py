@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +13,7 @@ from instancefcn.data.coco_reader import CocoReader
 from instancefcn.evaluation.average_recall import ImageRecall, hosang_average_recall
 from instancefcn.evaluation.matching import MAX_PROPOSALS
 from instancefcn.evaluation.results import GroundTruth
-from instancefcn.files import nan_as_none, whole_or_none
+from instancefcn.files import csv_lines, nan_as_none, whole_or_none
 
 MISSED_IOU = 0.5  # an instance that no proposal overlaps so much is missed
 CATEGORY_IOUS = (0.5, 0.75)  # at which a category's recall is stated
@@ -61,12 +59,9 @@ def image_rows(recall: ImageRecall, names: Mapping[int, str | None]) -> list[dic
 
 def image_table(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """``images.csv``: the rows of ``image_rows``, most missed instances first."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for row in sorted(rows, key=lambda row: -row["missed"]):
-        writer.writerow([f"{value:.2f}" if isinstance(value := row[key], float) else value for key in CSV_COLUMNS])
-    return text.getvalue().encode(errors="backslashreplace")
+    ordered = sorted(rows, key=lambda row: -row["missed"])
+    cells = [[f"{row[key]:.2f}" if isinstance(row[key], float) else row[key] for key in CSV_COLUMNS] for row in ordered]
+    return csv_lines([CSV_COLUMNS, *cells])
 
 
 def category_rows(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +9,7 @@ from jaxtyping import Int32, UInt16
 from PIL import Image
 
 from instancefcn.data.source import Labels
+from instancefcn.drawing import encoded
 from instancefcn.export.writer import LabelledObject, Writer
 from instancefcn.geometry.rle import area
 from instancefcn.geometry.runs import Edges
@@ -37,10 +37,8 @@ class LabelMapWriter(Writer):
             seen[row] = True
         self.leave_out("hidden object", int((~seen[1:]).sum()))
         wide = len(objects) > MAX_LABEL
-        picture = Image.fromarray(label_map)
-        content = io.BytesIO()
-        picture.save(content, format="tiff" if wide else "png")
-        self.put(self.path(labels, ".tif" if wide else None), content.getvalue())
+        content = encoded(Image.fromarray(label_map), "tiff" if wide else "png")
+        self.put(self.path(labels, ".tif" if wide else None), content)
 
     def close(self) -> None:
         pass

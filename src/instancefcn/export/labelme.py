@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from instancefcn.data.source import Labels
+from instancefcn.drawing import encoded
 from instancefcn.export.polygons import holes, rings, to_polygons
 from instancefcn.export.writer import LabelledObject, Writer, way_to_image
 from instancefcn.geometry.rle import decode
@@ -79,7 +79,6 @@ def _mask(found: LabelledObject) -> tuple[list[list[float]], str]:
     """First and last pixel of the box, and the mask between them as a PNG, base64."""
     left, top, right, bottom = (int(side) for side in found.box_xyxy)
     crop = decode(found.rle)[top:bottom, left:right]
-    content = io.BytesIO()
-    Image.fromarray(crop.astype(np.uint8)).save(content, format="png")
+    content = encoded(Image.fromarray(crop.astype(np.uint8)), "png")
     points = [[float(left), float(top)], [float(right - 1), float(bottom - 1)]]
-    return points, base64.b64encode(content.getvalue()).decode("ascii")
+    return points, base64.b64encode(content).decode("ascii")

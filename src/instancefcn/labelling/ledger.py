@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import defaultdict
 from pathlib import Path
 
-from instancefcn.files import path_inside
+from instancefcn.files import file_sum, path_inside
 
 
 class Ledger:
@@ -90,9 +89,3 @@ class Ledger:
             file.write(json.dumps(entry) + "\n")
         self.sums[name].add(digest)
         self.rounds[name], self.images[name], self.forms[name] = number, image, form
-
-
-def file_sum(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

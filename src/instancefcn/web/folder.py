@@ -10,7 +10,8 @@ from pathlib import Path
 
 from instancefcn.export.open import open_writer
 from instancefcn.export.writer import labels_of
-from instancefcn.labelling.ledger import Ledger, file_sum
+from instancefcn.files import file_sum
+from instancefcn.labelling.ledger import Ledger
 from instancefcn.labelling.person_labels import guess_form, labelled_images, open_labels
 from instancefcn.labelling.proposing import category_of
 from instancefcn.proposals import CATEGORY_ID, CATEGORY_NAME, Proposals

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,14 +13,6 @@ from instancefcn.inference.proposer import Proposer
 WARM_UP_SIDE = 96  # pixels: an image that lets loops be compiled before the first photograph comes
 
 SIDE_OF_PRODUCT = 400  # of matrices whose product is shared among threads
-
-
-@dataclass(frozen=True)
-class Model:
-    """A proposer, under the name that the page shows."""
-
-    name: str
-    proposer: Proposer
 
 
 class Models:
@@ -38,7 +29,7 @@ class Models:
         self.stage = "Waiting to load the network"  # what is going on, for the page
         self.error: str | None = None
         self._opened, self._done = list(opened), threading.Event()
-        self._loaded: list[Model] = []
+        self._loaded: list[Proposer] = []
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -74,15 +65,15 @@ class Models:
             if self._closed:
                 raise RuntimeError("the server ends")
             self.stage = f"Loading {name}"
-            self._loaded.append(Model(name, open_proposer()))
+            self._loaded.append(open_proposer())
         self.stage = "Making the first masks (after an installation this compiles code, once)"
         grey = np.full((WARM_UP_SIDE, WARM_UP_SIDE, 3), 128, dtype=np.uint8)
-        for model in self._loaded:
-            model.proposer(grey, max_proposals=5)
+        for proposer in self._loaded:
+            proposer(grey, max_proposals=5)
         self.stage = "Ready"
         self._done.set()
 
-    def get(self, index: int) -> Model:
+    def get(self, index: int) -> Proposer:
         """One of them; waits until all are loaded.
 
         Raises:

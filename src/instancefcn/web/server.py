@@ -218,7 +218,7 @@ class Server:
     def found(self, photograph: Photograph, by: int) -> Found:
         """What a model finds in a photograph; kept from the first time on. Runs in the worker."""
         if by not in photograph.found:
-            photograph.found[by] = Found.of(self.models.get(by).proposer, photograph.pixels())
+            photograph.found[by] = Found.of(self.models.get(by), photograph.pixels())
         return photograph.found[by]
 
     def walk(self, photograph: Photograph, by: int) -> Walk:
@@ -226,11 +226,11 @@ class Server:
         which = (photograph.key, by)
         if self._walk is None or self._walk[0] != which:
             self._walk = None  # its memory is needed
-            self._walk = which, Walk.of(self.models.get(by).proposer, photograph.pixels())
+            self._walk = which, Walk.of(self.models.get(by), photograph.pixels())
         return self._walk[1]
 
-    async def _keep(self, visit: Visit, name: str, file: Path | bytes, place: int | None = None) -> Response:
-        photograph = visit.add(await self._work(lambda: Photograph.read(name, file, place)))
+    async def _keep(self, visit: Visit, name: str, file: Path | bytes) -> Response:
+        photograph = visit.add(await self._work(lambda: Photograph.read(name, file)))
         self.visits.trim()
         return JSONResponse(photograph_json(photograph))
 

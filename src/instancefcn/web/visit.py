@@ -53,11 +53,6 @@ class Photograph:
         """The pixels, upright, as every command reads them."""
         return _pixels(self.name, self.file)
 
-    @property
-    def path(self) -> Path | None:
-        """Where it lies on the disk; None for one that was uploaded."""
-        return self.file if isinstance(self.file, Path) else None
-
     def bytes(self) -> int:
         """Memory that it takes, about."""
         own = len(self.file) if isinstance(self.file, bytes) else 0
