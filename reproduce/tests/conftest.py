@@ -14,6 +14,8 @@ from instancefcn.data.coco import source_to_coco
 from instancefcn.geometry.rle import decode
 from synthetic import SyntheticScenes
 
+SMALL = ("network.channels=16",)  # changes of every recipe: networks that are built and written sooner
+
 
 def write_scenes(folder: Path, count: int, seed: int) -> list[np.ndarray]:
     """Images as JPEG, by COCO's names; their label maps."""

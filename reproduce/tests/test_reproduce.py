@@ -23,6 +23,7 @@ from reproduce.recall_tables import reproduce_table
 from reproduce.recipe import load_recipe
 from reproduce.runner import Runner
 from reproduce.settings import Settings
+from reproduce.tests.conftest import SMALL
 from synthetic import SyntheticScenes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -75,7 +76,7 @@ def test_a_table_of_mini_goes_on_where_it_was_stopped(
 
     monkeypatch.setattr(module, "selective_search", fake_search)
     monkeypatch.setattr(module, "propose_masks", fake_masks)
-    settings = Settings("mini", mini_tree, tmp_path / "out", seeds=2, device="cpu", workers=0, dry=True)
+    settings = Settings("mini", mini_tree, tmp_path / "out", seeds=2, device="cpu", workers=0, dry=True, changes=SMALL)
     page = reproduce("table3", Runner(settings))
     first = json.loads(page.with_suffix(".json").read_text())
     by_row = {(row["test"], row["regions"], row["method"]): row for row in first["rows"]}
@@ -102,13 +103,13 @@ def test_a_table_of_mini_goes_on_where_it_was_stopped(
     assert anew == ["Selective Search, OpenCV's boxes"]
     assert again == first
     assert {path: path.stat().st_mtime_ns for path in (page.parent / "runs").rglob("*.safetensors")} == written
-    other = Settings("mini", mini_tree, tmp_path / "out", processes=3, device="cpu", workers=0, dry=True)
+    other = Settings("mini", mini_tree, tmp_path / "out", processes=3, device="cpu", workers=0, dry=True, changes=SMALL)
     with pytest.raises(ValueError, match=r"run\.json is of another run .* give another --out"):
         reproduce("table3", Runner(other))
 
 
 def test_a_curve_over_sizes(mini_tree: Path, tmp_path: Path) -> None:
-    settings = Settings("mini", mini_tree, tmp_path / "out", device="cpu", workers=0, dry=True)
+    settings = Settings("mini", mini_tree, tmp_path / "out", device="cpu", workers=0, dry=True, changes=SMALL)
     page = reproduce("sizes", Runner(settings))
     table = json.loads(page.with_suffix(".json").read_text())
     rows = {(row["test"], row["method"]) for row in table["rows"]}

@@ -21,14 +21,14 @@ from reproduce.recall import load_recall, measure, measured_seconds
 from reproduce.runner import Runner, UnfinishedError
 from reproduce.settings import Settings, parse_change
 from reproduce.sources import sources_of
-from reproduce.tests.conftest import write_coco_scenes, write_scenes
+from reproduce.tests.conftest import SMALL, write_coco_scenes, write_scenes
 from synthetic import SyntheticScenes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def settings(tree: Path, out: Path, **more: Any) -> Settings:
-    return Settings("mini", tree, out, device="cpu", workers=0, dry=True, **more)
+    return Settings("mini", tree, out, device="cpu", workers=0, dry=True, changes=SMALL, **more)
 
 
 def test_a_row_by_itself_is_the_row_of_the_page(mini_tree: Path, tmp_path: Path) -> None:
