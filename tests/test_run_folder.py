@@ -176,3 +176,20 @@ while held < 15:
     runs = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(3)]
     assert [run.communicate()[1] for run in runs] == [b""] * 3
     assert "refused" in (tmp_path / "log").read_text()
+
+
+def test_a_folder_that_another_run_removes_meanwhile_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, removed = os.open, []
+
+    def open_late(path: Any, *arguments: Any) -> int:
+        if not removed:
+            removed.append(path)
+            Path(path).parent.rmdir()
+        return opened(path, *arguments)
+
+    monkeypatch.setattr(module.os, "open", open_late)
+    with run_folder(tmp_path / "run") as out:
+        assert removed == [out / LOCK]
+        assert out.is_dir()

@@ -13,6 +13,7 @@ from pathlib import Path
 from instancefcn.files import remove_temporary
 
 LOCK = ".instancefcn.lock"
+MOST_TRIES = 100  # to open a lock in a folder that others make and remove meanwhile
 _BUSY = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}  # what systems say of a lock that another process holds
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}  # some network file systems have none
 _LOCKED_BYTE = 1 << 20  # on Windows, where nobody may read what is locked: far behind the text
@@ -85,8 +86,15 @@ def _lock_of(path: Path, out: Path) -> Iterator[None]:
 
 def _open_locked(path: Path, out: Path) -> int:
     """Descriptor of a lock file that is held now, in a folder that is made. A symbolic link is not followed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    tries = 0
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+            break
+        except FileNotFoundError:  # a run that ended has removed the folder that it had made
+            if (tries := tries + 1) == MOST_TRIES:
+                raise
     try:
         _take(lock)
     except OSError as error:
