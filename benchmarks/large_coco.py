@@ -18,12 +18,13 @@ import time
 from pathlib import Path
 
 CODE = """
-import resource, sys, time
+import os, resource, sys, time
 started = time.perf_counter()
 from instancefcn.data.open import open_source
-imported = time.perf_counter()
+imported, busy = time.perf_counter(), time.process_time()
+packages = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 source = open_source(sys.argv[1])
-opened = time.perf_counter()
+opened, cores = time.perf_counter(), time.process_time() - busy
 instances = sum(len(source.labels(index).instances) for index in range(len(source)))
 counted = time.perf_counter()
 from instancefcn.training.fingerprint import Fingerprint
@@ -37,9 +38,10 @@ with open("/proc/self/status") as status:
     held = next(int(line.split()[1]) / 1e6 for line in status if line.startswith("VmRSS"))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 print(f"{len(source)} images, {instances} instances, {len(source.problems)} problems, {len(source.notes)} notes")
-print(f"  opened in {opened - imported:.1f} s, all gone through in {counted - opened:.1f} s; "
+print(f"  opened in {opened - imported:.1f} s ({cores:.1f} s of cores), all gone through in {counted - opened:.1f} s; "
       f"what a training looks at first takes {started_training - counted:.1f} s; "
-      f"{held:.2f} GB held, {peak:.2f} GB at most")
+      f"{held:.2f} GB held, {peak:.2f} GB at most, "
+      f"{packages:.2f} GB before; {os.getloadavg()[0]:.1f} processes want to run")
 """
 
 

@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO, TypeGuard
 
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8,16}\.tmp", re.DOTALL)  # names of ``whole_file`` until a file is whole
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict, _SHORT.maxstring = 3, 6, 4, 100
 
@@ -42,6 +43,8 @@ def path_inside(folder: Path, file_name: str) -> Path:
     Raises:
         ValueError: the name is absolute, leads out of the folder, is the folder itself, or no file can have it.
     """
+    if is_plain_name(file_name):
+        return folder / file_name
     slashed = file_name.replace("\\", "/")
     root, path = (Path(os.path.abspath(path)) for path in (folder, folder / slashed))
     if PureWindowsPath(file_name).root:
@@ -66,6 +69,11 @@ def natural_key(path: str | Path) -> tuple[list[str | int], str]:
     """Sort key that compares digits within names as numbers."""
     texts_and_numbers = re.split(r"([0-9]+)", str(path))
     return [int(part) if i % 2 else part.casefold() for i, part in enumerate(texts_and_numbers)], str(path)
+
+
+def is_plain_name(file_name: str) -> bool:
+    """Whether a name is of letters and digits of ASCII, with points, lines and such between: it can be but a file's."""
+    return _PLAIN.fullmatch(file_name) is not None
 
 
 def unique_stems(names: Sequence[str]) -> list[PurePosixPath]:
@@ -162,6 +170,8 @@ def is_integer(value: Any) -> TypeGuard[int]:
 
 def whole_or_none(value: Any) -> int | None:
     """An id or a size of a JSON file; some tools write 160.0, "160" or "160.0". None of anything else."""
+    if type(value) is int and -(2**63) < value < 2**63:  # as nearly all are
+        return value
     if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,18}(\.0*)?\s*", value):
         return int(value.partition(".")[0])
     if isinstance(value, float) and value.is_integer():

@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from instancefcn.files import remove_temporary, write_whole
+from instancefcn.files import remove_temporary, whole_file
 
 VARIABLE = "INSTANCEFCN_CACHE"  # another folder; empty for none
 _DIGEST = hashlib.sha256().digest_size
@@ -32,7 +32,7 @@ def cache_folder() -> Path | None:
     return Path(place) / "instancefcn"
 
 
-def keep(name: str, content: bytes) -> None:
+def keep(name: str, content: bytes | memoryview) -> None:
     """Keep bytes under a name, wholly or not at all; where they can't be kept, nothing happens."""
     folder = cache_folder()
     if folder is None:
@@ -40,7 +40,9 @@ def keep(name: str, content: bytes) -> None:
     with suppress(OSError):  # a full disk, or a folder of somebody else's
         folder.mkdir(parents=True, exist_ok=True)
         remove_temporary(folder, name)  # of a killed writer; one that is at work only fails to keep the same
-        write_whole(folder / name, content + hashlib.sha256(content).digest())
+        with whole_file(folder / name) as file:  # content may be hundreds of megabytes: it is not copied
+            file.write(content)
+            file.write(hashlib.sha256(content).digest())
 
 
 def kept(name: str) -> bytes | None:

@@ -100,7 +100,7 @@ class CocoCache:
         arrays |= _packed("regions", [rle for labels in every for rle in labels.rejected])
         written = io.BytesIO()
         np.savez(written, **arrays)
-        keep(self.name, written.getvalue())
+        keep(self.name, written.getbuffer())
 
     def _labels(self, images: Sequence[Sequence[Any]], arrays: dict[str, np.ndarray]) -> Iterator[Labels]:
         masks, regions = _counts("masks", arrays), _counts("regions", arrays)

@@ -15,6 +15,8 @@ from instancefcn.data.segmentations import region_of_box
 from instancefcn.files import shown, whole_or_none
 from instancefcn.geometry.rle import Rle, union
 
+_NUMBERS = {int, float}
+
 
 @dataclass(frozen=True)
 class CocoImage:
@@ -27,7 +29,7 @@ class CocoImage:
     size: tuple[int, int] | None  # (height, width); None where it is not stated
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CocoAnnotation:
     """A sound entry of ``annotations``: its mask, or its box where boxes are asked for."""
 
@@ -69,7 +71,15 @@ def corners(bbox: Any) -> list[float] | None:
     return [x, y, x + width, y + height]
 
 
-def place_of(entry: dict[str, Any], height: int, width: int) -> Rle | None:
+def is_box_inside(bbox: Any, height: int, width: int) -> bool:
+    """Whether a COCO ``bbox`` plainly is one, of a pixel and more, in the image; it may be one where this says no."""
+    if type(bbox) is not list or len(bbox) != 4 or not _NUMBERS.issuperset(map(type, bbox)):
+        return False
+    x, y, w, h = bbox
+    return x >= 0 and y >= 0 and w >= 1 and h >= 1 and x + w <= width and y + h <= height
+
+
+def place_of(entry: Any, height: int, width: int) -> Rle | None:
     """Where an annotation lies whose mask can't be read, by its box, or by the points of its polygons."""
     region = region_of_box(corners(entry.get("bbox")), height, width)
     polygons = entry.get("segmentation")
@@ -89,7 +99,7 @@ def same(first: CocoAnnotation, second: CocoAnnotation | None) -> bool:
     return one == other
 
 
-def stated_size(entry: dict[str, Any]) -> tuple[int, int] | None:
+def stated_size(entry: Any) -> tuple[int, int] | None:
     """(height, width) of an image's entry; None if it has neither."""
     if entry.get("height") is None and entry.get("width") is None:
         return None
@@ -102,6 +112,8 @@ def stated_size(entry: dict[str, Any]) -> tuple[int, int] | None:
 
 def flag(value: Any, what: str) -> bool:
     """A mark such as ``iscrowd``: 0 or 1, as a number, a boolean or text."""
+    if type(value) is int and 0 <= value <= 1:  # as nearly all are
+        return value == 1
     if isinstance(value, str):
         value = {"true": 1, "false": 0}.get(value.strip().lower(), value)
     number = 0 if value is None else int(value) if isinstance(value, bool) else whole_or_none(value)

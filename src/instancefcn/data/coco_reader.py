@@ -7,9 +7,9 @@ error (evaluating, proposing for annotated images), since results on fewer insta
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import count
+from itertools import count, repeat
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,20 @@ from instancefcn.data.coco_entries import (
     CocoImage,
     corners,
     flag,
+    is_box_inside,
     parse_box,
     place_of,
     same,
     stated_size,
     whole_number,
 )
+from instancefcn.data.coco_table import AnnotationEntry, Entry, texts_and_sizes
 from instancefcn.data.crowds import is_one_part
+from instancefcn.data.polygon_texts import masks_of_texts
 from instancefcn.data.polygons import Note
 from instancefcn.data.segmentations import pixels_of_box, segmentation_to_rle
 from instancefcn.data.source import UNNAMED, Problem
-from instancefcn.files import path_inside, shown, whole_or_none
+from instancefcn.files import is_plain_name, path_inside, shown, whole_or_none
 from instancefcn.geometry.boxes import xyxy_to_xywh
 from instancefcn.geometry.rle import Rle, tight_boxes
 
@@ -64,7 +67,7 @@ class CocoReader:
     ) -> None:
         for key in keys:
             entries = table.get(key) if isinstance(table, dict) else None
-            if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            if not isinstance(entries, list) or not all(isinstance(entry, Entry) for entry in entries):
                 raise ValueError(
                     f'{source}: has no list "{key}" of objects: COCO has images, annotations and categories'
                 )
@@ -122,7 +125,7 @@ class CocoReader:
                     if not isinstance(name, str) or not name:
                         raise ValueError("has no file_name")
                     path = path_inside(folder, name)
-                    name = path.relative_to(folder).as_posix()
+                    name = name if is_plain_name(name) else path.relative_to(folder).as_posix()
                 found.append(CocoImage(place, image_id, name if path else "", path, stated_size(entry)))
             except ValueError as error:
                 self.lose_image(place, image_id, error)
@@ -144,7 +147,12 @@ class CocoReader:
         return sound
 
     def annotations(
-        self, images: Iterable[CocoImage], categories: Mapping[int, str] | None = None, *, boxes: bool = False
+        self,
+        images: Iterable[CocoImage],
+        categories: Mapping[int, str] | None = None,
+        *,
+        boxes: bool = False,
+        codes: Iterable[bytes] | None = None,
     ) -> list[CocoAnnotation]:
         """Sound annotations of images that have a size, in the order of the file.
 
@@ -152,6 +160,7 @@ class CocoReader:
             images: those whose annotations are wanted; what belongs to another image of the file is left out.
             categories: names by id; none to accept any category. Without them categories are not looked at.
             boxes: read ``bbox``, or the mask's box where there is none; a size is not needed then.
+            codes: what ``codes`` gave; the table holds no segmentation any more that has one.
         """
         wanted = {image.image_id: image for image in images}
         known = {whole_or_none(entry.get("id")) for entry in self.table["images"]}
@@ -160,7 +169,7 @@ class CocoReader:
         numbers = count(1 + max((number for number in ids if number < LARGE), default=0))  # of those without an id
         first_of: dict[int, CocoAnnotation | None] = {}  # by id
         found: list[CocoAnnotation] = []
-        for index, entry in enumerate(entries):
+        for index, (entry, code) in enumerate(zip(entries, self._settled(codes), strict=False)):
             place, annotation_id, image = f"annotations[{index}]", None, None
             try:
                 image_id = whole_or_none(entry.get("image_id"))
@@ -178,9 +187,9 @@ class CocoReader:
                 note = partial(self._note, place, image, annotation_id)
                 category_id = self._category(entry, categories, note) if categories is not None else 0
                 if annotation_id is None and entry.get("id") is not None:
-                    note(f"id {shown(entry['id'])} is no whole number: taken for id {number}")
+                    note(f"id {shown(entry.get('id'))} is no whole number: taken for id {number}")
                 flags = [flag(entry.get(key), key) for key in ("iscrowd", "ignore")]
-                region = self._region(entry, image.size, boxes, note)
+                region = self._region(entry, image.size, boxes, code, note)
                 if self.crowds_of_one_part and flags == [True, False]:
                     flags[0] = not self._is_one_part(entry, image.size)
                 annotation = CocoAnnotation(
@@ -199,6 +208,20 @@ class CocoReader:
                     self.rejected[image.image_id].append(place_of(entry, *image.size))
         return found
 
+    def codes(self, images: Iterable[CocoImage]) -> Iterator[bytes] | None:
+        """Start to make the masks of a large table's annotations, where they are plainly sound: codes, or no bytes.
+
+        None where the table is none of ``parse_table``. Python is left to others meanwhile.
+
+        Args:
+            images: with the sizes that the file states.
+        """
+        entries = self.table["annotations"]
+        if not entries or not isinstance(entries[0], AnnotationEntry):
+            return None
+        sizes = {image.image_id: image.size for image in images if image.size is not None}
+        return masks_of_texts(*texts_and_sizes(entries, sizes))
+
     def lose_image(self, place: str, image_id: int | None, error: ValueError, *, path: Path | None = None) -> None:
         """Report an image that cannot be used; with ``path`` where its file is what is wrong."""
         lost = self._annotations_of[image_id] if image_id is not None else 0
@@ -214,7 +237,7 @@ class CocoReader:
             raise ValueError(f"{self.source}: {reason}")
         self.problems.append(Problem(self.source, None, reason))
 
-    def _category(self, entry: dict[str, Any], categories: Mapping[int, str], note: Note) -> int:
+    def _category(self, entry: Any, categories: Mapping[int, str], note: Note) -> int:
         """Category of an annotation. A mask is as good without one: then it gets one of its own."""
         stated = entry.get("category_id")
         category_id = whole_or_none(stated)
@@ -238,29 +261,47 @@ class CocoReader:
         return category_id
 
     def _region(
-        self, entry: dict[str, Any], size: tuple[int, int] | None, boxes: bool, note: Note
+        self, entry: Any, size: tuple[int, int] | None, boxes: bool, code: bytes, note: Note
     ) -> Rle | Float[np.ndarray, "4"]:
-        """Mask of an annotation, or its box, xywh."""
+        """Mask of an annotation, or its box, xywh.
+
+        Args:
+            code: of its mask; no bytes where that is to be made.
+        """
         if boxes and entry.get("bbox"):
-            return parse_box(entry["bbox"])
+            return parse_box(entry.get("bbox"))
         try:
             if size is None:
                 raise ValueError("its image has no width and height, which a mask needs; convert writes them")
-            rle = segmentation_to_rle(entry.get("segmentation"), *size, note)
+            rle: Rle = (
+                {"size": list(size), "counts": code}
+                if code
+                else segmentation_to_rle(entry.get("segmentation"), *size, note)
+            )
         except ValueError as error:
             if self.strict and entry.get("bbox"):
                 raise ValueError(f"{error}; or compare boxes: --iou bbox") from error
             raise
-        if entry.get("bbox") is not None and pixels_of_box(corners(entry["bbox"]), *size) is None:
-            note(f"bbox {shown(entry['bbox'])} is no box in the image of {size[1]} x {size[0]}: it is not used")
+        bbox = entry.get("bbox")
+        if bbox is not None and not is_box_inside(bbox, *size) and pixels_of_box(corners(bbox), *size) is None:
+            note(f"bbox {shown(bbox)} is no box in the image of {size[1]} x {size[0]}: it is not used")
         return xyxy_to_xywh(tight_boxes([rle]))[0] if boxes else rle
 
-    def _is_one_part(self, entry: dict[str, Any], size: tuple[int, int] | None) -> bool:
+    def _is_one_part(self, entry: Any, size: tuple[int, int] | None) -> bool:
         """Whether an annotation has a mask of one connected part."""
         try:
             return size is not None and is_one_part(segmentation_to_rle(entry.get("segmentation"), *size))
         except ValueError:  # where its box is asked for
             return False
+
+    def _settled(self, codes: Iterable[bytes] | None) -> Iterable[bytes]:
+        """The code of each annotation, while the file itself is let go of."""
+        if codes is None:
+            return repeat(b"")
+        settled = list(codes)
+        for entry, code in zip(self.table["annotations"], settled, strict=True):
+            entry.let_go(read=bool(code) and entry.iscrowd in (None, 0, 1) and entry.ignore in (None, 0, 1))
+        return settled
 
     def _note(self, place: str, image: CocoImage, annotation_id: int | None, reason: str) -> None:
         file = self.source if image.path is None else str(image.path)

@@ -16,10 +16,10 @@ from jaxtyping import Num, Shaped, UInt8
 from PIL import ExifTags, Image
 
 from instancefcn.data.image_formats import formats_for, why_not
+from instancefcn.data.jpeg_header import JPEG_END, plain_jpeg_size
 from instancefcn.data.sixteen_bits import more_than_8_bits
 
 MAX_PIXELS = 100_000_000  # more is taken for a decompression bomb: 100 megapixels are 300 MB as RGB
-JPEG_END = b"\xff\xd9"  # end-of-image marker
 FAINT = 0.1  # mean opacity below which a 4th channel may be something else
 STRETCH_PERCENTILES = (0.1, 99.9)  # of an image of more than 8 bits, to 0 and 255
 
@@ -96,6 +96,9 @@ def inspect_image(file: ImageFile, size: tuple[int, int] | None = None) -> tuple
     Of a JPEG only header and end are read, unless the end shows that the file may be cut (damage in its middle stays
     unseen: decoders fill it in). Other files are decoded.
     """
+    plain = None if isinstance(file, bytes) else plain_jpeg_size(file)
+    if plain is not None and size in (None, plain) and 0 < plain[0] * plain[1] <= MAX_PIXELS:
+        return plain
     with opened(file) as image:
         _, frame = _orientation(image, size)
         if image.format != "JPEG" or _bytes_at(file, -2, 2) != JPEG_END:
