@@ -33,8 +33,9 @@ Command = Callable[..., Any]
 @pytest.fixture(scope="module")
 def two_workers() -> Iterator[None]:
     """Ray with two cores, whatever this machine has."""
-    os.environ.update(pool.LOCAL)
-    os.environ.setdefault("RAY_AUTH_TOKEN", "0" * 64)
+    if "ray" not in sys.modules:  # it reads these when it is imported, and another test may have done that
+        os.environ.update(pool.LOCAL)
+        os.environ.setdefault("RAY_AUTH_TOKEN", "0" * 64)
     import ray
 
     ray.init("local", num_cpus=2, logging_level=logging.ERROR, log_to_driver=False, **pool.LOCAL_OPTIONS)
