@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from instancefcn.data.training_image import TrainingImage
 
 HEIGHT, WIDTH = 120, 160
+FIRST_WIDTH = 40  # of several files; each has another
 
 
 def photograph(height: int = HEIGHT, width: int = WIDTH, seed: int = 0) -> np.ndarray:
@@ -25,6 +27,20 @@ def write_photograph(path: Path, width: int = 40, height: int = 30, **options: A
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(photograph(height, width, seed=width)).save(path, **options)
     return path
+
+
+def write_photographs(folder: Path, count: int, damaged: Sequence[int] = ()) -> Path:
+    """Images 0.png, 1.png, ..., some of which are none."""
+    for number in range(count):
+        path = write_photograph(folder / f"{number}.png", width=FIRST_WIDTH + number)
+        if number in damaged:
+            path.write_bytes(b"no image")
+    return folder
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """All files in a folder and those below, by their places in it."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def rectangle(top: int, left: int, bottom: int, right: int, size: tuple[int, int] = (HEIGHT, WIDTH)) -> np.ndarray:

@@ -265,3 +265,13 @@ def remove_temporary(folder: Path, name: str | None = None) -> None:
 
 def _temporary_start(name: str) -> str:
     return f".{name[:48]}."  # the name of a file has 255 bytes at most; a letter has up to four
+
+
+def reason_of(error: BaseException, name: object) -> str:
+    """An error in one line, without the name of what it is about, which its message may begin with.
+
+    Example:
+        >>> reason_of(ValueError("a.png: is cut\noff"), "a.png")
+        'is cut off'
+    """
+    return " ".join(str(error).removeprefix(f"{name}: ").split()) or type(error).__name__

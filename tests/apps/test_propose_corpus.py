@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from corpus.holding import WIDTH, store, write_checkpoint, write_photographs, write_shard, write_table
+from corpus.holding import store, write_checkpoint, write_shard, write_table
 from instancefcn.data.open import open_source
 from instancefcn.data.result_files import read_results
+from pictures import FIRST_WIDTH, write_photographs
 
 if importlib.util.find_spec("ray") is None:
     pytest.skip("needs Ray: pip install 'instancefcn[ray]'", allow_module_level=True)
@@ -189,7 +190,8 @@ def test_what_was_written_is_evaluated_and_converted(
 ) -> None:
     """Under the ids of annotations, and with their sizes."""
     images = [
-        {"id": 70 + number, "file_name": f"{number}.png", "width": WIDTH + number, "height": 30} for number in range(3)
+        {"id": 70 + number, "file_name": f"{number}.png", "width": FIRST_WIDTH + number, "height": 30}
+        for number in range(3)
     ]
     annotation = {"id": 1, "image_id": 70, "category_id": 1, "bbox": [2, 3, 8, 8], "area": 64, "iscrowd": 0}
     annotation["segmentation"] = [[2, 3, 10, 3, 10, 11, 2, 11]]
@@ -212,7 +214,7 @@ def test_what_was_written_is_evaluated_and_converted(
         [one[key] for key in keys] for one in own
     ]
     source = open_source(f"corpus:{tmp_path / 'out2'},{photographs}")
-    assert source[0].image.shape == (30, WIDTH, 3)
+    assert source[0].image.shape == (30, FIRST_WIDTH, 3)
     with pytest.raises(ValueError, match="where the images lie was not said"):
         open_source(f"corpus:{tmp_path / 'out2'}")[0]
 

@@ -21,11 +21,10 @@ from instancefcn import journal
 from instancefcn.apps import results
 from instancefcn.inference.proposer import Proposer
 from instancefcn.run_folder import run_folder
-from pictures import write_photograph
+from pictures import FIRST_WIDTH, tree, write_photograph, write_photographs
 
 pytestmark = pytest.mark.usefixtures("asked_for")
 COUNT = 6  # images; the second is none
-WIDTH = 40  # of the first image; each has another
 
 
 @pytest.fixture(autouse=True)
@@ -35,14 +34,7 @@ def synced_after_each_image(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def photographs(tmp_path: Path) -> Path:
-    for number in range(COUNT):
-        write_photograph(tmp_path / "in" / f"{number}.png", width=WIDTH + number)
-    (tmp_path / "in" / "1.png").write_bytes(b"no image")
-    return tmp_path / "in"
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return write_photographs(tmp_path / "in", COUNT, damaged=[1])
 
 
 def when_written(monkeypatch: pytest.MonkeyPatch, name: str, act: Callable[[], Any]) -> None:
@@ -63,7 +55,7 @@ def when_proposing(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[
     propose = kind.__call__
 
     def acting(self: Any, image: np.ndarray, **options: Any) -> Any:
-        if image.shape[1] == WIDTH + number:
+        if image.shape[1] == FIRST_WIDTH + number:
             act()
         return propose(self, image, **options)
 

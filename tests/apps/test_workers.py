@@ -13,9 +13,8 @@ import pytest
 from apps.conftest import Command, FakeProposer
 from instancefcn import journal
 from instancefcn.inference.proposer import Proposer
-from pictures import write_photograph
+from pictures import FIRST_WIDTH, tree, write_photographs
 
-WIDTH = 40  # of the first image; each has another
 COUNT = 7  # images; the second is none
 
 
@@ -35,21 +34,14 @@ class Mortal(FakeProposer):
     """Its process is killed by the fifth image."""
 
     def __call__(self, image: np.ndarray, **options: Any) -> Any:
-        if image.shape[1] == WIDTH + 4:
+        if image.shape[1] == FIRST_WIDTH + 4:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().__call__(image, **options)
 
 
 @pytest.fixture
 def photographs(tmp_path: Path) -> Path:
-    for number in range(COUNT):
-        write_photograph(tmp_path / "in" / f"{number}.png", width=WIDTH + number)
-    (tmp_path / "in" / "1.png").write_bytes(b"no image")
-    return tmp_path / "in"
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return write_photographs(tmp_path / "in", COUNT, damaged=[1])
 
 
 def test_workers_write_what_one_process_writes(

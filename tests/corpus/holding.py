@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,7 @@ from pyarrow import fs, parquet
 from instancefcn.corpus.places import Place
 from instancefcn.inference.checkpoint import Checkpoint, save_checkpoint
 from instancefcn.model.build import build_network
-from pictures import write_photograph
 from tiny import TINY
-
-WIDTH = 40  # of the first image; each has another
 
 
 def write_checkpoint(path: Path) -> Path:
@@ -27,15 +24,6 @@ def write_checkpoint(path: Path) -> Path:
     weights = build_network(TINY.network).state_dict()
     save_checkpoint(Checkpoint(TINY.network, TINY.inference, weights, {}), path)
     return path
-
-
-def write_photographs(folder: Path, count: int, damaged: Sequence[int] = ()) -> Path:
-    """Images 0.png, 1.png, ..., some of which are none."""
-    for number in range(count):
-        path = write_photograph(folder / f"{number}.png", width=WIDTH + number)
-        if number in damaged:
-            path.write_bytes(b"no image")
-    return folder
 
 
 def write_shard(path: Path, members: Mapping[str, bytes]) -> Path:

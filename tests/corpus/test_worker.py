@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pyarrow import parquet
 
-from corpus.holding import store, write_checkpoint, write_photographs, write_shard
+from corpus.holding import store, write_checkpoint, write_shard
 from instancefcn.corpus import worker as worker_module
 from instancefcn.corpus.blocks import Block, Listed
 from instancefcn.corpus.ledger import MOST_STARTS, Ledger
@@ -21,6 +21,7 @@ from instancefcn.data.result_files import read_results
 from instancefcn.inference.checkpoint import load_checkpoint
 from instancefcn.inference.proposer import Proposer
 from instancefcn.inference.request import Request
+from pictures import write_photographs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -143,6 +143,10 @@ def forms(show_default: str) -> Any:
 Tolerance = Annotated[
     float, typer.Option(min=0, metavar="PIXELS", help="How far an outline may shift when it becomes a polygon.")
 ]
+Objects = Annotated[bool, typer.Option("--objects", help="Write objects, each once, instead of ranked candidates.")]
+MaxProposals = Annotated[
+    int | None, typer.Option(min=1, help="Masks per image, at most.", show_default="100; objects: all")
+]
 Precision = Annotated[
     Literal["auto", "fp32", "bf16"],
     typer.Option(

@@ -15,6 +15,8 @@ from instancefcn.apps.options import (
     CheckpointFile,
     DeviceName,
     Inputs,
+    MaxProposals,
+    Objects,
     OutFolderOrFile,
     Precision,
     Resume,
@@ -30,15 +32,11 @@ def propose(
     inputs: Inputs,
     out: OutFolderOrFile,
     checkpoint: CheckpointFile = None,
-    objects: Annotated[
-        bool, typer.Option("--objects", help="Write objects, each once, instead of ranked candidates.")
-    ] = False,
+    objects: Objects = False,
     exclusive: Annotated[
         bool, typer.Option("--exclusive", help="With --objects: a pixel belongs to one object, so none is in another.")
     ] = False,
-    max_proposals: Annotated[
-        int | None, typer.Option(min=1, help="Masks per image, at most.", show_default="100; objects: all")
-    ] = None,
+    max_proposals: MaxProposals = None,
     min_score: Annotated[
         float | None,
         typer.Option(
@@ -112,9 +110,10 @@ and score) and [bold]objects.csv[/]
     images = find_inputs(inputs, annotations, out)
 
     from instancefcn.apps.exports import Shown
-    from instancefcn.apps.results import OBJECTS_STEM, PROPOSALS_STEM, ResultsFolder
+    from instancefcn.apps.results import ResultsFolder
     from instancefcn.apps.run_files import PRECISION, fingerprint
     from instancefcn.apps.workers import answering
+    from instancefcn.data.result_files import STEMS
     from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT
     from instancefcn.inference.proposer import Proposer
     from instancefcn.inference.request import Request
@@ -129,7 +128,7 @@ and score) and [bold]objects.csv[/]
         overlays=overlays,
         to=to or (),
         tolerance=tolerance,
-        stem=OBJECTS_STEM if objects else PROPOSALS_STEM,
+        stem=STEMS[objects],
         shown=Shown(lambda found: found.at_least(shown_score), shown),
         settings={
             "command": "propose",

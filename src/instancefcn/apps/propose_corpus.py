@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from instancefcn.apps.images import find_inputs
-from instancefcn.apps.options import AnnotatedImages, CheckpointFile, Precision
+from instancefcn.apps.options import AnnotatedImages, CheckpointFile, MaxProposals, Objects, Precision
 from instancefcn.apps.printing import echo, progress_bar, say
 from instancefcn.interrupts import Interrupted
 
@@ -37,12 +37,8 @@ def propose_corpus(
     ],
     out: Annotated[str, typer.Option(metavar="DIR", help="Folder to write to, on a disk, or s3://... or gs://...")],
     checkpoint: CheckpointFile = None,
-    objects: Annotated[
-        bool, typer.Option("--objects", help="Write objects, each once, instead of ranked candidates.")
-    ] = False,
-    max_proposals: Annotated[
-        int | None, typer.Option(min=1, help="Masks per image, at most.", show_default="100; objects: all")
-    ] = None,
+    objects: Objects = False,
+    max_proposals: MaxProposals = None,
     min_score: Annotated[
         float | None,
         typer.Option(

@@ -24,16 +24,17 @@ from instancefcn.apps.run_files import ERRORS, IMAGES, RESULT_FORMS, RunFiles
 from instancefcn.apps.tables import COUNTS, OBJECTS
 from instancefcn.apps.workers import Begin
 from instancefcn.data.images import read_image
-from instancefcn.data.result_files import JSON
+from instancefcn.data.result_files import JSON, STEMS
 from instancefcn.export.open import is_one_file
-from instancefcn.files import read_json
+from instancefcn.files import read_json, reason_of
 from instancefcn.interrupts import Interrupted, Interrupts, noted_interrupts
 from instancefcn.journal import unfinished
 from instancefcn.proposals import CATEGORY_ID, CATEGORY_NAME, Proposals
 from instancefcn.run_folder import run_file, run_folder
 
 ONE_CATEGORY = {CATEGORY_ID: CATEGORY_NAME}
-PROPOSALS_STEM, OBJECTS_STEM, SEGMENTS_STEM = "proposals", "objects", "segments"  # of the files of results
+PROPOSALS_STEM, OBJECTS_STEM = STEMS
+SEGMENTS_STEM = "segments"  # of the files of results, too
 COCO = "coco"
 
 
@@ -197,7 +198,7 @@ class ResultsFolder:
                     pixels, answer = now.result()
                     found = answer()
                 except (ValueError, OSError, MemoryError, torch.OutOfMemoryError) as error:
-                    reason = " ".join(str(error).removeprefix(f"{image.path}: ").split()) or type(error).__name__
+                    reason = reason_of(error, image.path)
                     step = partial(self._write, image, reason, None)
                     say(progress, f"{image.file_name}: {reason}")
                 else:
@@ -284,7 +285,7 @@ def _refuse_other_results(folder: Path, paths: Sequence[Path]) -> None:
     Raises:
         ValueError: names one.
     """
-    stems = (PROPOSALS_STEM, OBJECTS_STEM, SEGMENTS_STEM)
+    stems = (*STEMS, SEGMENTS_STEM)
     for other in (folder / f"{stem}{end}" for stem in stems for end in (JSON, *RESULT_FORMS.values())):
         if paths and other not in paths and other.exists():
             raise ValueError(f"{other} would not belong to the new {IMAGES}: give another --out, or remove it")

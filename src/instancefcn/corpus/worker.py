@@ -17,7 +17,8 @@ from instancefcn.corpus.blocks import Block
 from instancefcn.corpus.ledger import MOST_STARTS, Told
 from instancefcn.corpus.reading import DamagedError, Entry, Reader, printable_name
 from instancefcn.corpus.tables import BlockTables
-from instancefcn.data.images import read_image
+from instancefcn.data.images import EMBEDDED, read_image
+from instancefcn.files import reason_of
 from instancefcn.inference.checkpoint import Checkpoint
 from instancefcn.inference.proposer import Proposer
 from instancefcn.inference.request import Request
@@ -88,7 +89,7 @@ class Worker:
             results = self._results(block, pixels, images, errors)
             said["found"] = self.job.tables.write(block.number, results, images, errors, about)
         except OSError as error:
-            return said | {"reason": f"{name}: {reason_of(error)}"}
+            return said | {"reason": f"{name}: {reason_of(error, EMBEDDED)}"}
         finally:
             self._say(0, at_once=True)
         return said | {"done": len(images), "failed": len(errors)}
@@ -119,7 +120,7 @@ class Worker:
                 try:
                     found = self.job.request.answer(self.proposer, pixels)
                 except (ValueError, OSError, MemoryError, torch.OutOfMemoryError) as error:
-                    fail(entry.image_id, entry.file_name, reason_of(error))
+                    fail(entry.image_id, entry.file_name, reason_of(error, EMBEDDED))
                     continue
                 size = {"width": found.width, "height": found.height}
                 images.append({"image_id": entry.image_id, "file_name": entry.file_name} | size)
@@ -142,16 +143,11 @@ def read_pixels(entry: Entry) -> Pixels:
             return "the file is empty"
         return read_image(content, entry.size)
     except (ValueError, OSError, MemoryError) as error:
-        return reason_of(error)
+        return reason_of(error, EMBEDDED)
 
 
 def _deadly() -> bytes:
     raise ValueError("workers died on it, again and again: it takes more memory than there is, or breaks a decoder")
-
-
-def reason_of(error: BaseException) -> str:
-    """An error in one line, without the name that images in memory go by."""
-    return " ".join(str(error).removeprefix("embedded image: ").split()) or type(error).__name__
 
 
 def ahead(entries: Iterable[Entry], read: Callable[[Entry], Pixels], threads: int) -> Iterator[tuple[Entry, Pixels]]:

@@ -19,6 +19,7 @@ from instancefcn.data.image_formats import formats_for, why_not
 from instancefcn.data.jpeg_header import JPEG_END, plain_jpeg_size
 from instancefcn.data.sixteen_bits import more_than_8_bits
 
+EMBEDDED = "embedded image"  # what errors call an image without a file
 MAX_PIXELS = 100_000_000  # more is taken for a decompression bomb: 100 megapixels are 300 MB as RGB
 FAINT = 0.1  # mean opacity below which a 4th channel may be something else
 STRETCH_PERCENTILES = (0.1, 99.9)  # of an image of more than 8 bits, to 0 and 255
@@ -109,7 +110,7 @@ def inspect_image(file: ImageFile, size: tuple[int, int] | None = None) -> tuple
 @contextmanager
 def opened(file: ImageFile) -> Iterator[Image.Image]:
     """Open an image file; any error, also in the body of the block, becomes a ValueError that names the file."""
-    name = "embedded image" if isinstance(file, bytes) else str(file)
+    name = EMBEDDED if isinstance(file, bytes) else str(file)
     try:
         if not isinstance(file, bytes):
             path = Path(file)

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import UInt8
 
-from instancefcn.data.images import read_image
+from instancefcn.data.images import EMBEDDED, read_image
 from instancefcn.web.found import Found
 from instancefcn.web.pictures import preview
 
@@ -154,6 +154,6 @@ def _pixels(name: str, file: Path | bytes) -> UInt8[np.ndarray, "h w 3"]:
         return read_image(file)
     except ValueError as error:
         text = str(error)
-        for prefix in ("embedded image: ", f"{file}: " if isinstance(file, Path) else ""):
+        for prefix in (f"{EMBEDDED}: ", f"{file}: " if isinstance(file, Path) else ""):
             text = text.removeprefix(prefix)
         raise ValueError(f"{name}: {text}") from None
