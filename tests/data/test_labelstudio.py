@@ -144,6 +144,7 @@ def test_json_min(tmp_path: Path) -> None:
         (result(value={"points": [[1, 1], [2, 2]]}), "polygon of 2 points"),
         (result(value={"points": [[1, 1], [2, float("nan")], [3, 1]]}), "point[1] is nan, not a finite number"),
         (result(value={"points": [[1, 1], [220, 1], [1, 50]]}), "spans x 0.32..70.4"),
+        (result(value={"points": [[1e308, 10], [40, 10], [40, 60]]}), "outside the image"),
         (result(value={"points": [[1, 1], [50, 50], [1, 1]]}), "zero area"),
         (result(value={"points": 3}), "points must be a list"),
         (result("brushlabels", value={"format": "rle", "rle": [0, 0, 0]}), "brush rle is damaged"),

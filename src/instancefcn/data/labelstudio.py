@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
+from jaxtyping import Float
 
 from instancefcn.data.brush import brush_to_rle
 from instancefcn.data.coco_entries import whole_number
@@ -22,6 +23,7 @@ from instancefcn.geometry.rle import Rle
 # What a value of each kind of region has, and what it is called where it can't be read.
 REGIONS = {"points": "polygon", "rle": "brush", "radiusX": "ellipse", "height": "rectangle"}
 OTHERS = {"imageDataURL": "bitmask", "vertices": "vector", "x": "keypoint", "sequence": "video"}
+FARTHEST = 1e300  # percent; a coordinate beyond counts as this one
 
 
 def load_labelstudio(export: Path, images_dir: Path) -> FileSource:
@@ -168,10 +170,20 @@ def _box(region: list[dict[str, Any]], size: tuple[int, int]) -> list[float] | N
     if _kind(region) != "polygon" or any(result.get("image_rotation") for result in region):
         return None
     try:
-        points = np.array(flatten_points(_drawn(region)["points"])).reshape(-1, 2)
+        points = _points(_drawn(region))
     except ValueError:
         return None
     return box_of_points((points * np.array(size[::-1]) / 100).ravel().tolist())
+
+
+def _points(value: dict[str, Any]) -> Float[np.ndarray, "n 2"]:
+    """A polygon's points, in percent of width and height."""
+    return _bounded(flatten_points(value["points"])).reshape(-1, 2)
+
+
+def _bounded(numbers: Any) -> Float[np.ndarray, "n"]:
+    """Numbers that stay finite in pixels: 1e308 lies as far outside as 1e300."""
+    return np.clip(np.array(numbers, dtype=float), -FARTHEST, FARTHEST)
 
 
 def _region_to_rle(kind: str | None, value: dict[str, Any], height: int, width: int, note: Note) -> Rle:
@@ -184,12 +196,11 @@ def _region_to_rle(kind: str | None, value: dict[str, Any], height: int, width: 
     if kind == "polygon":
         if value.get("closed") is False:
             raise ValueError("polygon is not closed: close it in Label Studio")
-        points = np.array(flatten_points(value["points"])).reshape(-1, 2) * percent
-        return polygons_to_rle([points.ravel().tolist()], height, width, note)
+        return polygons_to_rle([(_points(value) * percent).ravel().tolist()], height, width, note)
     if kind not in ("ellipse", "rectangle"):
         raise ValueError(f"{kind} is no outline that can be read: draw a polygon, or use the brush")
     keys = ("x", "y", "radiusX", "radiusY") if kind == "ellipse" else ("x", "y", "width", "height")
-    numbers = as_numbers([value.get(key) for key in keys] + [value.get("rotation") or 0], kind)
+    numbers = _bounded(as_numbers([value.get(key) for key in keys] + [value.get("rotation") or 0], kind))
     corner, sides = numbers[:2] * percent, numbers[2:4] * percent
     if kind == "ellipse":
         return ellipse_to_rle(corner.tolist(), sides.tolist(), float(numbers[4]), height, width)
