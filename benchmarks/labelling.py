@@ -22,7 +22,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
+from instancefcn.data.images import AnyImage
 from instancefcn.data.open import open_source
 from instancefcn.data.selection import Selection
 from instancefcn.data.source import Source
@@ -40,6 +41,7 @@ from instancefcn.geometry.rle import Rle, ious
 from instancefcn.inference.checkpoint import load_checkpoint
 from instancefcn.inference.proposer import Proposer
 from instancefcn.labelling.next_images import Criterion, choose_next
+from instancefcn.proposals import Proposals
 from instancefcn.structures import Instances
 from instancefcn.training.calibration import choose_rule
 from instancefcn.training.initial_weights import IMAGENET, RANDOM, SHIPPED
@@ -100,11 +102,11 @@ def count_edits(objects: Sequence[Rle], instances: Instances) -> dict[str, int]:
     return counts
 
 
-def count_all_edits(proposer: Proposer | None, source: Source) -> dict[str, Any]:
-    """``count_edits`` summed over images, with F1 in percent; everything is drawn where there is no proposer yet."""
+def count_all_edits(find: Callable[[AnyImage], Proposals] | None, source: Source) -> dict[str, Any]:
+    """``count_edits`` summed over images, with F1 in percent; everything is drawn where nobody finds objects yet."""
     total: dict[str, Any] = {}
     for index in range(len(source)):
-        objects = proposer.objects(source.image(index)).rles if proposer is not None else []
+        objects = find(source.image(index)).rles if find is not None else []
         for name, number in count_edits(objects, source.labels(index).instances).items():
             total[name] = total.get(name, 0) + number
     for threshold in F1_AT if total else ():
@@ -167,11 +169,12 @@ def run(
         proposer, iterations = network_of_round(settings, known, out / f"round-{number}", recipe, workers, report)
         seconds = time.monotonic() - started
         chosen = choose_images(settings, proposer, training, labelled, number)
+        find = None if proposer is None else proposer.objects
         found = {
             "labelled": len(labelled),
             "chosen": chosen,
-            "next": count_all_edits(proposer, Selection([(training, index) for index in chosen], "next")),
-            "val": count_all_edits(proposer, validation),
+            "next": count_all_edits(find, Selection([(training, index) for index in chosen], "next")),
+            "val": count_all_edits(find, validation),
             "iterations": iterations,
             "seconds": round(seconds, 1),
         }

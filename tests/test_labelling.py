@@ -97,15 +97,11 @@ def test_perfect_objects_are_all_accepted() -> None:
     source = scenes(3)
     labels = iter([source.labels(index).instances for index in range(3)])
 
-    class Perfect(Proposer):
-        def __init__(self) -> None:
-            pass
+    def perfect(image: Any) -> Proposals:
+        own = next(labels)
+        return Proposals(own.rles, own.boxes_xyxy, np.ones(len(own)), 64, 80)
 
-        def objects(self, image: Any, threshold: float | None = None, *, exclusive: bool = False) -> Proposals:
-            own = next(labels)
-            return Proposals(own.rles, own.boxes_xyxy, np.ones(len(own)), 64, 80)
-
-    found = count_all_edits(Perfect(), source)
+    found = count_all_edits(perfect, source)
     assert found["accepted"] == found["instances"] > 0
     assert (found["corrected"], found["drawn"], found["deleted"]) == (0, 0, 0)
     assert (found["F1@0.5"], found["F1@0.75"]) == (100, 100)
