@@ -28,6 +28,7 @@ from instancefcn.corpus.places import Place
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("default")]  # Ray's own
 COUNT, DAMAGED = 9, 4
+ONE = ("--workers", "1")  # where two would take longer to start, and show no more
 Command = Callable[..., Any]
 
 
@@ -154,9 +155,8 @@ def test_shards_tables_and_stores_give_the_same(
     columns = {"path": names, "jpg": contents}
     write_table(tmp_path / "tables" / "1.parquet", {key: values[:4] for key, values in columns.items()})
     write_table(tmp_path / "tables" / "2.parquet", {key: values[4:] for key, values in columns.items()})
-    done = run(
-        command, tmp_path / "tables", tmp_path / "a", checkpoint, "--key-column", "path", "--image-column", "jpg"
-    )
+    columns_of = ["--key-column", "path", "--image-column", "jpg"]
+    done = run(command, tmp_path / "tables", tmp_path / "a", checkpoint, *columns_of, *ONE)
     assert done.exit_code == 1, done.stderr
     assert ordered(tmp_path / "a") == expected
 
@@ -169,7 +169,7 @@ def test_shards_tables_and_stores_give_the_same(
         return Place(bucket.filesystem, text.removeprefix("s3://")) if text.startswith("s3://") else of(text)
 
     monkeypatch.setattr(places.Place, "of", stand_in)
-    done = run(command, "s3://bucket/in", "s3://bucket/out", checkpoint)
+    done = run(command, "s3://bucket/in", "s3://bucket/out", checkpoint, *ONE)
     assert done.exit_code == 1, done.stderr
     out = tmp_path / "s3" / "bucket" / "out"
     files = {row["image_id"]: row["file_name"] for row in table(out / "images")}
@@ -198,7 +198,7 @@ def test_what_was_written_is_evaluated_and_converted(
     content = {"images": images, "annotations": [annotation], "categories": [{"id": 1, "name": "a"}]}
     labels = tmp_path / "labels.json"
     labels.write_text(json.dumps(content))
-    done = run(command, photographs, tmp_path / "out2", checkpoint, "--annotations", labels)
+    done = run(command, photographs, tmp_path / "out2", checkpoint, "--annotations", labels, *ONE)
     assert done.exit_code == 0, done.stderr
     assert {result["image_id"] for result in ordered(tmp_path / "out2")} <= {70, 71, 72}
     done = command("evaluate", tmp_path / "out2", "--annotations", labels, "--out", tmp_path / "report")
