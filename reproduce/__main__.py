@@ -12,7 +12,7 @@ from instancefcn.apps.cli import errors_in_one_line
 from instancefcn.apps.options import DeviceName, OutFolder
 
 OfThePaper = Literal["table1", "table2", "table3", "table4", "table5", "figure6", "figure7", "sizes", "all"]
-Further = Literal["rates", "vgg16", "selective-search", "ablation", "sources"]
+Further = Literal["coherence", "rates", "vgg16", "selective-search", "ablation", "sources"]
 WHOLE = ("all", "table4", "ablation", "selective-search")  # pages that are not made row by row
 DATA_ROOT = Path("../shared/data")
 BUDGET, ROW, MACHINE = "Budget and recipes", "One row, without a page", "Machine"  # groups of options in the help
@@ -23,8 +23,8 @@ def reproduce(
         Literal[OfThePaper, Further],
         typer.Argument(
             metavar="EXPERIMENT",
-            help="table1 to table5, figure6, figure7, sizes, all of these; rates, vgg16, selective-search; or, of "
-            "lite, ablation, sources.",
+            help="table1 to table5, figure6, figure7, sizes, all of these; coherence, rates, vgg16, "
+            "selective-search; or, of lite, ablation, sources.",
         ),
     ],
     out: OutFolder,
@@ -107,6 +107,9 @@ def reproduce(
 
     [bold]python -m reproduce[/] figure6 --finished --data-root ../shared/data [bold]--out[/] runs/paper
     [dim]Recall against IoU of the rows of Table 3 that are there; figure7 draws those of Table 5.[/]
+
+    [bold]python -m reproduce[/] coherence --finished --data-root ../shared/data [bold]--out[/] runs/paper
+    [dim]What windows a few cells apart say of the pixels they share, of the rows of Table 2 that are there.[/]
 
     [bold]python -m reproduce[/] selective-search --data-root ../shared/data [bold]--out[/] runs/paper
     [dim]Its regions as masks: a proposals.json of each test set, for instancefcn evaluate and figure. Wants OpenCV.[/]

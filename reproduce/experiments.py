@@ -8,6 +8,7 @@ from pathlib import Path
 
 from reproduce.ablation import NAME as ABLATION_NAME
 from reproduce.ablation import reproduce_ablation
+from reproduce.coherence import COHERENCE_NAME, MEASURED, TABLE, coherence_of, reproduce_coherence
 from reproduce.figures import FIGURES, reproduce_figure
 from reproduce.methods import EXPERIMENTS, VGG16, Method
 from reproduce.rates import SEARCHED, reproduce_rates, try_rate
@@ -30,6 +31,7 @@ _PAGES: dict[str, Callable[[Runner], Path]] = {
     RATES_NAME: reproduce_rates,
     SOURCES_NAME: reproduce_sources,
     SEARCH_NAME: write_selective_search,
+    COHERENCE_NAME: reproduce_coherence,
     **{name: partial(reproduce_figure, figure) for name, figure in FIGURES.items()},
 }
 
@@ -64,3 +66,5 @@ def make_row(name: str, row: str, runner: Runner, seed: int = 0, images: int = 0
         try_rate(runner, methods[row], rate)
     else:
         runner.recalls(methods[row], name, seed, images, on_training=name == SIZES_NAME)
+        if name == TABLE and row in {method.slug for method in MEASURED}:
+            coherence_of(runner, methods[row], seed)  # while the weights are there
