@@ -155,10 +155,13 @@ def test_a_file_system_without_locks_is_written_to_with_a_warning(
 
 def test_runs_that_start_at_once_hold_it_one_after_the_other(tmp_path: Path) -> None:
     code = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from instancefcn.run_folder import run_folder
 out, log = Path(sys.argv[1]), Path(sys.argv[2])
+(out.parent / f"ready-{os.getpid()}").touch()
+while len(list(out.parent.glob("ready-*"))) < 3:
+    time.sleep(0.001)
 held = 0
 while held < 15:
     try:
