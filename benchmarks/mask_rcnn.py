@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+from torchvision.transforms.functional import to_tensor
 
 from instancefcn.data.source import Source
 from instancefcn.geometry.rle import decode, encode, tight_boxes
@@ -71,7 +72,7 @@ class MaskRcnnProposer:
     def __call__(self, image: UInt8[np.ndarray, "h w 3"], *, max_proposals: int = 100) -> Proposals:
         """Masks, best first, at most torchvision's hundred."""
         self.network.eval()
-        found = self.network([as_input(image)])[0]
+        found = self.network([to_tensor(image)])[0]
         masks = (found["masks"][:, 0] > 0.5).numpy()
         filled = np.flatnonzero(masks.any((1, 2)))[:max_proposals]
         rles, (height, width) = [encode(masks[one]) for one in filled], image.shape[:2]
@@ -82,10 +83,6 @@ class MaskRcnnProposer:
     def objects(self, image: UInt8[np.ndarray, "h w 3"]) -> Proposals:
         """Those above the threshold; none before one was chosen."""
         return self(image).objects() if self.rule else self(image, max_proposals=0)
-
-    @property
-    def parameters(self) -> int:
-        return sum(parameter.numel() for parameter in self.network.parameters())
 
     def train(self, source: Source, minutes: float, rate: float, seed: int, report: Any = print) -> int:
         """Train for so many minutes; the number of iterations."""
@@ -119,22 +116,12 @@ class MaskRcnnProposer:
         self.rule = fit_rule([(self(sample.image).at_least(MIN_SCORE), sample.instances) for sample in samples])
 
 
-def as_input(image: UInt8[np.ndarray, "h w 3"]) -> Tensor:
-    """Pixels as torchvision's detectors take them."""
-    return torch.from_numpy(image.copy()).permute(2, 0, 1).float() / 255
-
-
 def training_view(sample: Sample, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
     """An image, mirrored or not, and its objects, as torchvision's detectors learn from them; crowds are left out."""
     wanted, _ = sample.instances.divided()
-    image, masks = sample.image, np.stack([decode(rle) for rle in wanted])
-    boxes = tight_boxes(wanted)
+    image, boxes = to_tensor(sample.image), torch.from_numpy(tight_boxes(wanted)).float()
+    masks = torch.from_numpy(np.stack([decode(rle) for rle in wanted]).astype(np.uint8))
     if rng.random() < 0.5:
-        image, masks = image[:, ::-1], masks[..., ::-1].copy()
-        boxes[:, [0, 2]] = image.shape[1] - boxes[:, [2, 0]]
-    target = {
-        "boxes": torch.from_numpy(boxes).float(),
-        "labels": torch.ones(len(boxes), dtype=torch.int64),
-        "masks": torch.from_numpy(masks.astype(np.uint8)),
-    }
-    return as_input(image), target
+        image, masks = image.flip(-1), masks.flip(-1)
+        boxes[:, [0, 2]] = image.shape[-1] - boxes[:, [2, 0]]
+    return image, {"boxes": boxes, "labels": torch.ones(len(boxes), dtype=torch.int64), "masks": masks}

@@ -63,12 +63,13 @@ def ways(scratch: Path, wanted: list[str]) -> dict[str, Way]:
 def mask_rcnn() -> Way:
     """torchvision's, with its own settings but for the least score, below which it would leave the masks out."""
     from torchvision.models.detection import maskrcnn_resnet50_fpn
+    from torchvision.transforms.functional import to_tensor
 
     network = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, box_score_thresh=0.0).eval()
 
     @torch.inference_mode()
     def detect(path: Path) -> Any:
-        return network([torch.from_numpy(read_image(path)).permute(2, 0, 1).float() / 255])
+        return network([to_tensor(read_image(path))])
 
     return detect
 

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torchvision.transforms.functional import to_tensor
 
 from apps.conftest import FakeProposer
 from benchmarks import peers
-from benchmarks.mask_rcnn import MaskRcnnProposer, as_input, training_view
+from benchmarks.mask_rcnn import MaskRcnnProposer, training_view
 from benchmarks.peers import MASK_RCNN, OURS, PEERS, Settings, Trained, command, labelled_images, page, run
 from instancefcn.data.selection import Selection
 from instancefcn.data.source import Source
@@ -24,7 +26,7 @@ from tiny import scenes
 
 def test_a_view_has_boxes_tight_around_its_masks() -> None:
     sample = scenes()[0]
-    as_it_is, seen = as_input(sample.image), set()
+    as_it_is, seen = to_tensor(sample.image), set()
     for seed in range(6):
         image, target = training_view(sample, np.random.default_rng(seed))
         mirrored = not torch.equal(image, as_it_is)
@@ -66,7 +68,9 @@ def test_every_peer_gets_the_same_images(monkeypatch: pytest.MonkeyPatch) -> Non
 
     def noting(settings: Settings, labelled: Source, report: Any) -> Trained:
         given[settings.peer] = [int(sample.image.sum()) for sample in labelled]
-        return Trained(FakeProposer(), 7, 8)
+        proposer = FakeProposer()
+        proposer.network = nn.Linear(3, 2)  # pyright: ignore[reportAttributeAccessIssue]
+        return Trained(proposer, 7)
 
     monkeypatch.setattr(peers, "open_source", lambda spec: scenes())
     monkeypatch.setattr(peers, "PEERS", dict.fromkeys(PEERS, noting))
@@ -74,6 +78,7 @@ def test_every_peer_gets_the_same_images(monkeypatch: pytest.MonkeyPatch) -> Non
     assert given[OURS] == given[MASK_RCNN]
     assert len(set(given[OURS])) == 3
     assert made[0]["settings"] == asdict(Settings(OURS, "corn", images=3))
+    assert made[0]["parameters"] == 3 * 2 + 2
     assert 0 <= made[0]["found"]["AR@100"] <= 100
     first, second = (labelled_images(scenes(20), 5, seed) for seed in (0, 1))
     assert [sample.image.sum() for sample in first] != [sample.image.sum() for sample in second]

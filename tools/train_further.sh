@@ -19,7 +19,9 @@ learn() { # NAME SEED FURTHER...: a training on the sources of before and on fur
     name=$1
     printf 'seed = %s\n[optimization]\nlearning_rate = 0.0005\niterations = 4000\n' "$2" >"$out/$name.toml"
     shift 2
-    set -- $(for source; do echo "--data $(of "$source" train)"; done)
+    further=$*
+    set --
+    for source in $further; do set -- "$@" --data "$(of "$source" train)"; done
     OMP_NUM_THREADS=1 "$python" -m instancefcn train --recipe "$out/$name.toml" --init shipped --workers 0 \
         --data "$(of coco-mini train)" --data "partial+$(of coco-partial train)" \
         --data "partial+$(of animals train)" --data "labels:$data/pennfudan/train" "$@" \
