@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from instancefcn.user_cache import cache_folder, keep, kept
+from instancefcn.user_cache import Summed, cache_folder, keep, keep_written, kept
 
 
 def test_it_follows_the_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -34,3 +34,21 @@ def test_it_gives_back_what_it_got(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert [path.name for path in left.parent.iterdir()] == ["x"]
     (left.parent / "x").write_bytes(b"short")
     assert kept("x") is None
+
+
+def test_pieces_are_kept_as_one_and_never_in_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("INSTANCEFCN_CACHE", str(tmp_path))
+
+    def write(file: Summed) -> None:
+        for piece in (b"one ", memoryview(b"after "), b"another"):
+            assert file.write(piece) == len(piece)
+
+    def fail(file: Summed) -> None:
+        file.write(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    keep_written("x", write)
+    assert kept("x") == b"one after another"
+    keep_written("x", fail)
+    assert kept("x") == b"one after another"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]

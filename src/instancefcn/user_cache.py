@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from instancefcn.files import remove_temporary, whole_file
 
@@ -32,17 +34,37 @@ def cache_folder() -> Path | None:
     return Path(place) / "instancefcn"
 
 
-def keep(name: str, content: bytes | memoryview) -> None:
+def keep(name: str, content: bytes) -> None:
     """Keep bytes under a name, wholly or not at all; where they can't be kept, nothing happens."""
+    keep_written(name, lambda file: file.write(content))
+
+
+def keep_written(name: str, write: Callable[[Summed], object]) -> None:
+    """Keep what a function writes to the file that it gets, piece by piece: never all of it in memory."""
     folder = cache_folder()
     if folder is None:
         return
     with suppress(OSError):  # a full disk, or a folder of somebody else's
         folder.mkdir(parents=True, exist_ok=True)
         remove_temporary(folder, name)  # of a killed writer; one that is at work only fails to keep the same
-        with whole_file(folder / name) as file:  # content may be hundreds of megabytes: it is not copied
-            file.write(content)
-            file.write(hashlib.sha256(content).digest())
+        with whole_file(folder / name) as file:
+            summed = Summed(file)
+            write(summed)
+            file.write(summed.digest.digest())
+
+
+class Summed:
+    """A file that is written from its start to its end, and the digest of that."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.digest = file, hashlib.sha256()
+
+    def write(self, content: bytes | memoryview) -> int:
+        self.digest.update(content)
+        return self.file.write(content)
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 def kept(name: str) -> bytes | None:

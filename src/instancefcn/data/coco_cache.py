@@ -14,17 +14,18 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 
 from instancefcn.data.coco_entries import CocoImage
 from instancefcn.data.source import FileSource, Labels, Problem
 from instancefcn.files import file_sum
-from instancefcn.geometry.rle import Rle
 from instancefcn.structures import Instances
-from instancefcn.user_cache import keep, kept
+from instancefcn.user_cache import keep_written, kept
 
 LARGE = 20_000_000  # bytes of annotations; a smaller file is read in seconds
+AT_ONCE = 4096  # masks that are joined to be written
 _PACKAGE = Path(__file__).parent.parent
 
 
@@ -95,12 +96,12 @@ class CocoCache:
             "rejected": np.array([len(labels.rejected) for labels in every], dtype=np.int64),
         }
         for name in ("ids", "category_ids", "crowd", "ignore", "boxes_xyxy"):
-            arrays[name] = np.concatenate([getattr(labels.instances, name) for labels in every]) if every else []
-        arrays |= _packed("masks", [rle for labels in every for rle in labels.instances.rles])
-        arrays |= _packed("regions", [rle for labels in every for rle in labels.rejected])
-        written = io.BytesIO()
-        np.savez(written, **arrays)
-        keep(self.name, written.getbuffer())
+            arrays[name] = (
+                np.concatenate([getattr(labels.instances, name) for labels in every]) if every else np.zeros(0)
+            )
+        masks = [rle["counts"] for labels in every for rle in labels.instances.rles]
+        regions = [rle["counts"] for labels in every for rle in labels.rejected]
+        keep_written(self.name, lambda file: _write(file, arrays, {"masks": masks, "regions": regions}))
 
     def _labels(self, images: Sequence[Sequence[Any]], arrays: dict[str, np.ndarray]) -> Iterator[Labels]:
         masks, regions = _counts("masks", arrays), _counts("regions", arrays)
@@ -152,11 +153,19 @@ def _stamp(path: str) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _packed(name: str, rles: Sequence[Rle]) -> dict[str, Any]:
-    """Run lengths one after another, and how many bytes each has."""
-    counts = [rle["counts"] for rle in rles]
-    sizes = np.array([len(one) for one in counts], dtype=np.int64)
-    return {name: np.frombuffer(b"".join(counts), dtype=np.uint8), f"{name}_sizes": sizes}
+def _write(file: Any, arrays: dict[str, np.ndarray], counts: dict[str, list[bytes]]) -> None:
+    """As ``np.savez``, and run lengths one after another, with how many bytes each has: never joined in memory."""
+    arrays = arrays | {f"{name}_sizes": np.array(list(map(len, of)), dtype=np.int64) for name, of in counts.items()}
+    with ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+        for name, of in counts.items():
+            header = {"descr": "|u1", "fortran_order": False, "shape": (int(arrays[f"{name}_sizes"].sum()),)}
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array_header_1_0(member, header)
+                for start in range(0, len(of), AT_ONCE):
+                    member.write(b"".join(of[start : start + AT_ONCE]))
 
 
 def _counts(name: str, arrays: dict[str, np.ndarray]) -> Iterator[bytes]:
