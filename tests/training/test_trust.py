@@ -16,7 +16,7 @@ from instancefcn.inference.checkpoint import Checkpoint, load_checkpoint, save_c
 from instancefcn.model.build import build_network
 from instancefcn.objects import ObjectRule
 from instancefcn.training import object_rules, trainer
-from instancefcn.training.history import History
+from instancefcn.training.history import History, standard_error
 from instancefcn.training.initial_weights import choose_init, initial_network
 from instancefcn.training.keeping_out import divide, keep_out
 from instancefcn.training.loop import train
@@ -59,7 +59,7 @@ def run(out: Path, init: Path | str, **options: Any) -> list[str]:
 
 
 def test_best_is_the_start_where_nothing_beats_it(tmp_path: Path, start: Path, scored: list[float]) -> None:
-    scored += [50.0, 40.0, 50.0]
+    scored += [90.0, 40.0, 50.0]
     told = run(tmp_path / "run", start)
     best, last, first = (
         load_checkpoint(p) for p in (tmp_path / "run/best.safetensors", tmp_path / "run/last.safetensors", start)
@@ -69,18 +69,37 @@ def test_best_is_the_start_where_nothing_beats_it(tmp_path: Path, start: Path, s
     assert all(torch.equal(best.weights[name], tensor) for name, tensor in first.weights.items())
     assert any(not torch.equal(last.weights[name], tensor) for name, tensor in first.weights.items())
     assert (best.training["iteration"], last.training["iteration"]) == (0, 4)
-    assert best.training["validation"] == {"scenes": {"AR@100": 50.0}}
-    scores = "50.0 before training, then 40.0, 50.0; best.safetensors has the weights that it started from"
+    assert best.training["validation"] == {"scenes": {"AR@100": 90.0}}
+    scores = "90.0 before training, then 40.0, 50.0; best.safetensors has the weights that it started from"
     assert scores in "\n".join(told)
     lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert [line["iteration"] for line in lines if "scenes/AR@100" in line] == [0, 2, 4]
 
 
 def test_best_is_what_beats_the_start(tmp_path: Path, start: Path, scored: list[float]) -> None:
-    scored += [50.0, 51.0, 49.0]
+    scored += [50.0, 51.0, 9.0]
     told = run(tmp_path / "run", start)
     assert load_checkpoint(tmp_path / "run/best.safetensors").training["iteration"] == 2
     assert any(line.startswith("warning: the network ended worse than it started") for line in told)
+
+
+def test_chance_is_no_reason_to_keep_the_start(tmp_path: Path, start: Path, scored: list[float]) -> None:
+    scored += [50.0, 45.0, 44.0]  # of few instances
+    told = run(tmp_path / "run", start)
+    assert load_checkpoint(tmp_path / "run/best.safetensors").training["iteration"] == 2
+    assert any(
+        "50.0 before training, then 45.0, 44.0; best.safetensors has the weights that scored 45.0" in line
+        for line in told
+    )
+    assert not any("ended worse" in line for line in told)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.8, 1.0])
+@pytest.mark.parametrize("instances", [4, 400])
+def test_the_standard_error_is_that_of_many_draws(share: float, instances: int) -> None:
+    smoothed = (share * instances + 2) / (instances + 4)
+    draws = np.random.default_rng(0).binomial(instances + 4, smoothed, 100_000) / (instances + 4)
+    assert standard_error(100 * share, instances) == pytest.approx(100 * draws.std(), rel=0.02)
 
 
 def test_weights_that_were_no_checkpoint_are_not_measured(tmp_path: Path, scored: list[float]) -> None:
@@ -281,7 +300,7 @@ def test_the_rule_is_chosen_on_the_validation_images(
     tmp_path: Path, start: Path, scored: list[float], choices: Choices
 ) -> None:
     save_checkpoint(replace(load_checkpoint(start), objects=RULE), start)
-    scored += [50.0, 40.0, 45.0]
+    scored += [90.0, 40.0, 45.0]
     run(tmp_path, start, validation=[scenes(16, seed=3)])  # the best proposes by rules of the start's
     assert choices == [(7, 16, RULE), (RECIPE.inference.candidates, 16, RULE)]
     assert [rule.threshold for rule in rules(tmp_path) if rule] == [0.8125, 0.875]

@@ -25,6 +25,7 @@ class History:
     last: list[Losses] = field(default_factory=list)  # of the last WINDOW iterations
     validated: int = -1  # iteration of the last validation
     recall: Figures = field(default_factory=dict)  # what it gave, F1 of objects with it
+    standard_error: float = 0.0  # of ``start``, which is of few instances, in points; 0 in older states
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> History:
@@ -40,6 +41,7 @@ class History:
             losses += part if isinstance(part := table.get(name, []), list) else [None]
         sound = (
             (table.get("start") is None or _is_number(table["start"]))
+            and _is_number(table.get("standard_error", 0.0))
             and isinstance(table.get("validated", 0), int)
             and isinstance(recall, dict)
             and all(isinstance(of, dict) for of in recall.values())
@@ -60,14 +62,18 @@ class History:
         return self.start is not None or bool(self.scores)
 
     @property
-    def best(self) -> float:
-        """The highest score so far; below every score where there is none."""
-        return max([-1.0 if self.start is None else self.start, *self.scores])
+    def to_beat(self) -> float:
+        """The score that the next network has to be above to be the best; below every score where there is none.
+
+        What was trained on the labels at hand has that for it. So the start stays the best only where all that came
+        after it is worse by its standard error or more, which chance does not explain.
+        """
+        return max([-1.0 if self.start is None else self.start - self.standard_error, *self.scores])
 
     @property
     def best_is_start(self) -> bool:
-        """Whether no validation had a higher score than the checkpoint that the run started from."""
-        return self.start is not None and self.best == self.start
+        """Whether the checkpoint that the run started from is better than all that came after it."""
+        return self.start is not None and self.to_beat == self.start - self.standard_error
 
     @property
     def rose(self) -> bool:
@@ -85,6 +91,20 @@ class History:
         """Mean losses at the start and at the end of a run, by name; over its halves where it is short."""
         count = max(1, min(WINDOW, iterations // 2))
         return _mean(self.first[:count]), _mean(self.last[-count:])
+
+
+def standard_error(score: float, instances: int) -> float:
+    """Of a share of so many instances, in percent as the score is.
+
+    Agresti and Coull, "Approximate is better than exact for interval estimation of binomial proportions", The American
+    Statistician 1998: two found and two missed instances more, so that it is not zero at 0 and at 100.
+
+    Example:
+        >>> round(standard_error(80.0, 16), 1), round(standard_error(80.0, 1600), 1)
+        (9.9, 1.0)
+    """
+    share = (score / 100 * instances + 2) / (instances + 4)
+    return 100 * math.sqrt(share * (1 - share) / (instances + 4))
 
 
 def _is_number(value: Any) -> bool:

@@ -106,5 +106,10 @@ def _best_by(validation: Sequence[Source]) -> str:
 
 
 def has_object(source: Source, index: int) -> bool:
-    """Whether an image has a labelled object that counts: no crowd, and not marked as not to be judged."""
-    return bool(source.labels(index).instances.judged.any())
+    """Whether an image has a labelled object that counts."""
+    return count_objects(source, index) > 0
+
+
+def count_objects(source: Source, index: int) -> int:
+    """The labelled objects of an image that count: no crowds, and none that is marked as not to be judged."""
+    return int(source.labels(index).instances.judged.sum())

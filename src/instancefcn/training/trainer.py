@@ -22,8 +22,9 @@ from instancefcn.training.batch import Batch, BatchMaker
 from instancefcn.training.dataset import RankSampler
 from instancefcn.training.divergence import diverged
 from instancefcn.training.fingerprint import Fingerprint
-from instancefcn.training.history import History
+from instancefcn.training.history import History, standard_error
 from instancefcn.training.initial_weights import Start
+from instancefcn.training.keeping_out import count_objects
 from instancefcn.training.learner import Learner
 from instancefcn.training.log import Log, show_progress
 from instancefcn.training.optimization import Budget, learning_rate
@@ -173,7 +174,7 @@ class Trainer:
                 self.report(f"warning: left out of training, another image is taken: {text}")
 
     def validate(self) -> None:
-        """Save, measure, log it, and save as the best network, too, if it beats all before.
+        """Save, measure, log it, and save as the best network, too, if it beats all before (``History.to_beat``).
 
         What is stopped in between is measured when the run goes on.
         """
@@ -181,14 +182,16 @@ class Trainer:
         self.save([LAST])
         network = self.learner.kept_network().eval()
         score = self.measure(Proposer(network, self.recipe.inference, device=self.fabric.device))
-        is_best = score > self.history.best or not self.history.measured
+        is_best = score > self.history.to_beat or not self.history.measured
         self.history.scores.append(score)
         self.due = False
         self.save([LAST, BEST] if is_best else [LAST])
 
     def validate_start(self, checkpoint: Checkpoint) -> None:
         """Measure the checkpoint that training starts from, proposing by its own rules, and save it as the best."""
-        self.history.start = self.measure(Proposer(checkpoint.build(), checkpoint.inference, device=self.fabric.device))
+        score = self.measure(Proposer(checkpoint.build(), checkpoint.inference, device=self.fabric.device))
+        instances = sum(count_objects(source, index) for source in self.validation for index in range(len(source)))
+        self.history.start, self.history.standard_error = score, standard_error(max(score, 0.0), instances)
         if self.fabric.is_global_zero:
             self.files.save_best(replace(checkpoint, training=self.record()))
         self.save([LAST])
