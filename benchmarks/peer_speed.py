@@ -6,8 +6,9 @@
 The photographs are those of `make bench`, 640 x 480. torchvision's Mask R-CNN R50-FPN has random weights, and so gives
 its 100 boxes, and masks in them, of any photograph: what it finds is nothing, what it takes is the same.
 
-How near the network is to the machine's limit is measured in the same run: its operations (torch's counter), and the
-operations a second of a product of 2,048 x 2,048 matrices.
+How near the network is to the machine's limits is measured in the same run: its operations (torch's counter) beside
+those a second of a product of 2,048 x 2,048 matrices, and the bytes that its layers read and write beside those of a
+copy.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from instancefcn.allocator import keep_freed_memory
@@ -32,12 +34,14 @@ from instancefcn.data.images import read_image
 from instancefcn.evaluation.curves import empty_figure, render, style
 from instancefcn.inference.proposer import Proposer
 from instancefcn.runtime import OnnxProposer
+from openvino_network import OpenvinoNetwork
 from speed import MAX_PROPOSALS, photographs, selective_search, skimage_folder
 
 Way = Callable[[Path], Any]
-WAYS = ("fp32", "auto", "onnx", "selective search, fast", "selective search, quality", "Mask R-CNN R50-FPN")
+WAYS = ("fp32", "auto", "openvino", "onnx", "selective search, fast", "selective search, quality", "Mask R-CNN R50-FPN")
 ONNX_PROPOSALS = 100
 MATRIX_SIDE = 2048
+COPIED = 2**26  # numbers, far more than the caches hold
 
 
 def ways(scratch: Path, wanted: list[str]) -> dict[str, Way]:
@@ -48,6 +52,10 @@ def ways(scratch: Path, wanted: list[str]) -> dict[str, Way]:
             proposer = Proposer.from_checkpoint(precision=precision)
             name = precision if precision == "fp32" else f"auto ({proposer.precision} here)"
             made[name] = lambda path, by=proposer: by(path, max_proposals=MAX_PROPOSALS)
+    if "openvino" in wanted:
+        fp32 = Proposer.from_checkpoint(device="cpu")
+        fp32.network = OpenvinoNetwork(fp32.network, torch.get_num_threads())
+        made["network by OpenVINO"] = lambda path: fp32(path, max_proposals=MAX_PROPOSALS)
     if "onnx" in wanted:
         export = ["export", str(scratch / "lite.onnx"), "--max-proposals", str(ONNX_PROPOSALS)]
         subprocess.run([sys.executable, "-m", "instancefcn", *export], check=True)
@@ -74,18 +82,48 @@ def mask_rcnn() -> Way:
     return detect
 
 
-def share_of_peak() -> dict[str, float]:
-    """GFLOP of the network for 480 x 640, its GFLOP/s, and those of a product of matrices; the best of five each."""
+def limits() -> dict[str, float]:
+    """What the network does for 480 x 640 and in how many seconds, and what the machine does; the best of five each."""
     network = Proposer.from_checkpoint().network
     pixels = torch.zeros(1, 3, 512, 640).to(memory_format=torch.channels_last)  # 480 rows are padded to 512
     left = right = torch.zeros(MATRIX_SIDE, MATRIX_SIDE)
+    numbers = torch.zeros(COPIED)
+    copy = torch.empty_like(numbers)
     with torch.inference_mode():
+        moved = bytes_of_layers(network, pixels)
         with FlopCounterMode(display=False) as counter:
             network(pixels)
         seconds = least_seconds(lambda: network(pixels))
-        products = least_seconds(lambda: left @ right)
-    gflop, peak = counter.get_total_flops() / 1e9, 2 * MATRIX_SIDE**3 / products / 1e9
-    return {"GFLOP": gflop, "GFLOP/s": gflop / seconds, "GFLOP/s of matrices": peak, "share": gflop / seconds / peak}
+        peak = 2 * MATRIX_SIDE**3 / least_seconds(lambda: left @ right)
+        bandwidth = 2 * 4 * COPIED / least_seconds(lambda: copy.copy_(numbers))
+    operations = counter.get_total_flops()
+    return {
+        "seconds": seconds,
+        "GFLOP": operations / 1e9,
+        "GFLOP/s of matrices": peak / 1e9,
+        "share of seconds at that peak": operations / peak / seconds,
+        "GB read and written": moved / 1e9,
+        "GB/s of a copy": bandwidth / 1e9,
+        "share of seconds at that bandwidth": moved / bandwidth / seconds,
+    }
+
+
+def bytes_of_layers(network: nn.Module, pixels: Tensor) -> int:
+    """Those of what each layer takes and gives, as if nothing stayed in a cache."""
+    moved = 0
+
+    def add(_: nn.Module, given: tuple[Any, ...], made: Any) -> None:
+        nonlocal moved
+        moved += sum(one.nbytes for one in (*given, made) if isinstance(one, Tensor))
+
+    layers = [
+        module for module in network.modules() if not [*module.children()] and not isinstance(module, nn.Identity)
+    ]
+    hooks = [layer.register_forward_hook(add) for layer in layers]
+    network(pixels)
+    for hook in hooks:
+        hook.remove()
+    return moved
 
 
 def least_seconds(call: Callable[[], Any]) -> float:
@@ -135,7 +173,7 @@ def main() -> None:
         "machine": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
         "seconds": seconds,
-        "network": share_of_peak(),
+        "network": limits(),
     }
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "bench.json").write_text(json.dumps(found, indent=2) + "\n")

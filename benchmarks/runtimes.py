@@ -15,12 +15,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-
 from instancefcn.inference.proposer import Proposer
-from instancefcn.model.network import Network
+from openvino_network import export_network
 
 HEIGHT, WIDTH = 512, 640  # 480 rows are padded to 512
 TIMED = """
@@ -67,20 +63,6 @@ timed(lambda: request.infer([pixels]))
 }
 
 
-class Maps(nn.Module):
-    """A network whose outputs are plain tensors."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        outputs: list[Tensor] = []
-        for maps in self.network(images):
-            outputs += [maps.instance, maps.objectness, *([] if maps.quality is None else [maps.quality])]
-        return outputs
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
@@ -90,11 +72,8 @@ def main() -> None:
     if options.openvino is not None:
         interpreters["openvino"] = str(options.openvino)
     with TemporaryDirectory() as folder:
-        network = Maps(Proposer.from_checkpoint(device="cpu").network).eval()
-        pixels = torch.from_numpy(np.zeros((1, 3, HEIGHT, WIDTH), dtype=np.float32))
-        program = torch.onnx.export(network, (pixels,), dynamo=True, opset_version=18, verbose=False)
-        assert program is not None
-        program.save(f"{folder}/network.onnx")
+        network = Proposer.from_checkpoint(device="cpu").network
+        export_network(network, (1, 3, HEIGHT, WIDTH), Path(folder) / "network.onnx")
         for threads in options.threads:
             environment = os.environ | {"OMP_NUM_THREADS": str(threads), "GOMP_SPINCOUNT": "10000"}
             for name, interpreter in interpreters.items():
