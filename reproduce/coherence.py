@@ -67,7 +67,7 @@ def reproduce_coherence(runner: Runner) -> Path:
         *([DRY, ""] if settings.dry else []),
         f"- `{settings.command(COHERENCE_NAME)}`",
         "- Two windows, some cells apart, on the pixels that both see, percent: pixels on which they agree, and the "
-        f"IoU of their masks there. Means over objects of {next(iter(tests(runner)))} and over four directions.",
+        f"IoU of their masks there. Means over objects of {test_set(runner)[0]} and over four directions.",
         "",
         *markdown_table(
             ["", "objects", *(f"{n} cells: agree" for n in SHIFTS), *(f"{n} cells: IoU" for n in SHIFTS)],
@@ -102,16 +102,16 @@ def coherence_of(runner: Runner, method: Method, seed: int) -> Coherence:
             raise UnfinishedError(path)
         folder = runner.run(method, TABLE, seed)
         proposer, _ = load_proposer(folder / "best.safetensors", choose_device(runner.settings.device))
-        source = runner.open_test(next(iter(tests(runner).values())))
+        source = runner.open_test(test_set(runner)[1])
         write_whole(path, json_text(vars(measure_coherence(proposer, source))))
     kept = read_json(path)
     by_shift = [{int(shift): share for shift, share in kept[name].items()} for name in ("pixels", "foreground")]
     return Coherence(kept["objects"], *by_shift)
 
 
-def tests(runner: Runner) -> dict[str, ImageSelection]:
-    """The test sets of Table 2; the first is measured on."""
-    return test_images(runner.settings.scale, runner.settings.data_root, TABLE)
+def test_set(runner: Runner) -> tuple[str, ImageSelection]:
+    """The first test set of Table 2, and its name."""
+    return next(iter(test_images(runner.settings.scale, runner.settings.data_root, TABLE).items()))
 
 
 def measure_coherence(proposer: Proposer, source: Source) -> Coherence:
