@@ -39,6 +39,7 @@ from instancefcn.evaluation.average_recall import average_recall
 from instancefcn.files import read_json, write_whole
 from instancefcn.inference.checkpoint import load_checkpoint
 from instancefcn.inference.proposer import Proposer
+from instancefcn.objects import ObjectRule
 from instancefcn.proposals import Proposals
 from instancefcn.training.initial_weights import IMAGENET, SHIPPED
 from instancefcn.training.keeping_out import keep_out
@@ -47,6 +48,7 @@ from instancefcn.training.recipe import load_recipe
 
 OURS, MASK_RCNN = "ours", "mask-rcnn"
 RUNS = Path("benchmarks/runs/peers")
+NO_OBJECTS = ObjectRule(threshold=1.0)
 HEADER = """# Peers, from an equal start
 
 Every peer trains on the same labelled images of train, chooses its threshold on the same tenth of them, and is measured
@@ -87,9 +89,12 @@ def train_ours(settings: Settings, labelled: Source, report: Callable[[str], Non
     recipe = load_recipe("lite")
     rate = recipe.optimization.learning_rate * settings.times_rate
     recipe = replace(recipe, seed=settings.seed, optimization=replace(recipe.optimization, learning_rate=rate))
-    with tempfile.TemporaryDirectory() as scratch:
-        path = train(recipe, [labelled], scratch, minutes=settings.minutes, init=settings.init, report=report)
+    with tempfile.TemporaryDirectory() as scratch_name:
+        path = train(
+            recipe, [labelled], Path(scratch_name), minutes=settings.minutes, init=settings.init, report=report
+        )
         proposer, iterations = Proposer.from_checkpoint(path), load_checkpoint(path).training["iteration"]
+    proposer.rule = proposer.rule or NO_OBJECTS  # where it learnt to find nothing
     return Trained(proposer, iterations)
 
 

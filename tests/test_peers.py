@@ -16,12 +16,35 @@ from torchvision.transforms.functional import to_tensor
 from apps.conftest import FakeProposer
 from benchmarks import peers
 from benchmarks.mask_rcnn import MaskRcnnProposer, training_view
-from benchmarks.peers import MASK_RCNN, OURS, PEERS, Settings, Trained, command, labelled_images, page, run
+from benchmarks.peers import (
+    MASK_RCNN,
+    OURS,
+    PEERS,
+    Settings,
+    Trained,
+    command,
+    labelled_images,
+    measure,
+    page,
+    run,
+    train_ours,
+)
 from instancefcn.data.selection import Selection
 from instancefcn.data.source import Source
 from instancefcn.geometry.rle import areas, decode
 from instancefcn.objects import ObjectRule
-from tiny import scenes
+from tiny import TINY, scenes
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_ours_trains_as_the_command_does_and_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "load_recipe", lambda name: {"lite": TINY}[name])
+    source = Selection([(scenes(), index) for index in range(4)], "labelled")
+    trained = train_ours(Settings(OURS, "corn", minutes=0.02, init="random"), source, report=str)
+    assert trained.iterations > 0
+    found = measure(trained, source)  # without a rule, of which four images are too few
+    assert set(found) == {"AR@10", "AR@100", "F1@0.5", "F1@0.75", "accepted", "seconds_an_image"}
+    assert found["F1@0.5"] == 0
 
 
 def test_a_view_has_boxes_tight_around_its_masks() -> None:
