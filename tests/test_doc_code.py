@@ -35,6 +35,7 @@ FENCE = re.compile(r"^```(\w+)( title=\"[^\"]*\")?\n(.*?)^```$", re.MULTILINE | 
 NOT_RUN = ' title="not run by the tests: '
 COMMAND = re.compile(r"^(?:\$ )?(?:\.venv/bin/)?instancefcn (.*)$", re.MULTILINE)
 SHELL = ("sh", "bash")
+SCRIPTS = sorted((ROOT / "tools").glob("*.sh"))
 SIDE = 96  # pixels of the images
 
 
@@ -55,6 +56,12 @@ def to_run(page: Path) -> list[Block]:
     if page.name in ("commands.md", "reference.md"):  # made from the code: examples with names of files that nobody has
         return []
     return [block for block in blocks_of(page) if block.language in ("python", *SHELL) and not block.title]
+
+
+def script(path: Path) -> Block:
+    """A shell script as a block that calls ``instancefcn`` by its name."""
+    text = path.read_text(encoding="utf-8")
+    return Block("sh", "", re.sub(r'^(\w+=\S+ )?"\$python" -m instancefcn ', "instancefcn ", text, flags=re.MULTILINE))
 
 
 def commands_of(block: Block) -> list[list[str]]:
@@ -140,8 +147,8 @@ def test_blocks_run_in_the_order_of_their_page(
 def test_every_command_and_option_of_the_documents_is_there() -> None:
     known = options_of_commands()
     checked = 0
-    for page in PAGES:
-        for block in blocks_of(page):
+    for page in [*PAGES, *SCRIPTS]:
+        for block in [script(page)] if page in SCRIPTS else blocks_of(page):
             for arguments in commands_of(block) if block.language in (*SHELL, "console") else ():
                 if arguments[0].startswith("--") or not set(arguments).isdisjoint({"COMMAND", "..."}):
                     continue

@@ -13,7 +13,7 @@ python=${PYTHON:-.venv/bin/python}
     --data "coco:$data/annotations/instances_train.json,$data/train" --out "$out"
 "$python" tools/ship_classifier.py "$out/classifier.safetensors" animals
 "$python" -m instancefcn segment "$data/val" --annotations "$data/annotations/instances_val.json" \
-    --classifier animals --no-label-maps --out "$out/val"
+    --classifier animals --out "$out/val"
 "$python" -m instancefcn evaluate "$out/val/segments.json" --annotations "$data/annotations/instances_val.json" \
     --per-class --out "$out/report"
 "$python" tools/classifier_sheet.py "$out/val" "$data/annotations/instances_val.json" --out "$out/sheet.jpg"
