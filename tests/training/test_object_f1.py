@@ -56,7 +56,7 @@ def slow_f1(images: list[tuple[list[np.ndarray], list[float], list[np.ndarray], 
     """In percent: by each rule, at each IoU and each threshold on the score, counted from the start."""
     every_score = {score for _, scores, _, _ in images for score in scores}
     by_rule = []
-    for max_iou, max_filled in product((0.3, 0.4, 0.5), (0.2, 0.5)):
+    for max_iou, max_filled in product((0.3, 0.4, 0.5), (0.2, 0.35)):
         objects = []
         for masks, scores, wanted, crowds in images:
             kept = oracles.objects_among(np.array(masks), max_iou, max_filled, INSIDE)

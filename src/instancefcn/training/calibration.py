@@ -22,7 +22,7 @@ START_INSTANCES = 10  # as many as the rule of the checkpoint that training star
 IOU = 0.5  # from which a mask finds an instance
 TRIED = tuple(
     ObjectRule(threshold=0.0, max_iou=max_iou, max_filled=max_filled)
-    for max_iou, max_filled in product((0.3, 0.4, 0.5), (0.2, 0.5))
+    for max_iou, max_filled in product((0.3, 0.4, 0.5), (0.2, 0.35))
 )
 SMOOTHINGS = (0.0, 0.03, 0.06, 0.1)
 SMOOTHING_COST = 0.002  # of mean IoU
