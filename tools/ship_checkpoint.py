@@ -3,9 +3,9 @@
     python tools/ship_checkpoint.py [EARLIER.safetensors] runs/lite/last.safetensors --recipe lite \
         --objects coco:../shared/data/coco-mini/annotations/instances_val.json,../shared/data/coco-mini/val
 
-Several checkpoints give the mean of their weights. Where each went on from the one before, the mean is often better
-than any of them (model soups, Wortsman et al., ICML 2022). ``--objects`` names the labelled images on which the object
-rule is chosen; without it the last checkpoint's stays.
+Several checkpoints give the mean of their weights; one that is named twice counts twice. Where each went on from the
+one before, the mean is often better than any of them (model soups, Wortsman et al., ICML 2022). ``--objects`` names the
+labelled images on which the object rule is chosen; without it the last checkpoint's stays.
 """
 
 from __future__ import annotations

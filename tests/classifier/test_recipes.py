@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from classifier.models import RECIPE, Scenes, proposal_network, train
-from instancefcn.classifier.checkpoint import SHIPPED, load_classifier
+from instancefcn.classifier.checkpoint import RETIRED, RETIRED_NAMING, SHIPPED, load_classifier
 from instancefcn.classifier.config import (
     ClassifierConfig,
     ClassifierRecipe,
@@ -57,9 +57,13 @@ def with_key(path: Path, out: Path, table: str, key: str, value: Any) -> Path:
     return out
 
 
-def test_the_shipped_classifier_has_keys_that_are_retired() -> None:
-    assert {"head", "strides", "reduced", "dropout"} <= json.loads(metadata(ANIMALS)["classifier"]).keys()
-    assert load_classifier("animals").naming.objectness_power == 0.5
+def test_retired_keys_are_accepted_at_their_one_value(tmp_path: Path) -> None:
+    retired = [("classifier", key, value) for key, value in RETIRED.items()]
+    path = ANIMALS
+    for table, key, value in [*retired, *(("naming", key, value) for key, value in RETIRED_NAMING.items())]:
+        assert key not in json.loads(metadata(ANIMALS)[table])
+        path = with_key(path, tmp_path / f"{key}.safetensors", table, key, value)
+    assert load_classifier(path).naming == load_classifier("animals").naming
 
 
 @pytest.mark.parametrize(
