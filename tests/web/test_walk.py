@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from instancefcn.geometry.rle import decode, ious
-from instancefcn.inference.proposer import MIN_SCORE, Proposer, assemble_masks
+from instancefcn.inference.pasting import paste
+from instancefcn.inference.proposer import MIN_SCORE, Proposer, as_tensor, assemble_masks
 from instancefcn.inference.suppression import suppress
+from instancefcn.inference.tiles import closer
 from instancefcn.inference.voting import vote
 from instancefcn.model.assembling import cells
 from instancefcn.web.explanation import explain, rank_of
 from instancefcn.web.found import LOWEST_CHANCE, Found
-from instancefcn.web.walk import NOBODY, Walk
+from instancefcn.web.passes import NOBODY, Pass
+from instancefcn.web.walk import Walk
 from web.conftest import discs
+
+
+@pytest.fixture(scope="module", params=["whole", "tiles"])
+def proposer(proposer: Proposer, request: pytest.FixtureRequest) -> Proposer:
+    """That of the conftest, and one that also looks at the photograph in tiles of twice its scale."""
+    if request.param == "whole":
+        return proposer
+    config = replace(closer(proposer.config, 2), longest_side=256.0)
+    return Proposer(proposer.network, config, device="cpu", rule=proposer.rule)
 
 
 @pytest.fixture(scope="module")
 def walk(proposer: Proposer) -> Walk:
-    return Walk.of(proposer, discs())
+    return Walk(proposer, discs())
+
+
+@pytest.fixture(scope="module")
+def last(walk: Walk) -> Pass:
+    """The last pass, which is that over the last tile where there are any."""
+    return walk.look(walk.passes - 1)
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +48,20 @@ def found(proposer: Proposer) -> Found:
 
 
 def test_the_walk_ends_at_the_proposers_candidates(walk: Walk, found: Found, proposer: Proposer) -> None:
-    assert walk.candidates == found.candidates == proposer(discs(), max_proposals=3500, min_score=MIN_SCORE)
+    assert walk.candidates == proposer(discs(), max_proposals=3500, min_score=MIN_SCORE)
     assert len(walk.candidates) > 10
-    assert not walk.tiled
+    assert len(walk.candidates) > len(found.candidates) > 0  # those that are unlikely are left out there
+    assert walk.candidates[: len(found.candidates)] == found.candidates
+    assert walk.passes == 1 + len(list(proposer.parts(as_tensor(discs()))))
+
+
+def test_a_candidate_comes_from_its_window(walk: Walk) -> None:
+    assert len(set(walk.origins[:, 0].tolist())) > walk.passes // 2  # a tile may have none
+    for rank in range(0, len(walk.candidates), 11):
+        number, window = walk.origins[rank].tolist()
+        of_pass = walk.look(number)
+        (rle,) = paste(vote(of_pass.masks, np.array([window]), of_pass.config), walk.height, walk.width)
+        assert rle == walk.candidates.rles[rank]
 
 
 @pytest.mark.parametrize("exclusive", [False, True])
@@ -52,45 +82,43 @@ def test_a_checkpoint_without_a_rule(proposer: Proposer) -> None:
     assert found.objects(False)[: found.usual(False)] == bare.objects(discs(), 0.3)
 
 
-def test_the_suppressor_of_each_window(walk: Walk) -> None:
-    height, width = walk.candidates.height, walk.candidates.width
-    survivors, _ = suppress(walk.masks, height, width, walk.config)
-    assert set(np.flatnonzero(walk.suppressor == NOBODY)) == set(survivors)
-    lost = np.flatnonzero(walk.suppressor != NOBODY)
+def test_the_suppressor_of_each_window(last: Pass) -> None:
+    survivors, _ = suppress(last.masks, last.height, last.width, last.config)
+    assert set(np.flatnonzero(last.suppressor == NOBODY)) == set(survivors)
+    lost = np.flatnonzero(last.suppressor != NOBODY)
     assert len(lost) > 100
     for window in lost[::50]:
-        by = walk.suppressor[window]
+        by = last.suppressor[window]
         assert by in survivors
-        overlap = walk.box_ious(int(window))
-        assert overlap[by] > walk.config.nms_threshold
-        rivals = [one for one in survivors if overlap[one] > walk.config.nms_threshold]
-        assert walk.masks.scores[by] == walk.masks.scores[rivals].max() >= walk.masks.scores[window]
+        overlap = last.box_ious(int(window))
+        assert overlap[by] > last.config.nms_threshold
+        rivals = [one for one in survivors if overlap[one] > last.config.nms_threshold]
+        assert last.masks.scores[by] == last.masks.scores[rivals].max() >= last.masks.scores[window]
 
 
-def test_a_window_is_found_among_its_score_maps(walk: Walk) -> None:
-    for rank in range(0, len(walk.candidates), 7):
-        window = int(walk.windows[rank])
-        group, (row, column) = walk.place_of(window)
+def test_a_window_is_found_among_its_score_maps(last: Pass) -> None:
+    for window in last.survivors[::7].tolist():
+        group, (row, column) = last.place_of(window)
         maps = group.score_maps
         assert maps.quality is not None
         objectness, quality = (one[0, row, column].sigmoid().item() for one in (maps.objectness, maps.quality))
-        score = objectness * quality**walk.config.quality_power * walk.masks.stability[window]
-        assert score == pytest.approx(walk.masks.scores[window], rel=1e-5)
+        score = objectness * quality**last.config.quality_power * last.masks.stability[window]
+        assert score == pytest.approx(last.masks.scores[window], rel=1e-5)
         (place,) = ((group.positions_yx[:, 0] == row) & (group.positions_yx[:, 1] == column)).nonzero()[0].tolist()
-        one = assemble_masks([group], walk.masks.threshold_logit, walk.config.blend_tiles)
-        np.testing.assert_array_equal(one.logits(place), walk.masks.logits(window))
-        np.testing.assert_array_equal(one.window_boxes[place], walk.masks.window_boxes[window])
+        one = assemble_masks([group], last.masks.threshold_logit, last.config.blend_tiles)
+        np.testing.assert_array_equal(one.logits(place), last.masks.logits(window))
+        np.testing.assert_array_equal(one.window_boxes[place], last.masks.window_boxes[window])
 
 
-def test_voters_are_those_that_the_average_takes(walk: Walk) -> None:
-    window = int(walk.windows[0])
-    voters = walk.voters(window)
+def test_voters_are_those_that_the_average_takes(last: Pass) -> None:
+    window = int(last.survivors[0])
+    voters = last.voters(window)
     assert len(voters) > 1
-    alone = walk.masks[voters]
+    alone = last.masks[voters]
     (place,) = np.flatnonzero(voters == window)
     np.testing.assert_allclose(
-        vote(alone, np.array([place]), walk.config).logits(0),
-        vote(walk.masks, np.array([window]), walk.config).logits(0),
+        vote(alone, np.array([place]), last.config).logits(0),
+        vote(last.masks, np.array([window]), last.config).logits(0),
         atol=1e-4,
     )
 
@@ -128,16 +156,30 @@ def test_an_explanation_at_a_disc(walk: Walk, found: Found) -> None:
     json.dumps(told, allow_nan=False)
     assert told["here"][0]["rank"] == walk.at(40, 40)[0]
     rank, window = told["rank"], told["window"]
-    assert window["box"] == walk.masks.window_boxes[walk.windows[rank]].tolist()
+    assert [told["pass"], told["passes"]] == [walk.origins[rank, 0], walk.passes]
+    of_pass, place = walk.look(told["pass"]), walk.origins[rank, 1]
+    assert window["box"] == of_pass.masks.window_boxes[place].tolist()
     sides = np.bincount(cells(window["side"], window["k"]).numpy())  # cells of each tile
     widths = np.diff(window["tiles_x"]) / (window["box"][2] - window["box"][0]) * window["side"]
     np.testing.assert_allclose(widths, sides, atol=1e-9)
     assert told["result"]["fate"] in ("object", "unlikely")
-    assert told["scores"]["softened"] == walk.candidates.scores[rank]
-    assert told["suppression"]["suppressed"] == (walk.suppressor == walk.windows[rank]).sum()
+    assert told["result"]["score"] == walk.candidates.scores[rank]
+    assert told["suppression"]["suppressed"] == (of_pass.suppressor == place).sum()
     assert explain(walk, found, exclusive=False, rank=rank)["rank"] == rank
     number = told["result"]["number"]
     assert explain(walk, found, exclusive=False, number=number)["rank"] == rank
+
+
+def test_maps_lie_where_their_tile_does(walk: Walk, found: Found) -> None:
+    for rank in walk.objects[:4].tolist():
+        window = explain(walk, found, exclusive=False, rank=rank)["window"]
+        left, top, right, bottom = window["looked_at"]
+        assert left <= window["box"][2]
+        assert window["box"][0] <= right
+        assert top <= window["box"][3]
+        assert window["box"][1] <= bottom
+        assert window["extent"][0] >= right - left - 1e-6
+        assert window["extent"][1] >= bottom - top - 1e-6
 
 
 def test_an_explanation_where_nothing_is(walk: Walk, found: Found) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, overload
@@ -33,6 +33,15 @@ from instancefcn.proposals import Proposals
 from instancefcn.structures import ScoreMaps
 
 MIN_SCORE = 0.002  # a rank's score below which nothing becomes an object
+
+
+@dataclass(frozen=True)
+class Part:
+    """What the network looks at in one go."""
+
+    pixels: UInt8[Tensor, "3 _ _"]  # of the tile, resized to its size or not
+    tile: Tile
+    image_scale: tuple[float, float]  # pixels of the resized image per image pixel, in x and in y
 
 
 @dataclass(frozen=True)
@@ -166,17 +175,11 @@ class Proposer:
     def _candidates(self, pixels: UInt8[Tensor, "3 h w"], max_proposals: int) -> WindowMasks:
         """Masks to choose from; where the image is cut into tiles, the best ``max_proposals`` of each tile."""
         (height, width), config = pixels.shape[-2:], self.config
-        masks = ranked_masks(keep_best(self.windows(pixels), config.nms_candidates), config)
-        parts: list[WindowMasks] = []
-        for size in sizes_in_tiles(height, width, config):
-            resized = resize(pixels, size)
-            for tile in cut(size, config.longest_side, self.network.size_multiple):
-                left, top, right, bottom = tile.box
-                part = resized[:, top:bottom, left:right]
-                windows = self._windows_in(part, tile, (size[1] / width, size[0] / height))
-                of_tile = ranked_masks(keep_best(windows, config.nms_candidates), config)
-                parts.append(settled(of_tile, height, width, config, max_proposals))
-        return joined([settled(masks, height, width, config, max_proposals), *parts]) if parts else masks
+        masks = self.masks_of(self.windows(pixels))
+        if not sizes_in_tiles(height, width, config):
+            return masks
+        of_tiles = (self.masks_of(self.windows_of(part)) for part in self.parts(pixels))
+        return joined([settled(one, height, width, config, max_proposals) for one in (masks, *of_tiles)])
 
     @torch.inference_mode()
     def windows(self, pixels: UInt8[Tensor, "3 h w"]) -> list[Windows]:
@@ -184,19 +187,31 @@ class Proposer:
 
         Those of tiles are not among them.
         """
-        (height, width), config = pixels.shape[-2:], self.config
-        return [
-            windows
-            for size in sizes_in_one_pass(height, width, config)
-            for windows in self._windows_in(pixels, Tile.whole(size), (size[1] / width, size[0] / height))
-        ]
+        height, width = pixels.shape[-2:]
+        sizes = sizes_in_one_pass(height, width, self.config)
+        wholes = (Part(pixels, Tile.whole(size), (size[1] / width, size[0] / height)) for size in sizes)
+        return [windows for whole in wholes for windows in self.windows_of(whole)]
 
-    def _windows_in(self, part: UInt8[Tensor, "3 _ _"], tile: Tile, image_scale: tuple[float, float]) -> list[Windows]:
-        """The best windows of each window size that belong to a tile; ``part`` has its pixels, resized or not."""
-        images = network_input(part, tile.size, self.network.size_multiple, self.device)
+    def parts(self, pixels: UInt8[Tensor, "3 h w"]) -> Iterator[Part]:
+        """What is looked at besides the whole image: the tiles of each size that is cut into them."""
+        height, width = pixels.shape[-2:]
+        for size in sizes_in_tiles(height, width, self.config):
+            resized = resize(pixels, size)
+            for tile in cut(size, self.config.longest_side, self.network.size_multiple):
+                left, top, right, bottom = tile.box
+                yield Part(resized[:, top:bottom, left:right], tile, (size[1] / width, size[0] / height))
+
+    @torch.inference_mode()
+    def windows_of(self, part: Part) -> list[Windows]:
+        """The best windows of each window size that belong to a tile."""
+        images = network_input(part.pixels, part.tile.size, self.network.size_multiple, self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             score_maps = self.network(images)
-        return [best_windows(maps, tile, image_scale, self.config) for maps in score_maps]
+        return [best_windows(maps, part.tile, part.image_scale, self.config) for maps in score_maps]
+
+    def masks_of(self, windows: Sequence[Windows]) -> WindowMasks:
+        """The masks of the best ``nms_candidates`` windows, by their rank's scores."""
+        return ranked_masks(keep_best(windows, self.config.nms_candidates), self.config)
 
 
 def as_tensor(image: AnyImage) -> UInt8[Tensor, "3 h w"]:

@@ -35,9 +35,11 @@ class Found:
 
     @classmethod
     def of(cls, proposer: Proposer, pixels: UInt8[np.ndarray, "h w 3"]) -> Found:
-        """Run the network on a photograph."""
-        candidates = proposer(pixels, max_proposals=proposer.config.nms_candidates, min_score=MIN_SCORE)
-        return cls(candidates, None if proposer.rule is not None else NO_RULE_THRESHOLD)
+        """Run the network on a photograph; what scores less than an object may is left out."""
+        rule, usual = proposer.rule or ObjectRule(threshold=0.0), None if proposer.rule else NO_RULE_THRESHOLD
+        lowest = rule.lowest_score(min(LOWEST_CHANCE, usual_chance(rule, usual)))
+        candidates = proposer(pixels, max_proposals=proposer.config.nms_candidates, min_score=max(lowest, MIN_SCORE))
+        return cls(candidates, usual)
 
     def objects(self, exclusive: bool) -> Proposals:
         """All objects down to ``LOWEST_CHANCE``, best first."""
@@ -53,7 +55,7 @@ class Found:
     @property
     def threshold(self) -> float:
         """The chance at the checkpoint's own threshold."""
-        return float(self.rule.chance(np.array([self.rule.lowest_score(self.usual_threshold)]))[0])
+        return usual_chance(self.rule, self.usual_threshold)
 
     @property
     def lowest(self) -> float:
@@ -78,7 +80,6 @@ class Found:
         chosen = self.objects(exclusive)
         tolerance = max(0.5, max(chosen.height, chosen.width) / POINTS_A_SIDE)
         return {
-            "candidates": len(self.candidates),
             "usual": self.usual(exclusive),
             "threshold": self.threshold,
             "lowest": self.lowest,
@@ -94,6 +95,11 @@ class Found:
                 for number, one in enumerate(chosen, start=1)
             ],
         }
+
+
+def usual_chance(rule: ObjectRule, usual_threshold: float | None) -> float:
+    """The lowest chance of an object, by a checkpoint's rule and the threshold of ``Found``."""
+    return float(rule.chance(np.array([rule.lowest_score(usual_threshold)]))[0])
 
 
 def svg_path(rle: Rle, tolerance: float) -> str:

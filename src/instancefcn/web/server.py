@@ -226,7 +226,7 @@ class Server:
         which = (photograph.key, by)
         if self._walk is None or self._walk[0] != which:
             self._walk = None  # its memory is needed
-            self._walk = which, Walk.of(self.models.get(by), photograph.pixels())
+            self._walk = which, Walk(self.models.get(by), photograph.pixels())
         return self._walk[1]
 
     async def _keep(self, visit: Visit, name: str, file: Path | bytes) -> Response:

@@ -1,96 +1,61 @@
-"""The walk of a photograph through a proposer with everything on the way kept, to say why it ended as it did."""
+"""The walk of a photograph through a proposer: from each candidate back to the window that it comes from."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
-from instancefcn.geometry.boxes import ious_with
 from instancefcn.geometry.rle import ious
 from instancefcn.geometry.rle import tight_boxes as rle_boxes
 from instancefcn.geometry.runs import Edges
-from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
-from instancefcn.inference.proposer import MIN_SCORE, Proposer, Windows, as_tensor, keep_best, ranked_masks
+from instancefcn.inference.proposer import MIN_SCORE, Proposer, as_tensor
 from instancefcn.inference.suppression import suppress
-from instancefcn.inference.tiles import sizes_in_tiles
+from instancefcn.inference.tiles import joined
 from instancefcn.inference.voting import vote
 from instancefcn.inference.window_masks import WindowMasks
 from instancefcn.objects import INSIDE, ObjectRule, choose_objects, shared_pixels
 from instancefcn.proposals import Proposals
+from instancefcn.web.passes import Pass
 
-NOBODY = -1
 
-
-@dataclass(frozen=True)
 class Walk:
-    """What each step of ``Proposer`` gave for one photograph.
+    """Goes through the steps of ``Proposer.__call__`` by its own functions, and knows where each candidate comes from.
 
-    ``windows`` are indices into ``masks``, ``ranks`` into ``candidates``. Of an image that is cut into tiles it is the
-    one pass over the whole.
+    Pass 0 is over the whole photograph. Where that is cut into tiles there is one more for each tile; of these the last
+    that was asked for is kept, and the others are run again.
+
+    Attributes:
+        candidates: what the proposer gives, however many they are.
+        origins: [n, 2], the pass of each candidate, and the window there.
     """
 
-    config: InferenceConfig
-    rule: ObjectRule
-    groups: list[Windows]  # the score maps, a group for each window size
-    masks: WindowMasks  # of all windows that suppression looks at
-    windows: Int[np.ndarray, "n"]  # of each candidate
-    candidates: Proposals
-    tiled: bool  # further candidates come from tiles, which are not here
+    def __init__(self, proposer: Proposer, pixels: UInt8[np.ndarray, "h w 3"]) -> None:
+        image = as_tensor(pixels)
+        self.height, self.width = pixels.shape[:2]
+        self.rule = proposer.rule or ObjectRule(threshold=0.0)
+        self._proposer, self._parts = proposer, list(proposer.parts(image))
+        self._whole = Pass.of(proposer, proposer.windows(image), self.height, self.width)
+        self._tile: tuple[int, Pass] | None = None
+        self.candidates, self.origins = self._candidates()
 
-    @classmethod
-    @torch.inference_mode()
-    def of(cls, proposer: Proposer, pixels: UInt8[np.ndarray, "h w 3"]) -> Walk:
-        """Go through the steps of ``Proposer.__call__``, with its own functions."""
-        config, (height, width) = proposer.config, pixels.shape[:2]
-        groups = proposer.windows(as_tensor(pixels))
-        masks = ranked_masks(keep_best(groups, config.nms_candidates), config)
-        survivors, scores = suppress(masks, height, width, config, config.nms_candidates)
-        survivors, scores = survivors[scores >= MIN_SCORE], scores[scores >= MIN_SCORE]
-        pasted = paste(vote(masks, survivors, config), height, width)
-        whole = np.array([rle is not None for rle in pasted], dtype=bool)
-        rles = [rle for rle in pasted if rle is not None]
-        candidates = Proposals(rles, rle_boxes(rles), scores[whole], height, width, rule=proposer.rule)
-        rule = proposer.rule or ObjectRule(threshold=0.0)
-        tiled = bool(sizes_in_tiles(height, width, config))
-        return cls(config, rule, groups, masks, survivors[whole], candidates, tiled)
+    @property
+    def passes(self) -> int:
+        """How many there are: 1 where the photograph is not cut into tiles."""
+        return 1 + len(self._parts)
 
-    @cached_property
-    def suppressor(self) -> Int[np.ndarray, "w"]:
-        """For each window the one that suppressed it, by the IoU of tight boxes; ``NOBODY`` for survivors.
-
-        It is the best survivor among those that would have.
-        """
-        order = (-self.masks.scores).argsort(kind="stable")
-        boxes, by = self._clipped(order), np.full(len(order), NOBODY)
-        overlap, free = np.empty(len(order)), np.ones(len(order), dtype=bool)
-        for place in range(len(order)):
-            if free[place]:
-                ious_with(boxes, place, overlap)
-                hit = free & (overlap > self.config.nms_threshold)
-                hit[: place + 1] = False
-                by[hit], free[hit] = order[place], False
-        suppressor = np.full(len(order), NOBODY)
-        suppressor[order] = by
-        return suppressor
-
-    def box_ious(self, window: int) -> Float[np.ndarray, "w"]:
-        """IoU of the tight box of a window with that of every window, as suppression compares them."""
-        overlap = np.empty(len(self.masks))
-        ious_with(self._clipped(np.arange(len(self.masks))), window, overlap)
-        return overlap
-
-    def voters(self, window: int) -> Int[np.ndarray, "v"]:
-        """The windows whose masks are averaged into a survivor's, itself among them."""
-        if not self.config.vote_threshold:
-            return np.array([window])
-        boxes, overlap = np.ascontiguousarray(self.masks.tight_boxes.T), np.empty(len(self.masks))
-        ious_with(boxes, window, overlap)
-        return np.flatnonzero(overlap >= self.config.vote_threshold)
+    def look(self, number: int) -> Pass:
+        """One of the passes."""
+        if number == 0:
+            return self._whole
+        if self._tile is None or self._tile[0] != number:
+            self._tile = None  # its memory is needed
+            windows = self._proposer.windows_of(self._parts[number - 1])
+            self._tile = number, Pass.of(self._proposer, windows, self.height, self.width)
+        return self._tile[1]
 
     @cached_property
     def objects(self) -> Int[np.ndarray, "kept"]:
@@ -122,26 +87,30 @@ class Walk:
         """Ranks of the candidates whose masks cover a pixel, best first."""
         return np.flatnonzero(self._cover(x, y))
 
-    def best_window_at(self, x: int, y: int) -> int | None:
-        """The window with the highest score that lies over a pixel, whatever its mask says."""
-        left, top, right, bottom = self.masks.window_boxes.T
-        over = np.flatnonzero((left <= x) & (x < right) & (top <= y) & (y < bottom))
-        return int(over[self.masks.scores[over].argmax()]) if len(over) else None
+    @torch.inference_mode()
+    def _candidates(self) -> tuple[Proposals, Int[np.ndarray, "n 2"]]:
+        if self.passes == 1:
+            masks, scores, origins = self._voted(0, MIN_SCORE)
+        else:  # what is left of each pass is suppressed once more, all together
+            of_passes = [self._voted(number, 0.0) for number in range(self.passes)]
+            masks, config = joined([masks for masks, _, _ in of_passes]), self._proposer.config
+            survivors, scores = suppress(masks, self.height, self.width, config, config.nms_candidates)
+            survivors, scores = survivors[scores >= MIN_SCORE], scores[scores >= MIN_SCORE]
+            masks, origins = masks[survivors], np.concatenate([origins for *_, origins in of_passes])[survivors]
+        pasted = paste(masks, self.height, self.width)
+        whole = np.array([rle is not None for rle in pasted], dtype=bool)
+        rles = [rle for rle in pasted if rle is not None]
+        found = Proposals(rles, rle_boxes(rles), scores[whole], self.height, self.width, rule=self._proposer.rule)
+        return found, origins[whole]
 
-    def place_of(self, window: int) -> tuple[Windows, tuple[int, int]]:
-        """The group of a window, and its position (y, x) there."""
-        box, side = self.masks.window_boxes[window], self.masks.sides[window]
-        for group in self.groups:
-            maps, scale = group.score_maps, np.array(group.image_scale)
-            sides = (box[2:] - box[:2]) * scale
-            if side == maps.m * maps.density and np.allclose(sides, maps.stride * maps.m, rtol=1e-4):
-                column, row = np.rint(box[:2] * scale / maps.stride).astype(int) + maps.m // 2
-                return group, (int(row), int(column))
-        raise AssertionError("a window that no group has")
-
-    def _clipped(self, order: Int[np.ndarray, "w"]) -> Float[np.ndarray, "4 w"]:
-        height, width = self.candidates.height, self.candidates.width
-        return np.ascontiguousarray(self.masks.tight_boxes[order].clip(0, [width, height, width, height]).T)
+    def _voted(self, number: int, lowest: float) -> tuple[WindowMasks, Float[np.ndarray, "s"], Int[np.ndarray, "s 2"]]:
+        """The masks of a pass after voting that have foreground and score ``lowest`` or more, scores, and origins."""
+        one = self.look(number)
+        likely = one.scores >= lowest
+        masks = vote(one.masks, one.survivors[likely], self._proposer.config)
+        origins = np.stack([np.full(likely.sum(), number), one.survivors[likely]], axis=1)
+        shown = masks.tight_boxes[:, 2] > masks.tight_boxes[:, 0]
+        return masks[shown], one.scores[likely][shown], origins[shown]
 
     def _cover(self, x: int, y: int) -> Bool[np.ndarray, "n"]:
         if not len(self.candidates):

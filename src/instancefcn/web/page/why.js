@@ -55,7 +55,8 @@ export class Why {
 
   sentence() {
     const { table } = this;
-    const tiled = table.tiled ? " The photograph is cut into tiles besides; this is the pass over the whole." : "";
+    const place = table.pass ? "This is of one of these, which is outlined on the photograph." : "This is of the whole.";
+    const tiled = table.passes > 1 ? ` The photograph was looked at as a whole and in ${many(table.passes - 1, "tile")}. ${place}` : "";
     if (!table.window) return element("p", {}, `No window was looked at here.${tiled}`);
     if (table.rank === null) {
       return element("p", {}, `No candidate covers this pixel. Below is the best window over it, which is no object or leaves the pixel out.${tiled}`);
@@ -81,7 +82,8 @@ export class Why {
     const { window, result } = this.table;
     const [x0, y0, x1, y1] = window.box;
     const path = result && shape("path", { d: result.path, class: "mask", colour: colourOf(result.number ?? 1) });
-    const drawn = this.view(this.whole(), path, this.box(window.box, "window"), this.dot());
+    const tile = this.table.pass ? this.box(window.looked_at, "faint") : null;
+    const drawn = this.view(this.whole(), path, tile, this.box(window.box, "window"), this.dot());
     const apart = Math.round((x1 - x0) / window.m);
     const sides = `${Math.round(x1 - x0)} x ${Math.round(y1 - y0)}`;
     return this.step("1. The window", drawn,
@@ -95,15 +97,16 @@ export class Why {
     const grid = element("div", { class: "maps", role: "img", "aria-label": `${k} x ${k} score maps with the tile that each gives` });
     grid.style.setProperty("--k", k);
     const [wide, high] = window.extent;
+    const [mapLeft, mapTop] = window.looked_at;
+    const [left, top, right, bottom] = around([window.looked_at, window.box], 0);
+    const view = `${left} ${top} ${right - left} ${bottom - top}`;
     for (let row = 0; row < k; row += 1) {
       for (let column = 0; column < k; column += 1) {
         const sheet = shape("image", {
           href: window.sheet, preserveAspectRatio: "none", x: -column * wide, y: -row * high, width: k * wide, height: k * high,
         });
         const tile = [window.tiles_x[column], window.tiles_y[row], window.tiles_x[column + 1], window.tiles_y[row + 1]];
-        const [left, top, right, bottom] = this.whole();
-        const view = `${left} ${top} ${right - left} ${bottom - top}`;
-        const part = shape("svg", { viewBox: `0 0 ${wide} ${high}`, width: wide, height: high }, sheet);
+        const part = shape("svg", { viewBox: `0 0 ${wide} ${high}`, x: mapLeft, y: mapTop, width: wide, height: high }, sheet);
         grid.append(shape("svg", { viewBox: view }, part, this.box(window.box, "faint"), this.box(tile, "tile")));
       }
     }
@@ -125,14 +128,14 @@ export class Why {
   }
 
   scoreStep() {
-    const { scores } = this.table;
+    const { scores, result } = this.table;
     const power = (name, value, exponent) => [name, `${per(value)}${exponent === 1 ? "" : ` ^ ${exponent}`}`, exponent === 0 ? null : value ** exponent];
     const rows = [["Objectness", per(scores.objectness), scores.objectness]];
     if (scores.quality !== null && scores.quality_power) rows.push(power("Quality: IoU that is expected", scores.quality, scores.quality_power));
     if (scores.stability_power) rows.push(power("Stability of the outline", scores.stability, scores.stability_power));
     rows.push(["Score: their product", scores.score.toFixed(3), scores.score]);
-    if (scores.softened !== null) rows.push(["Behind better ones it overlaps", scores.softened.toFixed(3), scores.softened]);
-    if (scores.chance !== null && scores.calibrated) rows.push(["Chance that it is an object", per(scores.chance), scores.chance]);
+    if (result) rows.push(["Behind better ones it overlaps", result.score.toFixed(3), result.score]);
+    if (result?.calibrated) rows.push(["Chance that it is an object", per(result.chance), result.chance]);
     const list = element("dl", { class: "bars" });
     for (const [name, text, value] of rows) {
       const bar = element("meter", { min: 0, max: 1, value, "aria-label": name });
@@ -241,9 +244,9 @@ export class Why {
 }
 
 // What of the photograph to show so that all boxes are seen.
-function around(boxes) {
+function around(boxes, share = 0.06) {
   const low = [0, 1].map((side) => Math.min(...boxes.map((box) => box[side])));
   const high = [2, 3].map((side) => Math.max(...boxes.map((box) => box[side])));
-  const margin = 0.06 * Math.max(high[0] - low[0], high[1] - low[1]);
+  const margin = share * Math.max(high[0] - low[0], high[1] - low[1]);
   return [low[0] - margin, low[1] - margin, high[0] + margin, high[1] + margin];
 }
