@@ -214,9 +214,9 @@ def serve(port: int, kept: float) -> None:
 
     keep_freed_memory()
     models = Models([("shipped", Proposer.from_checkpoint)])
-    models.start()
-    app = Server(models, port=port, visits=Visits(int(kept * 1e6))).app
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
+    server = Server(models, port=port, visits=Visits(int(kept * 1e6)))
+    server.start()
+    uvicorn.run(server.app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
 
 
 def wait_for(port: int) -> None:

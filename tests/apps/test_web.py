@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from apps.conftest import Command
+from instancefcn.apps.web import listen
 from pictures import write_photograph
 
 pytest.importorskip("uvicorn")
@@ -46,6 +47,13 @@ def test_a_taken_port_and_a_file_that_is_no_checkpoint(command: Command, tmp_pat
     assert done.exit_code == 1
     assert "error: the network can't be loaded" in done.output
     assert "no.safetensors" in done.output
+
+
+def test_no_packet_waits_for_the_one_before() -> None:
+    with listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_it_listens_here_alone_and_ends_by_a_signal(tmp_path: Path) -> None:

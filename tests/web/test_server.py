@@ -6,6 +6,7 @@ import io
 import json
 import re
 import zipfile
+from threading import get_ident
 from urllib.parse import unquote
 
 import numpy as np
@@ -18,6 +19,7 @@ from instancefcn.web import pictures
 from instancefcn.web import server as server_file
 from instancefcn.web import visit as visit_file
 from instancefcn.web.downloads import FORMS
+from instancefcn.web.models import Models
 from instancefcn.web.server import Server
 from instancefcn.web.visit import Photograph, Visit, Visits, clean_name, free_name
 from web.conftest import ADDRESS, Visitor, discs, png, visit
@@ -56,6 +58,22 @@ def test_the_network_runs_once(visitor: Visitor, proposer: Proposer, monkeypatch
     for exclusive in (0, 1, 0):
         assert client.get(f"/api/photographs/{photograph['key']}/objects?exclusive={exclusive}").status_code == 200
     assert len(calls) == 1
+
+
+def test_the_network_is_loaded_and_runs_in_one_thread(proposer: Proposer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenMP has helpers for each thread that calls torch, and with more of them than cores every call is slower."""
+    threads: set[int] = set()
+    forward = proposer.network.forward
+    monkeypatch.setattr(proposer.network, "forward", lambda images: threads.add(get_ident()) or forward(images))
+    started = Server(Models([("one", lambda: threads.add(get_ident()) or proposer)]))
+    started.start()
+    client = visit(started)
+    key = add(client)["key"]
+    assert client.get(f"/api/photographs/{key}/objects").json()["usual"] > 0
+    assert client.post(f"/api/photographs/{key}/why", json={"pixel": [40, 40]}).status_code == 200
+    started.close()
+    assert len(threads) == 1
+    assert get_ident() not in threads
 
 
 def test_why_a_pixel(visitor: Visitor) -> None:

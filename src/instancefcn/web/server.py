@@ -38,10 +38,12 @@ class Server:
     """The page's server; ``app`` is the ASGI application.
 
     Everything that takes time runs one after the other in one thread of its own, so that visitors wait for each other
-    instead of sharing memory, and the page itself always answers.
+    instead of sharing memory, and the page itself always answers. The network is loaded there, too: OpenMP has helpers
+    for each thread that calls torch, and where these are more than cores, all of them fall asleep between two layers,
+    which makes a call half as long again.
 
     Args:
-        models: to propose by; they may still be loading.
+        models: to propose by; they need not be loaded yet.
         host: a name, besides addresses and "localhost", under which the server may be asked.
         port: that it listens on; two servers of one machine share their cookies, and tell them apart by it.
         folder: photographs to step through, instead of uploads.
@@ -82,8 +84,13 @@ class Server:
         starlette.mount("/page", StaticFiles(directory=PAGE))
         self.app = Guard(starlette, host)
 
+    def start(self, failed: Callable[[], None] = lambda: None) -> None:
+        """Begin to load the models; ``failed`` is called where they can't be."""
+        self._worker.submit(self.models.load_and_note, failed)
+
     def close(self) -> None:
         """End the thread; what waits for it is left undone."""
+        self.models.close()
         self._worker.shutdown(wait=True, cancel_futures=True)
 
     async def page(self, request: Request) -> Response:

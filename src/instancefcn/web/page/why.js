@@ -55,7 +55,7 @@ export class Why {
 
   sentence() {
     const { table } = this;
-    const place = table.pass ? "This is of one of these, which is outlined on the photograph." : "This is of the whole.";
+    const place = table.pass ? "What follows is of the tile that is outlined in step 1." : "What follows is of the whole.";
     const tiled = table.passes > 1 ? ` The photograph was looked at as a whole and in ${many(table.passes - 1, "tile")}. ${place}` : "";
     if (!table.window) return element("p", {}, `No window was looked at here.${tiled}`);
     if (table.rank === null) {
