@@ -47,17 +47,17 @@ def test_the_threshold_lies_between_the_last_right_object_and_the_first_wrong_on
 def test_few_instances_count_little_beside_the_rule_that_training_started_from() -> None:
     chosen = ObjectRule(0.04, max_iou=0.5, smoothing=0.1, scores=(0.1, 0.5), chances=(0.0, 1.0))
     start = ObjectRule(0.16, max_iou=0.3, smoothing=0.0, scores=(0.3,), chances=(0.5,))
-    half = blend(chosen, start, 0.5)
+    half = blend(chosen, start, 0.5, 0.25)
     assert half.threshold == pytest.approx(0.08)
     assert half.scores == (0.1, 0.3, 0.5)
-    assert half.chances == pytest.approx((0.25, 0.5, 0.75))
+    assert half.chances == pytest.approx((0.375, 0.5, 0.625))
     assert (half.max_iou, half.smoothing) == (0.5, 0.1)
-    assert blend(chosen, start, 0.49).max_iou == 0.3
-    assert blend(chosen, start, 1.0).threshold == pytest.approx(0.04)
-    assert blend(chosen, start, 0.0).threshold == pytest.approx(0.16)
+    assert blend(chosen, start, 0.49, 1.0).max_iou == 0.3
+    assert blend(chosen, start, 1.0, 0.0).threshold == pytest.approx(0.04)
+    assert blend(chosen, start, 0.0, 1.0).threshold == pytest.approx(0.16)
 
 
-def test_the_starting_rule_counts_as_ten_instances() -> None:
+def test_the_starting_rule_counts_as_ten_images_and_ten_instances() -> None:
     masks = [square(12 * x, 12 * y) for x in range(5) for y in range(2)]
     one = image([*masks, square(0, 40)], [0.9] * 10 + [0.1], masks)
     start = ObjectRule(0.02, scores=(0.5,), chances=(0.5,))
@@ -65,7 +65,10 @@ def test_the_starting_rule_counts_as_ten_instances() -> None:
     assert alone is not None
     assert beside is not None
     assert alone.threshold == pytest.approx(0.5)
-    assert beside == blend(alone, start, 0.5)  # of ten instances
+    assert beside == blend(alone, start, 1 / 11, 0.5)  # one image, ten instances
+    empty = image([], [], [])
+    assert fit_rule([one, empty], start) == beside
+    assert fit_rule([one] * 10, start).threshold == pytest.approx(np.sqrt(0.5 * 0.02))
 
 
 def test_a_duplicate_is_no_object_and_clumps_decide_the_limits() -> None:

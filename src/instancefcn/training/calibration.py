@@ -18,7 +18,9 @@ from instancefcn.objects import ObjectRule, choose_by_overlap
 from instancefcn.proposals import Proposals
 from instancefcn.structures import Instances
 
-START_INSTANCES = 10  # as many as the rule of the checkpoint that training started from counts for
+# What the rule of the checkpoint that training started from counts for: so many images for its threshold, since all
+# instances of an image share how high its scores are, and so many instances for its chances.
+START_IMAGES = START_INSTANCES = 10
 IOU = 0.5  # from which a mask finds an instance
 TRIED = tuple(
     ObjectRule(threshold=0.0, max_iou=max_iou, max_filled=max_filled)
@@ -35,8 +37,8 @@ def choose_rule(proposer: Proposer, sources: Sequence[Source], start: ObjectRule
     Sources that may have unlabelled objects are left out, since a mask without an instance may be right there.
 
     Args:
-        start: the rule of the checkpoint that training started from. It counts as ``START_INSTANCES`` instances would
-            (``blend``), since a few images alone say little.
+        start: the rule of the checkpoint that training started from. It counts as ``START_IMAGES`` images and
+            ``START_INSTANCES`` instances would (``blend``), since a few images alone say little.
 
     Returns:
         None where there is no instance to find, or the network finds none.
@@ -55,21 +57,25 @@ def choose_rule(proposer: Proposer, sources: Sequence[Source], start: ObjectRule
 def fit_rule(found: Sequence[tuple[Proposals, Instances]], start: ObjectRule | None = None) -> ObjectRule | None:
     """As ``choose_rule``, from the candidates and the instances of each image."""
     rule = best_rule(found)
-    instances = sum(int(own.judged.sum()) for _, own in found)
-    return rule if rule is None or start is None else blend(rule, start, instances / (instances + START_INSTANCES))
+    if rule is None or start is None:
+        return rule
+    instances = [int(own.judged.sum()) for _, own in found]
+    images = sum(number > 0 for number in instances)
+    return blend(rule, start, images / (images + START_IMAGES), sum(instances) / (sum(instances) + START_INSTANCES))
 
 
-def blend(rule: ObjectRule, start: ObjectRule, weight: float) -> ObjectRule:
-    """A rule between two: ``weight`` of the first, the rest of the second, in [0, 1].
+def blend(rule: ObjectRule, start: ObjectRule, by_images: float, by_instances: float) -> ObjectRule:
+    """A rule between two; weights are of the first, in [0, 1].
 
-    Thresholds are blended by their logarithms, chances at every score. Limits and smoothing are those of the weightier.
+    Thresholds are blended ``by_images``, by their logarithms; limits and smoothing are those of the weightier. Chances
+    are blended ``by_instances``, at every score.
     """
     scores = tuple(sorted({*rule.scores, *start.scores}))
-    chances = weight * rule.chance(np.array(scores)) + (1 - weight) * start.chance(np.array(scores))
+    chances = by_instances * rule.chance(np.array(scores)) + (1 - by_instances) * start.chance(np.array(scores))
     low, high = (max(either.threshold, MIN_SCORE) for either in (rule, start))
     return replace(
-        rule if weight >= 0.5 else start,
-        threshold=float(low**weight * high ** (1 - weight)),
+        rule if by_images >= 0.5 else start,
+        threshold=float(low**by_images * high ** (1 - by_images)),
         scores=scores,
         chances=tuple(np.maximum.accumulate(chances).tolist()),
     )
@@ -79,14 +85,10 @@ def best_rule(found: Sequence[tuple[Proposals, Instances]]) -> ObjectRule | None
     """The rule with the best F1 on these images, with its calibration by them alone."""
     candidates = [Candidates.of(*image) for image in found]
     objects = [[image.objects(rule, [IOU])[0] for image in candidates] for rule in TRIED]
-    labelled = [image.ious.shape[1] for image in candidates]
-    curves = [score_curve([o.scores for o in of], [o.matched for o in of], labelled) for of in objects]
-    best = int(np.argmax([np.nan_to_num(curve.f1).max() for curve in curves]))
-    curve, index = curves[best], curves[best].best()
-    if not curve.right[index]:
+    chosen = best_threshold(objects, [image.ious.shape[1] for image in candidates])
+    if chosen is None:
         return None
-    lower = curve.scores[index + 1] if index + 1 < len(curve.scores) else 0.0
-    threshold = float((curve.scores[index] + lower) / 2)  # between the last object that is taken and the next one
+    best, threshold = chosen
     knots, chances = isotonic(
         np.concatenate([o.scores[o.matched != ON_CROWD] for o in objects[best]]),
         np.concatenate([o.matched[o.matched != ON_CROWD] >= 0 for o in objects[best]]),
@@ -98,6 +100,22 @@ def best_rule(found: Sequence[tuple[Proposals, Instances]]) -> ObjectRule | None
         if instance >= 0 and score >= threshold
     ]
     return replace(TRIED[best], threshold=threshold, scores=knots, chances=chances, smoothing=choose_smoothing(pairs))
+
+
+def best_threshold(objects: Sequence[Sequence[Objects]], labelled: Sequence[int]) -> tuple[int, float] | None:
+    """Which of the rules ``TRIED``, and which threshold, give the best F1; None where no object is right.
+
+    Args:
+        objects: by each of these rules, of each image.
+        labelled: how many instances each image has.
+    """
+    curves = [score_curve([o.scores for o in images], [o.matched for o in images], labelled) for images in objects]
+    best = int(np.argmax([np.nan_to_num(curve.f1).max() for curve in curves]))
+    curve, index = curves[best], curves[best].best()
+    if not curve.right[index]:
+        return None
+    lower = curve.scores[index + 1] if index + 1 < len(curve.scores) else 0.0
+    return best, float((curve.scores[index] + lower) / 2)  # between the last object that is taken and the next one
 
 
 @dataclass(frozen=True)
