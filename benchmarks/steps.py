@@ -1,6 +1,6 @@
 """CPU seconds of a training step, and of an image proposed in, for each kind of job of the queue.
 
-    OMP_NUM_THREADS=1 python benchmarks/steps.py --data-root ../shared/data
+    OMP_NUM_THREADS=1 python -m benchmarks.steps --data-root ../shared/data
 
 At the end, of an image proposed in at the paper's scales by `paper` with random weights (the paper: 1.5 s on a K40).
 

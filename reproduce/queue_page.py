@@ -12,7 +12,7 @@ from reproduce.jobs import MEASURED, PAGE_SIZES, SEEDS, Job, Machine, Training, 
 from reproduce.report import markdown_table
 
 # Seconds of a training step, and to propose in an image; a kind that was not measured is left out.
-# Two cores: `OMP_NUM_THREADS=1 python benchmarks/steps.py`, one thread of a Xeon with AMX.
+# Two cores: `OMP_NUM_THREADS=1 python -m benchmarks.steps`, one thread of a Xeon with AMX.
 # GPU: a step of `lite` is of the sixth run of the shipped checkpoint (2,616 iterations of 20 crops in 5.3 minutes of an
 # H200). Steps of the others are bounds from it, some 150 views a second: 16 images, or 64 crops, smaller than `lite`'s.
 # Images are taken for as slow as on two cores.

@@ -27,6 +27,17 @@ def test_links_lead_to_files_and_headings(page: Path) -> None:
             ]
 
 
+def test_scripts_that_import_their_neighbours_are_run_as_modules() -> None:
+    """`python benchmarks/NAME.py` does not find the folders beside benchmarks/."""
+    neighbours = re.compile(r"^from (benchmarks|reproduce|tools)\b", re.MULTILINE)
+    scripts = [path for folder in ("benchmarks", "tools") for path in (ROOT / folder).glob("*.py")]
+    as_modules = {str(path.relative_to(ROOT)) for path in scripts if neighbours.search(path.read_text("utf-8"))}
+    assert "benchmarks/inference_knobs.py" in as_modules
+    for path in [*PAGES, *scripts, *ROOT.glob("reproduce/*.*"), *ROOT.glob("tools/*.sh"), ROOT / "Makefile"]:
+        run = re.findall(r"python3? ((?:benchmarks|tools)/\w+\.py)", path.read_text("utf-8"))
+        assert not as_modules.intersection(run), path
+
+
 @pytest.mark.parametrize(
     ("page", "tool", "function"),
     [
