@@ -54,6 +54,10 @@ HEADER = """# Peers, from an equal start
 Every peer trains on the same labelled images of train, chooses its threshold on the same tenth of them, and is measured
 on val: AR of 10 and of 100 masks, F1 of objects, percent. Memory is the most that the whole run took. A rate is a
 factor of the peer's documented one. `python -m benchmarks.peers` says what is equal and what is not.
+
+Each run had one thread, on a machine of two cores where two other processes ran beside it. What Mask R-CNN would learn
+in hours, on a GPU, or from COCO's weights is another question: here it gets as far as these minutes carry it. Where
+there is one row of a peer, its rate was not searched.
 """
 
 
