@@ -12,7 +12,6 @@ from instancefcn.geometry.rle import decode, ious
 from instancefcn.inference.pasting import paste
 from instancefcn.inference.proposer import MIN_SCORE, Proposer, as_tensor, assemble_masks
 from instancefcn.inference.suppression import suppress
-from instancefcn.inference.tiles import closer
 from instancefcn.inference.voting import vote
 from instancefcn.model.assembling import cells
 from instancefcn.web.explanation import explain, rank_of
@@ -23,17 +22,17 @@ from web.conftest import discs
 
 
 @pytest.fixture(scope="module", params=["whole", "tiles"])
-def proposer(proposer: Proposer, request: pytest.FixtureRequest) -> Proposer:
-    """That of the conftest, and one that also looks at the photograph in tiles of twice its scale."""
+def either(proposer: Proposer, request: pytest.FixtureRequest) -> Proposer:
+    """One that looks at the photograph as a whole, and one that also looks at larger tiles of it."""
     if request.param == "whole":
         return proposer
-    config = replace(closer(proposer.config, 2), longest_side=256.0)
+    config = replace(proposer.config, shorter_sides=(160.0, 240.0), longest_side=256.0, tiles=True)
     return Proposer(proposer.network, config, device="cpu", rule=proposer.rule)
 
 
 @pytest.fixture(scope="module")
-def walk(proposer: Proposer) -> Walk:
-    return Walk(proposer, discs())
+def walk(either: Proposer) -> Walk:
+    return Walk(either, discs())
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +42,16 @@ def last(walk: Walk) -> Pass:
 
 
 @pytest.fixture(scope="module")
-def found(proposer: Proposer) -> Found:
-    return Found.of(proposer, discs())
+def found(either: Proposer) -> Found:
+    return Found.of(either, discs())
 
 
-def test_the_walk_ends_at_the_proposers_candidates(walk: Walk, found: Found, proposer: Proposer) -> None:
-    assert walk.candidates == proposer(discs(), max_proposals=3500, min_score=MIN_SCORE)
+def test_the_walk_ends_at_the_proposers_candidates(walk: Walk, found: Found, either: Proposer) -> None:
+    assert walk.candidates == either(discs(), max_proposals=3500, min_score=MIN_SCORE)
     assert len(walk.candidates) > 10
     assert len(walk.candidates) > len(found.candidates) > 0  # those that are unlikely are left out there
     assert walk.candidates[: len(found.candidates)] == found.candidates
-    assert walk.passes == 1 + len(list(proposer.parts(as_tensor(discs()))))
+    assert walk.passes == 1 + len(list(either.parts(as_tensor(discs()))))
 
 
 def test_a_candidate_comes_from_its_window(walk: Walk) -> None:
@@ -67,9 +66,9 @@ def test_a_candidate_comes_from_its_window(walk: Walk) -> None:
 @pytest.mark.parametrize("exclusive", [False, True])
 @pytest.mark.parametrize("threshold", [None, 0.03, 0.1, 0.2, 0.5, 0.9])
 def test_objects_at_a_threshold_are_the_first_of_all(
-    found: Found, proposer: Proposer, threshold: float | None, exclusive: bool
+    proposer: Proposer, threshold: float | None, exclusive: bool
 ) -> None:
-    expected = proposer.objects(discs(), threshold, exclusive=exclusive)
+    expected, found = proposer.objects(discs(), threshold, exclusive=exclusive), Found.of(proposer, discs())
     every = found.objects(exclusive)
     count = found.usual(exclusive) if threshold is None else int((every.scores >= threshold).sum())
     assert every[:count] == expected
@@ -97,7 +96,7 @@ def test_the_suppressor_of_each_window(last: Pass) -> None:
 
 
 def test_a_window_is_found_among_its_score_maps(last: Pass) -> None:
-    for window in last.survivors[::7].tolist():
+    for window in last.survivors[::29].tolist():
         group, (row, column) = last.place_of(window)
         maps = group.score_maps
         assert maps.quality is not None
