@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -15,8 +16,10 @@ from torch import Tensor, nn
 
 from inference.scenes import plain, squares
 from instancefcn.geometry.rle import area
-from instancefcn.inference.proposer import Proposer
+from instancefcn.inference import proposer as proposer_file
+from instancefcn.inference.proposer import Proposer, ranked_masks
 from instancefcn.inference.tiles import OVERLAP, Tile, cut, sizes_in_one_pass, sizes_in_tiles
+from instancefcn.inference.window_masks import WindowMasks
 from instancefcn.model.network import Network
 from instancefcn.structures import ScoreMaps, WindowSize
 from pictures import photograph
@@ -143,6 +146,22 @@ def test_what_no_tile_holds_is_found_in_the_whole() -> None:
     proposer = local(shorter_sides=(125.0, 500.0), longest_side=256.0, tiles=True)
     proposals = proposer(image, max_proposals=1000)
     assert max(area(rle) for rle in proposals.rles) > 0.8 * 300**2
+
+
+def test_masks_of_tiles_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[weakref.ref[WindowMasks]] = []
+    alive: list[int] = []
+
+    def ranked_and_noted(*arguments: Any) -> WindowMasks:
+        alive.append(sum(masks() is not None for masks in made))
+        masks = ranked_masks(*arguments)
+        made.append(weakref.ref(masks))
+        return masks
+
+    monkeypatch.setattr(proposer_file, "ranked_masks", ranked_and_noted)
+    local(shorter_sides=(125.0, 500.0), longest_side=256.0, tiles=True)(squares_at((100, 100, 30), (500, 50, 40)))
+    assert len(alive) > 4
+    assert max(alive) == 1  # those of one tile, until those of the next are there
 
 
 def test_tiles_lie_where_their_pixels_do() -> None:

@@ -178,8 +178,11 @@ class Proposer:
         masks = self.masks_of(self.windows(pixels))
         if not sizes_in_tiles(height, width, config):
             return masks
-        of_tiles = (self.masks_of(self.windows_of(part)) for part in self.parts(pixels))
-        return joined([settled(one, height, width, config, max_proposals) for one in (masks, *of_tiles)])
+        parts = [settled(masks, height, width, config, max_proposals)]
+        for part in self.parts(pixels):
+            masks = self.masks_of(self.windows_of(part))
+            parts.append(settled(masks, height, width, config, max_proposals))
+        return joined(parts)
 
     @torch.inference_mode()
     def windows(self, pixels: UInt8[Tensor, "3 h w"]) -> list[Windows]:
