@@ -53,9 +53,10 @@ def to_polygons(rle: Rle, tolerance: float = 1.0) -> shapely.MultiPolygon:
     # Watching for crossings takes ten times as long, and hardly an outline needs it.
     for watched in (False, True):
         simple = shapely.simplify(parts, shifts, preserve_topology=watched)
-        whole = shapely.MultiPolygon(list(simple))
-        if whole.is_valid and (_count_rings(simple) == _count_rings(parts)).all():
-            return whole
+        if (_count_rings(simple) == _count_rings(parts)).all():
+            whole = shapely.MultiPolygon(list(simple))
+            if whole.is_valid:
+                return whole
     # Parts that ran into each other keep apart when they are simplified as one.
     together = shapely.simplify(shapely.MultiPolygon(list(parts)), shifts.min())
     return shapely.MultiPolygon(list(shapely.get_parts(together)))
@@ -78,8 +79,9 @@ def flat(ring: Ring) -> list[float]:
 
 
 def _count_rings(parts: Shaped[np.ndarray, "parts"]) -> Int[np.ndarray, "parts"]:
-    """Rings of each polygon; 0 of an empty one."""
-    return (~shapely.is_empty(parts)).astype(int) + shapely.get_num_interior_rings(parts)
+    """Rings of each polygon; 0 where it is empty, or fell apart into several."""
+    whole = (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON) & ~shapely.is_empty(parts)
+    return np.where(whole, 1 + shapely.get_num_interior_rings(parts), 0)
 
 
 def _trace(mask: Float[np.ndarray, "h w"], left: int, top: int) -> Shaped[np.ndarray, "parts"]:
