@@ -21,10 +21,9 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/basedpyright
 
-# Two processes of one thread each take 0.6 of the time of one that has two threads. Byte code is kept whatever the shell
-# says of it: hundreds of commands are started.
+# Two processes of one thread each take 0.6 of the time of one that has two threads.
 test: .venv/installed-dev
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
 
 # The pages of docs/ as site/index.html; a warning, such as a link that leads nowhere, is an error.
 docs: .venv/installed-docs

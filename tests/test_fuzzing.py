@@ -13,7 +13,7 @@ from fuzzing import TARGETS, attempt, spoil
 from instancefcn.data.open import open_source
 
 CORPUS = Path(__file__).parent / "corpus"
-FOUND = sorted(CORPUS.glob("*/*"))
+FOUND = sorted(path for path in CORPUS.glob("*/*") if path.parent.name != "__pycache__")
 
 
 @pytest.fixture(scope="module", params=list(TARGETS))
