@@ -1,6 +1,6 @@
 """What share of a recipe's training views has no positive window.
 
-    PYTHONPATH=. python -m benchmarks.draws --recipe paper --recipe paper-gapless --views 500 \\
+    python -m benchmarks.draws --recipe paper --recipe paper-gapless --views 500 \\
         --data coco:../shared/data/coco-mini/annotations/instances_train.json,../shared/data/coco-mini/train
 """
 

@@ -1,6 +1,5 @@
 """COCO mask AR and seconds an image for other values of each key of ``[inference]``, one key at a time.
 
-    export PYTHONPATH=.  # the experiments' networks
     python -m benchmarks.inference_knobs --data coco:ANNOTATIONS.json,IMAGES_DIR [--knob NAME]
     python -m benchmarks.inference_knobs --data coco:ANNOTATIONS.json,IMAGES_DIR --try 'nms_threshold=0.6'
 

@@ -11,6 +11,7 @@ of the draws stay below.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from instancefcn.data.open import open_source
 from instancefcn.evaluation.counting import WRONG
 from instancefcn.inference.proposer import MIN_SCORE, Proposer
 from instancefcn.objects import ObjectRule
-from instancefcn.training.calibration import IOU, TRIED, Candidates, Objects, best_threshold
+from instancefcn.training.calibration import IOU, TRIED, Candidates, Objects, best_threshold, blend
 
 WEIGHTS = (0.0, 1.0, 3.0, 10.0, 30.0, np.inf)  # images that the start's threshold counts as
 DRAWN = (2, 5, 10)  # images
@@ -64,25 +65,25 @@ def look(checkpoint: Path, domain: str, data_root: str, most: int) -> Looked:
 
 def try_weights(looked: Looked, start: ObjectRule, count: int) -> np.ndarray:
     """F1 [draws, weights] of the images that were not drawn."""
-    limits = [(rule.max_iou, rule.max_filled) for rule in TRIED].index((start.max_iou, start.max_filled))
     scores = np.empty((DRAWS, len(WEIGHTS)))
     for draw in range(DRAWS):
         order = np.random.default_rng(draw).permutation(len(looked))
         drawn, others = ([looked[index] for index in part] for part in (order[:count], order[count:]))
         by_rule = [[objects[rule] for objects, _ in drawn] for rule in range(len(TRIED))]
-        chosen = best_threshold(by_rule, [instances for _, instances in drawn]) or (limits, start.threshold)
+        chosen = best_threshold(by_rule, [instances for _, instances in drawn])
+        rule = start if chosen is None else replace(TRIED[chosen[0]], threshold=chosen[1])
         for place, weight in enumerate(WEIGHTS):
             own = count / (count + weight)
-            threshold = max(chosen[1], MIN_SCORE) ** own * start.threshold ** (1 - own)
-            scores[draw, place] = f1(others, chosen[0] if own >= 0.5 else limits, threshold)
+            scores[draw, place] = f1(others, blend(rule, start, own, own))
     return scores
 
 
-def f1(looked: Looked, rule: int, threshold: float) -> float:
-    """Of the objects by a rule that score the threshold or more, in percent."""
+def f1(looked: Looked, rule: ObjectRule) -> float:
+    """Of the objects by a rule, in percent."""
+    place = [(tried.max_iou, tried.max_filled) for tried in TRIED].index((rule.max_iou, rule.max_filled))
     right, wrong, instances = 0, 0, 0
     for objects, number in looked:
-        matched = objects[rule].matched[objects[rule].scores >= threshold]
+        matched = objects[place].matched[objects[place].scores >= rule.threshold]
         right, wrong, instances = right + (matched >= 0).sum(), wrong + (matched == WRONG).sum(), instances + number
     return 100 * 2 * right / max(right + wrong + instances, 1)
 

@@ -46,6 +46,11 @@ def found(either: Proposer) -> Found:
     return Found.of(either, discs())
 
 
+@pytest.fixture(scope="module")
+def plain(proposer: Proposer) -> Found:
+    return Found.of(proposer, discs())
+
+
 def test_the_walk_ends_at_the_proposers_candidates(walk: Walk, found: Found, either: Proposer) -> None:
     assert walk.candidates == either(discs(), max_proposals=3500, min_score=MIN_SCORE)
     assert len(walk.candidates) > 10
@@ -66,13 +71,13 @@ def test_a_candidate_comes_from_its_window(walk: Walk) -> None:
 @pytest.mark.parametrize("exclusive", [False, True])
 @pytest.mark.parametrize("threshold", [None, 0.03, 0.1, 0.2, 0.5, 0.9])
 def test_objects_at_a_threshold_are_the_first_of_all(
-    proposer: Proposer, threshold: float | None, exclusive: bool
+    plain: Found, proposer: Proposer, threshold: float | None, exclusive: bool
 ) -> None:
-    expected, found = proposer.objects(discs(), threshold, exclusive=exclusive), Found.of(proposer, discs())
-    every = found.objects(exclusive)
-    count = found.usual(exclusive) if threshold is None else int((every.scores >= threshold).sum())
+    expected = proposer.objects(discs(), threshold, exclusive=exclusive)
+    every = plain.objects(exclusive)
+    count = plain.usual(exclusive) if threshold is None else int((every.scores >= threshold).sum())
     assert every[:count] == expected
-    assert found.lowest == LOWEST_CHANCE
+    assert plain.lowest == LOWEST_CHANCE
 
 
 def test_a_checkpoint_without_a_rule(proposer: Proposer) -> None:

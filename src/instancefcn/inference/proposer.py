@@ -260,7 +260,7 @@ def ranked_masks(windows: Sequence[Windows], config: InferenceConfig) -> WindowM
     ends = np.cumsum([len(group.scores) for group in windows])
     parts = (slice(end - len(group.scores), end) for group, end in zip(windows, ends, strict=True))
     whole = [group.tile.holds(masks[part], group.image_scale) for group, part in zip(windows, parts, strict=True)]
-    return ranked[(masks.tight_boxes[:, 2] > masks.tight_boxes[:, 0]) & np.concatenate(whole)]
+    return ranked[masks.has_foreground & np.concatenate(whole)]
 
 
 def assemble_masks(windows: Sequence[Windows], threshold_logit: float, blend: bool = False) -> WindowMasks:

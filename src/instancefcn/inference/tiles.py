@@ -109,7 +109,7 @@ def joined(parts: list[WindowMasks]) -> WindowMasks:
         np.concatenate([getattr(part, name) for part in parts]) for name in ("scores", "sides", "window_boxes")
     )
     masks = WindowMasks.of(scores, logits, sides, boxes, parts[0].threshold_logit)
-    return masks[masks.tight_boxes[:, 2] > masks.tight_boxes[:, 0]]
+    return masks[masks.has_foreground]
 
 
 def closer(config: InferenceConfig, times: int) -> InferenceConfig:

@@ -62,6 +62,11 @@ class WindowMasks:
         shared = ("mask_logits", "threshold_logit")
         return replace(self, **{name: values[chosen] for name, values in vars(self).items() if name not in shared})
 
+    @property
+    def has_foreground(self) -> Bool[np.ndarray, "n"]:
+        """Whether any cell of each mask is above the threshold."""
+        return self.tight_boxes[:, 2] > self.tight_boxes[:, 0]
+
     def logits(self, index: int) -> Float32[np.ndarray, "m m"]:
         """The mask logits of one window."""
         start, side = self.starts[index], self.sides[index]

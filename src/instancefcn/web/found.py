@@ -37,7 +37,7 @@ class Found:
     def of(cls, proposer: Proposer, pixels: UInt8[np.ndarray, "h w 3"]) -> Found:
         """Run the network on a photograph; what scores less than an object may is left out."""
         rule, usual = proposer.rule or ObjectRule(threshold=0.0), None if proposer.rule else NO_RULE_THRESHOLD
-        lowest = rule.lowest_score(min(LOWEST_CHANCE, usual_chance(rule, usual)))
+        lowest = rule.lowest_score(lowest_chance(rule, usual))
         candidates = proposer(pixels, max_proposals=proposer.config.nms_candidates, min_score=max(lowest, MIN_SCORE))
         return cls(candidates, usual)
 
@@ -60,7 +60,7 @@ class Found:
     @property
     def lowest(self) -> float:
         """The lowest chance of an object that the page may ask for: never above what is usual."""
-        return min(LOWEST_CHANCE, self.threshold)
+        return lowest_chance(self.rule, self.usual_threshold)
 
     def usual(self, exclusive: bool) -> int:
         """How many of ``objects`` there are at the checkpoint's own threshold, which is one on the rank's score."""
@@ -100,6 +100,11 @@ class Found:
 def usual_chance(rule: ObjectRule, usual_threshold: float | None) -> float:
     """The lowest chance of an object, by a checkpoint's rule and the threshold of ``Found``."""
     return float(rule.chance(np.array([rule.lowest_score(usual_threshold)]))[0])
+
+
+def lowest_chance(rule: ObjectRule, usual_threshold: float | None) -> float:
+    """Of an object that the page may ask for: never above what is usual."""
+    return min(LOWEST_CHANCE, usual_chance(rule, usual_threshold))
 
 
 def svg_path(rle: Rle, tolerance: float) -> str:

@@ -109,7 +109,7 @@ class Walk:
         likely = one.scores >= lowest
         masks = vote(one.masks, one.survivors[likely], self._proposer.config)
         origins = np.stack([np.full(likely.sum(), number), one.survivors[likely]], axis=1)
-        shown = masks.tight_boxes[:, 2] > masks.tight_boxes[:, 0]
+        shown = masks.has_foreground
         return masks[shown], one.scores[likely][shown], origins[shown]
 
     def _cover(self, x: int, y: int) -> Bool[np.ndarray, "n"]:
