@@ -56,11 +56,15 @@ def test_time_that_is_up_cuts_the_job_with_its_children_and_it_goes_on_later(tmp
         os.kill(child, 9)
     """
     jobs = queue(tmp_path / "q", script, (FIRST,))
-    started = time.monotonic()
-    assert jobs.run(seconds=3.0) == []
-    assert time.monotonic() - started < 20
-    assert not jobs.is_done(FIRST)
-    numbers = [int(path.name.removeprefix("pid")) for path in jobs.folder.glob("pid*")]
+    numbers: list[int] = []
+    for seconds in (3.0, 12.0, 48.0):  # a busy machine has not always begun the job by then
+        started = time.monotonic()
+        assert jobs.run(seconds=seconds) == []
+        assert time.monotonic() - started < seconds + 20
+        assert not jobs.is_done(FIRST)
+        numbers = [int(path.name.removeprefix("pid")) for path in jobs.folder.glob("pid*")]
+        if numbers:
+            break
     assert len(numbers) == 2
     time.sleep(0.5)
     assert not any(runs(number) for number in numbers)
