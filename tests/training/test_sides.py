@@ -84,7 +84,7 @@ def test_the_best_sides_on_validation_images_are_stored(
     for name in ("best", "last"):
         save_checkpoint(saved, tmp_path / f"{name}.safetensors")
 
-    def recall(proposer: Any, *_: Any) -> dict[str, dict[str, float]]:
+    def recall(proposer: Any, *_: Any, **__: Any) -> dict[str, dict[str, float]]:
         return {"scenes": {"AR@100": recalls[proposer.config.shorter_sides]}}
 
     monkeypatch.setattr(sides, "validate", recall)

@@ -19,6 +19,7 @@ from instancefcn.training import object_rules, trainer
 from instancefcn.training.history import History, standard_error
 from instancefcn.training.initial_weights import choose_init, initial_network
 from instancefcn.training.keeping_out import divide, keep_out
+from instancefcn.training.log import Bars
 from instancefcn.training.loop import train
 from instancefcn.training.recipe import load_recipe
 from instancefcn.training.summary import summarize
@@ -212,6 +213,26 @@ def test_training_keeps_out_and_says_so(tmp_path: Path) -> None:
     assert [line["iteration"] for line in lines if "kept out/AR@100" in line] == [2, 4]
 
 
+def test_what_a_training_waits_for_has_a_bar(tmp_path: Path, start: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    track = Bars.track
+
+    def watched(bars: Bars, things: Any, text: str) -> Iterator[Any]:
+        for thing in track(bars, things, text):
+            assert [task.description for task in bars.progress.tasks][1:] == [text]
+            seen.append(text)
+            yield thing
+        assert len(bars.progress.tasks) == 1
+
+    monkeypatch.setattr(Bars, "track", watched)
+    sources = {"sources": [scenes(18)], "validation": [scenes(2)], "device": "cpu", "workers": 0}
+    train(RECIPE, out=tmp_path / "run", init=str(start), choose_sides=True, **sources)
+    # Before, halfway and at the end; best and last by each one's only side; their rules.
+    assert seen[:10] == ["validating"] * 6 + ["choosing the side"] * 4
+    assert set(seen[10:]) == {"choosing the threshold"}
+    assert len(seen[10:]) in (2, 4)  # best may be last
+
+
 def test_auto_starts_from_the_shipped_checkpoint_where_labels_are_few() -> None:
     lite, paper = load_recipe("lite"), load_recipe("paper")
     assert [choose_init("auto", lite, labelled) for labelled in (1, 999, 1000)] == ["shipped", "shipped", "imagenet"]
@@ -283,7 +304,7 @@ def choices(monkeypatch: pytest.MonkeyPatch) -> Choices:
     """For each time that a rule is chosen: the proposer's candidates, the images, and the rule it starts from."""
     made: Choices = []
 
-    def choose_rule(proposer: Any, sources: Any, start: ObjectRule | None) -> ObjectRule:
+    def choose_rule(proposer: Any, sources: Any, start: ObjectRule | None, track: Any) -> ObjectRule:
         made.append((proposer.config.candidates, sum(map(len, sources)), start))
         return replace(CHOSEN, threshold=CHOSEN.threshold + len(made) / 16)
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from lightning_fabric import Fabric
+from rich.progress import Progress, TaskID
 from torch import Tensor, nn
 
 from instancefcn.inference.checkpoint import load_checkpoint
@@ -20,6 +21,7 @@ from instancefcn.training import trainer as trainer_module
 from instancefcn.training.batch import BatchMaker, pad_to_batch
 from instancefcn.training.dataset import TrainingStream
 from instancefcn.training.initial_weights import Start
+from instancefcn.training.log import Bars
 from instancefcn.training.loop import train
 from instancefcn.training.optimization import Budget, build_optimizer, learning_rate
 from instancefcn.training.recipe import Recipe
@@ -47,7 +49,8 @@ def new_trainer(recipe: Recipe, out: Path = Path("nowhere")) -> Trainer:
     torch.manual_seed(0)
     fabric = Fabric(accelerator="cpu", precision="bf16-mixed" if recipe.optimization.precision == "bf16" else "32-true")
     start = Start(build_network(recipe.network))
-    return Trainer(fabric, recipe, start, Budget(recipe.optimization.iterations), out, [])
+    bars = Bars(Progress(disable=True), TaskID(0))
+    return Trainer(fabric, recipe, start, Budget(recipe.optimization.iterations), out, [], bars)
 
 
 def step(trainer: Trainer, rate: float) -> list[Tensor]:

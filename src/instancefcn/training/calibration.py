@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -31,7 +31,12 @@ SMOOTHING_COST = 0.002  # of mean IoU
 MOST_SMOOTHED = 500  # objects that it is chosen by
 
 
-def choose_rule(proposer: Proposer, sources: Sequence[Source], start: ObjectRule | None = None) -> ObjectRule | None:
+def choose_rule(
+    proposer: Proposer,
+    sources: Sequence[Source],
+    start: ObjectRule | None = None,
+    track: Callable[[Sequence[int]], Iterable[int]] = iter,
+) -> ObjectRule | None:
     """The rule with the best F1 at IoU 0.5 on labelled images, with its calibration.
 
     Sources that may have unlabelled objects are left out, since a mask without an instance may be right there.
@@ -39,6 +44,7 @@ def choose_rule(proposer: Proposer, sources: Sequence[Source], start: ObjectRule
     Args:
         start: the rule of the checkpoint that training started from. It counts as ``START_IMAGES`` images and
             ``START_INSTANCES`` instances would (``blend``), since a few images alone say little.
+        track: told of every image of a source, for a progress bar.
 
     Returns:
         None where there is no instance to find, or the network finds none.
@@ -46,7 +52,8 @@ def choose_rule(proposer: Proposer, sources: Sequence[Source], start: ObjectRule
     found: list[tuple[Proposals, Instances]] = []
     for source in sources:
         if not source.partial:
-            for sample in source:
+            for index in track(range(len(source))):
+                sample = source[index]
                 if sample.partial:  # an instance can't be read
                     continue
                 proposals = proposer(sample.image, max_proposals=proposer.config.nms_candidates, min_score=MIN_SCORE)

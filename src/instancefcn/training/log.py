@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from torch.utils.tensorboard import SummaryWriter
 
 from instancefcn.files import is_integer, name_file, write_whole
+
+T = TypeVar("T")
 
 
 class Log:
@@ -66,11 +70,31 @@ def _iteration(line: str) -> float:
     return float(iteration) if is_integer(iteration) else math.inf
 
 
+@dataclass(frozen=True)
+class Bars:
+    """Progress of a run, and below it that of what its steps wait for."""
+
+    progress: Progress
+    run: TaskID
+
+    def show(self, share: float, text: str) -> None:
+        """Show the fraction of the run that is done, and a line of text."""
+        self.progress.update(self.run, completed=share, description=text)
+
+    def track(self, things: Sequence[T], text: str) -> Iterable[T]:
+        """The same things, with a bar of their own while they are gone through."""
+        task = self.progress.add_task(text, total=len(things))
+        try:
+            for thing in things:
+                yield thing
+                self.progress.advance(task)
+        finally:
+            self.progress.remove_task(task)
+
+
 @contextmanager
-def show_progress(visible: bool) -> Iterator[Callable[[float, str], None]]:
-    """Show a progress bar; call the result with the fraction that is done and a line of text."""
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%"), disable=not visible
-    ) as bar:
-        task = bar.add_task("training", total=1.0)
-        yield lambda share, text: bar.update(task, completed=share, description=text)
+def show_progress(visible: bool) -> Iterator[Bars]:
+    """Show how far a run is."""
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f}%")
+    with Progress(*columns, disable=not visible) as progress:
+        yield Bars(progress, progress.add_task("training", total=1.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 from torch.utils.data import Dataset
@@ -17,6 +18,7 @@ from instancefcn.training.fingerprint import Fingerprint, compare_data
 from instancefcn.training.initial_weights import AUTO, RANDOM, Start, choose_init, initial_network
 from instancefcn.training.keeping_out import divide
 from instancefcn.training.learnable import check_learnable
+from instancefcn.training.log import show_progress
 from instancefcn.training.object_rules import store_rules
 from instancefcn.training.optimization import Budget
 from instancefcn.training.processes import images_of_pass, launch, was_restarted
@@ -102,22 +104,26 @@ def train(
         if network is not None:
             start = Start(network)
         else:
-            chosen = choose_init(init, recipe, images.labelled)
-            start = initial_network(recipe, chosen if state is None else RANDOM)
-            tell(f"starts from {chosen} weights" if state is None else f"goes on after iteration {state.iteration}")
+            weights = choose_init(init, recipe, images.labelled)
+            start = initial_network(recipe, weights if state is None else RANDOM)
+            tell(f"starts from {weights} weights" if state is None else f"goes on after iteration {state.iteration}")
         if stream is None:
             stream = TrainingStream(images.training, recipe.augmentation, recipe.source_balance, recipe.seed)
         budget = Budget(iterations or config.iterations, minutes)
-        trainer = Trainer(fabric, recipe, start, budget, out, images.validation, data, report)
-        if state is not None:
-            trainer.restore(state)
-        trainer.run(stream, workers)
-        if choose_sides and images.validation and fabric.is_global_zero:
-            tell(store_sides(out, images.validation, fabric.device))
-        if images.chooses_rule and fabric.is_global_zero:
-            tell(store_rules(out, images.validation, fabric.device, trainer.rule))
+        chosen: list[str] = []
+        with show_progress(fabric.is_global_zero) as bars:
+            trainer = Trainer(fabric, recipe, start, budget, out, images.validation, bars, data, report)
+            if state is not None:
+                trainer.restore(state)
+            trainer.run(stream, workers)
+            if choose_sides and images.validation and fabric.is_global_zero:
+                track = partial(bars.track, text="choosing the side")
+                chosen.append(store_sides(out, images.validation, fabric.device, track))
+            if images.chooses_rule and fabric.is_global_zero:
+                track = partial(bars.track, text="choosing the threshold")
+                chosen.append(store_rules(out, images.validation, fabric.device, trainer.rule, track))
         seen = trainer.iteration * config.batch_size
-        for line in summarize(trainer.history, trainer.iteration, seen, images.trained_on):
+        for line in (*chosen, *summarize(trainer.history, trainer.iteration, seen, images.trained_on)):
             tell(line)
         return out / BEST
 

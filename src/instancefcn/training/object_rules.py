@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +15,20 @@ from instancefcn.objects import ObjectRule
 from instancefcn.training.calibration import choose_rule
 
 
-def store_rules(out: Path, validation: Sequence[Source], device: torch.device, start: ObjectRule | None = None) -> str:
+def store_rules(
+    out: Path,
+    validation: Sequence[Source],
+    device: torch.device,
+    start: ObjectRule | None = None,
+    track: Callable[[Sequence[int]], Iterable[int]] = iter,
+) -> str:
     """Choose the rules of ``best`` and ``last`` in a run's folder on validation images, and store them in the files.
 
     A checkpoint by which nothing is found keeps the rule that it has.
 
     Args:
         start: the rule of the checkpoint that training started from.
+        track: told of every image of a source, for a progress bar.
 
     Returns:
         A line that says what was chosen for the best.
@@ -33,7 +40,7 @@ def store_rules(out: Path, validation: Sequence[Source], device: torch.device, s
         iteration = checkpoint.training["iteration"]
         if iteration not in chosen:
             proposer = Proposer(checkpoint.build(), checkpoint.inference, device=device)
-            chosen[iteration] = choose_rule(proposer, validation, start)
+            chosen[iteration] = choose_rule(proposer, validation, start, track)
         rule = chosen[iteration]
         if rule is not None:
             save_checkpoint(replace(checkpoint, objects=rule), path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,10 +63,18 @@ def hint(source: Source, recipe: Recipe) -> str:
     return f"--tiles {times} (a shorter side of {side:.0f}) would bring in {before.tiny - after.tiny} of {before.tiny}"
 
 
-def store_sides(out: Path, validation: Sequence[Source], device: torch.device) -> str:
+def store_sides(
+    out: Path,
+    validation: Sequence[Source],
+    device: torch.device,
+    track: Callable[[Sequence[int]], Iterable[int]] = iter,
+) -> str:
     """Choose the shorter sides of ``best`` and ``last`` in a run's folder, as ``best`` is chosen on validation images.
 
     Tried are all sides that the files name, and each of them alone; the fewest win where others are no better.
+
+    Args:
+        track: told of every image of a source, for a progress bar.
 
     Returns:
         A line that says what was chosen for the best.
@@ -78,7 +86,7 @@ def store_sides(out: Path, validation: Sequence[Source], device: torch.device) -
         tried = candidates(checkpoint.inference)
         network = checkpoint.build()
         proposers = [Proposer(network, config, device=device) for config in tried]
-        measured = [validate(proposer, validation) for proposer in proposers]
+        measured = [validate(proposer, validation, track=track) for proposer in proposers]
         measure = deciding_measure(measured[0])
         scores = [mean_over_sources(figures, measure) for figures in measured]
         chosen = int(np.argmax(np.round(scores, 1)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from instancefcn.training.history import History, standard_error
 from instancefcn.training.initial_weights import Start
 from instancefcn.training.keeping_out import count_objects
 from instancefcn.training.learner import Learner
-from instancefcn.training.log import Log, show_progress
+from instancefcn.training.log import Bars, Log
 from instancefcn.training.optimization import Budget, learning_rate
 from instancefcn.training.processes import images_of_pass, naming_a_lost_process
 from instancefcn.training.recipe import Recipe
@@ -43,6 +44,7 @@ class Trainer:
     """A network in training, with its optimizer, its averaged weights and its place in the run.
 
     Args:
+        bars: show how far it is.
         data: what the run is trained on, for its state.
         report: called with warnings, in every process.
     """
@@ -55,12 +57,13 @@ class Trainer:
         budget: Budget,
         out: Path,
         validation: Sequence[Source],
+        bars: Bars,
         data: Fingerprint | None = None,
         report: Callable[[str], None] = print,
     ) -> None:
         self.fabric, self.recipe, self.budget = fabric, recipe, budget
         self.start, self.out, self.validation = start, out, validation
-        self.data, self.report = data, report
+        self.bars, self.data, self.report = bars, data, report
         self.learner, self.files = Learner(fabric, recipe, start.network), RunFiles(out)
         self.iteration, self.history = 0, History()
         self.rule = None if start.checkpoint is None else start.checkpoint.objects  # until another is chosen
@@ -126,35 +129,34 @@ class Trainer:
         )
         progress = self.progress()
         saved, first = time.monotonic(), (self.iteration, self.seconds)
-        with show_progress(self.fabric.is_global_zero) as bar:
-            batches_of_steps = zip(*[iter(loader)] * config.accumulate, strict=True) if progress < 1 else ()
-            for batches in batches_of_steps:
-                self.tell_of_lost(batches)
-                rate = learning_rate(progress, self.iteration, config)
-                try:
-                    losses = self.learner.step(batches, rate)
-                except FloatingPointError as error:
-                    raise self.diverged(error, [name for batch in batches for name in batch.names]) from error
-                self.iteration += 1
-                before, progress = progress, self.progress()
-                self.history.add_losses(losses)
-                if self.iteration % LOG_EVERY == 0 or self.iteration == 1 or progress >= 1:
-                    self.write({f"loss_{name}": loss for name, loss in losses.items()}, rate)
-                    speed = (self.iteration - first[0]) * images / (self.seconds - first[1])
-                    left = max(0.0, self.seconds / progress - self.seconds) / 60
-                    bar(progress, f"loss {sum(losses.values()):.2f}, {speed:.1f} images/s, {left:.0f} min left")
-                # By these two alone, so that a run that goes on here validates as one that was not stopped.
-                passed = progress >= 1 or progress // VALIDATE_EVERY > before // VALIDATE_EVERY
-                if self.validation and passed:
-                    self.validate()
-                    saved = time.monotonic()
-                elif self.stop or time.monotonic() - saved > SAVE_EVERY:
-                    self.save(self.latest)
-                    saved = time.monotonic()
-                if self.stop:
-                    raise self.stop.ended(self.files.kept())
-                if progress >= 1:
-                    break
+        batches_of_steps = zip(*[iter(loader)] * config.accumulate, strict=True) if progress < 1 else ()
+        for batches in batches_of_steps:
+            self.tell_of_lost(batches)
+            rate = learning_rate(progress, self.iteration, config)
+            try:
+                losses = self.learner.step(batches, rate)
+            except FloatingPointError as error:
+                raise self.diverged(error, [name for batch in batches for name in batch.names]) from error
+            self.iteration += 1
+            before, progress = progress, self.progress()
+            self.history.add_losses(losses)
+            if self.iteration % LOG_EVERY == 0 or self.iteration == 1 or progress >= 1:
+                self.write({f"loss_{name}": loss for name, loss in losses.items()}, rate)
+                speed = (self.iteration - first[0]) * images / (self.seconds - first[1])
+                left = max(0.0, self.seconds / progress - self.seconds) / 60
+                self.bars.show(progress, f"loss {sum(losses.values()):.2f}, {speed:.1f} images/s, {left:.0f} min left")
+            # By these two alone, so that a run that goes on here validates as one that was not stopped.
+            passed = progress >= 1 or progress // VALIDATE_EVERY > before // VALIDATE_EVERY
+            if self.validation and passed:
+                self.validate()
+                saved = time.monotonic()
+            elif self.stop or time.monotonic() - saved > SAVE_EVERY:
+                self.save(self.latest)
+                saved = time.monotonic()
+            if self.stop:
+                raise self.stop.ended(self.files.kept())
+            if progress >= 1:
+                break
 
     def progress(self) -> float:
         """Fraction of the run that is done, and whether a signal came, as the first process sees both."""
@@ -202,7 +204,14 @@ class Trainer:
         Raises:
             Interrupted: before all images were looked at.
         """
-        figures = validate(proposer, self.validation, stop=self.stop, kept=self.files.kept, fabric=self.fabric)
+        figures = validate(
+            proposer,
+            self.validation,
+            stop=self.stop,
+            kept=self.files.kept,
+            fabric=self.fabric,
+            track=partial(self.bars.track, text="validating"),
+        )
         self.write({f"{source}/{name}": value for source, of in figures.items() for name, value in of.items()})
         if not self.history.measured:
             self.history.measure = deciding_measure(figures)

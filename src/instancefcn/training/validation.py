@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from lightning_fabric import Fabric
 
@@ -24,6 +24,7 @@ def validate(
     stop: Interrupts | None = None,
     kept: Callable[[], str] = str,
     fabric: Fabric | None = None,
+    track: Callable[[Sequence[int]], Iterable[int]] = iter,
 ) -> Figures:
     """COCO mask AR of each source by its name, and F1 of objects (``object_f1``) where all are labelled, in percent.
 
@@ -31,6 +32,7 @@ def validate(
         stop: looked at before each image.
         kept: says what is kept of the work so far.
         fabric: of the processes that share the images; each of them has to call this. None: this one has all.
+        track: told of every image of a source, for a progress bar.
 
     Raises:
         Interrupted: ``stop`` was set.
@@ -39,7 +41,7 @@ def validate(
     figures: Figures = {}
     for source in sources:
         results, objects = [], []
-        for index in range(rank, len(source), processes):
+        for index in track(range(rank, len(source), processes)):
             if stop:
                 raise stop.ended(kept())
             sample = source[index]
