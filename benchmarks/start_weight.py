@@ -78,9 +78,14 @@ def try_weights(looked: Looked, start: ObjectRule, count: int) -> np.ndarray:
     return scores
 
 
+def limits(rule: ObjectRule) -> tuple[float, float, int]:
+    """What a rule leaves out, whatever its threshold."""
+    return rule.max_iou, rule.max_filled, rule.max_inside
+
+
 def f1(looked: Looked, rule: ObjectRule) -> float:
     """Of the objects by a rule, in percent."""
-    place = [(tried.max_iou, tried.max_filled) for tried in TRIED].index((rule.max_iou, rule.max_filled))
+    place = [limits(tried) for tried in TRIED].index(limits(rule))
     right, wrong, instances = 0, 0, 0
     for objects, number in looked:
         matched = objects[place].matched[objects[place].scores >= rule.threshold]

@@ -365,19 +365,20 @@ def ellipse(
     return distance
 
 
-def objects_among(masks: np.ndarray, max_iou: float, max_filled: float, inside: float) -> list[int]:
+def objects_among(masks: np.ndarray, max_iou: float, max_filled: float, max_inside: int, inside: float) -> list[int]:
     """Indices of masks [n, h, w], best first, that are no duplicate and no clump of better ones; pixel by pixel."""
     kept: list[int] = []
     for index, mask in enumerate(masks):
         pixels = {(y, x) for y, x in zip(*np.nonzero(mask), strict=True)}
-        duplicate, filled = False, 0
+        duplicate, filled, parts = False, 0, 0
         for other in kept:
             theirs = {(y, x) for y, x in zip(*np.nonzero(masks[other]), strict=True)}
             shared = len(pixels & theirs)
             duplicate |= shared > max_iou * len(pixels | theirs)
             if shared > inside * len(theirs):
                 filled += shared
-        if not duplicate and filled <= max_filled * len(pixels):
+                parts += 1
+        if not duplicate and filled <= max_filled * len(pixels) and parts <= max_inside:
             kept.append(index)
     return kept
 

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 import oracles
 from instancefcn.cleaning import SMALLEST_HOLE, SMALLEST_PART, clean, drop_specks, fill_holes
 from instancefcn.geometry.rle import decode, encode, tight_boxes
-from instancefcn.objects import INSIDE, ObjectRule, choose_objects, make_exclusive
+from instancefcn.objects import ANY_NUMBER, INSIDE, ObjectRule, choose_objects, make_exclusive
 from instancefcn.proposals import Proposals, Segments
 
 RULE = ObjectRule(threshold=0.5, scores=(0.2, 0.4, 0.6), chances=(0.0, 0.5, 0.9), smoothing=0.0)
@@ -33,14 +33,19 @@ def proposals(masks: np.ndarray, scores: list[float], rule: ObjectRule | None = 
 
 
 @settings(deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from([0.0, 0.3, 0.5, 1.0]), st.sampled_from([0.0, 0.35, 1.0]))
-@example(28197, 0.5, 0.35)  # a tie
-def test_objects_are_those_of_the_definition(seed: int, max_iou: float, max_filled: float) -> None:
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from([0.0, 0.3, 0.5, 1.0]),
+    st.sampled_from([0.0, 0.35, 1.0]),
+    st.sampled_from([0, 1, 2, 8]),
+)
+@example(28197, 0.5, 0.35, 8)  # a tie
+def test_objects_are_those_of_the_definition(seed: int, max_iou: float, max_filled: float, max_inside: int) -> None:
     rng = np.random.default_rng(seed)
     corners = [(left, top, left + w, top + h) for left, top, w, h in rng.integers(1, 9, size=(12, 4)).tolist()]
     masks = rectangles(*corners)
-    rule = ObjectRule(threshold=0.0, max_iou=max_iou, max_filled=max_filled)
-    expected = oracles.objects_among(masks, max_iou, max_filled, INSIDE)
+    rule = ObjectRule(0.0, max_iou, max_filled, max_inside)
+    expected = oracles.objects_among(masks, max_iou, max_filled, max_inside, INSIDE)
     assert choose_objects([encode(mask) for mask in masks], rule).tolist() == expected
 
 
@@ -51,6 +56,14 @@ def test_a_duplicate_and_a_clump_are_left_out_and_food_on_a_plate_stays() -> Non
     grains = (0, 0, 8, 8), (10, 0, 18, 8)
     masks = rectangles(*grains, (0, 0, 18, 8))  # both grains in one mask
     assert choose_objects([encode(mask) for mask in masks], RULE).tolist() == [0, 1]
+
+
+def test_a_tray_of_many_coins_is_left_out_and_one_of_few_stays() -> None:
+    coins = [(3 * x, 4 * y, 3 * x + 1, 4 * y + 1) for x in range(3) for y in range(3)]
+    masks = [encode(mask) for mask in rectangles(*coins, (0, 0, 20, 20))]
+    assert choose_objects(masks, RULE).tolist() == list(range(9))
+    assert choose_objects(masks[1:], RULE).tolist() == list(range(9))
+    assert choose_objects(masks, replace(RULE, max_inside=ANY_NUMBER)).tolist() == list(range(10))
 
 
 def test_scores_of_objects_are_chances_and_the_threshold_is_the_rules() -> None:

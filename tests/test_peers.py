@@ -33,7 +33,7 @@ from benchmarks.peers import (
 from instancefcn.data.selection import Selection
 from instancefcn.data.source import Source
 from instancefcn.geometry.rle import areas, decode
-from instancefcn.objects import INSIDE, ObjectRule
+from instancefcn.objects import ANY_NUMBER, INSIDE, ObjectRule
 from tiny import TINY, scenes
 
 
@@ -83,9 +83,9 @@ def test_mask_rcnn_learns_and_proposes_in_the_images_frame() -> None:
     assert (areas(found.rles) > 0).all()
     assert (np.diff(found.scores) <= 0).all()
     middle = float(np.median(found.scores))
-    proposer.rule = ObjectRule(threshold=middle, max_iou=1.0, max_filled=1.0)
+    proposer.rule = ObjectRule(threshold=middle, max_iou=1.0, max_filled=1.0, max_inside=ANY_NUMBER)
     good = np.flatnonzero(found.scores >= middle)
-    kept = oracles.objects_among(np.stack([decode(found.rles[index]) for index in good]), 1.0, 1.0, INSIDE)
+    kept = oracles.objects_among(np.stack([decode(found.rles[index]) for index in good]), 1.0, 1.0, ANY_NUMBER, INSIDE)
     assert 0 < len(kept) <= len(good)
     assert proposer.objects(source.image(0)).scores.tolist() == found.scores[good[kept]].tolist()
 

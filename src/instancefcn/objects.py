@@ -3,7 +3,8 @@
 The rule goes through the masks, best first, and leaves out
 
 - a duplicate: its IoU with a better object is above ``max_iou``;
-- a clump: better objects that lie inside it fill more than ``max_filled`` of it, as one mask over several grains;
+- a clump: better objects that lie inside it fill more than ``max_filled`` of it, as one mask over several grains,
+  or are more than ``max_inside``, as one over the tray that many coins lie on;
 - what scores too little: below ``threshold``.
 
 What lies inside a better and larger object stays, such as food on a plate. Where every pixel belongs to one object at
@@ -22,6 +23,7 @@ from jaxtyping import Float, Int
 from instancefcn.geometry.rle import Rle, areas, decode, encode_in_box, ious
 
 INSIDE = 0.7  # share of a mask from which it lies inside another
+ANY_NUMBER = 10**6  # of better objects inside one
 MOST_TAKEN = 0.5  # share of its pixels that an exclusive object may lose to better ones
 
 
@@ -44,6 +46,7 @@ class ObjectRule:
     threshold: float  # on the rank's score, in [0, 1]: no object has less
     max_iou: float = 0.4
     max_filled: float = 0.35
+    max_inside: int = 8  # a number; ``ANY_NUMBER`` where wholes of many parts are objects, too
     smoothing: float = 0.03  # of outlines: blur, in units of the square root of the mask's area (``cleaning.clean``)
     scores: tuple[float, ...] = ()  # ascending; none where there is no calibration: a chance is then the rank's score
     chances: tuple[float, ...] = ()  # ascending or equal
@@ -52,6 +55,8 @@ class ObjectRule:
         for key in ("threshold", "max_iou", "max_filled", "smoothing"):
             if not 0 <= getattr(self, key) <= 1:
                 raise ValueError(f"objects.{key} is {getattr(self, key)}; it must be from 0 to 1")
+        if self.max_inside < 0:
+            raise ValueError(f"objects.max_inside is {self.max_inside}; it must be 0 or more")
         if len(self.scores) != len(self.chances):
             raise ValueError(f"objects.scores has {len(self.scores)} numbers, objects.chances {len(self.chances)}")
         for key in ("scores", "chances"):
@@ -107,7 +112,7 @@ def choose_by_overlap(
         if overlap[index, kept].max(initial=0) > rule.max_iou:
             continue
         inside = shared[index, kept] > INSIDE * own[kept]
-        if shared[index, kept][inside].sum() > rule.max_filled * own[index]:
+        if inside.sum() > rule.max_inside or shared[index, kept][inside].sum() > rule.max_filled * own[index]:
             continue
         kept.append(index)
     return np.array(kept, dtype=int)

@@ -25,7 +25,7 @@ from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.proposer import Proposer
 from instancefcn.model.build import build_network
 from instancefcn.model.config import NetworkConfig
-from instancefcn.objects import ObjectRule
+from instancefcn.objects import ANY_NUMBER, ObjectRule
 
 CONFIG = NetworkConfig(
     backbone="test_efficientnet",
@@ -111,6 +111,14 @@ def test_the_one_window_size_of_a_former_single_network_is_m(saved: Path) -> Non
     rewritten(saved, "network", kind="single", m=9, window_sizes=[21, 30], density=2, detail=False)
     network = load_checkpoint(saved).network
     assert (network.window_sizes, network.finest_window_sizes) == ((9,), ())
+
+
+def test_a_rule_of_former_days_knows_no_number_of_parts(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(replace(checkpoint(), objects=ObjectRule(0.25)), path)
+    assert read_container(path, FORMAT, "")[1]["objects"]["max_inside"] == 8
+    rule = load_checkpoint(rewritten(path, "objects", max_inside=None)).objects
+    assert rule == ObjectRule(0.25, max_inside=ANY_NUMBER)
 
 
 def test_a_key_that_came_later_has_the_value_that_its_lack_stood_for(saved: Path) -> None:

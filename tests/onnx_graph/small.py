@@ -20,7 +20,9 @@ from instancefcn.model.network import Network
 from instancefcn.objects import ObjectRule
 from instancefcn.onnx_graph.build import without_left_out
 
-RULE = ObjectRule(0.05, max_iou=0.4, max_filled=0.5, smoothing=0.0, scores=(0.1, 0.3, 0.6), chances=(0.1, 0.2, 0.9))
+RULE = ObjectRule(
+    0.05, max_iou=0.4, max_filled=0.5, max_inside=1, smoothing=0.0, scores=(0.1, 0.3, 0.6), chances=(0.1, 0.2, 0.9)
+)
 
 
 class SmallTrunk(Backbone):

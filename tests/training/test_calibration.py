@@ -7,7 +7,7 @@ import pytest
 
 from instancefcn.evaluation.counting import calibration_error
 from instancefcn.geometry.rle import encode, tight_boxes
-from instancefcn.objects import ObjectRule
+from instancefcn.objects import ANY_NUMBER, ObjectRule
 from instancefcn.proposals import Proposals
 from instancefcn.structures import Instances
 from instancefcn.training.calibration import blend, fit_rule, isotonic
@@ -80,6 +80,17 @@ def test_a_duplicate_is_no_object_and_clumps_decide_the_limits() -> None:
     rule = fit_rule([image([a, overlapping, b], [0.9, 0.8, 0.7], [a, overlapping])])
     assert rule is not None
     assert (rule.max_iou, rule.threshold) == (0.4, pytest.approx(0.75))
+
+
+def test_wholes_of_many_parts_are_objects_where_they_are_labelled() -> None:
+    parts = [square(14 * x, 14 * y, 6) for x in range(3) for y in range(3)]
+    whole = square(0, 0, 40)
+    rule = fit_rule([image([*parts, whole], [0.9] * 9 + [0.8], parts)])
+    assert rule is not None
+    assert rule.max_inside == 8
+    rule = fit_rule([image([*parts, whole], [0.9] * 9 + [0.8], [*parts, whole])])
+    assert rule is not None
+    assert rule.max_inside == ANY_NUMBER
 
 
 def test_a_candidate_on_a_crowd_says_nothing() -> None:

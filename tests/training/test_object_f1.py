@@ -13,7 +13,7 @@ import pytest
 import oracles
 from instancefcn.geometry.rle import decode, encode, tight_boxes
 from instancefcn.inference.proposer import Proposer
-from instancefcn.objects import INSIDE
+from instancefcn.objects import ANY_NUMBER, INSIDE
 from instancefcn.proposals import Proposals
 from instancefcn.structures import Instances
 from instancefcn.training.history import AR, F1, History
@@ -56,10 +56,10 @@ def slow_f1(images: list[tuple[list[np.ndarray], list[float], list[np.ndarray], 
     """In percent: by each rule, at each IoU and each threshold on the score, counted from the start."""
     every_score = {score for _, scores, _, _ in images for score in scores}
     by_rule = []
-    for max_iou, max_filled in product((0.3, 0.4, 0.5), (0.2, 0.35)):
+    for max_iou, (max_filled, max_inside) in product((0.3, 0.4, 0.5), ((0.2, 8), (0.35, 8), (0.35, ANY_NUMBER))):
         objects = []
         for masks, scores, wanted, crowds in images:
-            kept = oracles.objects_among(np.array(masks), max_iou, max_filled, INSIDE)
+            kept = oracles.objects_among(np.array(masks), max_iou, max_filled, max_inside, INSIDE)
             found = [(scores[index], pixels(masks[index])) for index in kept]
             objects.append((found, list(map(pixels, wanted)), list(map(pixels, crowds))))
         by_iou = []

@@ -16,7 +16,7 @@ from instancefcn.inference.config import InferenceConfig
 from instancefcn.model.build import build_empty
 from instancefcn.model.config import NetworkConfig
 from instancefcn.model.network import Network
-from instancefcn.objects import ObjectRule
+from instancefcn.objects import ANY_NUMBER, ObjectRule
 
 FORMAT = "instancefcn/1"
 SHIPPED_CHECKPOINT = Path(__file__).parent.parent / "weights" / "lite.safetensors"
@@ -44,6 +44,7 @@ ADDED_INFERENCE: Table = {
     "image_scales": [],
     "tiles": False,
 }
+ADDED_OBJECTS: Table = {"max_inside": ANY_NUMBER}
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,9 @@ def load_checkpoint(path: Path, network_type: type[NetworkConfig] = NetworkConfi
         from_stored(InferenceConfig, ADDED_INFERENCE | tables["inference"], RETIRED_INFERENCE, f"{path}: inference"),
         weights,
         tables["training"],
-        from_stored(ObjectRule, tables["objects"], {}, f"{path}: objects") if "objects" in tables else None,
+        from_stored(ObjectRule, ADDED_OBJECTS | tables["objects"], {}, f"{path}: objects")
+        if "objects" in tables
+        else None,
         path,
     )
     check_weights(weights, path)

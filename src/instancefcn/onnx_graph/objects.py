@@ -72,8 +72,10 @@ def _kept(op: OpBuilder, shared: ir.Value, areas: ir.Value, rule: ObjectRule) ->
         new = body.Equal(body.ReduceSum(duplicate, [0], keepdims=1), 0.0)
         most = body.Mul(body.Gather(areas, place), float(rule.max_filled))
         whole = body.LessOrEqual(body.ReduceSum(clumped, [0], keepdims=1), most)
+        parts = body.ReduceSum(body.Cast(body.Greater(clumped, 0.0), to=ir.DataType.FLOAT), [0], keepdims=1)
+        few = body.LessOrEqual(parts, float(rule.max_inside))
         own = body.Equal(indices, place)
-        return [body.Or(kept, body.And(own, body.And(new, whole)))]
+        return [body.Or(kept, body.And(own, body.And(new, body.And(whole, few))))]
 
     (kept,) = loop(op, "choose_objects", step, number, op.Less(indices, 0), ir.DataType.BOOL)
     return kept

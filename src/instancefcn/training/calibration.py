@@ -14,7 +14,7 @@ from instancefcn.data.source import Source
 from instancefcn.evaluation.counting import ON_CROWD, match_objects, score_curve
 from instancefcn.geometry.rle import Rle, ious, tight_boxes
 from instancefcn.inference.proposer import MIN_SCORE, Proposer
-from instancefcn.objects import ObjectRule, choose_by_overlap
+from instancefcn.objects import ANY_NUMBER, ObjectRule, choose_by_overlap
 from instancefcn.proposals import Proposals
 from instancefcn.structures import Instances
 
@@ -22,9 +22,9 @@ from instancefcn.structures import Instances
 # instances of an image share how high its scores are, and so many instances for its chances.
 START_IMAGES = START_INSTANCES = 10
 IOU = 0.5  # from which a mask finds an instance
-TRIED = tuple(
-    ObjectRule(threshold=0.0, max_iou=max_iou, max_filled=max_filled)
-    for max_iou, max_filled in product((0.3, 0.4, 0.5), (0.2, 0.35))
+TRIED = (
+    *(ObjectRule(0.0, max_iou, max_filled) for max_iou, max_filled in product((0.3, 0.4, 0.5), (0.2, 0.35))),
+    *(ObjectRule(0.0, max_iou, 0.35, ANY_NUMBER) for max_iou in (0.3, 0.4, 0.5)),
 )
 SMOOTHINGS = (0.0, 0.03, 0.06, 0.1)
 SMOOTHING_COST = 0.002  # of mean IoU

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from instancefcn.geometry.rle import decode
-from instancefcn.objects import INSIDE, make_exclusive
+from instancefcn.objects import ANY_NUMBER, INSIDE, make_exclusive
 from instancefcn.web.found import Found, svg_path
 from instancefcn.web.walk import Walk
 from instancefcn.web.window_explanation import MOST_NEIGHBOURS, window_parts
@@ -115,6 +115,7 @@ def result_json(walk: Walk, found: Found, rank: int) -> dict[str, Any]:
         "calibrated": bool(walk.rule.scores),
         "max_iou": walk.rule.max_iou,
         "max_filled": walk.rule.max_filled,
+        "max_inside": walk.rule.max_inside if walk.rule.max_inside < ANY_NUMBER else None,
         "inside": INSIDE,
         "beaten": len(beaten),
         "beaten_boxes": walk.candidates.boxes_xyxy[beaten[:MOST_NEIGHBOURS]].tolist(),

@@ -172,11 +172,12 @@ export class Why {
     const beaten = result.beaten
       ? ` It made ${many(result.beaten, "worse candidate")} a duplicate or a clump (dashed).`
       : " It left out no worse candidate.";
+    const limit = (words) => (result.max_inside === null ? "" : `, ${words} more than ${result.max_inside}`);
     const reasons = {
-      object: `It repeats no better object (IoU above ${result.max_iou}), and better objects inside it do not fill more than ${result.max_filled} of it.${beaten}`,
+      object: `It repeats no better object (IoU above ${result.max_iou}), and better objects inside it do not fill more than ${result.max_filled} of it${limit("and are not")}.${beaten}`,
       unlikely: `It repeats no better object, but its chance is below the checkpoint’s own threshold.${beaten}`,
       duplicate: `Its IoU with a better object is above ${result.max_iou}.`,
-      clump: `Better objects inside it fill more than ${result.max_filled} of it.`,
+      clump: `Better objects inside it fill more than ${result.max_filled} of it${limit("or are")}.`,
     };
     const ask = result.blockers.map((one) => {
       const button = element("button", { type: "button" }, `Why ${FATES[one.fate](one)}?`);
