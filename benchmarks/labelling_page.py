@@ -32,9 +32,10 @@ with F1, of the val split, which nothing is trained on or chosen by.
 
 The chart is of the next images; where more is deleted than {highest:.0f} %, the line is cut.
 
-The [rule for objects](../objects.md#the-rule) has had `max_inside` since these trainings. Where their checkpoints were at
-hand, the rule was chosen and all counted anew. Counted by the rule before are the rows from ImageNet weights, those of food
-with ten a round and of nuclei with ten a round from 20 labels on, and all rows of uncertain images but the first.
+The [rule for objects](../objects.md#the-rule) has had `max_inside` since these trainings. Where their checkpoints were
+at hand, the rule was chosen and all counted anew. Counted by the rule before are the rows from ImageNet weights, those
+of food with ten a round and of nuclei with ten a round from 20 labels on, and all rows of uncertain images but the
+first.
 """
 
 
