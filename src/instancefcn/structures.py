@@ -6,15 +6,17 @@ Boxes are half-open pixels, xyxy, unless a name ends in ``_xywh``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from instancefcn.geometry.rle import Rle
+
+Track = Callable[[Sequence[Any]], Iterable[Any]]  # shows progress over what it is given
 
 
 @dataclass(frozen=True)

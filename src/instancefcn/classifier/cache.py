@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
@@ -26,8 +25,7 @@ from instancefcn.data.source import Source
 from instancefcn.files import write_whole
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.proposer import Proposer, as_tensor
-
-Track = Callable[[Sequence[Any]], Iterable[Any]]  # shows progress over what it is given
+from instancefcn.structures import Track
 
 
 @dataclass(frozen=True)

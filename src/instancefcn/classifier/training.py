@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from instancefcn.classifier.cache import Example, Track, cache_examples
+from instancefcn.classifier.cache import Example, cache_examples
 from instancefcn.classifier.checkpoint import ClassifierCheckpoint, ProposalNetwork, save_classifier
 from instancefcn.classifier.config import ClassifierRecipe, LearningConfig
 from instancefcn.classifier.network import Classifier
@@ -20,6 +20,7 @@ from instancefcn.classifier.rois import BACKGROUND, sample
 from instancefcn.config import to_table
 from instancefcn.data.source import Source
 from instancefcn.inference.proposer import Proposer
+from instancefcn.structures import Track
 
 BATCH_SIZE = 8  # images
 

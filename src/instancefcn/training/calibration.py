@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -16,7 +16,7 @@ from instancefcn.geometry.rle import Rle, ious, tight_boxes
 from instancefcn.inference.proposer import MIN_SCORE, Proposer
 from instancefcn.objects import ANY_NUMBER, ObjectRule, choose_by_overlap
 from instancefcn.proposals import Proposals
-from instancefcn.structures import Instances
+from instancefcn.structures import Instances, Track
 
 # What the rule of the checkpoint that training started from counts for: so many images for its threshold, since all
 # instances of an image share how high its scores are, and so many instances for its chances.
@@ -35,7 +35,7 @@ def choose_rule(
     proposer: Proposer,
     sources: Sequence[Source],
     start: ObjectRule | None = None,
-    track: Callable[[Sequence[int]], Iterable[int]] = iter,
+    track: Track = iter,
 ) -> ObjectRule | None:
     """The rule with the best F1 at IoU 0.5 on labelled images, with its calibration.
 

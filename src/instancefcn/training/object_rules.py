@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from instancefcn.data.source import Source
 from instancefcn.inference.checkpoint import load_checkpoint, save_checkpoint
 from instancefcn.inference.proposer import Proposer
 from instancefcn.objects import ObjectRule
+from instancefcn.structures import Track
 from instancefcn.training.calibration import choose_rule
 
 
@@ -20,7 +21,7 @@ def store_rules(
     validation: Sequence[Source],
     device: torch.device,
     start: ObjectRule | None = None,
-    track: Callable[[Sequence[int]], Iterable[int]] = iter,
+    track: Track = iter,
 ) -> str:
     """Choose the rules of ``best`` and ``last`` in a run's folder on validation images, and store them in the files.
 

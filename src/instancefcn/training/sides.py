@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from instancefcn.inference.checkpoint import load_checkpoint, save_checkpoint
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.proposer import Proposer
 from instancefcn.inference.tiles import closer
+from instancefcn.structures import Track
 from instancefcn.training.coverage import coverage
 from instancefcn.training.recipe import Recipe
 from instancefcn.training.validation import deciding_measure, mean_over_sources, validate
@@ -67,7 +68,7 @@ def store_sides(
     out: Path,
     validation: Sequence[Source],
     device: torch.device,
-    track: Callable[[Sequence[int]], Iterable[int]] = iter,
+    track: Track = iter,
 ) -> str:
     """Choose the shorter sides of ``best`` and ``last`` in a run's folder, as ``best`` is chosen on validation images.
 

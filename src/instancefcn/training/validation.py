@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from lightning_fabric import Fabric
 
@@ -12,6 +12,7 @@ from instancefcn.data.source import Source
 from instancefcn.evaluation.average_recall import average_recall
 from instancefcn.inference.proposer import MIN_SCORE, Proposer
 from instancefcn.interrupts import Interrupts
+from instancefcn.structures import Track
 from instancefcn.training.history import AR, F1, Figures
 from instancefcn.training.object_f1 import MatchedObjects, object_f1
 from instancefcn.training.processes import gather
@@ -24,7 +25,7 @@ def validate(
     stop: Interrupts | None = None,
     kept: Callable[[], str] = str,
     fabric: Fabric | None = None,
-    track: Callable[[Sequence[int]], Iterable[int]] = iter,
+    track: Track = iter,
 ) -> Figures:
     """COCO mask AR of each source by its name, and F1 of objects (``object_f1``) where all are labelled, in percent.
 
