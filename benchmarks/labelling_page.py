@@ -2,7 +2,8 @@
 
     python benchmarks/labelling_page.py [--runs FOLDER] [--page docs/results/labelling.md]
 
-The chart is written beside the page, under its name, as PNG.
+The chart is written beside the page, under its name, as PNG. A note.md in the runs' folder, on what is
+particular to them, stands before their tables.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from instancefcn.files import read_json, write_whole
 EDITS = {"accepted": "#009e73", "corrected": "#e69f00", "drawn": "#c9ced6"}
 DELETED = "#d55e00"
 HIGHEST = 150.0  # percent of the labelled objects, in the chart
+NOTE_FILE = "note.md"
 HEADER = """# How much drawing proposals save
 
 A simulated labeller (`benchmarks/labelling.py`) starts without labels. In each round the network proposes objects on
@@ -31,11 +33,6 @@ with F1, of the val split, which nothing is trained on or chosen by.
 ![Shares by round]({chart})
 
 The chart is of the next images; where more is deleted than {highest:.0f} %, the line is cut.
-
-The [rule for objects](../objects.md#the-rule) has had `max_inside` since these trainings. Where their checkpoints were
-at hand, the rule was chosen and all counted anew. Counted by the rule before are the rows from ImageNet weights, those
-of food with ten a round and of nuclei with ten a round from 20 labels on, and all rows of uncertain images but the
-first.
 """
 
 
@@ -151,8 +148,11 @@ def draw(runs: Sequence[Mapping[str, Any]]) -> bytes:
     return render(figure, "png")
 
 
-def write_page(runs: Sequence[Mapping[str, Any]], path: Path) -> None:
+def write_page(runs: Sequence[Mapping[str, Any]], path: Path, note: str = "") -> None:
     """Write the page, and its chart beside it.
+
+    Args:
+        note: a text before the tables.
 
     Raises:
         ValueError: there is no run.
@@ -161,7 +161,8 @@ def write_page(runs: Sequence[Mapping[str, Any]], path: Path) -> None:
         raise ValueError("no run has a round yet: start benchmarks/labelling.py first")
     chart = path.with_suffix(".png")
     write_whole(chart, draw(runs))
-    write_whole(path, HEADER.format(chart=chart.name, highest=HIGHEST) + "".join(section(run) for run in runs))
+    header = HEADER.format(chart=chart.name, highest=HIGHEST) + note
+    write_whole(path, header + "".join(section(run) for run in runs))
 
 
 def _percent(value: float | None) -> str:
@@ -173,7 +174,9 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("benchmarks/runs/labelling"), help="default: %(default)s")
     parser.add_argument("--page", type=Path, default=Path("docs/results/labelling.md"), help="default: %(default)s")
     arguments = parser.parse_args()
-    write_page(read_runs(arguments.runs), arguments.page)
+    file = arguments.runs / NOTE_FILE
+    note = file.read_text(encoding="utf-8") if file.exists() else ""
+    write_page(read_runs(arguments.runs), arguments.page, note)
     print(arguments.page)
 
 

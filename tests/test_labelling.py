@@ -205,12 +205,13 @@ def test_page(tmp_path: Path) -> None:
         ("food", "shipped"),
         ("food", "imagenet"),
     ]
-    write_page(runs, tmp_path / "deep/page.md")
+    write_page(runs, tmp_path / "deep/page.md", "\nWhat is particular.\n")
     page = (tmp_path / "deep/page.md").read_text()
     assert "| 0 | 50.0 | 25.0 | 25.0 | 15.0 | 87.7 | 43.2 | 10.0 | 0.0 | 90.0 | 0.0 |" in page
     assert "| 10 |  |  |  |  | 87.7 | 43.2 | 20.0 | 0.0 | 80.0 | 0.0 |" in page  # no image was left
     assert "python benchmarks/labelling.py --domain food --init imagenet --choose random --seed 0 --round 10" in page
     assert "--rounds 1 --minutes 5.0 --recipe lite" in page
+    assert page.index("is cut.") < page.index("\nWhat is particular.\n") < page.index("## food")
     assert "A & B, 2 cores, 1 threads" in page
     assert (tmp_path / "deep/page.png").read_bytes().startswith(b"\x89PNG")
     assert draw(runs) == draw(runs)

@@ -64,12 +64,7 @@ def hint(source: Source, recipe: Recipe) -> str:
     return f"--tiles {times} (a shorter side of {side:.0f}) would bring in {before.tiny - after.tiny} of {before.tiny}"
 
 
-def store_sides(
-    out: Path,
-    validation: Sequence[Source],
-    device: torch.device,
-    track: Track = iter,
-) -> str:
+def store_sides(out: Path, validation: Sequence[Source], device: torch.device, track: Track = iter) -> str:
     """Choose the shorter sides of ``best`` and ``last`` in a run's folder, as ``best`` is chosen on validation images.
 
     Tried are all sides that the files name, and each of them alone; the fewest win where others are no better.
