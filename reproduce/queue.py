@@ -108,6 +108,7 @@ def stop(machine: MachineName = None, runs: RunsFolder = RUNS) -> None:
         typer.echo("nothing runs")
         return
     os.kill(number, signal.SIGTERM)
+    os.kill(number, signal.SIGCONT)  # else one that is paused would never end
     while _process(folder) is not None:
         time.sleep(0.1)
     typer.echo("stopped")
