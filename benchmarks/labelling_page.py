@@ -50,7 +50,7 @@ def title(settings: Mapping[str, Any]) -> str:
     more = [] if settings["choose"] == "random" else [f"{settings['choose']} images next"]
     more += [] if settings["seed"] == 0 else [f"seed {settings['seed']}"]
     more += [] if settings["images"] == 10 else [f"{settings['images']} a round"]
-    return ", ".join([settings["domain"], f"from {settings['init']} weights", *more])
+    return ", ".join([settings["domain"], f"from {Path(settings['init']).stem} weights", *more])
 
 
 def command(settings: Mapping[str, Any], rounds: int) -> str:
