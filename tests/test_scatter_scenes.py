@@ -14,7 +14,7 @@ from instancefcn.data.open import open_source
 from instancefcn.geometry.rle import decode
 from synthetic import SyntheticScenes
 from tools import scatter_scenes
-from tools.scatter_scenes import HEIGHT, WIDTH, Order, cast, cut_out, make_scene, turned
+from tools.scatter_scenes import HEIGHT, WIDTH, Order, cast_shadow, cut_out, make_scene, turned
 
 SOURCES = [SyntheticScenes(8, 240, 320, seed=3)]
 
@@ -117,7 +117,7 @@ def test_turning_keeps_a_thing() -> None:
 def test_a_shadow_darkens_the_free_ground_alone() -> None:
     canvas, free = np.full((HEIGHT, WIDTH, 3), 100.0), np.ones((HEIGHT, WIDTH), dtype=bool)
     free[:, :110] = False
-    cast(canvas, free, np.ones((30, 30), dtype=bool), slice(100, 130), slice(90, 120), 0.5, 4.0)
+    cast_shadow(canvas, free, np.ones((30, 30), dtype=bool), slice(100, 130), slice(90, 120), 0.5, 4.0)
     assert (canvas[~free] == 100).all()
     assert canvas.max() == 100
     assert canvas[118, 118, 0] < 70

@@ -126,7 +126,7 @@ def make_scene(
             continue
         rows, columns = place
         if shadow < 1:
-            cast(canvas, labels == 0, covers, rows, columns, shadow, max(1.0, length / 12))
+            cast_shadow(canvas, labels == 0, covers, rows, columns, shadow, max(1.0, length / 12))
         soft = ndimage.gaussian_filter(covers.astype(float), rng.uniform(0.4, 0.8)).clip(0, 1)[..., None]
         view = canvas[rows, columns]
         canvas[rows, columns] = view + soft * (pixels - view)
@@ -242,7 +242,7 @@ def ground(rng: np.random.Generator, sources: Sequence[Source]) -> Rgb:
     return (rng.uniform(0, 255, 3) * rng.choice([0.3, 1, 1]))[None, None] + clouds[..., None]
 
 
-def cast(
+def cast_shadow(
     canvas: Rgb,
     free: Bool[np.ndarray, "height width"],
     covers: Bool[np.ndarray, "h w"],
