@@ -1,6 +1,6 @@
 #!/bin/sh
 # Make what ships: the checkpoint with its threshold and calibration, and the classifier of animals that is bound to it.
-# From the repository's root; two cores for three quarters of an hour:
+# From the repository's root; two cores for fifty minutes:
 #
 #   sh tools/ship_lite.sh [DATA_DIR] [OUT]
 #
