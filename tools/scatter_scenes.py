@@ -143,12 +143,13 @@ def make_kind(rng: np.random.Generator, sources: Sequence[Source], canvas: Rgb, 
         return Kind(drawn(rng, canvas.mean((0, 1))), side, spread, shade)
 
     def draw(rng: np.random.Generator, length: int) -> Cut:
-        pixels, covers = cut
-        scale = length / max(covers.shape)
-        height, width = (max(4, round(scale * part)) for part in covers.shape)
-        small = Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).resize((width, height), Image.Resampling.LANCZOS)
-        mask = Image.fromarray(covers).convert("L").resize((width, height), Image.Resampling.BILINEAR)
-        return np.asarray(small, dtype=float), np.asarray(mask) > 127
+        picture, mask = to_images(*cut)
+        scale = length / max(picture.size)
+        width, height = (max(4, round(scale * side)) for side in picture.size)
+        return from_images(
+            picture.resize((width, height), Image.Resampling.LANCZOS),
+            mask.resize((width, height), Image.Resampling.BILINEAR),
+        )
 
     return Kind(draw, side, spread, shade)
 
@@ -269,12 +270,23 @@ def turned(rng: np.random.Generator, pixels: Rgb, covers: Bool[np.ndarray, "h w"
     angle = rng.uniform(0, 360)
     if rng.random() < 0.5:
         pixels, covers = pixels[:, ::-1], covers[:, ::-1]
-    picture = Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).rotate(angle, Image.Resampling.BICUBIC, expand=True)
-    mask = (
-        Image.fromarray(np.ascontiguousarray(covers)).convert("L").rotate(angle, Image.Resampling.BILINEAR, expand=True)
+    picture, mask = to_images(pixels, covers)
+    seen, shown = from_images(
+        picture.rotate(angle, Image.Resampling.BICUBIC, expand=True),
+        mask.rotate(angle, Image.Resampling.BILINEAR, expand=True),
     )
-    shown = np.asarray(mask) > 127
-    return cut_to_box(np.asarray(picture, dtype=float), shown) if shown.any() else (pixels, covers)
+    return cut_to_box(seen, shown) if shown.any() else (pixels, covers)
+
+
+def to_images(pixels: Rgb, covers: Bool[np.ndarray, "h w"]) -> tuple[Image.Image, Image.Image]:
+    """A thing as PIL's images: RGB, and grey with 255 where it covers."""
+    mask = Image.fromarray(np.ascontiguousarray(covers)).convert("L")
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)), mask
+
+
+def from_images(picture: Image.Image, mask: Image.Image) -> Cut:
+    """A thing from what ``to_images`` gives; it covers what is more than half covered."""
+    return np.asarray(picture, dtype=float), np.asarray(mask) > 127
 
 
 def cut_to_box(pixels: Rgb, covers: Bool[np.ndarray, "h w"]) -> Cut:
