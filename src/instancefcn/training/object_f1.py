@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from instancefcn.evaluation.counting import score_curve
+from instancefcn.evaluation.counting import WRONG
 from instancefcn.evaluation.matching import IOU_THRESHOLDS
 from instancefcn.proposals import Proposals
 from instancefcn.structures import Instances
@@ -21,7 +21,7 @@ class MatchedObjects:
 
     instances: int  # that are to be found
     scores: Sequence[Float[np.ndarray, "_"]]  # by rule
-    matched: Sequence[Sequence[Int[np.ndarray, "_"]]]  # by rule and IoU threshold, as ``match_objects`` says it
+    matched: Sequence[Int[np.ndarray, "t _"]]  # by rule; at each IoU threshold, as ``match_objects`` says it
 
     @classmethod
     def of(cls, candidates: Proposals, instances: Instances) -> MatchedObjects:
@@ -31,7 +31,7 @@ class MatchedObjects:
         return cls(
             instances=measured.ious.shape[1],
             scores=[of[0].scores for of in by_rule],
-            matched=[[objects.matched for objects in of] for of in by_rule],
+            matched=[np.stack([objects.matched for objects in of]) for of in by_rule],
         )
 
 
@@ -47,13 +47,18 @@ def object_f1(images: Sequence[MatchedObjects]) -> float:
         >>> round(object_f1([one]), 1)  # one of two objects is right
         66.7
     """
-    if not sum(image.instances for image in images):
+    instances = sum(image.instances for image in images)
+    if not instances:
         return float("nan")
-    instances = [image.instances for image in images]
+    return 100 * max(_best_f1(images, rule, instances) for rule in range(len(images[0].matched)))
 
-    def best_f1(rule: int, iou: int) -> float:
-        scores, matched = [image.scores[rule] for image in images], [image.matched[rule][iou] for image in images]
-        return float(np.nan_to_num(score_curve(scores, matched, instances).f1).max())
 
-    rules, ious = len(images[0].matched), len(images[0].matched[0])
-    return 100 * max(float(np.mean([best_f1(rule, iou) for iou in range(ious)])) for rule in range(rules))
+def _best_f1(images: Sequence[MatchedObjects], rule: int, instances: int) -> float:
+    """By one rule, in [0, 1]: ``ScoreCurve.f1`` where it is highest, at all IoU thresholds at once, averaged."""
+    scores = np.concatenate([image.scores[rule] for image in images])
+    order = np.argsort(-scores, kind="stable")
+    matched = np.concatenate([image.matched[rule] for image in images], axis=1)[:, order]
+    right, wrong = (np.cumsum(found, axis=1) for found in (matched >= 0, matched == WRONG))
+    taken_together = np.diff(scores[order], append=-np.inf) != 0  # objects of one score; here the last of them
+    f1 = 2 * right / (right + wrong + instances)
+    return float(f1[:, taken_together].max(axis=1, initial=0).mean())
