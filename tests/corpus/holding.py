@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from tiny import TINY
 
 
 def write_checkpoint(path: Path) -> Path:
-    """A network of random weights, which finds a mask or two."""
+    """A network of random weights, which finds a mask or two. Its trunk is lite's, which is built without timm: each
+    worker imports what its checkpoint needs."""
     torch.manual_seed(0)
-    weights = build_network(TINY.network).state_dict()
-    save_checkpoint(Checkpoint(TINY.network, TINY.inference, weights, {}), path)
+    config = replace(TINY.network, backbone="tf_efficientnet_lite0")
+    weights = build_network(config).state_dict()
+    save_checkpoint(Checkpoint(config, TINY.inference, weights, {}), path)
     return path
 
 
