@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,9 @@ from hypothesis import settings
 from jaxtyping import install_import_hook
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the same arithmetic on every machine
+
+# By its own rule Python looks through all that torch and the checks brought again and again: a tenth of all time.
+gc.set_threshold(50_000, 20, 100)
 
 # Fresh random input for a person, the same each time where a change is checked.
 settings.register_profile("ci", derandomize=True)
@@ -32,6 +36,14 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"needs real data in {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """No test cuts the power, so files need not be on the disk when a block ends."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture
