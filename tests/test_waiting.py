@@ -1,4 +1,4 @@
-"""That the command line lets threads sleep, and leaves a user's own choice."""
+"""That the command line lets threads sleep, leaves a user's own choice, and collects what is left rarely."""
 
 from __future__ import annotations
 
@@ -31,3 +31,17 @@ def test_commands_say_so_before_torch_is_imported() -> None:
     environment = {key: value for key, value in os.environ.items() if key not in VARIABLES}
     done = subprocess.run([sys.executable, "-c", SPY], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.split() == ["False", "10000"]
+
+
+AT_THE_END = """
+import atexit, gc
+from instancefcn.apps import cli
+cli.app = lambda: print(gc.get_threshold() == cli.RARE_COLLECTIONS, gc.get_freeze_count())
+atexit.register(lambda: print(gc.get_freeze_count() > 1000))  # the first to be registered is the last to run
+cli.main()
+"""
+
+
+def test_commands_look_for_cycles_rarely_and_not_at_their_end() -> None:
+    done = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "0", "True"]

@@ -5,6 +5,7 @@ Commands import what they need when they run, so that help comes at once.
 
 from __future__ import annotations
 
+import atexit
 import errno
 import gc
 import os
@@ -148,5 +149,6 @@ def main() -> None:
     keep_freed_memory()
     let_threads_sleep()
     gc.set_threshold(*RARE_COLLECTIONS)
+    atexit.register(gc.freeze)  # when Python ends, it looks at all that torch imported once more: half a second
     warnings.formatwarning = lambda message, *_, **__: printable(f"warning: {message}\n")
     app()
