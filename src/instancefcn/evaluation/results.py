@@ -243,9 +243,7 @@ def split_by_category(
     for labelled in ground_truth:
         scored = proposals.pop()  # let go of image by image, so that the results are not there twice
         without, nothing = labelled.chosen(np.zeros(0, dtype=int)), scored.top(0)  # shared: images have few categories
-        instances, found = (
-            set() if of.category_ids is None else set(of.category_ids.tolist()) for of in (labelled, scored)
-        )
+        instances, found = _ids(labelled), _ids(scored)
         for category in split:
             key = category.category_id
             category.ground_truth.append(labelled.of(key) if key in instances else without)
