@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -40,6 +41,7 @@ from instancefcn.files import read_json, write_whole
 from instancefcn.geometry.rle import Rle, ious
 from instancefcn.inference.checkpoint import load_checkpoint
 from instancefcn.inference.proposer import Proposer
+from instancefcn.interrupts import Interrupted
 from instancefcn.labelling.next_images import Criterion, choose_next
 from instancefcn.proposals import Proposals
 from instancefcn.structures import Instances
@@ -268,4 +270,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Interrupted as stopped:  # with its traceback, the workers that read images would be kept and waited for
+        sys.exit(str(stopped))
