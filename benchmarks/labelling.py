@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -41,7 +40,6 @@ from instancefcn.files import read_json, write_whole
 from instancefcn.geometry.rle import Rle, ious
 from instancefcn.inference.checkpoint import load_checkpoint
 from instancefcn.inference.proposer import Proposer
-from instancefcn.interrupts import Interrupted
 from instancefcn.labelling.next_images import Criterion, choose_next
 from instancefcn.proposals import Proposals
 from instancefcn.structures import Instances
@@ -270,7 +268,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except Interrupted as stopped:  # with its traceback, the workers that read images would be kept and waited for
-        sys.exit(str(stopped))
+    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 from collections.abc import Callable
@@ -93,6 +94,16 @@ def test_a_signal_saves_and_ends(number: int, code: int, tmp_path: Path) -> None
     assert read_state(tmp_path / "cut" / STATE_FILE).iteration == 3
     run(tmp_path / "cut", resume=True)
     assert_same(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_whoever_keeps_the_error_keeps_no_workers(tmp_path: Path) -> None:
+    """Python waits for them when it ends, and an error that nobody catches is kept until then."""
+    main = os.getpid()
+    source = acting(lambda: os.kill(main, signal.SIGTERM), reads=3)  # in the worker
+    with pytest.raises(Interrupted) as kept:
+        run(tmp_path, source, workers=1, iterations=10**6)
+    assert kept.value.__traceback__ is not None
+    assert multiprocessing.active_children() == []
 
 
 def test_a_signal_in_a_validation_leaves_it_to_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

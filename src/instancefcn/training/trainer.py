@@ -129,8 +129,8 @@ class Trainer:
         )
         progress = self.progress()
         saved, first = time.monotonic(), (self.iteration, self.seconds)
-        batches_of_steps = zip(*[iter(loader)] * config.accumulate, strict=True) if progress < 1 else ()
-        for batches in batches_of_steps:
+        # Unnamed: an error's traceback would keep it, and with it the workers, which Python waits for at its end.
+        for batches in zip(*[iter(loader)] * config.accumulate, strict=True) if progress < 1 else ():
             self.tell_of_lost(batches)
             rate = learning_rate(progress, self.iteration, config)
             try:
