@@ -114,7 +114,7 @@ def score_curve(
     all_scores, all_matched, change = (np.concatenate([*parts, np.zeros(0)]) for parts in (scores, matched, changes))
     order = np.argsort(-all_scores, kind="stable")
     ranked = all_scores[order]
-    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], np.ones(min(len(ranked), 1), dtype=bool)))
+    ends = np.flatnonzero(ends_a_score(ranked))
 
     def up_to(values: Float[np.ndarray, "n"] | Bool[np.ndarray, "n"]) -> Int[np.ndarray, "k"]:
         return np.append(0, np.cumsum(values[order])[ends]).astype(int)
@@ -122,6 +122,11 @@ def score_curve(
     right, wrong = up_to(all_matched >= 0), up_to(all_matched == WRONG)
     error = (sum(labelled) + up_to(change)) / max(len(labelled), 1)
     return ScoreCurve(np.append(np.inf, ranked[ends]), right, wrong, sum(labelled) - right, error)
+
+
+def ends_a_score(ranked: Float[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
+    """Whether each of the scores, best first, is the last one of its value: a threshold takes equal ones together."""
+    return np.append(ranked[1:] != ranked[:-1], True)[: len(ranked)]
 
 
 def calibration_error(scores: Float[np.ndarray, "n"], right: Bool[np.ndarray, "n"]) -> float:

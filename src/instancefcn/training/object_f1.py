@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from instancefcn.evaluation.counting import WRONG
+from instancefcn.evaluation.counting import WRONG, ends_a_score
 from instancefcn.evaluation.matching import IOU_THRESHOLDS
 from instancefcn.proposals import Proposals
 from instancefcn.structures import Instances
@@ -59,6 +59,5 @@ def _best_f1(images: Sequence[MatchedObjects], rule: int, instances: int) -> flo
     order = np.argsort(-scores, kind="stable")
     matched = np.concatenate([image.matched[rule] for image in images], axis=1)[:, order]
     right, wrong = (np.cumsum(found, axis=1) for found in (matched >= 0, matched == WRONG))
-    taken_together = np.diff(scores[order], append=-np.inf) != 0  # objects of one score; here the last of them
     f1 = 2 * right / (right + wrong + instances)
-    return float(f1[:, taken_together].max(axis=1, initial=0).mean())
+    return float(f1[:, ends_a_score(scores[order])].max(axis=1, initial=0).mean())
