@@ -14,9 +14,6 @@ from jaxtyping import install_import_hook
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the same arithmetic on every machine
 
-# By its own rule Python looks through all that torch and the checks brought again and again: a tenth of all time.
-gc.set_threshold(50_000, 20, 100)
-
 # Fresh random input for a person, the same each time where a change is checked.
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
@@ -28,6 +25,13 @@ CHECKED = ["instancefcn", *(f"reproduce.{path.stem}" for path in (ROOT / "reprod
 install_import_hook(CHECKED, "beartype.beartype")
 
 SHARED_DATA = ROOT.parent / "shared" / "data"
+
+
+def pytest_configure() -> None:
+    """Look for cycles as rarely as the commands do: by Python's own rule that takes a tenth of the tests' time."""
+    from instancefcn.apps.cli import RARE_COLLECTIONS
+
+    gc.set_threshold(*RARE_COLLECTIONS)
 
 
 @pytest.fixture(scope="session")
