@@ -32,7 +32,7 @@ from PIL import Image
 PICTURES = 20  # different ones; each is uploaded by several visitors
 TIMES = 5
 TRIES = 10  # of an upload
-DROPPED = 404  # the status of a photograph that is not kept any more
+NOT_THERE = 404  # the status of a photograph that is not kept any more, or is another visitor's
 SIDE, STEP = 400, 7  # pixels: the first one's width, and by how much each is wider than the one before
 
 
@@ -83,44 +83,45 @@ class Load:
         The server keeps a bounded number of photographs. Where others' drove this one out before it was looked at, it
         is uploaded again, as the server asks.
         """
+        visitor, picture = visitors[which], number % len(self.pictures)
         start = time.perf_counter()
         for _ in range(TRIES):
-            if (key := self.look(visitors[which], number)) is not None:
+            status, content = visitor.ask("POST", f"/api/photographs?name={picture}.png", self.pictures[picture])
+            if status != 200:
+                self.fault(f"upload {number}: {status} {content[:200]!r}")
+                return
+            table = json.loads(content)
+            if (table["width"], table["height"]) != (width_of(picture), SIDE):
+                self.fault(f"upload {number} is {table['width']} x {table['height']}")
+            if self.look(visitor, table["key"], number):
                 break
         else:
             self.fault(f"upload {number} was not kept, {TRIES} times")
             return
         with self.lock:
             self.seconds.append(time.perf_counter() - start)
-            others = [other for one, other in self.keys if one != which]
-            self.keys.append((which, key))
-        for other in others[-2:]:
-            if visitors[which].ask("GET", f"/api/photographs/{other}/picture")[0] != 404:
+            others = [key for one, key in self.keys if one != which]
+            self.keys.append((which, table["key"]))
+        for key in others[-2:]:
+            if visitor.ask("GET", f"/api/photographs/{key}/picture")[0] != NOT_THERE:
                 self.fault(f"visitor {which} sees another's photograph")
 
-    def look(self, visitor: Visitor, number: int) -> str | None:
-        """Upload one picture, and ask for it and its objects; returns its key, None if it isn't kept."""
-        picture = number % len(self.pictures)
-        status, content = visitor.ask("POST", f"/api/photographs?name={picture}.png", self.pictures[picture])
-        if status != 200:
-            self.fault(f"upload {number}: {status} {content[:200]!r}")
-            return None
-        table = json.loads(content)
-        if (table["width"], table["height"]) != (width_of(picture), SIDE):
-            self.fault(f"upload {number} is {table['width']} x {table['height']}")
-        status, shown = visitor.ask("GET", f"/api/photographs/{table['key']}/picture")
-        if status == DROPPED:
-            return None
+    def look(self, visitor: Visitor, key: str, number: int) -> bool:
+        """Ask for the picture and the objects of an upload; whether it was kept for so long."""
+        picture, address = number % len(self.pictures), f"/api/photographs/{key}"
+        status, shown = visitor.ask("GET", f"{address}/picture")
+        if status == NOT_THERE:
+            return False
         if Image.open(io.BytesIO(shown)).size != (width_of(picture), SIDE):
             self.fault(f"upload {number} shows another picture")
-        status, objects = visitor.ask("GET", f"/api/photographs/{table['key']}/objects")
-        if status == DROPPED:
-            return None
+        status, objects = visitor.ask("GET", f"{address}/objects")
+        if status == NOT_THERE:
+            return False
         if status != 200:
             self.fault(f"objects of upload {number}: {status} {objects[:200]!r}")
         with self.lock:
             self.answers.setdefault(picture, set()).add(objects)
-        return table["key"]
+        return True
 
     def fault(self, text: str) -> None:
         with self.lock:
