@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from instancefcn.model.pyramid import SeparableConv, add_enlarged
-from instancefcn.model.separable import PointwiseConv2d, pointwise
+from instancefcn.model.separable import PointwiseConv2d, planar_pointwise, pointwise
 
 OBJECTNESS_PRIOR = 0.01  # initial score: nearly every window is empty (focal loss, Lin et al., ICCV 2017)
 FIRST_FINE_LEVEL = 2  # stride 16: outlines of this level and coarser ones also come from the map of a quarter stride
@@ -72,12 +72,13 @@ class MaskHead(nn.Module):
         """Score maps of a level, one for each of its window sizes; the first level and the first map are the finest."""
         finest = level == 0
         x = self.tower(features)
-        coarse = side_by_side([*self.predict_coarse, *(self.predict_coarse_finest if finest else ())], x)
+        planar = not (torch.is_grad_enabled() or torch.compiler.is_exporting())  # so assembling reads runs of pixels
+        coarse = side_by_side([*self.predict_coarse, *(self.predict_coarse_finest if finest else ())], x, planar)
         x = self.refine(x, maps[level], level)
         if level >= FIRST_FINE_LEVEL:
             x = self.refine_again(x, maps[level - 1], level - FIRST_FINE_LEVEL)
         predict = [*self.predict, *(self.predict_finest if finest else ())]
-        score_maps = add_enlarged(side_by_side(predict, x), coarse)
+        score_maps = add_enlarged(side_by_side(predict, x, planar), coarse)
         return list(score_maps.split(score_maps.shape[1] // len(predict), dim=1))
 
 
@@ -119,11 +120,18 @@ class Refine(nn.Module):
                 nn.init.zeros_(layer.bias)
 
 
-def side_by_side(layers: Sequence[nn.Module], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b _ h w"]:
-    """Concatenated outputs of several 1x1 convolutions, run as one convolution, which reads the map once."""
+def side_by_side(
+    layers: Sequence[nn.Module], x: Float[Tensor, "b c h w"], planar: bool = False
+) -> Float[Tensor, "b _ h w"]:
+    """Concatenated outputs of several 1x1 convolutions, run as one convolution, which reads the map once.
+
+    Args:
+        planar: as ``planar_pointwise`` gives them, without a gradient.
+    """
     convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
     biases = [layer.bias for layer in convolutions if layer.bias is not None]
-    return pointwise(x, torch.cat([layer.weight for layer in convolutions]), torch.cat(biases) if biases else None)
+    convolve = planar_pointwise if planar else pointwise
+    return convolve(x, torch.cat([layer.weight for layer in convolutions]), torch.cat(biases) if biases else None)
 
 
 class ScoreHead(nn.Module):

@@ -75,8 +75,12 @@ class AddWholeCells(torch.autograd.Function):
         (b, c, h, w), (fh, fw) = coarse.shape, fine.shape[-2:]
         ctx.mark_dirty(fine)
         ctx.cells, ctx.dtype = (fh // h, fw // w), coarse.dtype
-        by_position = fine.permute(0, 2, 3, 1).view(b, h, fh // h, w, fw // w, c)  # as convolutions leave it
-        by_position += coarse.permute(0, 2, 3, 1)[:, :, None, :, None]
+        if fine.is_contiguous():
+            by_row = fine.view(b, c, h, fh // h, fw)
+            by_row += coarse.repeat_interleave(fw // w, dim=3)[:, :, :, None]
+        else:
+            by_position = fine.permute(0, 2, 3, 1).view(b, h, fh // h, w, fw // w, c)  # as convolutions leave it
+            by_position += coarse.permute(0, 2, 3, 1)[:, :, None, :, None]
         return fine
 
     @staticmethod

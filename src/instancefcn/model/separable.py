@@ -35,6 +35,17 @@ def pointwise(
     return F.conv2d(input, weight, bias)
 
 
+def planar_pointwise(
+    input: Float[Tensor, "b c h w"], weight: Float[Tensor, "n c 1 1"], bias: Float[Tensor, "n"] | None
+) -> Float[Tensor, "b n h w"]:
+    """A 1x1 convolution whose output lies plane by plane, although its input is channels last; no gradient."""
+    columns = input.permute(0, 2, 3, 1).flatten(1, 2).mT  # [b, c, hw]
+    products = weight.flatten(1).expand(len(input), -1, -1) @ columns
+    if bias is not None:
+        products += bias[:, None]
+    return products.view(len(input), -1, *input.shape[-2:])
+
+
 class PointwiseConvolution(torch.autograd.Function):
     """A 1x1 convolution in fp32 on a CPU, with its gradient."""
 
