@@ -84,30 +84,39 @@ def _measure(mask_logits, starts, sides, threshold, offset):
     boxes, stability = np.zeros((len(sides), 4)), np.zeros(len(sides))
     for index in range(len(sides)):
         m = sides[index]
-        mask = mask_logits[starts[index] : starts[index] + m * m].reshape(m, m)
-        left, top, right, bottom = m, m, 0, 0
+        cells = mask_logits[starts[index] : starts[index] + m * m]
         surely, maybe = 0, 0
-        for y in range(m):
-            row = mask[y]
-            above = 0
-            for x in range(m):
-                above += row[x] > threshold
-                surely += row[x] > threshold + offset
-                maybe += row[x] > threshold - offset
-            if above:
-                top, bottom = min(top, y), y + 1
-                x = 0
-                while row[x] <= threshold:
-                    x += 1
-                left = min(left, x)
-                x = m
-                while row[x - 1] <= threshold:
-                    x -= 1
-                right = max(right, x)
-        if bottom:
-            boxes[index, 0], boxes[index, 1], boxes[index, 2], boxes[index, 3] = left, top, right, bottom
+        for cell in range(m * m):
+            surely += cells[cell] > threshold + offset
+            maybe += cells[cell] > threshold - offset
         stability[index] = surely / max(maybe, 1)
+        mask = cells.reshape(m, m)
+        highest = mask[0].copy()  # of each column
+        for y in range(1, m):
+            row = mask[y]
+            for x in range(m):
+                highest[x] = row[x] if row[x] > highest[x] else highest[x]
+        if _any_above(highest, threshold):
+            left, top, right, bottom = 0, 0, m, m
+            while highest[left] <= threshold:
+                left += 1
+            while highest[right - 1] <= threshold:
+                right -= 1
+            while not _any_above(mask[top], threshold):
+                top += 1
+            while not _any_above(mask[bottom - 1], threshold):
+                bottom -= 1
+            boxes[index] = left, top, right, bottom
     return boxes, stability
+
+
+@compiled
+def _any_above(row, threshold):
+    """Whether a cell is above the threshold; it looks at all of them, several at once."""
+    above = 0
+    for x in range(len(row)):
+        above += row[x] > threshold
+    return above > 0
 
 
 @compiled
