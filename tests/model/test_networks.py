@@ -73,12 +73,13 @@ def test_timm_trunk_at_stride_8() -> None:
     assert backbone.channels == (320,)  # the deepest stage speaks for the stride
 
 
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 @pytest.mark.parametrize("size", [(6, 8), (12, 20), (7, 9)])  # twice, four and five times, and no whole number
-def test_a_map_is_added_enlarged(size: tuple[int, int]) -> None:
+def test_a_map_is_added_enlarged(size: tuple[int, int], layout: torch.memory_format) -> None:
     generator = torch.Generator().manual_seed(0)
     coarse, fine = torch.randn(2, 3, 3, 4, generator=generator), torch.randn(2, 3, *size, generator=generator)
     expected = fine + torch.nn.functional.interpolate(coarse, size=size)
-    assert torch.equal(add_enlarged(fine.contiguous(memory_format=torch.channels_last), coarse), expected)
+    assert torch.equal(add_enlarged(fine.contiguous(memory_format=layout), coarse), expected)
 
 
 def test_an_exported_sum_is_not_bound_to_the_sizes_of_its_example() -> None:
@@ -93,13 +94,23 @@ def test_an_exported_sum_is_not_bound_to_the_sizes_of_its_example() -> None:
         assert torch.equal(exported(*maps), Sum()(*maps))
 
 
+@pytest.mark.parametrize("planar", [True, False])
 @pytest.mark.parametrize("biased", [True, False])
-def test_predictions_side_by_side_are_those_of_each_layer(biased: bool) -> None:
+def test_predictions_side_by_side_are_those_of_each_layer(biased: bool, planar: bool) -> None:
     torch.manual_seed(0)
     layers = [torch.nn.Conv2d(8, 3, 1, bias=biased) for _ in range(2)]
-    x = torch.randn(2, 8, 5, 6)
+    x = torch.randn(2, 8, 5, 6).contiguous(memory_format=torch.channels_last)
     expected = torch.cat([of_one(x) for of_one in layers], dim=1)
-    torch.testing.assert_close(side_by_side(layers, x), expected)
+    found = side_by_side(layers, x, planar)
+    torch.testing.assert_close(found, expected)
+    assert found.is_contiguous() == planar
+
+
+def test_score_maps_are_planar_where_nothing_learns() -> None:
+    network = build_network(NetworkConfig(channels=16))
+    with torch.inference_mode():
+        for maps in network(torch.zeros(1, 3, 64, 64)):
+            assert maps.instance[0].is_contiguous()
 
 
 def test_pyramid_gives_what_window_sizes_announce() -> None:
