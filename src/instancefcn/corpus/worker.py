@@ -162,20 +162,16 @@ def ahead(entries: Iterable[Entry], read: Callable[[Entry], Pixels], threads: in
     if not threads:
         yield from ((entry, read(entry)) for entry in entries)
         return
-    source, damage = iter(entries), None
+    damage = None
     with ThreadPoolExecutor(threads) as pool:
-        while True:
-            try:
-                entry = next(source, None)
-            except DamagedError as error:  # what is read already is sound
-                damage = error
-                break
-            if entry is None:
-                break
-            waiting.append((entry, pool.submit(read, entry)))
-            if len(waiting) > threads:
-                first, future = waiting.popleft()
-                yield first, future.result()
+        try:
+            for entry in entries:
+                waiting.append((entry, pool.submit(read, entry)))
+                if len(waiting) > threads:
+                    first, future = waiting.popleft()
+                    yield first, future.result()
+        except DamagedError as error:  # what is read already is sound
+            damage = error
         while waiting:
             first, future = waiting.popleft()
             yield first, future.result()
