@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from instancefcn.corpus.blocks import Block
@@ -24,14 +24,10 @@ class Outcome:
     done: int = 0  # images
     failed: int = 0
     found: int = 0  # results
-    processes: set[int] = field(default_factory=set)
-    reasons: list[str] = field(default_factory=list)  # why blocks are not done
 
     def add(self, said: Mapping[str, Any]) -> None:
         """Count what a worker says of a block (``Worker.do``)."""
-        self.processes.add(said["process"])
-        if said["reason"]:
-            self.reasons.append(said["reason"])
+        if said["reason"]:  # it is not done
             return
         self.blocks += 1
         self.done += said["done"]
