@@ -90,10 +90,7 @@ def kind_of(place: Place) -> Kind:
     if info.type == fs.FileType.NotFound:
         raise ValueError(f"{place}: no such file or folder")
     names = [place.name] if info.type == fs.FileType.File else [one.base_name for one in place.files()]
-    kinds: set[Kind] = set()
-    for name in names:
-        if not name.startswith(".") and (kind := _kind_of_name(name)):
-            kinds.add(kind)
+    kinds = {kind for name in names if not name.startswith(".") and (kind := _kind_of_name(name))}
     if len(kinds) > 1:
         raise ValueError(f"{place}: holds files of several kinds, {' and '.join(sorted(kinds))}: divide them")
     if info.type == fs.FileType.File and not kinds & {"parquet", "tar"}:
@@ -123,12 +120,12 @@ def images_of_store(place: Place) -> tuple[list[Listed], list[tuple[int, int]]]:
     In the order of ``propose``: naturally sorted, files before folders, hidden ones left out.
     """
     suffixes, start = image_extensions(), len(place.path.rstrip("/")) + 1
+    every = ((info.path[start:].split("/"), info) for info in place.files(to_the_bottom=True))
     found = [
-        (info.path[start:].split("/"), info)
-        for info in place.files(to_the_bottom=True)
-        if f".{info.extension.lower()}" in suffixes
+        (parts, info)
+        for parts, info in every
+        if f".{info.extension.lower()}" in suffixes and not any(part.startswith(".") for part in parts)
     ]
-    found = [(parts, info) for parts, info in found if not any(part.startswith(".") for part in parts)]
 
     def key(item: tuple[list[str], Any]) -> list[tuple[bool, Any]]:
         last = len(item[0]) - 1

@@ -76,9 +76,7 @@ class Place:
             OSError: it can't be read.
         """
         with self.filesystem.open_input_file(self.path) as file:
-            size = file.size()
-            if size > most:
-                raise ValueError(f"{size / 1e6:,.0f} MB: more than {most / 1e6:,.0f} MB are taken for no image")
+            check_size(file.size(), most)
             return file.read()
 
     @contextmanager
@@ -117,3 +115,9 @@ class Place:
         for info in self.files():
             if info.base_name.startswith(".") and info.base_name.endswith(_TEMPORARY):
                 self.filesystem.delete_file(info.path)
+
+
+def check_size(size: int, most: int) -> None:
+    """Refuse a file of more bytes than any image has."""
+    if size > most:
+        raise ValueError(f"{size / 1e6:,.0f} MB: more than {most / 1e6:,.0f} MB are taken for no image")

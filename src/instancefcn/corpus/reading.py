@@ -12,7 +12,7 @@ from typing import Any
 from pyarrow import fs, parquet, types
 
 from instancefcn.corpus.blocks import IDS_OF_SHARD, Block, Kind
-from instancefcn.corpus.places import Place
+from instancefcn.corpus.places import Place, check_size
 from instancefcn.data.image_formats import image_extensions
 
 LARGEST = 1 << 30  # bytes of an image's file: more than 100 megapixels of 16 bits take
@@ -105,7 +105,7 @@ class Reader:
             if column not in schema.names:
                 raise DamagedError(f"has no column {column!r}, but {', '.join(schema.names)}: give {option}")
         key, image = schema.field(self.key_column).type, schema.field(self.image_column).type
-        if not (_is_text(key) or types.is_integer(key)):
+        if not (types.is_string(key) or types.is_large_string(key) or types.is_integer(key)):
             raise DamagedError(
                 f"column {self.key_column!r} is {key}, neither text nor whole numbers: give --key-column"
             )
@@ -142,27 +142,18 @@ def printable_name(name: str) -> str:
     return name.encode(errors="backslashreplace").decode()
 
 
-def _is_text(kind: Any) -> bool:
-    return types.is_string(kind) or types.is_large_string(kind)
-
-
 def _bytes_of(value: Any) -> bytes:
     if not value.is_valid:
         raise ValueError("there are no bytes, but null")
     buffer = value.as_buffer()
-    _check_size(buffer.size)
+    check_size(buffer.size, LARGEST)
     return buffer.to_pybytes()
 
 
 def _member_bytes(shard: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[], bytes]:
     """The bytes of a member, read now, as a stream does not go back; those of too large a one are passed over."""
     if member.size > LARGEST:
-        return partial(_check_size, member.size)  # pyright: ignore[reportReturnType]  # it raises
+        return partial(check_size, member.size, LARGEST)  # pyright: ignore[reportReturnType]  # it raises
     opened = shard.extractfile(member)
     content = opened.read() if opened is not None else b""
     return lambda: content
-
-
-def _check_size(size: int) -> None:
-    if size > LARGEST:
-        raise ValueError(f"{size / 1e6:,.0f} MB: more than {LARGEST / 1e6:,.0f} MB are taken for no image")

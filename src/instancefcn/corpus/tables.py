@@ -12,17 +12,9 @@ from instancefcn.corpus.places import Place
 from instancefcn.data.corpus import ERRORS, IMAGES
 from instancefcn.data.result_files import PARQUET, results_schema, write_rows
 
-IMAGE_SCHEMA = pyarrow.schema(
-    [
-        ("image_id", pyarrow.int64()),
-        ("file_name", pyarrow.string()),
-        ("width", pyarrow.int32()),
-        ("height", pyarrow.int32()),
-    ]
-)
-ERROR_SCHEMA = pyarrow.schema(
-    [("image_id", pyarrow.int64()), ("file_name", pyarrow.string()), ("reason", pyarrow.string())]
-)
+_NAMED = [("image_id", pyarrow.int64()), ("file_name", pyarrow.string())]
+IMAGE_SCHEMA = pyarrow.schema([*_NAMED, ("width", pyarrow.int32()), ("height", pyarrow.int32())])
+ERROR_SCHEMA = pyarrow.schema([*_NAMED, ("reason", pyarrow.string())])
 
 
 @dataclass(frozen=True)
