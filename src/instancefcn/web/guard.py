@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 from urllib.parse import urlsplit
 
-Message = MutableMapping[str, Any]
-App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # Scripts and styles from the server's own files alone, no frames, no forms, nothing from elsewhere.
 POLICY = (
@@ -38,12 +37,10 @@ class Guard:
         host: a name under which the server was asked to listen.
     """
 
-    def __init__(self, app: App, host: str = "localhost") -> None:
+    def __init__(self, app: ASGIApp, host: str = "localhost") -> None:
         self.app, self.names = app, {"localhost", host.casefold()}
 
-    async def __call__(
-        self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
-    ) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -55,35 +52,25 @@ class Guard:
             await send(message)
 
         refusal = self.refusal(scope)
-        if refusal is None:
-            await self.app(scope, receive, send_with_headers)
-            return
-        body = refusal.encode()
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
-        await send_with_headers({"type": "http.response.start", "status": 403, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        answer = self.app if refusal is None else PlainTextResponse(refusal, 403)
+        await answer(scope, receive, send_with_headers)
 
-    def refusal(self, scope: Message) -> str | None:
+    def refusal(self, scope: Scope) -> str | None:
         """Why a request is refused; None where it is not."""
-        given = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
-        hosts = [value for name, value in given if name == "host"]
+        headers = Headers(scope=scope)
+        hosts = headers.getlist("host")
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
             return "This server answers under its address or localhost alone: open the address that it printed."
-        if scope["method"] not in ("GET", "HEAD"):
-            origins = [value for name, value in given if name == "origin"]
-            if origins != [f"{scope.get('scheme', 'http')}://{hosts[0]}"]:
-                return "This request comes from another page: open the address that the server printed."
+        ours = [f"{scope.get('scheme', 'http')}://{hosts[0]}"]
+        if scope["method"] not in ("GET", "HEAD") and headers.getlist("origin") != ours:
+            return "This request comes from another page: open the address that the server printed."
         return None
 
     def _is_ours(self, host: str) -> bool:
         try:
             name = (urlsplit(f"//{host}").hostname or "").casefold()
-        except ValueError:
-            return False
-        if name in self.names:
-            return True
-        try:
-            ipaddress.ip_address(name)
+            if name not in self.names:
+                ipaddress.ip_address(name)
         except ValueError:
             return False
         return True
