@@ -108,10 +108,9 @@ def short(walk: Walk, found: Found, rank: int) -> dict[str, Any]:
 def result_json(walk: Walk, found: Found, rank: int) -> dict[str, Any]:
     """The mask in the photograph, and what the rule for objects made of it and of its neighbours."""
     entry = short(walk, found, rank)
-    tolerance = max(0.5, max(walk.candidates.height, walk.candidates.width) / 2000)
     beaten = [other for other, (_, by) in enumerate(walk.fates) if rank in by]
     return entry | {
-        "path": svg_path(walk.candidates.rles[rank], tolerance),
+        "path": svg_path(walk.candidates.rles[rank]),
         "calibrated": bool(walk.rule.scores),
         "max_iou": walk.rule.max_iou,
         "max_filled": walk.rule.max_filled,

@@ -30,37 +30,27 @@ class Found:
     """
 
     candidates: Proposals
-    usual_threshold: float | None  # None for the checkpoint's own
+    rule: ObjectRule  # the checkpoint's, or one without calibration
+    usual_threshold: float | None  # None for the rule's own
+    threshold: float  # the chance at the usual threshold
+    lowest: float  # chance of an object that the page may ask for: never above what is usual
     _objects: dict[bool, Proposals] = field(default_factory=dict)
 
     @classmethod
     def of(cls, proposer: Proposer, pixels: UInt8[np.ndarray, "h w 3"]) -> Found:
         """Run the network on a photograph; what scores less than an object may is left out."""
         rule, usual = proposer.rule or ObjectRule(threshold=0.0), None if proposer.rule else NO_RULE_THRESHOLD
-        lowest = rule.lowest_score(lowest_chance(rule, usual))
-        candidates = proposer(pixels, max_proposals=proposer.config.nms_candidates, min_score=max(lowest, MIN_SCORE))
-        return cls(candidates, usual)
+        threshold = float(rule.chance(np.array([rule.lowest_score(usual)]))[0])
+        lowest = min(LOWEST_CHANCE, threshold)
+        least = max(rule.lowest_score(lowest), MIN_SCORE)
+        candidates = proposer(pixels, max_proposals=proposer.config.nms_candidates, min_score=least)
+        return cls(candidates, rule, usual, threshold, lowest)
 
     def objects(self, exclusive: bool) -> Proposals:
-        """All objects down to ``LOWEST_CHANCE``, best first."""
+        """All objects down to the ``lowest`` chance, best first."""
         if exclusive not in self._objects:
             self._objects[exclusive] = self.candidates.objects(self.lowest, exclusive=exclusive)
         return self._objects[exclusive]
-
-    @property
-    def rule(self) -> ObjectRule:
-        """The checkpoint's rule for objects, or one without calibration."""
-        return self.candidates.rule or ObjectRule(threshold=0.0)
-
-    @property
-    def threshold(self) -> float:
-        """The chance at the checkpoint's own threshold."""
-        return usual_chance(self.rule, self.usual_threshold)
-
-    @property
-    def lowest(self) -> float:
-        """The lowest chance of an object that the page may ask for: never above what is usual."""
-        return lowest_chance(self.rule, self.usual_threshold)
 
     def usual(self, exclusive: bool) -> int:
         """How many of ``objects`` there are at the checkpoint's own threshold, which is one on the rank's score."""
@@ -77,8 +67,6 @@ class Found:
 
     def as_json(self, exclusive: bool) -> dict[str, Any]:
         """What the page draws: outlines as SVG paths in pixels of the photograph, areas, chances, boxes."""
-        chosen = self.objects(exclusive)
-        tolerance = max(0.5, max(chosen.height, chosen.width) / POINTS_A_SIDE)
         return {
             "usual": self.usual(exclusive),
             "threshold": self.threshold,
@@ -90,40 +78,27 @@ class Found:
                     "score": float(one.score),
                     "area": one.area,
                     "box": one.box_xyxy.tolist(),
-                    "path": svg_path(one.rle, tolerance),
+                    "path": svg_path(one.rle),
                 }
-                for number, one in enumerate(chosen, start=1)
+                for number, one in enumerate(self.objects(exclusive), start=1)
             ],
         }
 
 
-def usual_chance(rule: ObjectRule, usual_threshold: float | None) -> float:
-    """The lowest chance of an object, by a checkpoint's rule and the threshold of ``Found``."""
-    return float(rule.chance(np.array([rule.lowest_score(usual_threshold)]))[0])
-
-
-def lowest_chance(rule: ObjectRule, usual_threshold: float | None) -> float:
-    """Of an object that the page may ask for: never above what is usual."""
-    return min(LOWEST_CHANCE, usual_chance(rule, usual_threshold))
-
-
-def svg_path(rle: Rle, tolerance: float) -> str:
+def svg_path(rle: Rle) -> str:
     """The outline of a mask as the ``d`` of an SVG path, holes included (fill rule evenodd).
-
-    Args:
-        tolerance: pixels by which it may shift.
 
     Example:
         >>> from instancefcn.geometry.rle import encode
         >>> mask = np.zeros((4, 6), dtype=bool)
         >>> mask[1:3, 1:5] = True
-        >>> svg_path(encode(mask), 0.0)[:12]
+        >>> svg_path(encode(mask))[:12]
         'M1 1.5L1.5 1'
     """
-    parts: list[str] = []
-    for polygon in to_polygons(rle, tolerance).geoms:
-        outer, holes = rings(polygon)
-        parts += [
-            "M" + "L".join(f"{x:.1f} {y:.1f}".replace(".0", "") for x, y in ring) + "Z" for ring in (outer, *holes)
-        ]
-    return "".join(parts)
+    tolerance = max(0.5, max(rle["size"]) / POINTS_A_SIDE)  # pixels
+    parts = (rings(polygon) for polygon in to_polygons(rle, tolerance).geoms)
+    return "".join(
+        "M" + "L".join(f"{x:.1f} {y:.1f}".replace(".0", "") for x, y in ring) + "Z"
+        for outer, holes in parts
+        for ring in (outer, *holes)
+    )
