@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from instancefcn.geometry.rle import ious
 from instancefcn.geometry.rle import tight_boxes as rle_boxes
@@ -85,7 +85,8 @@ class Walk:
 
     def at(self, x: int, y: int) -> Int[np.ndarray, "k"]:
         """Ranks of the candidates whose masks cover a pixel, best first."""
-        return np.flatnonzero(self._cover(x, y))
+        edges = Edges.of(self.candidates.rles, self.height, self.width)
+        return np.flatnonzero(edges.contain(np.full((len(self.candidates), 1), x * self.height + y)))
 
     @torch.inference_mode()
     def _candidates(self) -> tuple[Proposals, Int[np.ndarray, "n 2"]]:
@@ -111,10 +112,3 @@ class Walk:
         origins = np.stack([np.full(likely.sum(), number), one.survivors[likely]], axis=1)
         shown = masks.has_foreground
         return masks[shown], one.scores[likely][shown], origins[shown]
-
-    def _cover(self, x: int, y: int) -> Bool[np.ndarray, "n"]:
-        if not len(self.candidates):
-            return np.zeros(0, dtype=bool)
-        height, width = self.candidates.height, self.candidates.width
-        edges = Edges.of(self.candidates.rles, height, width)
-        return edges.contain(np.full((len(self.candidates), 1), x * height + y))[:, 0]
