@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from instancefcn.data.result_files import json_lines, write_parquet
+from instancefcn.data.result_files import json_lines, results_schema, write_rows
 from instancefcn.export.open import FORMS as TOOLS
 from instancefcn.export.open import open_writer
 from instancefcn.export.writer import labels_of
@@ -118,7 +118,6 @@ def _results(form: str, kept: Sequence[tuple[Photograph, Proposals]]) -> Downloa
         return Download(f"{STEM}.json", json.dumps(results, indent=1).encode(), notes)
     if form == "jsonl":
         return Download(f"{STEM}.jsonl.gz", json_lines(results), notes)
-    with tempfile.TemporaryDirectory(prefix="instancefcn-") as folder:
-        path = Path(folder) / f"{STEM}.parquet"
-        write_parquet(path, iter(results))
-        return Download(path.name, path.read_bytes(), notes)
+    content = io.BytesIO()
+    write_rows(content, results_schema(), results)
+    return Download(f"{STEM}.parquet", content.getvalue(), notes)

@@ -206,14 +206,12 @@ class Server:
         """What is kept of photographs, in a format: a file, or several in a zip."""
         asked = await json_of(request)
         try:
-            form, wanted = str(asked["form"]), [Chosen.from_json(one) for one in asked["photographs"]]
+            form, kept = str(asked["form"]), [Chosen.from_json(one) for one in asked["photographs"]]
         except (TypeError, KeyError, ValueError) as error:
             raise Refused(400, f"This is no request for a download: {error}") from error
-        photographs = {one.key: self._one(visit, one.key) for one in wanted}
+        wanted = [(self._one(visit, chosen.key), chosen) for chosen in kept]
         made = await self._work(
-            lambda: download(
-                form, [(photographs[one.key], one, self.found(photographs[one.key], one.by)) for one in wanted]
-            )
+            lambda: download(form, [(photograph, one, self.found(photograph, one.by)) for photograph, one in wanted])
         )
         headers = {
             "content-disposition": f"attachment; filename*=UTF-8''{quote(as_text(made.name))}",

@@ -153,7 +153,5 @@ def _pixels(name: str, file: Path | bytes) -> UInt8[np.ndarray, "h w 3"]:
     try:
         return read_image(file)
     except ValueError as error:
-        text = str(error)
-        for prefix in (f"{EMBEDDED}: ", f"{file}: " if isinstance(file, Path) else ""):
-            text = text.removeprefix(prefix)
-        raise ValueError(f"{name}: {text}") from None
+        there = file if isinstance(file, Path) else EMBEDDED
+        raise ValueError(f"{name}: {str(error).removeprefix(f'{there}: ')}") from None
