@@ -14,10 +14,11 @@ from instancefcn.apps.next import By, choose
 from instancefcn.apps.options import DeviceName, Form, RecipeName, SplitParts, Tolerance
 from instancefcn.apps.printing import echo
 from instancefcn.apps.train import say
+from instancefcn.files import write_whole
 from instancefcn.interrupts import Interrupted
 
 if TYPE_CHECKING:
-    from instancefcn.data.source import Labels, Source
+    from instancefcn.data.source import Source
     from instancefcn.labelling.ledger import Ledger
     from instancefcn.labelling.rounds import Rounds
 
@@ -74,14 +75,15 @@ def label(
     images = find_inputs([str(folder)], None, out)
 
     from instancefcn.labelling.ledger import Ledger
-    from instancefcn.labelling.person_labels import guess_form
+    from instancefcn.labelling.person_labels import guess_form, labelled_files
     from instancefcn.labelling.rounds import Rounds
 
     rounds, ledger = Rounds(out), Ledger(out / PROPOSALS, out / LEDGER)
     chosen_form = form or guess_form(labels) or to or "labelme"
     chosen_to = to or chosen_form
     sources = find_labels(images, folder, labels, chosen_form, chosen_to, out, ledger, split_parts)
-    left = _without(images, sources)
+    labelled = labelled_files(sources)
+    left = [image for image in images if image.path.resolve() not in labelled]
     failed = 0
     try:
         if only in (None, "train"):
@@ -109,7 +111,7 @@ def find_labels(
 ) -> list[Source]:
     """The labelled images: those in a person's folder, and the proposals that a person corrected in place."""
     from instancefcn.data.selection import Selection
-    from instancefcn.labelling.person_labels import ONE_FILE, labelled_images, link, open_labels
+    from instancefcn.labelling.person_labels import ONE_FILE, labelled_files, labelled_images, link, open_labels
 
     paths = [image.path for image in images]
     found: list[Source] = []
@@ -132,7 +134,7 @@ def find_labels(
         link({touched / name: ledger.folder / name for name in [*persons, *classes]}, touched)
         opened = open_labels(written, touched, folder, out / f"view-corrected-{written}")
         corrected = labelled_images(opened, paths, written)
-        known = {labels.path.resolve() for labels in _all_labels(found) if labels.path is not None}
+        known = labelled_files(found)
         fresh = [
             (corrected, index)
             for index in range(len(corrected))
@@ -249,8 +251,6 @@ def say_next(
     rounds: Rounds, sources: Sequence[Source], left: Sequence[ImageFile], number: int, by: By, device: str
 ) -> None:
     """Say which images to label next, and write them down. The choice stays until more images are labelled."""
-    from instancefcn.files import write_whole
-
     chosen = choose(by, left, sources, number, rounds.checkpoint, seed=len(left), device=device)
     paths = [str(left[choice.index].path) for choice in chosen]
     write_whole(rounds.out / NEXT, "".join(f"{path}\n" for path in paths))
@@ -260,26 +260,12 @@ def say_next(
 
 
 def _check_places(folder: Path, labels: Path, out: Path) -> None:
-    """Stop where the output would lie among a person's files, or the reverse.
-
-    Raises:
-        typer.BadParameter: names both.
-    """
-    ours, theirs = out.resolve(), [folder.resolve(), labels.resolve()]
-    for place in theirs:
+    """Stop where the output would lie among a person's files, or the reverse."""
+    ours = out.resolve()
+    for place in (folder.resolve(), labels.resolve()):
         if ours.is_relative_to(place) or place.is_relative_to(ours):
             raise typer.BadParameter(
                 f"{out} and {place} lie in each other: give a folder beside it, which is not yours. What you correct "
                 f"in {out / PROPOSALS} is found there",
                 param_hint="--out",
             )
-
-
-def _without(images: Sequence[ImageFile], sources: Sequence[Source]) -> list[ImageFile]:
-    """The images that have no labels."""
-    labelled = {labels.path.resolve() for labels in _all_labels(sources) if labels.path is not None}
-    return [image for image in images if image.path.resolve() not in labelled]
-
-
-def _all_labels(sources: Sequence[Source]) -> list[Labels]:
-    return [source.labels(index) for source in sources for index in range(len(source))]

@@ -11,6 +11,7 @@ import typer
 from instancefcn.apps.images import ImageFile, find_inputs, refuse_to_overwrite
 from instancefcn.apps.options import AsJson, CheckpointFile, DeviceName, SplitParts
 from instancefcn.apps.printing import echo, print_json
+from instancefcn.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,8 +71,6 @@ def next_images(
     echo(f"{len(left)} of {len(images)} images are not labelled", err=True)
     chosen = choose(by, left, sources, number, checkpoint, seed, device)
     if out is not None:
-        from instancefcn.files import write_whole
-
         write_whole(out, "".join(f"{left[choice.index].path}\n" for choice in chosen))
     if as_json:
         rows = [

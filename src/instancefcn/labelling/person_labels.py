@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from instancefcn.data.image_folder import images_by_stem
@@ -90,6 +90,12 @@ def labelled_images(source: Source, images: Sequence[Path], form: str) -> Select
         and (form not in ONE_FILE or len(labels.instances))
     ]
     return Selection(chosen, source.name or form)
+
+
+def labelled_files(sources: Iterable[Source]) -> set[Path]:
+    """The files of the images that sources have labels of, behind all links."""
+    every = (source.labels(index) for source in sources for index in range(len(source)))
+    return {labels.path.resolve() for labels in every if labels.path is not None}
 
 
 def link(links: dict[Path, Path], view: Path) -> None:

@@ -12,7 +12,7 @@ from instancefcn.export.open import open_writer
 from instancefcn.export.writer import labels_of
 from instancefcn.files import file_sum
 from instancefcn.labelling.ledger import Ledger
-from instancefcn.labelling.person_labels import guess_form, labelled_images, open_labels
+from instancefcn.labelling.person_labels import guess_form, labelled_files, labelled_images, open_labels
 from instancefcn.labelling.proposing import category_of
 from instancefcn.proposals import CATEGORY_ID, CATEGORY_NAME, Proposals
 
@@ -138,9 +138,7 @@ class ReviewFolder:
             paths = [path for _, path in self.images]
             mine = labelled_images(source, paths, self.form)
             self.category = category_of([mine])
-            labelled = {
-                one.path.resolve() for index in range(len(mine)) if (one := mine.labels(index)).path is not None
-            }
+            labelled = labelled_files([mine])
         for place, path in enumerate(paths):
             if path.resolve() in labelled and not self._files[place].exists():
                 self._elsewhere.add(place)
