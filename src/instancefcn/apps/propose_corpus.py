@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +15,7 @@ from instancefcn.apps.images import find_inputs
 from instancefcn.apps.options import AnnotatedImages, CheckpointFile, MaxProposals, Objects, Precision
 from instancefcn.apps.printing import echo, progress_bar, say
 from instancefcn.interrupts import Interrupted
+from instancefcn.run_folder import run_folder
 
 if TYPE_CHECKING:
     from instancefcn.corpus.blocks import Block, Corpus
@@ -134,7 +134,7 @@ def propose_corpus(
         threads=max(1, round(cpus)),
         about={"instancefcn": version("instancefcn"), "checkpoint": model},
     )
-    with _held(place):
+    with run_folder(place.local) if place.local else nullcontext():  # an object store has no locks
         left = begin(job.tables, settings, corpus.blocks)
         if earlier := len(corpus.blocks) - len(left):
             echo(f"going on after {earlier} of {len(corpus.blocks)} blocks", err=True)
@@ -173,18 +173,6 @@ def _stamp(path: Path) -> tuple[int, int]:
     except OSError:  # it is reported when it is read
         return -1, -1
     return status.st_size, status.st_mtime_ns
-
-
-@contextmanager
-def _held(out: Place) -> Iterator[None]:
-    """Hold a folder on a disk for one run; an object store has no locks."""
-    from instancefcn.run_folder import run_folder
-
-    if out.local is None:
-        yield
-        return
-    with run_folder(out.local):
-        yield
 
 
 def _work(job: Job, left: list[Block], size: Size, address: str | None) -> tuple[Outcome, int]:
