@@ -12,6 +12,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from typing import Annotated, Any
 
 import typer
@@ -105,8 +106,6 @@ app = typer.Typer(
 
 def _print_version(asked: bool) -> bool:
     if asked:
-        from importlib.metadata import version
-
         echo(version("instancefcn"))
         raise typer.Exit
     return asked

@@ -21,6 +21,7 @@ NAMED_EXTRAS = ("train", "eval", "export", "runtime", "heif", "parquet", "web", 
 REQUIREMENT = re.compile(r"([\w.-]+)\s*>=\s*([\d.]+)(?:\s*;\s*extra == ['\"](\w+)['\"])?")
 INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")  # as Linux names them
 REINSTALL = "pip install --force-reinstall instancefcn"
+ANOTHER_COPY = "take another copy of the file; `instancefcn train --resume` writes its own anew"
 
 
 @dataclass
@@ -150,15 +151,14 @@ def look_at_machine(found: Findings) -> None:
     found.say("devices", ", ".join(names) + (f" (torch is built {built})" if len(devices) == 1 else ""))
 
 
-def look_at_checkpoint(found: Findings, path: Path) -> None:
+def look_at_checkpoint(found: Findings, path: Path, mend: str = ANOTHER_COPY) -> None:
     """Whether a proposal network or a classifier is whole."""
-    checkpoints = found.table.setdefault("checkpoints", [])
     about: dict[str, Any] = {"path": str(path), "loads": False}
-    checkpoints.append(about)
+    found.table.setdefault("checkpoints", []).append(about)
     try:
         about |= _loaded(path)
     except (ValueError, OSError, ImportError) as error:
-        found.fault(f"{error}", "take another copy of the file; `instancefcn train --resume` writes its own anew")
+        found.fault(f"{error}", mend)
         return
     about["loads"] = True
     found.say("checkpoint", f"{path}: {about['kind']}, {about['parameters'] / 1e6:.1f} million weights: loads")
@@ -185,10 +185,7 @@ def look_at_shipped(found: Findings) -> None:
     from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT
 
     for path in sorted(SHIPPED_CHECKPOINT.parent.glob("*.safetensors")):
-        before = len(found.wrong)
-        look_at_checkpoint(found, path)
-        for fault in found.wrong[before:]:
-            fault["mend"] = REINSTALL
+        look_at_checkpoint(found, path, REINSTALL)
     if not SHIPPED_CHECKPOINT.exists():
         found.fault(f"{SHIPPED_CHECKPOINT}: not there", REINSTALL)
     if any(fault["mend"] == REINSTALL for fault in found.wrong):
@@ -202,10 +199,9 @@ def try_device(found: Findings, device: str) -> None:
     from instancefcn.inference.proposer import Proposer
     from instancefcn.inference.self_test import MIN_IOU, SHAPES, run_self_test
 
-    on_cpu = device == "cpu"
-    mend = (
-        f"{REINSTALL}; with an empty folder in NUMBA_CACHE_DIR if it stays" if on_cpu else "propose with --device cpu"
-    )
+    mend = "propose with --device cpu"
+    if device == "cpu":
+        mend = f"{REINSTALL}; with an empty folder in NUMBA_CACHE_DIR if it stays"
     about: dict[str, Any] = {"device": device, "passed": False}
     found.table["self_tests"].append(about)
     try:

@@ -120,7 +120,7 @@ def train(
     from instancefcn.training.sides import hint, looking_closer, times_needed
     from instancefcn.training.state import STATE_FILE
 
-    tell = say if is_first() else _say_nothing  # torchrun starts this in each process
+    tell = say if is_first() else lambda text: None  # torchrun starts this in each process
     loaded = load_recipe(recipe)
     if precision is not None:
         loaded = replace(loaded, optimization=replace(loaded.optimization, precision=precision))
@@ -174,10 +174,6 @@ def command_to_resume() -> str:
     if "LOCAL_WORLD_SIZE" in os.environ:
         words = ["torchrun", "--nproc-per-node", os.environ["LOCAL_WORLD_SIZE"], "-m", "instancefcn"]
     return shlex.join([*words, *arguments, *([] if "--resume" in arguments else ["--resume"])])
-
-
-def _say_nothing(text: str) -> None:
-    """Stand in for ``say`` in all processes but the first."""
 
 
 def say(text: str) -> None:

@@ -90,7 +90,7 @@ def kind_of(place: Place) -> Kind:
     if info.type == fs.FileType.NotFound:
         raise ValueError(f"{place}: no such file or folder")
     names = [place.name] if info.type == fs.FileType.File else [one.base_name for one in place.files()]
-    kinds = {kind for name in names if not name.startswith(".") and (kind := _kind_of_name(name))}
+    kinds: set[Kind] = {kind for name in names if not name.startswith(".") and (kind := _kind_of_name(name))}
     if len(kinds) > 1:
         raise ValueError(f"{place}: holds files of several kinds, {' and '.join(sorted(kinds))}: divide them")
     if info.type == fs.FileType.File and not kinds & {"parquet", "tar"}:
