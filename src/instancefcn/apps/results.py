@@ -7,22 +7,19 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import typer
-from jaxtyping import UInt8
-from rich.progress import Progress
 
 from instancefcn.apps.exports import Exports, Shown, pictures_there
 from instancefcn.apps.images import ImageFile, refuse_to_overwrite
 from instancefcn.apps.printing import echo, progress_bar, say
 from instancefcn.apps.run_files import ERRORS, IMAGES, RESULT_FORMS, RunFiles
 from instancefcn.apps.tables import COUNTS, OBJECTS
-from instancefcn.apps.workers import Begin
+from instancefcn.apps.workers import Begin, Pixels
 from instancefcn.data.images import read_image
 from instancefcn.data.result_files import JSON, STEMS
 from instancefcn.export.open import is_one_file
@@ -109,10 +106,7 @@ class ResultsFolder:
         )
         refuse_to_overwrite(
             [*(image.path for image in images), *filter(None, given)],
-            [
-                *(self.files.paths and [*self.files.paths, folder / COUNTS, folder / OBJECTS]),
-                *self.exports.paths(),
-            ],
+            [*(self.files.paths and [*self.files.paths, folder / COUNTS, folder / OBJECTS]), *self.exports.paths()],
         )
         self.resume = resume and unfinished(self.files.folder) is not None
         if not self.resume:
@@ -136,8 +130,7 @@ class ResultsFolder:
         with (run_file if self.one_file else run_folder)(self.folder), noted_interrupts() as stop:
             self._begin()
             try:
-                with progress_bar() as progress:
-                    self._go_through(verb, begin, most, at_once, stop, progress)
+                self._go_through(verb, begin, most, at_once, stop)
                 self._close(finished=not stop)
             except KeyboardInterrupt as error:  # a second signal: the image that it came in is left out
                 self._close(finished=False)
@@ -171,53 +164,37 @@ class ResultsFolder:
         except (ValueError, TypeError, KeyError):  # no run, one without pictures, or another's file
             return set()
 
-    def _go_through(
-        self,
-        verb: str,
-        begin: Begin,
-        most: int | None,
-        at_once: int,
-        stop: Interrupts,
-        progress: Progress,
-    ) -> None:
-        left = self.images[self.files.counts["read"] :]
-        task = progress.add_task(verb, total=len(self.images), completed=len(self.images) - len(left))
+    def _go_through(self, verb: str, begin: Begin, most: int | None, at_once: int, stop: Interrupts) -> None:
+        def start(image: ImageFile) -> tuple[Pixels, Callable[[], Proposals]]:
+            pixels = read_image(image.path, image.size)
+            return pixels, begin(pixels)
+
+        left, written = self.images[self.files.counts["read"] :], None
         # While one image is at work, the next one is read and the last one written. No others wait in memory, unless
         # several are worked on at once.
-        with ThreadPoolExecutor(at_once) as reader, ThreadPoolExecutor(1) as writer:
-            begun, written = deque(reader.submit(_begin_with, image, begin) for image in left[:at_once]), None
-            for index, image in enumerate(left):
+        with progress_bar() as progress, ThreadPoolExecutor(at_once) as reader, ThreadPoolExecutor(1) as writer:
+            task = progress.add_task(verb, total=len(self.images), completed=len(self.images) - len(left))
+            ahead = iter(left)
+            begun = deque(reader.submit(start, image) for image in islice(ahead, at_once))
+            for image in left:
                 if stop:
                     break
                 now = begun.popleft()
-                begun.extend(
-                    reader.submit(_begin_with, following, begin)
-                    for following in left[index + at_once : index + at_once + 1]
-                )
+                begun.extend(reader.submit(start, following) for following in islice(ahead, 1))
                 try:
                     pixels, answer = now.result()
                     found = answer()
                 except (ValueError, OSError, MemoryError, torch.OutOfMemoryError) as error:
-                    reason = reason_of(error, image.path)
-                    step = partial(self._write, image, reason, None)
-                    say(progress, f"{image.file_name}: {reason}")
-                else:
-                    step = partial(self._write, image, found, pixels, full=len(found) == most)
+                    pixels, found = None, reason_of(error, image.path)
+                    say(progress, f"{image.file_name}: {found}")
                 if written is not None:
                     written.result()
-                written = writer.submit(step)
+                written = writer.submit(self._write, image, found, pixels, most)
                 progress.advance(task)
             if written is not None:
                 written.result()
 
-    def _write(
-        self,
-        image: ImageFile,
-        found: Proposals | str,
-        pixels: UInt8[np.ndarray, "h w 3"] | None,
-        *,
-        full: bool = False,
-    ) -> None:
+    def _write(self, image: ImageFile, found: Proposals | str, pixels: Pixels | None, most: int | None) -> None:
         """Write what was found in an image, or the reason why it could not be read."""
         drawn: list[Path] = []
         if isinstance(found, str):
@@ -225,7 +202,7 @@ class ResultsFolder:
         else:
             drawn = self.exports.add(image, found, pixels)
             self.drawn.update(drawn)
-            self.files.add(image, found, full=full)
+            self.files.add(image, found, full=len(found) == most)
         self.files.commit(image, [path.relative_to(self.folder).as_posix() for path in drawn])
 
     def _interrupted(self, number: int) -> Interrupted:
@@ -273,18 +250,8 @@ class ResultsFolder:
             raise typer.Exit(1)
 
 
-def _begin_with(image: ImageFile, begin: Begin) -> tuple[UInt8[np.ndarray, "h w 3"], Callable[[], Proposals]]:
-    """Read an image and begin with it."""
-    pixels = read_image(image.path, image.size)
-    return pixels, begin(pixels)
-
-
 def _refuse_other_results(folder: Path, paths: Sequence[Path]) -> None:
-    """Stop where a folder holds files of results that this run does not write.
-
-    Raises:
-        ValueError: names one.
-    """
+    """Stop where a folder holds files of results that this run does not write."""
     stems = (*STEMS, SEGMENTS_STEM)
     for other in (folder / f"{stem}{end}" for stem in stems for end in (JSON, *RESULT_FORMS.values())):
         if paths and other not in paths and other.exists():
