@@ -64,7 +64,7 @@ class Journal:
         self._synced = 0.0
 
     def begin(self, heads: Mapping[str, bytes]) -> None:
-        """Start anew, with what each file starts with; a journal that lies there is removed.
+        """Start anew, with what any of the files starts with; a journal that lies there is removed.
 
         Raises:
             OSError: a file can't be written; names it.
@@ -74,8 +74,8 @@ class Journal:
         self.replaces = any(place is not None and place.exists() for place in self.places.values())
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         self._open = {name: os.open(self.folder / name, flags, 0o666) for name in self.places}
-        for name, head in heads.items():
-            self.write(name, head)
+        for name in self.places:
+            self.write(name, heads.get(name, b""))
         self.commit({})
         self.sync()
 
@@ -145,7 +145,7 @@ class Journal:
         return (self.folder / name).open("rb")
 
     def close(self, tails: Mapping[str, bytes], *, finished: bool, in_place: bool = True) -> None:
-        """End the run: put the files in place, with what each ends with.
+        """End the run: put the files in place, with what any of them ends with.
 
         Args:
             finished: there is nothing to go on with, so that the journal is removed.
@@ -160,8 +160,8 @@ class Journal:
                 with suppress(OSError):  # on a full disk; the state before says less, and what it says holds
                     self.sync()
             if in_place:
-                for name, tail in tails.items():
-                    self._append(name, tail)
+                for name in self.places:
+                    self._append(name, tails.get(name, b""))
                     os.fsync(self._open[name])
         finally:
             for descriptor in self._open.values():

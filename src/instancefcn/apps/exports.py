@@ -64,8 +64,8 @@ class Exports:
             form: open_writer(form, out if is_one_file(form) else out / form, categories, tolerance, names=names)
             for form in tools
         }
-        stems = list(zip([image.image_id for image in images], output_stems(images), strict=True))
-        self.overlays = {key: out / OVERLAYS / f"{stem}.jpg" for key, stem in stems if overlays}
+        stems = zip(images, output_stems(images), strict=True)
+        self.overlays = {image.image_id: out / OVERLAYS / f"{stem}.jpg" for image, stem in stems if overlays}
 
     def paths(self) -> Iterator[Path]:
         """Files that will be written."""

@@ -50,12 +50,13 @@ class RunFiles:
         settings: Mapping[str, Any],
     ) -> None:
         self.stem, self.categories = stem, categories
+        self.json_name, self.jsonl_name = f"{stem}{JSON}", f"{stem}{JSONL}"  # files of results
         self.folder = out.with_name(f".{out.name[:100]}{UNFINISHED}") if one_file else out / UNFINISHED
         in_out = [] if one_file else [JSON] * (json or not forms) + [RESULT_FORMS[form] for form in forms]
         self.parquet = out / f"{stem}{PARQUET}" if PARQUET in in_out else None
         places: dict[str, Path | None] = {f"{stem}{end}": out / f"{stem}{end}" for end in in_out if end != PARQUET}
         if self.parquet is not None or one_file:
-            places.setdefault(f"{stem}{JSONL}", None)
+            places.setdefault(self.jsonl_name, None)
         places |= {name: None if one_file else out / name for name in (IMAGES, ERRORS)}
         places |= {name: out / name for name in (COUNTS, OBJECTS) if tables}
         places |= dict.fromkeys((INPUTS, PICTURES))
@@ -72,7 +73,7 @@ class RunFiles:
         """Files that are written at the end, those of results first."""
         places = self.journal.places
         others = (places.get(name) for name in (IMAGES, ERRORS, COUNTS, OBJECTS))
-        return [*filter(None, (places.get(self.stem + JSON), places.get(self.stem + JSONL), self.parquet, *others))]
+        return [*filter(None, (places.get(self.json_name), places.get(self.jsonl_name), self.parquet, *others))]
 
     def begin(self) -> None:
         """Start anew.
@@ -80,10 +81,9 @@ class RunFiles:
         Raises:
             OSError: a file can't be written; names it.
         """
-        heads = {f"{self.stem}{JSON}": b"[", f"{self.stem}{JSONL}": json_lines([]), IMAGES: b'{"images": ['}
-        heads |= first_lines()
+        heads = {self.json_name: b"[", self.jsonl_name: json_lines([]), IMAGES: b'{"images": ['}
         try:
-            self.journal.begin({name: head for name, head in heads.items() if name in self.journal.places})
+            self.journal.begin(heads | first_lines())
         except OSError:
             self.discard()
             raise
@@ -112,10 +112,10 @@ class RunFiles:
     def add(self, image: ImageFile, found: Proposals, *, full: bool) -> None:
         """Write what was found in an image; ``commit`` makes it count."""
         results = found.to_coco(image.image_id)
-        for name in self.journal.places.keys() & {f"{self.stem}{JSON}", f"{self.stem}{JSONL}"}:
-            is_json = name.endswith(JSON)
-            content = _items(results, first=self.counts["found"] == 0) if is_json else json_lines(results)
-            self.journal.write(name, content if is_json or results else b"")
+        if self.json_name in self.journal.places:
+            self.journal.write(self.json_name, _items(results, first=self.counts["found"] == 0))
+        if results and self.jsonl_name in self.journal.places:
+            self.journal.write(self.jsonl_name, json_lines(results))
         entry = {"id": image.image_id, "file_name": image.file_name, "width": found.width, "height": found.height}
         self.journal.write(IMAGES, _items([entry], first=self.counts["done"] == 0))
         if COUNTS in self.journal.places:
@@ -166,25 +166,23 @@ class RunFiles:
             ModuleNotFoundError: pyarrow is missing.
         """
         if self.parquet is not None and in_place:
-            write_parquet(self.parquet, read_results(self.folder / f"{self.stem}{JSONL}"))
+            write_parquet(self.parquet, read_results(self.folder / self.jsonl_name))
         categories = json.dumps([{"id": category_id, "name": name} for category_id, name in self.categories.items()])
         drawn = f',\n"pictures": {json.dumps(sorted(pictures))}' if pictures else ""
         precision = self.journal.settings.get(PRECISION, EXACT)
         how = "" if precision == EXACT else f',\n"info": {json.dumps({"precision": precision})}'
         end = f'\n],\n"annotations": [],\n"categories": {categories}{how}{drawn}}}\n'
-        tails = {f"{self.stem}{JSON}": b"\n]\n", IMAGES: end.encode()}
-        tails = {name: tails.get(name, b"") for name in self.journal.places}
-        self.journal.close(tails, finished=finished, in_place=in_place)
+        self.journal.close({self.json_name: b"\n]\n", IMAGES: end.encode()}, finished=finished, in_place=in_place)
 
     def discard(self) -> None:
         """End a run that has done nothing: leave everything as it was before."""
         self.journal.close({}, finished=True, in_place=False)
 
     def _results(self) -> Iterator[dict[str, Any]]:
-        if f"{self.stem}{JSONL}" in self.journal.places:
-            yield from read_results(self.folder / f"{self.stem}{JSONL}")
+        if self.jsonl_name in self.journal.places:
+            yield from read_results(self.folder / self.jsonl_name)
             return
-        with self.journal.read(f"{self.stem}{JSON}") as lines:
+        with self.journal.read(self.json_name) as lines:
             yield from (json.loads(line.rstrip(b",\n")) for line in lines if line.startswith(b"{"))
 
     def _proposals(self, results: Sequence[dict[str, Any]], height: int, width: int) -> Proposals:
