@@ -129,10 +129,7 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         ValueError: it can't be read; names the file.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
+    content = read_whole(path)
     marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = content.decode("utf-16" if marked else "utf-8-sig")
@@ -215,23 +212,26 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     temporary = path.with_name(f"{_temporary_start(path.name)}{secrets.token_hex(8)}.tmp")
     file = temporary.open("xb")  # exclusive: never another writer's file, and never through a link
     try:
-        with file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        name_file(error, path)
-        raise
+        with named_errors(path):
+            with file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def name_file(error: OSError, path: Path) -> None:
-    """Let an error say which file it is of, as that of a full disk does not."""
-    if error.filename is None and error.errno is not None:
-        error.filename = str(path)
+@contextmanager
+def named_errors(path: Path) -> Iterator[None]:
+    """Let errors say which file they are of, as that of a full disk does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
 
 
 def sync_folder(folder: Path) -> None:

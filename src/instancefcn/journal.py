@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from instancefcn.files import name_file, read_json, sync_folder, whole_file, write_whole
+from instancefcn.files import named_errors, read_json, sync_folder, whole_file, write_whole
 
 STATE = "state.json"
 SYNC_SECONDS = 2.0  # between two states on the disk: what a kill can lose
@@ -130,11 +130,8 @@ class Journal:
     def sync(self) -> None:
         """Force all steps to the disk, and note there how far they go."""
         for name, descriptor in self._open.items():
-            try:
+            with named_errors(self._named(name)):
                 os.fsync(descriptor)
-            except OSError as error:
-                name_file(error, self._named(name))
-                raise
         files = {name: [written.size, written.crc] for name, written in self._written.items()}
         state = {"settings": dict(self.settings), "counts": self.counts, "files": files}
         write_whole(self.folder / STATE, json.dumps(state, indent=1) + "\n")
@@ -177,12 +174,9 @@ class Journal:
 
     def _append(self, name: str, content: bytes) -> None:
         left = memoryview(content)
-        while left:
-            try:
+        with named_errors(self._named(name)):
+            while left:
                 left = left[os.write(self._open[name], left) :]
-            except OSError as error:
-                name_file(error, self._named(name))
-                raise
 
     def _cut(self) -> None:
         """Cut the files behind the last whole step, and go on from there."""

@@ -13,7 +13,7 @@ from typing import TypeVar
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from torch.utils.tensorboard import SummaryWriter
 
-from instancefcn.files import is_integer, name_file, write_whole
+from instancefcn.files import is_integer, named_errors, write_whole
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ class Log:
         """
         figures = {name: value if math.isfinite(value) else None for name, value in values.items()}
         line = json.dumps({"iteration": iteration, "seconds": round(seconds, 1), **figures}, allow_nan=False)
-        try:
+        with named_errors(self.path):
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(f"{line}\n")
             self.lines += 1
@@ -51,9 +51,6 @@ class Log:
                 if value is not None:
                     self.writer.add_scalar(name, value, iteration)
             self.writer.flush()
-        except OSError as error:
-            name_file(error, self.path)
-            raise
 
     def text(self, name: str, value: str) -> None:
         """Log a text, as a tensorboard event alone."""
