@@ -28,7 +28,7 @@ def cleaned(found: Proposals, smoothing: float | None) -> Proposals:
     """The same objects with clean masks; None leaves them as they are."""
     if smoothing is None:
         return found
-    masks = [clean(rle, box, smoothing) for rle, box in zip(found.rles, found.boxes_xyxy, strict=True)]
+    masks = [clean(rle, smoothing) for rle in found.rles]
     return replace(found, rles=masks, boxes_xyxy=tight_boxes(masks))
 
 

@@ -144,14 +144,14 @@ def test_a_jag_is_smoothed_and_nothing_moves(corner: tuple[int, int]) -> None:
     rim = np.abs(np.hypot(y - 30 - corner[1], x - 30 - corner[0]) - 30) < 2
     jagged = disc ^ (rim & (np.random.default_rng(0).random(disc.shape) < 0.3))
     rle = encode(jagged)
-    smooth = decode(clean(rle, tight_boxes([rle])[0], smoothing=0.05))
+    smooth = decode(clean(rle, smoothing=0.05))
     assert (smooth & disc).sum() / (smooth | disc).sum() > max(0.97, (jagged & disc).sum() / (jagged | disc).sum())
 
 
 def test_what_is_thinner_than_the_blur_keeps_its_outline() -> None:
     line = rectangles((0, 5, 30, 6))[0]
     rle = encode(line)
-    assert clean(rle, tight_boxes([rle])[0], smoothing=0.5) == rle
+    assert clean(rle, smoothing=0.5) == rle
 
 
 def test_objects_of_segments_keep_their_categories() -> None:

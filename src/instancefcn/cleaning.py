@@ -5,36 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from PIL import Image, ImageFilter
 
 from instancefcn.geometry.rle import Rle, area, encode_in_box
-from instancefcn.geometry.runs import Edges
+from instancefcn.geometry.runs import near_box
 
 SMALLEST_HOLE = 0.1  # of the mask's area; a smaller hole is filled
 SMALLEST_PART = 0.05  # of the largest part's area; a smaller part is dropped
 
 
-def clean(rle: Rle, box_xyxy: Float[np.ndarray, "4"], smoothing: float) -> Rle:
+def clean(rle: Rle, smoothing: float) -> Rle:
     """The mask with a smooth outline, small holes filled and specks dropped.
 
     Args:
-        box_xyxy: tight around the mask.
         smoothing: standard deviation of the blur, in units of the square root of the mask's area, after which every
             pixel that is half covered belongs to the mask; 0 leaves the outline as it is.
     """
-    height, width = rle["size"]
     blur = smoothing * float(np.sqrt(area(rle)))
-    margin = int(np.ceil(3 * blur)) + 1
-    left, top, right, bottom = box_xyxy.astype(int).tolist()
-    left, top = max(left - margin, 0), max(top - margin, 0)
-    rows, columns = np.arange(top, min(bottom + margin, height)), np.arange(left, min(right + margin, width))
-    mask = np.ascontiguousarray(Edges.of([rle], height, width).sample(0, rows, columns))
+    rows, columns, mask = near_box(rle, int(np.ceil(3 * blur)) + 1)
     if blur:
         blurred = Image.fromarray(mask).convert("L").filter(ImageFilter.GaussianBlur(blur))
         smooth = np.asarray(blurred) >= 128
         mask = smooth if smooth.any() else mask  # what is thinner than the blur keeps its outline
-    return encode_in_box(drop_specks(fill_holes(mask)), top, left, height, width)
+    return encode_in_box(drop_specks(fill_holes(mask)), rows.start, columns.start, *rle["size"])
 
 
 def fill_holes(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
@@ -66,7 +60,5 @@ def connected_parts(mask: Bool[np.ndarray, "h w"], *, corners: bool) -> tuple[In
     """
     from scipy import ndimage  # a quarter of a second, which proposing candidates need not wait for
 
-    labels = np.zeros(mask.shape, dtype=np.int32)
-    neighbours = ndimage.generate_binary_structure(2, 2 if corners else 1)
-    count: Any = ndimage.label(mask, structure=neighbours, output=labels)
-    return labels, count
+    found: Any = ndimage.label(mask, ndimage.generate_binary_structure(2, 2 if corners else 1))
+    return found

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from instancefcn.geometry.rle import Rle, area, ious, tight_boxes
-from instancefcn.geometry.runs import Edges
+from instancefcn.geometry.rle import Rle, area, ious
+from instancefcn.geometry.runs import near_box
 
 FILL_OPACITY = 0.5
 STRIP = 2**20  # pixels that are blended at a time
@@ -121,14 +121,8 @@ def outline(canvas: UInt8[np.ndarray, "h w 3"], rle: Rle, colour: Int[np.ndarray
 
 def _soft_mask(rle: Rle, blur: float) -> tuple[slice, slice, UInt8[np.ndarray, "ch cw"]]:
     """Rows and columns of a blurred mask, and how much of each pixel it covers; 255 is all."""
-    margin = int(np.ceil(3 * blur))
-    height, width = rle["size"]
-    left, top, right, bottom = tight_boxes([rle])[0].astype(int).tolist()
-    rows = slice(max(0, top - margin), min(height, bottom + margin))
-    columns = slice(max(0, left - margin), min(width, right + margin))
-    places = np.arange(rows.start, rows.stop), np.arange(columns.start, columns.stop)
-    mask = Image.fromarray(np.ascontiguousarray(Edges.of([rle], height, width).sample(0, *places)))
-    return rows, columns, np.asarray(mask.convert("L").filter(ImageFilter.GaussianBlur(blur)))
+    rows, columns, mask = near_box(rle, int(np.ceil(3 * blur)))
+    return rows, columns, np.asarray(Image.fromarray(mask).convert("L").filter(ImageFilter.GaussianBlur(blur)))
 
 
 def _strips(

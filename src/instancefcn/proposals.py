@@ -161,7 +161,7 @@ class Proposals(_ByValue):
         found = self.at_least(rule.lowest_score(threshold))
         found = replace(found, scores=rule.chance(found.scores), rule=None, distinct=True)
         found = found[choose_objects(found.rles, rule)]
-        masks = [clean(rle, box, rule.smoothing) for rle, box in zip(found.rles, found.boxes_xyxy, strict=True)]
+        masks = [clean(rle, rule.smoothing) for rle in found.rles]
         found = replace(found, rles=masks, boxes_xyxy=tight_boxes(masks))
         if exclusive:
             kept, masks = make_exclusive(found.rles, found.boxes_xyxy)

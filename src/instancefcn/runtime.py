@@ -94,7 +94,11 @@ class OnnxProposer:
             scores = scores[[rle is not None for rle in pasted]]
             rles = [rle for rle in pasted if rle is not None]
         proposals = Proposals(rles, tight_boxes(rles), scores, height, width, rule=self.rule)
-        return self._cleaned(proposals) if self.finds_objects else proposals
+        if not self.finds_objects:
+            return proposals
+        assert self.rule is not None
+        masks = [clean(rle, self.rule.smoothing) for rle in rles]
+        return replace(proposals, rles=masks, boxes_xyxy=tight_boxes(masks), rule=None, distinct=True)
 
     def objects(self, image: AnyImage, threshold: float | None = None, *, exclusive: bool = False) -> Proposals:
         """The objects of an image, chosen among the graph's candidates by ``Proposals.objects``.
@@ -105,11 +109,6 @@ class OnnxProposer:
         if self.finds_objects:
             raise ValueError("this graph chooses objects itself: call the proposer, or export one without --objects")
         return self(image).objects(threshold, exclusive=exclusive)
-
-    def _cleaned(self, found: Proposals) -> Proposals:
-        assert self.rule is not None
-        masks = [clean(rle, box, self.rule.smoothing) for rle, box in zip(found.rles, found.boxes_xyxy, strict=True)]
-        return replace(found, rles=masks, boxes_xyxy=tight_boxes(masks), rule=None, distinct=True)
 
 
 def paste(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import oracles
 from instancefcn.geometry.rle import Rle, damaged, encode, encode_edges, run_ends
-from instancefcn.geometry.runs import Edges
+from instancefcn.geometry.runs import Edges, near_box
 
 
 def random_masks(seed: int, n: int, height: int, width: int) -> np.ndarray:
@@ -37,6 +37,15 @@ def test_the_weighted_sum_is_that_of_decoded_masks(seed: int) -> None:
     chosen, weights = np.array([4, 0, 2, 1]), np.random.default_rng(seed).random(4)
     expected = np.einsum("v,vhw->hw", weights, masks[chosen].astype(float))[:, 4:25]
     np.testing.assert_allclose(edges.weighted_sum(chosen, weights, 4, 25), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize(("margin", "box"), [(0, np.s_[3:5, 2:6]), (2, np.s_[1:7, 0:8]), (50, np.s_[0:8, 0:9])])
+def test_a_mask_near_its_box_is_cut_at_the_image(margin: int, box: tuple[slice, slice]) -> None:
+    mask = np.zeros((8, 9), dtype=bool)
+    mask[3, 2] = mask[4, 3:6] = True
+    rows, columns, there = near_box(encode(mask), margin)
+    assert (rows, columns) == box
+    np.testing.assert_array_equal(there, mask[box])
 
 
 @settings(max_examples=30, deadline=None)

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Int64
 
 from instancefcn.compiled import compiled
-from instancefcn.geometry.rle import Rle, run_ends
+from instancefcn.geometry.rle import Rle, run_ends, tight_boxes
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,16 @@ class Edges:
         box = np.array([top, left, bottom, right], dtype=np.int64)
         _add_areas_in(self.places.astype(np.int64), self.bounds.astype(np.int64), self.height, box, areas)
         return areas
+
+
+def near_box(rle: Rle, margin: int) -> tuple[slice, slice, Bool[np.ndarray, "h w"]]:
+    """Rows and columns within a margin around a mask's tight box, as far as the image goes, and the mask there."""
+    height, width = rle["size"]
+    left, top, right, bottom = tight_boxes([rle])[0].astype(int).tolist()
+    rows = slice(max(top - margin, 0), min(bottom + margin, height))
+    columns = slice(max(left - margin, 0), min(right + margin, width))
+    places = np.arange(rows.start, rows.stop), np.arange(columns.start, columns.stop)
+    return rows, columns, np.ascontiguousarray(Edges.of([rle], height, width).sample(0, *places))
 
 
 @compiled

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from instancefcn.cleaning import clean
 from instancefcn.data.source import Source
 from instancefcn.evaluation.counting import ON_CROWD, match_objects, score_curve
-from instancefcn.geometry.rle import Rle, ious, tight_boxes
+from instancefcn.geometry.rle import Rle, ious
 from instancefcn.inference.proposer import MIN_SCORE, Proposer
 from instancefcn.objects import ANY_NUMBER, ObjectRule, choose_by_overlap
 from instancefcn.proposals import Proposals
@@ -163,11 +163,9 @@ class Candidates:
 def choose_smoothing(pairs: Sequence[tuple[Rle, Rle]]) -> float:
     """The strongest smoothing of outlines that costs next to nothing of the mean IoU with the instances found."""
     pairs = pairs[:MOST_SMOOTHED]
-    boxes = tight_boxes([mask for mask, _ in pairs])
 
     def mean_iou(smoothing: float) -> float:
-        cleaned = [clean(mask, box, smoothing) for (mask, _), box in zip(pairs, boxes, strict=True)]
-        return float(np.mean([ious([mask], [wanted]) for mask, (_, wanted) in zip(cleaned, pairs, strict=True)]))
+        return float(np.mean([ious([clean(mask, smoothing)], [wanted]) for mask, wanted in pairs]))
 
     found = {smoothing: mean_iou(smoothing) for smoothing in SMOOTHINGS}
     return max(smoothing for smoothing, iou in found.items() if iou >= max(found.values()) - SMOOTHING_COST)
