@@ -106,32 +106,26 @@ def tint(
     opacity: float = FILL_OPACITY,
 ) -> None:
     """Draw the tinted image inside a mask, in place."""
-    for place, coverage in _strips(*_soft_mask(rle, line_width)):
+    for place, coverage in _strips(rle, line_width):
         _blend(canvas[place], (1 - opacity) * image[place] + opacity * colour, coverage)
 
 
 def outline(canvas: UInt8[np.ndarray, "h w 3"], rle: Rle, colour: Int[np.ndarray, "3"], line_width: float) -> None:
     """Draw a line along a mask's border, in place."""
-    for place, coverage in _strips(*_soft_mask(rle, line_width)):
+    for place, coverage in _strips(rle, line_width):
         # Across a straight border the blurred mask is the normal distribution function of the distance to the border,
         # in units of the blur; near the border it is linear, with the slope of the density at 0.
         distance = (coverage - 0.5) * np.sqrt(2 * np.pi) * line_width
         _blend(canvas[place], colour.astype(float), np.clip(line_width / 2 + 0.5 - np.abs(distance), 0, 1))
 
 
-def _soft_mask(rle: Rle, blur: float) -> tuple[slice, slice, UInt8[np.ndarray, "ch cw"]]:
-    """Rows and columns of a blurred mask, and how much of each pixel it covers; 255 is all."""
-    rows, columns, mask = near_box(rle, int(np.ceil(3 * blur)))
-    return rows, columns, np.asarray(Image.fromarray(mask).convert("L").filter(ImageFilter.GaussianBlur(blur)))
-
-
-def _strips(
-    rows: slice, columns: slice, coverage: UInt8[np.ndarray, "ch cw"]
-) -> Iterator[tuple[tuple[slice, slice], Float[np.ndarray, "_ cw"]]]:
+def _strips(rle: Rle, blur: float) -> Iterator[tuple[tuple[slice, slice], Float[np.ndarray, "_ cw"]]]:
     """Places of a blurred mask, some rows at a time, with the fraction of each pixel that it covers.
 
     Colours are blended as fractions, which take 24 times the memory of a mask.
     """
+    rows, columns, mask = near_box(rle, int(np.ceil(3 * blur)))
+    coverage = np.asarray(Image.fromarray(mask).convert("L").filter(ImageFilter.GaussianBlur(blur)))
     step = max(1, STRIP // max(1, coverage.shape[1]))
     for first in range(0, len(coverage), step):
         strip = coverage[first : first + step]
