@@ -174,17 +174,10 @@ class Proposals(_ByValue):
         Each is ``{"image_id", "category_id", "segmentation": {"size": [h, w], "counts": text}, "bbox": [x, y, w, h],
         "score"}``, in pixels; the category of proposals is 1. Example: ``json.dump(proposals.to_coco(7), file)``.
         """
-        boxes_xywh = xyxy_to_xywh(self.boxes_xyxy).tolist()
-        columns = zip(self.rles, boxes_xywh, self.scores.tolist(), self._category_ids(), strict=True)
+        columns = (self._category_ids(), self.rles, xyxy_to_xywh(self.boxes_xyxy).tolist(), self.scores.tolist())
         return [
-            {
-                "image_id": image_id,
-                "category_id": category_id,
-                "segmentation": to_json(rle),
-                "bbox": box_xywh,
-                "score": score,
-            }
-            for rle, box_xywh, score, category_id in columns
+            {"image_id": image_id, "category_id": number, "segmentation": to_json(rle), "bbox": box, "score": score}
+            for number, rle, box, score in zip(*columns, strict=True)
         ]
 
     def label_map(self) -> UInt16[np.ndarray, "h w"]:
@@ -216,7 +209,6 @@ class Proposals(_ByValue):
         Raises:
             ValueError: the image has another size, or is no RGB array.
         """
-        self._check_size(image)
         return self._drawn(image, top, SHOWN)[0]
 
     def crops(self, image: UInt8[np.ndarray, "h w 3"]) -> list[UInt8[np.ndarray, "_ _ 3"]]:
@@ -263,6 +255,7 @@ class Proposals(_ByValue):
 
     def _drawn(self, image: UInt8[np.ndarray, "h w 3"], top: int | None, usual: int) -> tuple[np.ndarray, list[int]]:
         """The picture, and what it shows: of candidates as many as is usual, where nothing is asked for."""
+        self._check_size(image)
         if self.distinct:
             return draw_distinct(image, self.rles, len(self) if top is None else top, max_iou=1.0)
         return draw_distinct(image, self.rles, usual if top is None else top)
@@ -287,7 +280,6 @@ class Segments(Proposals):
         Raises:
             ValueError: the image has another size, or is no RGB array.
         """
-        self._check_size(image)
         canvas, drawn = self._drawn(image, top, SHOWN_SEGMENTS)
         texts = [f"{self._name(index)} {self.scores[index]:.2f}" for index in drawn]
         return write_names(canvas, self.boxes_xyxy[drawn], texts)
