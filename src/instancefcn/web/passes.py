@@ -48,16 +48,14 @@ class Pass:
         It is the best survivor among those that would have.
         """
         order = (-self.masks.scores).argsort(kind="stable")
-        boxes, by = self._clipped(order), np.full(len(order), NOBODY)
+        boxes, suppressor = self._clipped(order), np.full(len(order), NOBODY)
         overlap, free = np.empty(len(order)), np.ones(len(order), dtype=bool)
         for place in range(len(order)):
             if free[place]:
                 ious_with(boxes, place, overlap)
                 hit = free & (overlap > self.config.nms_threshold)
                 hit[: place + 1] = False
-                by[hit], free[hit] = order[place], False
-        suppressor = np.full(len(order), NOBODY)
-        suppressor[order] = by
+                suppressor[order[hit]], free[hit] = order[place], False
         return suppressor
 
     def box_ious(self, window: int) -> Float[np.ndarray, "w"]:
