@@ -251,12 +251,12 @@ def say_next(
     rounds: Rounds, sources: Sequence[Source], left: Sequence[ImageFile], number: int, by: By, device: str
 ) -> None:
     """Say which images to label next, and write them down. The choice stays until more images are labelled."""
-    chosen = choose(by, left, sources, number, rounds.checkpoint, seed=len(left), device=device)
-    paths = [str(left[choice.index].path) for choice in chosen]
-    write_whole(rounds.out / NEXT, "".join(f"{path}\n" for path in paths))
-    echo(f"next: label these {len(paths)} of {len(left)} images ({by}), listed in {rounds.out / NEXT}")
-    for choice in chosen:
-        echo(f"  {left[choice.index].file_name}")
+    choices = choose(by, left, sources, number, rounds.checkpoint, seed=len(left), device=device)
+    chosen = [left[choice.index] for choice in choices]
+    write_whole(rounds.out / NEXT, "".join(f"{image.path}\n" for image in chosen))
+    echo(f"next: label these {len(chosen)} of {len(left)} images ({by}), listed in {rounds.out / NEXT}")
+    for image in chosen:
+        echo(f"  {image.file_name}")
 
 
 def _check_places(folder: Path, labels: Path, out: Path) -> None:

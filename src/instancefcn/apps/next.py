@@ -70,24 +70,17 @@ def next_images(
     left = unlabelled(images, sources)
     echo(f"{len(left)} of {len(images)} images are not labelled", err=True)
     chosen = choose(by, left, sources, number, checkpoint, seed, device)
+    found = [(left[choice.index], None if by == "random" else choice.value) for choice in chosen]
     if out is not None:
-        write_whole(out, "".join(f"{left[choice.index].path}\n" for choice in chosen))
+        write_whole(out, "".join(f"{image.path}\n" for image, _ in found))
     if as_json:
-        rows = [
-            {
-                "path": str(left[choice.index].path),
-                "file_name": left[choice.index].file_name,
-                "value": None if by == "random" else choice.value,
-            }
-            for choice in chosen
-        ]
+        rows = [{"path": str(image.path), "file_name": image.file_name, "value": value} for image, value in found]
         print_json({"images": len(images), "unlabelled": len(left), "by": by, "next": rows})
         return
-    for rank, choice in enumerate(chosen, start=1):
-        value = "" if by == "random" else f"  {by} {choice.value:.3f}"
-        echo(f"{rank:>4}  {left[choice.index].file_name}{value}", err=True)
-    for choice in chosen:
-        echo(left[choice.index].path)
+    for rank, (image, value) in enumerate(found, start=1):
+        echo(f"{rank:>4}  {image.file_name}{'' if value is None else f'  {by} {value:.3f}'}", err=True)
+    for image, _ in found:
+        echo(image.path)
 
 
 def unlabelled(images: Sequence[ImageFile], sources: Sequence[Source]) -> list[ImageFile]:
