@@ -8,9 +8,8 @@ import time
 import zlib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from instancefcn.files import named_errors, read_json, sync_folder, whole_file, write_whole
 
@@ -19,8 +18,7 @@ SYNC_SECONDS = 2.0  # between two states on the disk: what a kill can lose
 _CHUNK = 1 << 20  # bytes
 
 
-@dataclass(frozen=True)
-class _Written:
+class _Written(NamedTuple):
     """How far a file has come: its bytes, and their CRC-32."""
 
     size: int = 0
@@ -132,8 +130,7 @@ class Journal:
         for name, descriptor in self._open.items():
             with named_errors(self._named(name)):
                 os.fsync(descriptor)
-        files = {name: [written.size, written.crc] for name, written in self._written.items()}
-        state = {"settings": dict(self.settings), "counts": self.counts, "files": files}
+        state = {"settings": dict(self.settings), "counts": self.counts, "files": self._written}
         write_whole(self.folder / STATE, json.dumps(state, indent=1) + "\n")
         self._synced = time.monotonic()
 

@@ -139,7 +139,7 @@ def propose_corpus(
         if earlier := len(corpus.blocks) - len(left):
             echo(f"going on after {earlier} of {len(corpus.blocks)} blocks", err=True)
         outcome, undone = _work(job, left, Size(workers, cpus, gpus), address)
-    _report(outcome, job.tables, STEMS[objects], undone)
+    _report(outcome, job.tables, undone)
 
 
 def _find(place: Place, text: str, annotations: Path | None, out: Place, count: int) -> Corpus:
@@ -206,14 +206,14 @@ def _work(job: Job, left: list[Block], size: Size, address: str | None) -> tuple
     return outcome, left_after(job.tables, left)
 
 
-def _report(outcome: Outcome, tables: BlockTables, noun: str, undone: int) -> None:
+def _report(outcome: Outcome, tables: BlockTables, undone: int) -> None:
     """Say what was written.
 
     Raises:
         typer.Exit: some images failed, or blocks are not done.
     """
     if outcome.blocks:
-        echo(f"{outcome.found} {noun} of {outcome.done} images: {tables.out / tables.stem}")
+        echo(f"{outcome.found} {tables.stem} of {outcome.done} images: {tables.out / tables.stem}")
     if failed := tables.errors():
         lines = f"{outcome.failed} of {outcome.done + outcome.failed} images failed; " if outcome.failed else ""
         echo(f"{lines}blocks with errors: {failed}, in {tables.out / 'errors'}", err=True)
