@@ -207,11 +207,7 @@ def unfinished(folder: Path) -> dict[str, Any] | None:
 
 
 def _restore(path: Path, place: Path | None, written: _Written) -> None:
-    """Have a file of the journal as far as a state says: the file itself, or what was put in place of it.
-
-    Raises:
-        ValueError: neither is what it was.
-    """
+    """Have a file of the journal as far as a state says: the file itself, or what was put in place of it."""
     source = path if path.is_file() and not path.is_symlink() else place
     try:
         if source is None or not source.is_file():

@@ -110,11 +110,7 @@ def _open_locked(path: Path, out: Path) -> int:
 
 
 def _take(lock: int) -> None:
-    """Take the lock of an open file, which ends with this process and which its forks do not have.
-
-    Raises:
-        OSError: another process holds it, or the file system has no locks.
-    """
+    """Take the lock of an open file, which ends with this process and which its forks do not have."""
     if sys.platform == "win32":
         import msvcrt
 

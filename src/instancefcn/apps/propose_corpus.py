@@ -143,12 +143,7 @@ def propose_corpus(
 
 
 def _find(place: Place, text: str, annotations: Path | None, out: Place, count: int) -> Corpus:
-    """What INPUT holds.
-
-    Raises:
-        typer.BadParameter: there is no image in it, or ``annotations`` are of no use there.
-        ValueError: it can't be read; names it.
-    """
+    """What INPUT holds."""
     from instancefcn.corpus.blocks import Listed, corpus_of_files, corpus_of_images, images_of_store, kind_of
 
     kind = kind_of(place)
@@ -176,11 +171,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _work(job: Job, left: list[Block], size: Size, address: str | None) -> tuple[Outcome, int]:
-    """Do the blocks that are left; what came of them, and how many are not done.
-
-    Raises:
-        Interrupted: by a signal; the blocks that were done until then count.
-    """
+    """Do the blocks that are left; what came of them, and how many are not done."""
     from instancefcn.corpus.blocks import images_in
     from instancefcn.corpus.pool import ray_running, work
     from instancefcn.corpus.run import Outcome, left_after
@@ -207,11 +198,7 @@ def _work(job: Job, left: list[Block], size: Size, address: str | None) -> tuple
 
 
 def _report(outcome: Outcome, tables: BlockTables, undone: int) -> None:
-    """Say what was written.
-
-    Raises:
-        typer.Exit: some images failed, or blocks are not done.
-    """
+    """Say what was written; the exit code is 1 where images failed or blocks are not done."""
     if outcome.blocks:
         echo(f"{outcome.found} {tables.stem} of {outcome.done} images: {tables.out / tables.stem}")
     if failed := tables.errors():

@@ -165,11 +165,7 @@ def _tell(ledger: Any, tell: Callable[[int], object], ended: threading.Event) ->
 
 
 def _room(there: Mapping[str, float], size: Size, *, grows: bool) -> int:
-    """How many workers to start.
-
-    Raises:
-        ValueError: there is no room for them.
-    """
+    """How many workers to start."""
     cpus, gpus = there.get("CPU", 0.0), there.get("GPU", 0.0)
     fitting = [int(have / want) for have, want in ((cpus, size.cpus), (gpus, size.gpus)) if want]
     room = min(fitting, default=1)
