@@ -114,13 +114,12 @@ def find_labels(
     from instancefcn.labelling.person_labels import ONE_FILE, labelled_files, labelled_images, link, open_labels
 
     paths = [image.path for image in images]
-    found: list[Source] = []
     given = open_labels(form, labels, folder, out / "view-labels", split_parts=split_parts)
     mine = labelled_images(given, paths, form)
     echo(f"labels: {len(mine)} of {len(images)} images are labelled in {labels} ({form})")
     if given.problems:
         echo(f"  {len(given.problems)} problems in them; the first: {given.problems[0]}", err=True)
-    found.append(mine)
+    found: list[Source] = [mine]
     by_form: dict[str, list[str]] = {}  # a person's files, by the format that they were proposed in
     for name in ledger.persons():
         by_form.setdefault(ledger.forms.get(name) or to, []).append(name)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from instancefcn.export.open import open_writer
 from instancefcn.export.writer import labels_of
@@ -30,15 +30,6 @@ class OthersFile(Exception):  # noqa: N818 - the page asks the person
     def __init__(self, sentence: str, sum: str | None) -> None:
         super().__init__(sentence)
         self.sum = sum
-
-
-@dataclass(frozen=True)
-class Saved:
-    """What was written."""
-
-    file: str  # in the folder of labels
-    objects: int
-    notes: list[str]
 
 
 class ReviewFolder:
@@ -99,11 +90,14 @@ class ReviewFolder:
         assert self.labels is not None
         return self._files[place].relative_to(self.labels).as_posix()
 
-    def save(self, place: int, kept: Proposals, over: str | None = None) -> Saved:
+    def save(self, place: int, kept: Proposals, over: str | None = None) -> dict[str, Any]:
         """Write the labels of a photograph.
 
         Args:
             over: SHA-256 of another's file that the person wants to be replaced.
+
+        Returns:
+            The ``file`` in the folder of labels, how many ``objects`` it has, and ``notes``.
 
         Raises:
             OthersFile: another's labels are there.
@@ -127,7 +121,7 @@ class ReviewFolder:
             writer.add(labels, kept.scores.tolist())
             # Entered once it is written: a stop between the two makes it another's, and the person is asked.
             self.ledger.enter(name, file_sum(self.labels / name), 0, image, self.form)
-            return Saved(name, len(kept), writer.notes())
+            return {"file": name, "objects": len(kept), "notes": writer.notes()}
 
     def _read(self, labels: Path) -> None:
         """Look which photographs have labels, and of which category."""

@@ -200,7 +200,7 @@ class Server:
             saved = await self._work(lambda: folder.save(place, chosen.of(self.found(photograph, chosen.by)), over))
         except OthersFile as others:
             return JSONResponse({"sentence": str(others), "sum": others.sum}, 409)
-        return JSONResponse({"file": saved.file, "objects": saved.objects, "notes": saved.notes})
+        return JSONResponse(saved)
 
     async def download(self, request: Request, visit: Visit) -> Response:
         """What is kept of photographs, in a format: a file, or several in a zip."""
