@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from instancefcn.apps import label as label_module
 from instancefcn.data.open import open_source
 from instancefcn.geometry.rle import encode, tight_boxes
 from instancefcn.inference.proposer import Proposer
+from instancefcn.interrupts import Interrupted
 from instancefcn.objects import ObjectRule
 from instancefcn.proposals import Proposals
 from instancefcn.training import loop
@@ -262,6 +264,24 @@ def test_interrupted_proposing_goes_on(
     assert "5 objects in 5 images" in told
     assert "3 images had theirs" in told
     assert proposer.calls == 9
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_is_told_with_what_was_kept(
+    photos: Path, command: Command, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
+    monkeypatch.setattr(label_module, "propose", lambda *_: signal.raise_signal(number))
+    name = signal.Signals(number).name
+    assert f"stopped by {name}\nthe same command goes on" in run(command, photos, "--only", "propose", code=code)
+
+    def train(*_: Any, **__: Any) -> Path:
+        raise Interrupted(number, "training is saved after iteration 7")
+
+    monkeypatch.setattr(loop, "train", train)
+    monkeypatch.setattr(label_module, "MIN_TO_TRAIN", 2)
+    by_hand(photos.parent / "labels", "1", "2")
+    told = run(command, photos, "--only", "train", code=code)
+    assert "training is saved after iteration 7\nthe same command goes on" in told
 
 
 def test_an_interrupted_training_goes_on_and_is_left_where_labels_changed(

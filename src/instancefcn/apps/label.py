@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -92,9 +93,9 @@ def label(
             failed = propose(rounds, ledger, sources, left, images, chosen_to, tolerance, device)
         if only in (None, "next"):
             say_next(rounds, sources, left, number, by, device)
-    except KeyboardInterrupt:
-        echo("interrupted: the same command goes on", err=True)
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as error:
+        stopped = error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT)
+        raise Interrupted(stopped.number, f"{stopped}\nthe same command goes on") from error
     if failed:
         raise typer.Exit(1)
 
@@ -177,22 +178,19 @@ def train(
         echo("training: none; the labels are those of the last round")
         return
     echo(f"training: round {one.number}, {minutes:g} minutes on {labelled} images, into {rounds.folder(one)}")
-    try:
-        train_network(
-            load_recipe(recipe),
-            sources,
-            rounds.folder(one),
-            minutes=minutes,
-            init="auto" if start is None else str(start),
-            keep_out=start is None,
-            resume=True,
-            changed_data=True,  # the labels are the round's, though a person may have moved some
-            device=device,
-            workers=workers,
-            report=lambda text: say(text if text.startswith("warning: ") else f"  {text}"),
-        )
-    except Interrupted as stopped:
-        raise Interrupted(stopped.number, f"{stopped}\nthe same command goes on with it") from stopped
+    train_network(
+        load_recipe(recipe),
+        sources,
+        rounds.folder(one),
+        minutes=minutes,
+        init="auto" if start is None else str(start),
+        keep_out=start is None,
+        resume=True,
+        changed_data=True,  # the labels are the round's, though a person may have moved some
+        device=device,
+        workers=workers,
+        report=lambda text: say(text if text.startswith("warning: ") else f"  {text}"),
+    )
     rounds.finish(one)
 
 
