@@ -45,10 +45,6 @@ def boundary(mask: Bool[np.ndarray, "h w"], distance: int) -> Bool[np.ndarray, "
     What lies beyond the array is outside. It is the mask less its erosion by a square of ``2 distance + 1`` pixels, as
     in the paper's code.
     """
-    side = 2 * distance + 1
-    sums = np.pad(mask, distance).astype(np.int64)
-    for axis in (0, 1):  # of the pixels in the square around each pixel
-        totals = np.insert(sums.cumsum(axis), 0, 0, axis)
-        ends = totals.shape[axis]
-        sums = totals.take(range(side, ends), axis) - totals.take(range(ends - side), axis)
-    return mask & (sums < side * side)
+    from scipy import ndimage  # a quarter of a second, which evaluating proposals need not wait for
+
+    return mask & ~ndimage.minimum_filter(mask, 2 * distance + 1, mode="constant")
