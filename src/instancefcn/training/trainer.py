@@ -21,7 +21,6 @@ from instancefcn.interrupts import Interrupts, leave_to_main, noted_interrupts
 from instancefcn.objects import ObjectRule
 from instancefcn.training.batch import Batch, BatchMaker
 from instancefcn.training.dataset import RankSampler
-from instancefcn.training.divergence import diverged
 from instancefcn.training.fingerprint import Fingerprint
 from instancefcn.training.history import History, standard_error
 from instancefcn.training.initial_weights import Start
@@ -165,8 +164,16 @@ class Trainer:
         return progress
 
     def diverged(self, error: FloatingPointError, names: Sequence[str] = ()) -> ValueError:
-        """The error of a run whose numbers are no numbers any more."""
-        return diverged(str(error), self.iteration + 1, names, self.files.last_good(), self.recipe.optimization)
+        """The error of a run whose numbers are no numbers any more; ``names``: files of the batch, where known."""
+        config = self.recipe.optimization
+        images = f", in a batch of {', '.join(names)}" if names else ""
+        tries = [f"a lower optimization.learning_rate than {config.learning_rate:g} in the recipe"]
+        tries += ["--precision fp32"] if config.precision != "fp32" else []
+        tries += [] if config.clip_norm else ["optimization.clip_norm = 10"]
+        return ValueError(
+            f"{error} in iteration {self.iteration + 1}{images}. {self.files.last_good()}. Look at the labels of the "
+            f"images with `instancefcn validate`; then try {', or '.join(tries)}, in another --out"
+        )
 
     def tell_of_lost(self, batches: Sequence[Batch]) -> None:
         """Warn, once for each, of images that could not be read and were replaced by others."""
