@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 
+from instancefcn.config import to_table
 from instancefcn.data.selection import Selection
 from instancefcn.data.source import Source
 from instancefcn.inference.checkpoint import load_checkpoint
@@ -203,7 +204,7 @@ class Relabelled(SyntheticScenes):
 def test_what_differs_between_data_is_named() -> None:
     source = scenes(5)
     before = Fingerprint.of([selected(source, 0, 1, 2)], [selected(source, 3)])
-    assert Fingerprint.from_table(before.to_table()) == before
+    assert Fingerprint.from_table(to_table(before)) == before
     assert differences(before, Fingerprint.of([selected(source, 0, 1, 2, name="moved")], [selected(source, 3)])) == []
 
     def told(training: list[Source], validation: list[Source] | None = None) -> list[str]:

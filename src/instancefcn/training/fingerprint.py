@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ class Fingerprint:
 
     @classmethod
     def from_table(cls, table: dict[str, Any]) -> Fingerprint:
-        """What ``to_table`` gave.
+        """What ``config.to_table`` gave.
 
         Raises:
             ValueError: it did not.
@@ -53,10 +53,6 @@ class Fingerprint:
             return cls(*([SourceSum(**one) for one in table[part]] for part in ("training", "validation")))
         except (TypeError, KeyError) as error:
             raise ValueError("its list of the data has other keys") from error
-
-    def to_table(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
 
 
 def sum_source(source: Source) -> SourceSum:

@@ -52,10 +52,6 @@ class Log:
                     self.writer.add_scalar(name, value, iteration)
             self.writer.flush()
 
-    def text(self, name: str, value: str) -> None:
-        """Log a text, as a tensorboard event alone."""
-        self.writer.add_text(name, value)
-
 
 def _iteration(line: str) -> float:
     """The iteration of a line; infinity if it is none of ours."""

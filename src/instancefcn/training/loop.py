@@ -91,7 +91,7 @@ def train(
     fabric = launch(device, config)
     fabric.seed_everything(recipe.seed, verbose=False)
     images_of_pass(fabric, config)  # before anything else is done
-    tell = report if fabric.is_global_zero else _say_nothing
+    tell = report if fabric.is_global_zero else lambda _: None
     if stream is None:
         check_learnable(sources)
     with run_folder(out) if fabric.is_global_zero else nullcontext():
@@ -126,7 +126,3 @@ def train(
         for line in (*chosen, *summarize(trainer.history, trainer.iteration, seen, images.trained_on)):
             tell(line)
         return out / BEST
-
-
-def _say_nothing(text: str) -> None:
-    """Stand in for ``report`` in all processes but the first."""

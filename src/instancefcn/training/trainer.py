@@ -95,7 +95,7 @@ class Trainer:
         with noted_interrupts() as self.stop, naming_a_lost_process(self.fabric, self.files.kept):
             if self.fabric.is_global_zero:
                 self.log = Log(self.out, self.iteration, self.logged)
-                self.log.text("trunk_weights", self.learner.network.backbone.weights_from)
+                self.log.writer.add_text("trunk_weights", self.learner.network.backbone.weights_from)
             self.begin()
             self.iterate(stream, workers)
             if not self.validation:
@@ -140,7 +140,7 @@ class Trainer:
             before, progress = progress, self.progress()
             self.history.add_losses(losses)
             if self.iteration % LOG_EVERY == 0 or self.iteration == 1 or progress >= 1:
-                self.write({f"loss_{name}": loss for name, loss in losses.items()}, rate)
+                self.write({f"loss_{name}": loss for name, loss in losses.items()} | {"learning_rate": rate})
                 speed = (self.iteration - first[0]) * images / (self.seconds - first[1])
                 left = max(0.0, self.seconds / progress - self.seconds) / 60
                 self.bars.show(progress, f"loss {sum(losses.values()):.2f}, {speed:.1f} images/s, {left:.0f} min left")
@@ -225,14 +225,11 @@ class Trainer:
         self.history.validated, self.history.recall = self.iteration, figures
         return mean_over_sources(figures, self.history.measure)
 
-    def write(self, figures: Mapping[str, float], rate: float | None = None) -> None:
+    def write(self, figures: Mapping[str, float]) -> None:
         """Log some figures of this iteration, in the first process."""
-        if self.log is None:
-            return
-        with self.files.saying_what_is_safe():
-            self.log.write(
-                self.iteration, self.seconds, {**figures, **({} if rate is None else {"learning_rate": rate})}
-            )
+        if self.log is not None:
+            with self.files.saying_what_is_safe():
+                self.log.write(self.iteration, self.seconds, figures)
 
     def record(self) -> dict[str, Any]:
         """What checkpoints say of the run that made them: the same for the same run, so without its seconds."""
@@ -265,7 +262,7 @@ class Trainer:
             trunk_weights=record["trunk_weights"],
             history=asdict(self.history),
             objects=to_table(self.rule) if self.rule is not None else None,
-            data=None if self.data is None else self.data.to_table(),
+            data=None if self.data is None else to_table(self.data),
             due=self.due,
             logged=0 if self.log is None else self.log.lines,
             **self.learner.tables(),
