@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
+
+from instancefcn.files import is_integer
 
 WINDOW = 20  # iterations at the start and at the end, over which losses are averaged
 AR, F1 = "AR@100", "F1"  # measures of a validation that networks are compared by
@@ -105,6 +108,15 @@ def standard_error(score: float, instances: int) -> float:
     """
     share = (score / 100 * instances + 2) / (instances + 4)
     return 100 * math.sqrt(share * (1 - share) / (instances + 4))
+
+
+def logged_entry(line: str) -> dict[str, Any] | None:
+    """What a line of ``metrics.jsonl`` says of an iteration; None if it is cut off, or none of ours."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return entry if isinstance(entry, dict) and is_integer(entry.get("iteration")) else None
 
 
 def _is_number(value: Any) -> bool:

@@ -13,7 +13,8 @@ from typing import TypeVar
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from torch.utils.tensorboard import SummaryWriter
 
-from instancefcn.files import is_integer, named_errors, write_whole
+from instancefcn.files import named_errors, write_whole
+from instancefcn.training.history import logged_entry
 
 T = TypeVar("T")
 
@@ -30,7 +31,8 @@ class Log:
     def __init__(self, out: Path, resumed_at: int, known: int | None = None) -> None:
         self.path = out / "metrics.jsonl"
         text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.exists() else ""
-        kept = [line for line in text.splitlines()[:known] if _iteration(line) <= resumed_at]
+        entries = ((line, logged_entry(line)) for line in text.splitlines()[:known])
+        kept = [line for line, entry in entries if entry and entry["iteration"] <= resumed_at]
         write_whole(self.path, "".join(f"{line}\n" for line in kept))
         self.lines = len(kept)
         self.writer = SummaryWriter(out, purge_step=resumed_at + 1)
@@ -51,16 +53,6 @@ class Log:
                 if value is not None:
                     self.writer.add_scalar(name, value, iteration)
             self.writer.flush()
-
-
-def _iteration(line: str) -> float:
-    """The iteration of a line; infinity if it is none of ours."""
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        return math.inf
-    iteration = value.get("iteration") if isinstance(value, dict) else None
-    return float(iteration) if is_integer(iteration) else math.inf
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import io
 import math
 import types
 import zipfile
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -43,7 +43,7 @@ class TrainingState:
 def save_state(state: TrainingState, path: Path) -> None:
     """Write the state so that the file is always whole."""
     buffer = io.BytesIO()
-    torch.save({one.name: getattr(state, one.name) for one in fields(state)}, buffer)
+    torch.save(vars(state), buffer)
     write_whole(path, buffer.getvalue())
 
 
@@ -123,6 +123,7 @@ def check_optimizer(saved: dict[str, Any], built: torch.optim.Optimizer) -> None
     own = built.param_groups
     if not isinstance(groups, list) or not isinstance(values, dict) or len(groups) != len(own):
         raise ValueError("its optimizer has other groups of parameters")
+    parameters: dict[int, Tensor] = {}
     for group, one in zip(groups, own, strict=True):
         numbers = group.get("params") if isinstance(group, dict) else None
         if not isinstance(numbers, list) or len(numbers) != len(one["params"]):
@@ -130,7 +131,7 @@ def check_optimizer(saved: dict[str, Any], built: torch.optim.Optimizer) -> None
         for key in (group.keys() & one.keys()) - {"params", "lr"}:  # the rate is set at each step
             if type(group[key]) is not type(one[key]) or group[key] != one[key]:
                 raise ValueError(f"its optimizer's {key} is {_short(group[key])}, not {one[key]}")
-    parameters = {number: p for group, one in zip(groups, own, strict=True) for number, p in _pairs(group, one)}
+        parameters |= {number: p for number, p in zip(numbers, one["params"], strict=True) if isinstance(number, int)}
     for number, entries in values.items():
         if number not in parameters or not isinstance(entries, dict):
             raise ValueError(f"its optimizer has no parameter {_short(number)}")
@@ -138,10 +139,6 @@ def check_optimizer(saved: dict[str, Any], built: torch.optim.Optimizer) -> None
             shapes = (torch.Size(), parameters[number].shape)
             if not isinstance(value, Tensor) or value.shape not in shapes or not value.isfinite().all():
                 raise ValueError(f"its optimizer's {_short(name)} of parameter {number} does not fit")
-
-
-def _pairs(group: dict[str, Any], own: dict[str, Any]) -> list[tuple[Any, Tensor]]:
-    return [(number, p) for number, p in zip(group["params"], own["params"], strict=True) if isinstance(number, int)]
 
 
 def _is_a(value: Any, hint: Any) -> bool:
@@ -154,6 +151,5 @@ def _is_a(value: Any, hint: Any) -> bool:
 
 def _short(value: Any) -> str:
     """A value for a message: never a whole tensor or table."""
-    return (
-        repr(value) if isinstance(value, int | float | str | None) and len(repr(value)) < 60 else type(value).__name__
-    )
+    plain = isinstance(value, int | float | str | None) and len(repr(value)) < 60
+    return repr(value) if plain else type(value).__name__

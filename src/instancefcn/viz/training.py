@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -16,8 +15,7 @@ from jaxtyping import Float
 
 from instancefcn.evaluation.curves import FILE_COLORS, LIMIT_COLORS, empty_figure, in_font, style
 from instancefcn.evaluation.matching import MAX_PROPOSALS
-from instancefcn.files import is_integer
-from instancefcn.training.history import AR, F1
+from instancefcn.training.history import AR, F1, logged_entry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +25,10 @@ METRICS = "metrics.jsonl"
 LOSS, TOTAL = "loss_", "all together"
 SMOOTHED = 10  # lines are means over a tenth of the points
 LINES = ("solid", "dashed", "dotted", "dashdot")  # of the validation's sources, so that colours are not all there is
+
+# Measures of a validation with their colours, in the order of drawing.
+COLORS = {f"AR@{limit}": color for limit, color in zip(MAX_PROPOSALS[::-1], LIMIT_COLORS[::-1], strict=True)}
+COLORS[F1] = FILE_COLORS[2]
 
 Points = tuple[Float[np.ndarray, "_"], Float[np.ndarray, "_"]]  # iterations, and values there
 
@@ -59,7 +61,7 @@ def read_course(run: Path) -> Course:
     recall: dict[str, dict[str, list[tuple[int, float]]]] = defaultdict(lambda: defaultdict(list))
     last, seconds = 0, 0.0
     for line in text.splitlines():
-        entry = _entry(line)
+        entry = logged_entry(line)
         if entry is None:
             continue
         iteration = entry["iteration"]
@@ -71,7 +73,7 @@ def read_course(run: Path) -> Course:
             losses[name.removeprefix(LOSS)].append((iteration, value))
         for name, value in entry.items():
             source, slash, measure = name.rpartition("/")
-            if slash and measure in {F1, *(f"AR@{limit}" for limit in MAX_PROPOSALS)}:
+            if slash and measure in COLORS:
                 recall[source][measure].append((iteration, _number(value)))
     if not losses and not recall:
         raise ValueError(f"{path}: has neither losses nor validation: give the folder of a run of `instancefcn train`")
@@ -146,13 +148,10 @@ def _draw_recall(axes: Axes, recall: Mapping[str, Mapping[str, Points]]) -> None
     style(axes, "Validation", "iteration", "average recall, and F1 of objects (%)")
     names: list[str] = []
     for (source, of), line in zip(recall.items(), cycle(LINES), strict=False):
-        for limit, color in reversed(list(zip(MAX_PROPOSALS, LIMIT_COLORS, strict=True))):
-            if f"AR@{limit}" in of:
-                axes.plot(*of[f"AR@{limit}"], color=color, linestyle=line, linewidth=2, marker=".")
-                names.append(f"AR@{limit}" + (f", {in_font(source)}" if len(recall) > 1 else ""))
-        if F1 in of:
-            axes.plot(*of[F1], color=FILE_COLORS[2], linestyle=line, linewidth=2, marker=".")
-            names.append(F1 + (f", {in_font(source)}" if len(recall) > 1 else ""))
+        for measure, color in COLORS.items():
+            if measure in of:
+                axes.plot(*of[measure], color=color, linestyle=line, linewidth=2, marker=".")
+                names.append(measure + (f", {in_font(source)}" if len(recall) > 1 else ""))
     best = best_validation(recall)
     if best is not None:
         iteration, value = best
@@ -169,14 +168,6 @@ def _from_zero(axes: Axes) -> None:
     """Let the scale begin at zero, and end above all that is drawn, rings included."""
     highest = axes.dataLim.y1
     axes.set_ylim(0, 1.06 * highest if math.isfinite(highest) and highest > 0 else 1)
-
-
-def _entry(line: str) -> dict[str, Any] | None:
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return entry if isinstance(entry, dict) and is_integer(entry.get("iteration")) else None
 
 
 def _number(value: Any, otherwise: float = math.nan) -> float:
