@@ -47,4 +47,4 @@ def boundary(mask: Bool[np.ndarray, "h w"], distance: int) -> Bool[np.ndarray, "
     """
     from scipy import ndimage  # a quarter of a second, which evaluating proposals need not wait for
 
-    return mask & ~ndimage.minimum_filter(mask, 2 * distance + 1, mode="constant")
+    return mask > ndimage.minimum_filter(mask, 2 * distance + 1, mode="constant")
