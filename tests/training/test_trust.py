@@ -15,7 +15,7 @@ import torch
 from instancefcn.inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from instancefcn.model.build import build_network
 from instancefcn.objects import ObjectRule
-from instancefcn.training import object_rules, trainer
+from instancefcn.training import calibration, trainer
 from instancefcn.training.history import History, standard_error
 from instancefcn.training.initial_weights import choose_init, initial_network
 from instancefcn.training.keeping_out import divide, keep_out
@@ -308,7 +308,7 @@ def choices(monkeypatch: pytest.MonkeyPatch) -> Choices:
         made.append((proposer.config.candidates, sum(map(len, sources)), start))
         return replace(CHOSEN, threshold=CHOSEN.threshold + len(made) / 16)
 
-    monkeypatch.setattr(object_rules, "choose_rule", choose_rule)
+    monkeypatch.setattr(calibration, "choose_rule", choose_rule)
     return made
 
 
@@ -368,7 +368,7 @@ def test_a_resumed_run_keeps_the_rule_of_its_start(tmp_path: Path, start: Path) 
 def test_a_network_that_finds_nothing_keeps_its_rule(
     tmp_path: Path, start: Path, scored: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(object_rules, "choose_rule", lambda *_: None)
+    monkeypatch.setattr(calibration, "choose_rule", lambda *_: None)
     save_checkpoint(replace(load_checkpoint(start), objects=RULE), start)
     scored += [50.0, 60.0, 55.0]
     told = run(tmp_path, start, validation=[scenes(16, seed=3)])

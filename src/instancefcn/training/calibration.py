@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
 
 from instancefcn.cleaning import clean
 from instancefcn.data.source import Source
 from instancefcn.evaluation.counting import ON_CROWD, match_objects, score_curve
 from instancefcn.geometry.rle import Rle, ious
+from instancefcn.inference.checkpoint import load_checkpoint, save_checkpoint
 from instancefcn.inference.proposer import MIN_SCORE, Proposer
 from instancefcn.objects import ANY_NUMBER, ObjectRule, choose_by_overlap
 from instancefcn.proposals import Proposals
 from instancefcn.structures import Instances, Track
+from instancefcn.training.run_files import BEST, LAST
 
 # What the rule of the checkpoint that training started from counts for: so many images for its threshold, since all
 # instances of an image share how high its scores are, and so many instances for its chances.
@@ -31,11 +35,34 @@ SMOOTHING_COST = 0.002  # of mean IoU
 MOST_SMOOTHED = 500  # objects that it is chosen by
 
 
+def store_rules(
+    out: Path, validation: Sequence[Source], device: torch.device, start: ObjectRule | None, track: Track
+) -> str:
+    """Choose the rules of ``best`` and ``last`` in a run's folder on validation images, and store them in the files.
+
+    A checkpoint by which nothing is found keeps the rule that it has. The arguments are those of ``choose_rule``.
+
+    Returns:
+        A line that says what was chosen for the best.
+    """
+    chosen: dict[int, ObjectRule | None] = {}  # by iteration: the best may be the last
+    for name in (BEST, LAST):
+        checkpoint = load_checkpoint(out / name)
+        iteration = checkpoint.training["iteration"]
+        if iteration not in chosen:
+            proposer = Proposer(checkpoint.build(), checkpoint.inference, device=device)
+            chosen[iteration] = choose_rule(proposer, validation, start, track)
+        if (rule := chosen[iteration]) is not None:
+            save_checkpoint(replace(checkpoint, objects=rule), out / name)
+    best = next(iter(chosen.values()))
+    images = sum(len(source) for source in validation if not source.partial)
+    if best is None:
+        return f"objects: nothing was found on {images} validation images to choose a rule by"
+    return f"objects: those that score {best.threshold:.3f} or more, chosen on {images} validation images"
+
+
 def choose_rule(
-    proposer: Proposer,
-    sources: Sequence[Source],
-    start: ObjectRule | None = None,
-    track: Track = iter,
+    proposer: Proposer, sources: Sequence[Source], start: ObjectRule | None = None, track: Track = iter
 ) -> ObjectRule | None:
     """The rule with the best F1 at IoU 0.5 on labelled images, with its calibration.
 

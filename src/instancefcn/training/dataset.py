@@ -45,16 +45,15 @@ class TrainingStream(Dataset[TrainingImage]):
     def _view(self, rng: np.random.Generator) -> TrainingImage:
         """A view of a random image; an image that cannot be read is replaced by another, which says so."""
         lost: list[str] = []
-        for attempt in range(1, MAX_REDRAWS + 1):
+        while True:
             source = self.sources[rng.choice(len(self.sources), p=self.shares)]
             try:
                 sample = source[int(rng.integers(len(source)))]
                 return replace(augment(sample, self.augmentation, rng), names=(sample.file_name,), lost=tuple(lost))
             except (ValueError, OSError) as error:
-                if attempt == MAX_REDRAWS:
-                    raise
                 lost.append(str(error))
-        raise AssertionError("unreachable")
+                if len(lost) == MAX_REDRAWS:
+                    raise
 
 
 class RankSampler(Sampler[int]):

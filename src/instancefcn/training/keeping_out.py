@@ -60,13 +60,11 @@ def divide(sources: Sequence[Source], validation: Sequence[Source], seed: int, m
         return Division(sources, validation, f"validates on {count} images; {_best_by(validation)}")
     training, kept = keep_out(sources, seed) if may_keep_out else (list(sources), [])
     images = sum(map(len, sources))
-    if kept:
-        text = (
-            f"validates on {len(kept[0])} of the {images} images, chosen by chance and not trained on; {_best_by(kept)}"
-        )
-    else:
+    if not kept:
         text = f"trains on all {images} images without validation; best.safetensors is the last"
-    return Division(training, kept, text)
+        return Division(training, kept, text)
+    chosen = f"{len(kept[0])} of the {images} images, chosen by chance and not trained on"
+    return Division(training, kept, f"validates on {chosen}; {_best_by(kept)}")
 
 
 def keep_out(sources: Sequence[Source], seed: int) -> tuple[list[Source], list[Source]]:

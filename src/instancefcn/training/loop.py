@@ -13,13 +13,13 @@ from instancefcn.data.source import Source
 from instancefcn.data.training_image import TrainingImage
 from instancefcn.model.network import Network
 from instancefcn.run_folder import run_folder
+from instancefcn.training.calibration import store_rules
 from instancefcn.training.dataset import TrainingStream
 from instancefcn.training.fingerprint import Fingerprint, compare_data
 from instancefcn.training.initial_weights import AUTO, RANDOM, Start, choose_init, initial_network
 from instancefcn.training.keeping_out import divide
 from instancefcn.training.learnable import check_learnable
 from instancefcn.training.log import show_progress
-from instancefcn.training.object_rules import store_rules
 from instancefcn.training.optimization import Budget
 from instancefcn.training.processes import images_of_pass, launch, was_restarted
 from instancefcn.training.recipe import Recipe

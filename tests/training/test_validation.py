@@ -17,8 +17,7 @@ from instancefcn.objects import ANY_NUMBER, INSIDE
 from instancefcn.proposals import Proposals
 from instancefcn.structures import Instances
 from instancefcn.training.history import AR, F1, History
-from instancefcn.training.object_f1 import MatchedObjects, object_f1
-from instancefcn.training.validation import deciding_measure, mean_over_sources, validate
+from instancefcn.training.validation import MatchedObjects, deciding_measure, mean_over_sources, object_f1, validate
 from tiny import scenes
 
 SIZE = 24
