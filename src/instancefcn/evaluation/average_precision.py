@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from instancefcn.evaluation.matching import AREA_RANGES, IMAGES_AT_ONCE, IOU_THRESHOLDS, coco_evaluation
-from instancefcn.evaluation.regions import IouType, select
+from instancefcn.evaluation.regions import IouType
 from instancefcn.evaluation.results import CategoryRegions, GroundTruth, ScoredRegions
 from instancefcn.geometry.rle import ious
 
@@ -63,7 +63,7 @@ def true_and_false_positives(
     """
     best, hits, covered, labelled = [np.zeros(0, int)], [np.zeros(0, bool)], [np.zeros(0, bool)], 0
     for image, scored in zip(ground_truth, proposals, strict=True):
-        instances, crowds = (select(image.regions, np.flatnonzero(image.crowd == crowd)) for crowd in (False, True))
+        instances, crowds = image.divided()
         overlaps = np.pad(ious(scored.regions, instances), ((0, 0), (0, 1)))  # with an instance that nothing overlaps
         best.append(labelled + overlaps.argmax(1))
         hits.append(overlaps.max(1) >= threshold)

@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Float, Int, Real
 
 from instancefcn.evaluation.matching import AREA_RANGES, IOU_THRESHOLDS, MAX_PROPOSALS, match_one_to_one
-from instancefcn.evaluation.regions import IouType, select
+from instancefcn.evaluation.regions import IouType
 from instancefcn.evaluation.results import GroundTruth, ScoredRegions, parse_ground_truth, parse_results
 from instancefcn.geometry.rle import ious
 
@@ -153,8 +153,7 @@ def recall_per_image(
     best: list[np.ndarray] = []
     assigned: list[np.ndarray] = []
     for labelled, proposed in zip(ground_truth, proposals, strict=True):
-        regions = select(labelled.regions, np.flatnonzero(~labelled.crowd))
-        overlaps = ious(proposed.top(MAX_PROPOSALS[-1]).regions, regions)
+        overlaps = ious(proposed.top(MAX_PROPOSALS[-1]).regions, labelled.divided()[0])
         best.append(best_ious(overlaps))
         assigned.append(assigned_ious(overlaps))
     instances, matched = match_one_to_one(ground_truth, proposals, iou)

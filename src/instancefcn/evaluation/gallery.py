@@ -87,10 +87,8 @@ def draw_missed(
         missed: of the instances that are no crowds, in their order.
     """
     canvas, width = photograph.copy(), 1.5 * default_line_width(*photograph.shape[:2])
-    regions = [labelled.regions[int(index)] for index in np.flatnonzero(~labelled.crowd)]
-    for region, gone in sorted(
-        zip(regions, missed.tolist(), strict=True), key=lambda pair: pair[1]
-    ):  # missed ones last
+    # Missed ones last.
+    for region, gone in sorted(zip(labelled.divided()[0], missed.tolist(), strict=True), key=lambda pair: pair[1]):
         colour = MISSED_COLOUR if gone else FOUND_COLOUR
         if isinstance(region, np.ndarray):
             canvas = _with_box(canvas, region, colour, width)

@@ -12,7 +12,6 @@ from jaxtyping import Float, Int
 
 from instancefcn.evaluation.boundary_iou import boundary_iou
 from instancefcn.evaluation.counting import ON_CROWD, ScoreCurve, calibration_error, match_objects, score_curve
-from instancefcn.evaluation.regions import Regions, select
 from instancefcn.evaluation.results import GroundTruth, ScoredRegions
 from instancefcn.geometry.rle import ious
 
@@ -43,7 +42,11 @@ def object_metrics(
         defines each.
     """
     least = -np.inf if min_score is None else min_score
-    overlaps = [image_overlaps(*pair) for pair in zip(ground_truth, proposals, strict=True)]
+    divided = [image.divided() for image in ground_truth]
+    overlaps = [  # with each instance, and on each crowd, as ``match_objects`` needs them
+        (ious(objects.regions, instances), ious(objects.regions, crowds, crowd=True))
+        for objects, (instances, crowds) in zip(proposals, divided, strict=True)
+    ]
     labelled = [int((~image.crowd).sum()) for image in ground_truth]
     scores = [objects.scores for objects in proposals]
     taken = [own >= least for own in scores]
@@ -52,7 +55,7 @@ def object_metrics(
 
     @functools.cache  # a pair that is matched at several IoU thresholds is looked at once
     def outlines(image: int, index: int, instance: int) -> float:
-        regions, instances = proposals[image].regions, _instances(ground_truth[image])
+        regions, instances = proposals[image].regions, divided[image][0]
         if isinstance(regions, np.ndarray) or isinstance(instances, np.ndarray):
             return float("nan")
         return boundary_iou(regions[index], instances[instance])
@@ -94,18 +97,6 @@ def object_metrics(
         four_digits = Context(prec=4, rounding=ROUND_FLOOR).create_decimal(best)  # down, so that no object is lost
         measured["best"] = _score_row(curve, float(four_digits)) if curve.right.any() else None
     return measured
-
-
-def image_overlaps(
-    labelled: GroundTruth, objects: ScoredRegions
-) -> tuple[Float[np.ndarray, "n g"], Float[np.ndarray, "n c"]]:
-    """What ``match_objects`` needs: IoU of each object with each instance, and its share on each crowd."""
-    crowds = select(labelled.regions, np.flatnonzero(labelled.crowd))
-    return ious(objects.regions, _instances(labelled)), ious(objects.regions, crowds, crowd=True)
-
-
-def _instances(labelled: GroundTruth) -> Regions:
-    return select(labelled.regions, np.flatnonzero(~labelled.crowd))
 
 
 def _row(curve: ScoreCurve, k: int, found_ious: Float[np.ndarray, "n"]) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from instancefcn.data.result_files import read_results
 from instancefcn.evaluation.average_precision import coco_precision, region_precision
 from instancefcn.evaluation.regions import IouType
-from instancefcn.evaluation.results import CategoryRegions, split_by_category
+from instancefcn.evaluation.results import split_by_category
 from instancefcn.evaluation.sizes import with_sizes
 from instancefcn.files import nan_as_none, read_json
 
@@ -28,19 +27,8 @@ def measure_precision(
     categories = split_by_category(
         coco, read_results(proposals), iou, sources=sources, crowds_of_one_part=crowds_of_one_part
     )
-    refuse_classless(categories, *sources)
-    return nan_as_none({**region_precision(categories), "coco": coco_precision(categories, iou)})
-
-
-def refuse_classless(categories: Sequence[CategoryRegions], annotations: str, proposals: str) -> None:
-    """Stop where all results have one category and the instances have several.
-
-    COCO's format has no results without a category, so proposals have 1, which is some category of the annotations.
-
-    Raises:
-        ValueError: they have; says what to do.
-    """
-    named = [of for of in categories if any(len(scored) for scored in of.proposals)]
+    # COCO's format has no results without a category, so proposals have 1, which is some category of the annotations.
+    named = [of for of in categories if any(map(len, of.proposals))]
     labelled = [of for of in categories if of.instances]
     if len(named) == 1 and len(labelled) > 1:
         only = named[0]
@@ -50,3 +38,4 @@ def refuse_classless(categories: Sequence[CategoryRegions], annotations: str, pr
             "results first (`instancefcn segment`); of a method that knows this category alone, give annotations of it "
             "alone"
         )
+    return nan_as_none({**region_precision(categories), "coco": coco_precision(categories, iou)})

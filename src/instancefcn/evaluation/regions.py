@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -14,11 +13,6 @@ from instancefcn.geometry.rle import Rle
 
 IouType = Literal["segm", "bbox"]
 Regions = list[Rle] | PackedMasks | Float[np.ndarray, "_ 4"]  # masks, or boxes as COCO has them: xywh
-
-
-def as_regions(parsed: Sequence[Any], iou: IouType) -> Regions:
-    """Masks of one image as a list, or its boxes as an array."""
-    return list(parsed) if iou == "segm" else np.array(parsed, dtype=float).reshape(-1, 4)
 
 
 def select(regions: Regions, indices: Int[np.ndarray, "n"]) -> Regions:

@@ -18,7 +18,7 @@ from instancefcn.data.coco_reader import CocoReader
 from instancefcn.data.polygons import number_or_nan
 from instancefcn.data.segmentations import damage, read_segmentation
 from instancefcn.evaluation.packed_masks import PackedMasks
-from instancefcn.evaluation.regions import IouType, Regions, areas, as_regions, select
+from instancefcn.evaluation.regions import IouType, Regions, areas, select
 from instancefcn.files import shown
 from instancefcn.geometry.boxes import xyxy_to_xywh
 from instancefcn.geometry.rle import Rle, damaged, tight_boxes
@@ -35,6 +35,10 @@ class GroundTruth:
     areas: Float[np.ndarray, "g"]  # from the file (COCO's small, medium and large go by it), or else of the regions
     crowd: Bool[np.ndarray, "g"]
     category_ids: Int[np.ndarray, "g"] | None = None  # where categories are looked at
+
+    def divided(self) -> tuple[Regions, Regions]:
+        """Regions of the instances that are to be found, and of the crowds."""
+        return select(self.regions, np.flatnonzero(~self.crowd)), select(self.regions, np.flatnonzero(self.crowd))
 
     def of(self, category_id: int) -> GroundTruth:
         """The instances of one category."""
@@ -110,7 +114,8 @@ def parse_ground_truth(
     parsed: list[GroundTruth] = []
     for image in images:
         own = annotations[image.image_id]
-        regions = as_regions([annotation.region for annotation in own], iou)
+        parsed_regions = [annotation.region for annotation in own]
+        regions = parsed_regions if iou == "segm" else np.array(parsed_regions, dtype=float).reshape(-1, 4)
         area = areas(regions)
         for index, annotation in enumerate(own):
             if annotation.stated_area is not None:

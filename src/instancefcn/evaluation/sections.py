@@ -102,15 +102,9 @@ def render_objects(file: str, found: Mapping[str, Any]) -> str:
     """Section of the page: the objects of one file, as ``evaluate`` has them under ``objects``."""
     counts, best = found["counts"], found.get("best")
     shown = ("precision", "recall", "F1", "AP", "PQ", "SQ", "boundary_iou")
-    names = [
-        "Right",
-        "Wrong",
-        "Missed",
-        *(name.replace("_iou", " IoU").capitalize() for name in shown[:2]),
-        *shown[2:6],
-    ]
+    names = ("Right", "Wrong", "Missed", "Precision", "Recall", *shown[2:6], "Boundary IoU")
     at = html_table(
-        ["IoU at least", *names, "Boundary IoU"],
+        ["IoU at least", *names],
         [
             [limit, *(f"{row[name]:,}" for name in ("right", "wrong", "missed")), *(row[name] for name in shown)]
             for limit, row in found["at"].items()
@@ -118,25 +112,15 @@ def render_objects(file: str, found: Mapping[str, Any]) -> str:
     )
     least = "" if found["min_score"] is None else f" that score {found['min_score']:g} or more"
     off = f"{counts['error']:.1f}, signed {counts['bias']:+.1f}" if counts["error"] is not None else "unknown"
-    chance = (
-        ""
-        if found["calibration_error"] is None
-        else (f" Expected calibration error of the scores: {found['calibration_error']:.1f} %.")
-    )
+    error = found["calibration_error"]
+    chance = "" if error is None else f" Expected calibration error of the scores: {error:.1f} %."
     by_score = ""
     if "by_score" in found:
         rows = [*found["by_score"], *([best] if best else [])]
         by_score = "<h2>By score, IoU at least 0.5</h2>" + html_table(
             ["Score at least", "Precision", "Recall", "F1", "Objects", "Count error an image"],
             [
-                [
-                    f"{row['score']:g}",
-                    row["precision"],
-                    row["recall"],
-                    row["F1"],
-                    f"{row['found']:,}",
-                    row["count_error"],
-                ]
+                [f"{row['score']:g}", *(row[name] for name in shown[:3]), f"{row['found']:,}", row["count_error"]]
                 for row in rows
             ],
             caption="The last row is that of the best F1.",
