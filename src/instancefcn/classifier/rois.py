@@ -56,16 +56,13 @@ def match_proposals(
         classes: class, from 1, of each category id.
         partial: objects may be unlabelled, so a proposal that touches no instance is ignored.
     """
-    unjudged = ~instances.judged
-    judged = np.flatnonzero(~unjudged)
-    gt_rles = [instances.rles[index] for index in judged]
+    judged, (gt_rles, crowds) = instances.judged, instances.divided()
     rles = [*proposals.rles, *gt_rles]
     boxes = np.concatenate([proposals.boxes_xyxy, instances.boxes_xyxy[judged]])
     overlaps = ious(rles, gt_rles)
-    gt_classes = np.array([classes[int(instances.category_ids[index])] for index in judged], dtype=np.int64)
+    gt_classes = np.array([classes[int(category_id)] for category_id in instances.category_ids[judged]], dtype=np.int64)
     best = overlaps.max(1, initial=0)
-    labels = gt_classes[overlaps.argmax(1)] if len(judged) else np.zeros(len(rles), dtype=np.int64)
-    crowds = [instances.rles[index] for index in np.flatnonzero(unjudged)]
+    labels = gt_classes[overlaps.argmax(1)] if gt_rles else np.zeros(len(rles), dtype=np.int64)
     ignored = (ious(rles, crowds, crowd=True).max(1, initial=0) >= CROWD_SHARE) & (best < FOREGROUND_IOU)
     if partial:
         ignored |= best == 0

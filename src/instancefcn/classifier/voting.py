@@ -59,10 +59,7 @@ def name_proposals(
 
 
 def _average(
-    edges: Edges,
-    boxes_xyxy: Float[np.ndarray, "n 4"],
-    voters: Int[np.ndarray, "v"],
-    weights: Float[np.ndarray, "v"],
+    edges: Edges, boxes_xyxy: Float[np.ndarray, "n 4"], voters: Int[np.ndarray, "v"], weights: Float[np.ndarray, "v"]
 ) -> Rle:
     """The pixels, perhaps none, where the weighted average of the voters' masks is ``MASK_THRESHOLD`` or more."""
     left, top = boxes_xyxy[voters, :2].min(0).astype(int).tolist()

@@ -9,7 +9,7 @@ import torch
 
 from instancefcn.data.resizing import resized_size
 from instancefcn.data.source import Source
-from instancefcn.geometry.rle import area
+from instancefcn.geometry.rle import areas
 from instancefcn.model.build import build_network
 from instancefcn.training.assignment import is_covered, is_tiny
 from instancefcn.training.recipe import Recipe
@@ -36,16 +36,15 @@ def coverage(source: Source, recipe: Recipe) -> Coverage:
     for index in range(len(source)):
         labels = source.labels(index)
         instances = labels.instances
-        judged = instances.judged
-        boxes = torch.from_numpy(instances.boxes_xyxy[judged]).float()
-        areas = torch.tensor([area(rle) for rle, kept in zip(instances.rles, judged, strict=True) if kept])
+        boxes = torch.from_numpy(instances.boxes_xyxy[instances.judged]).float()
+        pixels = torch.from_numpy(areas(instances.divided()[0])).float()
         longest = math.inf if recipe.inference.tiles else recipe.inference.longest_side
         scales = [
             resized_size(labels.height, labels.width, side, longest)[0] / labels.height
             for side in recipe.inference.sides_of(labels.height, labels.width)
         ]
         largest = max(scales) if recipe.assignment.judged_in == "view" else 1.0
-        too_small = is_tiny(areas * largest**2, boxes * largest)
+        too_small = is_tiny(pixels * largest**2, boxes * largest)
         fitting = is_covered(boxes, [side / scale for side in sides for scale in scales], recipe.assignment)
         total += len(boxes)
         tiny += int(too_small.sum())

@@ -6,13 +6,17 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from instancefcn.files import is_integer
 
 WINDOW = 20  # iterations at the start and at the end, over which losses are averaged
-AR, F1 = "AR@100", "F1"  # measures of a validation that networks are compared by
 
+Measure = Literal["AR@100", "F1"]  # of a validation, by which networks are compared
+AR: Measure = "AR@100"
+F1: Measure = "F1"
 Losses = dict[str, float]
 Figures = dict[str, dict[str, float]]  # in percent: by source, then by measure
 
@@ -23,7 +27,7 @@ class History:
 
     start: float | None = None  # of the checkpoint that it started from, by ``measure``; None: not measured
     scores: list[float] = field(default_factory=list)  # of each validation after that
-    measure: str = AR  # that networks are compared by; so in older states
+    measure: Measure = AR  # that networks are compared by; so in older states
     first: list[Losses] = field(default_factory=list)  # of the first WINDOW iterations
     last: list[Losses] = field(default_factory=list)  # of the last WINDOW iterations
     validated: int = -1  # iteration of the last validation
@@ -39,25 +43,16 @@ class History:
         """
         if unknown := set(table) - {one.name for one in fields(cls)}:
             raise ValueError(f"its history has unknown keys ({', '.join(map(str, unknown))})")
-        recall, scores, losses = table.get("recall", {}), table.get("scores", []), []
-        for name in ("first", "last"):
-            losses += part if isinstance(part := table.get(name, []), list) else [None]
-        sound = (
-            (table.get("start") is None or _is_number(table["start"]))
-            and _is_number(table.get("standard_error", 0.0))
-            and isinstance(table.get("validated", 0), int)
-            and isinstance(recall, dict)
-            and all(isinstance(of, dict) for of in recall.values())
-            and all(isinstance(value, float) for of in recall.values() for value in of.values())
-            and table.get("measure", AR) in (F1, AR)
-            and isinstance(scores, list)
-            and all(map(_is_number, scores))
-            and all(isinstance(one, dict) and all(map(_is_number, one.values())) for one in losses)
-            and len({frozenset(one) for one in losses}) <= 1
-        )
-        if not sound:
+        try:
+            history = msgspec.convert(table, cls)
+        except msgspec.ValidationError as error:
+            raise ValueError("its history holds values of other types") from error
+        losses = [*history.first, *history.last]
+        numbers = [history.start or 0.0, history.standard_error, *history.scores]
+        numbers += [loss for one in losses for loss in one.values()]
+        if not all(map(math.isfinite, numbers)) or len({frozenset(one) for one in losses}) > 1:
             raise ValueError("its history holds values of other types")
-        return cls(**table)
+        return history
 
     @property
     def measured(self) -> bool:
@@ -117,10 +112,6 @@ def logged_entry(line: str) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return entry if isinstance(entry, dict) and is_integer(entry.get("iteration")) else None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _mean(losses: list[Losses]) -> Losses:

@@ -87,12 +87,9 @@ def store_sides(out: Path, validation: Sequence[Source], device: torch.device, t
         scores = [mean_over_sources(figures, measure) for figures in measured]
         chosen = int(np.argmax(np.round(scores, 1)))
         save_checkpoint(replace(checkpoint, inference=tried[chosen]), path)
-        figures = ", ".join(
-            f"{' and '.join(f'{side:.0f}' for side in config.shorter_sides)}: {score:.1f}"
-            for config, score in zip(tried, scores, strict=True)
-        )
-        sides = " and ".join(f"{side:.0f}" for side in tried[chosen].shorter_sides)
-        described = f"proposes at a shorter side of {sides} ({measure} on validation images at {figures})"
+        names = [" and ".join(f"{side:.0f}" for side in config.shorter_sides) for config in tried]
+        figures = ", ".join(f"{sides}: {score:.1f}" for sides, score in zip(names, scores, strict=True))
+        described = f"proposes at a shorter side of {names[chosen]} ({measure} on validation images at {figures})"
     return described
 
 

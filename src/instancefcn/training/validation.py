@@ -20,7 +20,7 @@ from instancefcn.interrupts import Interrupts
 from instancefcn.proposals import Proposals
 from instancefcn.structures import Instances, Track
 from instancefcn.training.calibration import TRIED, Candidates
-from instancefcn.training.history import AR, F1, Figures
+from instancefcn.training.history import AR, F1, Figures, Measure
 from instancefcn.training.processes import gather
 
 
@@ -64,7 +64,7 @@ def validate(
     return figures
 
 
-def deciding_measure(figures: Figures) -> str:
+def deciding_measure(figures: Figures) -> Measure:
     """What networks are compared by: F1 of their objects, or AR@100 where no source has all of its objects labelled."""
     return F1 if mean_over_sources(figures, F1) >= 0 else AR
 
