@@ -57,7 +57,6 @@ class Segmenter:
         check_proposals(named, network, str(classifier))
         return cls(proposer, named.build(), named.naming)
 
-    @torch.inference_mode()
     def __call__(self, image: AnyImage, *, max_segments: int = 100, min_score: float = 0.0) -> Segments:
         """Named masks of an image, best first; ``image`` as for ``Proposer``.
 

@@ -75,15 +75,12 @@ def object_metrics(
     counted = [(found != ON_CROWD) & own for found, own in zip(matched[lowest], taken, strict=True)]
     numbers = [int(own.sum()) for own in counted]
     off = np.array(numbers, dtype=int) - np.array(labelled, dtype=int)
-    counted_scores, right = (
-        np.concatenate([*(values[own] for values, own in zip(of_images, counted, strict=True)), np.zeros(0)])
-        for of_images in (scores, [found >= 0 for found in matched[lowest]])
-    )
+    all_scores, found, own = (np.concatenate([*of, np.zeros(0)]) for of in (scores, matched[lowest], counted))
     counts = {"labelled": sum(labelled), "found": sum(numbers), "error": _mean(abs(off)), "bias": _mean(off)}
     measured: dict[str, Any] = {
         "at": at,
         "counts": counts,
-        "calibration_error": 100 * calibration_error(counted_scores, right > 0),
+        "calibration_error": 100 * calibration_error(all_scores[own > 0], found[own > 0] >= 0),
         "images": [
             {"image_id": image.image_id, "labelled": known, "found": number}
             for image, known, number in zip(ground_truth, labelled, numbers, strict=True)
@@ -92,8 +89,7 @@ def object_metrics(
     if by_score:
         curve = curves[lowest]
         best = float(curve.scores[curve.best()])
-        thresholds = _score_thresholds(curve, np.concatenate([*scores, np.zeros(0)]))
-        measured["by_score"] = [_score_row(curve, score) for score in thresholds]
+        measured["by_score"] = [_score_row(curve, score) for score in _score_thresholds(curve, all_scores)]
         four_digits = Context(prec=4, rounding=ROUND_FLOOR).create_decimal(best)  # down, so that no object is lost
         measured["best"] = _score_row(curve, float(four_digits)) if curve.right.any() else None
     return measured

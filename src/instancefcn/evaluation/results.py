@@ -118,8 +118,7 @@ def parse_ground_truth(
         regions = parsed_regions if iou == "segm" else np.array(parsed_regions, dtype=float).reshape(-1, 4)
         area = areas(regions)
         for index, annotation in enumerate(own):
-            if annotation.stated_area is not None:
-                stated = annotation.stated_area
+            if (stated := annotation.stated_area) is not None:
                 text = number_or_nan(stated) if isinstance(stated, str) else math.nan
                 place = f"{source}: {annotation.place}"
                 area[index] = _number(text if math.isfinite(text) else stated, place, "area")

@@ -51,7 +51,7 @@ def divide(sources: Sequence[Source], validation: Sequence[Source], seed: int, m
         ValueError: no image that is given for validation has an object.
     """
     if validation:
-        if not any(has_object(source, index) for source in validation for index in range(len(source))):
+        if not any(count_objects(source, index) for source in validation for index in range(len(source))):
             raise ValueError(
                 f"{', '.join(source.name for source in validation)}: no labelled object to choose the best checkpoint "
                 "by; leave validation out, or give images with objects"
@@ -83,7 +83,7 @@ def keep_out(sources: Sequence[Source], seed: int) -> tuple[list[Source], list[S
         (number, index)
         for number in complete or range(len(sources))
         for index in range(len(sources[number]))
-        if has_object(sources[number], index)
+        if count_objects(sources[number], index)
     ]
     if images < MIN_LABELLED or len(candidates) < MIN_KEPT_OUT:
         return list(sources), []
@@ -101,11 +101,6 @@ def _best_by(validation: Sequence[Source]) -> str:
     """Which checkpoint is the best, in words; see ``deciding_measure``."""
     complete = any(not source.partial for source in validation)
     return f"best.safetensors is the best by {'F1 of objects' if complete else AR}"
-
-
-def has_object(source: Source, index: int) -> bool:
-    """Whether an image has a labelled object that counts."""
-    return count_objects(source, index) > 0
 
 
 def count_objects(source: Source, index: int) -> int:
