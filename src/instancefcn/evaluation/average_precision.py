@@ -142,9 +142,7 @@ def coco_precision(categories: Sequence[CategoryRegions], iou: IouType) -> dict[
             area_rng=[list(AREA_RANGES["all"])],
             area_rng_lbl=["all"],
         )
-        for found in evaluation.eval_imgs:
-            if found is None:
-                continue
+        for found in filter(None, evaluation.eval_imgs):
             index = found["category_id"] - 1
             instances[index] += np.count_nonzero(~np.array(found["gtIgnore"], dtype=bool))
             shape = len(IOU_THRESHOLDS), len(found["dtScores"])

@@ -50,9 +50,7 @@ def match_one_to_one(
             area_rng=[list(limits) for limits in AREA_RANGES.values()],
             area_rng_lbl=list(AREA_RANGES),
         )
-        for result in evaluation.eval_imgs:
-            if result is None:
-                continue
+        for result in filter(None, evaluation.eval_imgs):
             image = start + result["image_id"] - 1
             area = list(AREA_RANGES.values()).index(tuple(result["aRng"]))
             instances[image, area] = np.count_nonzero(~np.array(result["gtIgnore"], dtype=bool))

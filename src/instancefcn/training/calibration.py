@@ -77,12 +77,10 @@ def choose_rule(
         None where there is no instance to find, or the network finds none.
     """
     found: list[tuple[Proposals, Instances]] = []
-    for source in sources:
-        if not source.partial:
-            for index in track(range(len(source))):
-                sample = source[index]
-                if sample.partial:  # an instance can't be read
-                    continue
+    for source in (source for source in sources if not source.partial):
+        for index in track(range(len(source))):
+            sample = source[index]
+            if not sample.partial:  # else an instance can't be read
                 proposals = proposer(sample.image, max_proposals=proposer.config.nms_candidates, min_score=MIN_SCORE)
                 found.append((proposals, sample.instances))
     return fit_rule(found, start)

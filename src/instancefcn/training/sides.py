@@ -17,6 +17,7 @@ from instancefcn.inference.tiles import closer
 from instancefcn.structures import Track
 from instancefcn.training.coverage import coverage
 from instancefcn.training.recipe import Recipe
+from instancefcn.training.run_files import BEST, LAST
 from instancefcn.training.validation import deciding_measure, mean_over_sources, validate
 
 MOST_TIMES = 4  # a pass costs the square of it
@@ -76,9 +77,8 @@ def store_sides(out: Path, validation: Sequence[Source], device: torch.device, t
         A line that says what was chosen for the best.
     """
     described = ""
-    for name in ("last", "best"):
-        path = out / f"{name}.safetensors"
-        checkpoint = load_checkpoint(path)
+    for name in (LAST, BEST):
+        checkpoint = load_checkpoint(out / name)
         tried = candidates(checkpoint.inference)
         network = checkpoint.build()
         proposers = [Proposer(network, config, device=device) for config in tried]
@@ -86,7 +86,7 @@ def store_sides(out: Path, validation: Sequence[Source], device: torch.device, t
         measure = deciding_measure(measured[0])
         scores = [mean_over_sources(figures, measure) for figures in measured]
         chosen = int(np.argmax(np.round(scores, 1)))
-        save_checkpoint(replace(checkpoint, inference=tried[chosen]), path)
+        save_checkpoint(replace(checkpoint, inference=tried[chosen]), out / name)
         names = [" and ".join(f"{side:.0f}" for side in config.shorter_sides) for config in tried]
         figures = ", ".join(f"{sides}: {score:.1f}" for sides, score in zip(names, scores, strict=True))
         described = f"proposes at a shorter side of {names[chosen]} ({measure} on validation images at {figures})"
