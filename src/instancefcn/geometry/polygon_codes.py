@@ -75,9 +75,8 @@ def polygon_codes(
             count = write_union(places, count)
         if bounds[mask] + code_bound(count) > len(text):
             return mask
-        bounds[mask + 1] = write_code(places, count, height * width, text, bounds[mask])
-        if no_pixel(text[bounds[mask] : bounds[mask + 1]], height * width):
-            bounds[mask + 1] = bounds[mask]
+        covered = places[1:count:2].sum() - places[:count:2].sum() + (height * width if count % 2 else 0)
+        bounds[mask + 1] = write_code(places, count, height * width, text, bounds[mask]) if covered else bounds[mask]
     return len(parts) - 1
 
 
@@ -139,16 +138,3 @@ def write_union(events: Int64[np.ndarray, "_"], count: int) -> int:
             events[end] = event // 2
             end += 1
     return end
-
-
-@compiled
-def no_pixel(code: UInt8[np.ndarray, "_"], area: int) -> bool:
-    """Whether a code has but one run, of background."""
-    number, shift = 0, 0
-    for index in range(len(code)):
-        digit = int(code[index]) - 48
-        number |= (digit & 31) << shift
-        shift += 5
-        if not digit & 32:
-            return number == area and index == len(code) - 1
-    return True
