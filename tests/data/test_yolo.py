@@ -257,6 +257,6 @@ def test_round_trip_of_boxes(x: int, y: int, width: int, height: int) -> None:
     right, bottom = min(x + width, WIDTH), min(y + height, HEIGHT)
     points = [(x, y), (right, y), (right, bottom), (x, bottom)]
     words = ["1", *(f"{share:.6f}" for px, py in points for share in (px / WIDTH, py / HEIGHT))]
-    shape = _read_line(words, ["a", "b"], (HEIGHT, WIDTH))
+    shape = _read_line(words, (HEIGHT, WIDTH), ["a", "b"])
     assert shape.name == "b"
     np.testing.assert_array_equal(decode(shape.rle), box_mask(x, y, right, bottom))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,7 +13,7 @@ import numpy as np
 
 from instancefcn.data.images import inspect_image
 from instancefcn.data.polygons import NoAreaError, Note, box_of_points, ellipse_to_rle, polygons_to_rle
-from instancefcn.data.shapes import ImageOwners, Shape, ShapedImage, join_shapes, shapes_to_source
+from instancefcn.data.shapes import Shape, ShapedImages
 from instancefcn.data.source import UNNAMED, FileSource, Problem
 from instancefcn.files import path_inside, shown
 from instancefcn.geometry.rle import Rle, encode_in_box
@@ -36,26 +35,22 @@ def load_cvat_xml(path: Path, images_dir: Path) -> FileSource:
     entries = root.findall("image")
     if root.tag != "annotations" or (root.find("track") is not None and not entries):
         raise ValueError(f'{path}: is no file of CVAT\'s for images: export as "CVAT for images 1.1"')
-    images: list[ShapedImage] = []
-    problems: list[Problem] = []
-    owners = ImageOwners()
+    images = ShapedImages(_read_shape, _box, _instance)
     for image_id, entry in enumerate(entries, start=1):
         place = f"image {entry.get('id')} ({entry.get('name')})"
         try:
             file = find_in_subset(images_dir, entry.get("name") or "", entry.get("subset") or "")
-            owners.claim(file, place, "put its labels into one image")
+            images.claim(file, place, "put its labels into one image")
             stated = (_whole(entry, "height"), _whole(entry, "width")) if entry.get("height") else None
             size = inspect_image(file, stated)
         except ValueError as error:
-            problems.append(Problem(str(path), None, f"{place}: {error}"))
+            images.problems.append(Problem(str(path), None, f"{place}: {error}"))
             continue
         shapes = [child for child in entry if child.tag in ("polygon", "mask", "ellipse", *NO_OUTLINE)]
-        read = partial(_read_shape, size=size)
-        joined = join_shapes(enumerate(shapes), read, _instance, path, size, place=f"{place}: ", box_of=_box)
-        images.append(ShapedImage(image_id, file.relative_to(images_dir).as_posix(), file, size, joined))
-        problems += joined.problems
+        name = file.relative_to(images_dir).as_posix()
+        images.add(image_id, name, file, size, enumerate(shapes), path, f"{place}: ")
     names = [label.findtext("name") for label in root.iterfind("meta//labels/label")]
-    return shapes_to_source(images, problems, [name for name in names if name], shared=owners.shared)
+    return images.source(name for name in names if name)
 
 
 def read_xml(path: Path) -> ElementTree.Element:
@@ -101,7 +96,7 @@ def _read_shape(shape: ElementTree.Element, size: tuple[int, int]) -> Shape:
     return Shape(label or UNNAMED, _to_rle(shape, *size, notes.append), crowd=crowd, notes=notes)
 
 
-def _box(shape: ElementTree.Element) -> list[float] | None:
+def _box(shape: ElementTree.Element, _: object) -> list[float] | None:
     """Box, xyxy, that an entry states, or that its points span; None where neither."""
     try:
         if shape.tag == "box":

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from instancefcn.data.image_folder import images_by_stem
 from instancefcn.data.images import inspect_image
 from instancefcn.data.polygons import box_of_points, flatten_points, parts_to_rle
-from instancefcn.data.shapes import Shape, ShapedImage, join_shapes, shapes_to_source
+from instancefcn.data.shapes import Shape, ShapedImages
 from instancefcn.data.source import UNNAMED, FileSource, Problem
 from instancefcn.files import existing_dir, read_json, shown
 
@@ -35,11 +34,12 @@ def load_geojson(folder: Path) -> FileSource:
         raise ValueError(f"{inner if inner.is_dir() else folder}: holds no image")
     places = [place for place in (inner, folder, folder / "annotations") if place.is_dir()]
     found = [path for place in places for path in sorted(place.iterdir()) if path.suffix.lower() in SUFFIXES]
-    images: list[ShapedImage] = []
-    problems: list[Problem] = []
+    images = ShapedImages(_read_feature, _box)
     used: set[Path] = set()
     for image_id, (stem, (image, *others)) in enumerate(files.items(), start=1):
-        problems += [Problem(str(other), None, f"{image.name} has the same stem and is taken") for other in others]
+        images.problems += [
+            Problem(str(other), None, f"{image.name} has the same stem and is taken") for other in others
+        ]
         own = [path for path in found if path.stem in (stem, image.name)]
         used.update(own)
         try:
@@ -48,16 +48,13 @@ def load_geojson(folder: Path) -> FileSource:
                 raise ValueError(f"it takes one GeoJSON file of the same stem, and has {len(own)}: {names}")
             size, features = inspect_image(image), _read_features(own[0])
         except ValueError as error:
-            problems.append(Problem.from_error(image, error))
+            images.problems.append(Problem.from_error(image, error))
             continue
         entries = [(number, feature) for number, feature in enumerate(features) if not _is_no_object(feature)]
-        read = partial(_read_feature, size=size)
-        joined = join_shapes(entries, read, lambda _: None, own[0], size, box_of=_box)
-        images.append(ShapedImage(image_id, image.name, image, size, joined))
-        problems += joined.problems
+        images.add(image_id, image.name, image, size, entries, own[0])
     lone = (path for path in found if path not in used)
-    problems += [Problem(str(path), None, f"no image of this name in {folder}") for path in lone]
-    return shapes_to_source(images, problems, [])
+    images.problems += [Problem(str(path), None, f"no image of this name in {folder}") for path in lone]
+    return images.source()
 
 
 def _read_features(path: Path) -> list[Any]:
@@ -102,7 +99,7 @@ def _rings(feature: Any) -> list[list[list[float]]]:
     return [[flatten_points(ring) for ring in rings] for rings in polygons]
 
 
-def _box(feature: Any) -> list[float] | None:
+def _box(feature: Any, _: object) -> list[float] | None:
     """Box, xyxy, of the outer rings of a feature; None where they can't be read."""
     try:
         return box_of_points([number for part in _rings(feature) for number in (part[0] if part else ())])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from instancefcn.data.polygons import (
     polygons_to_rle,
     say_nothing,
 )
-from instancefcn.data.shapes import ImageOwners, Shape, ShapedImage, join_shapes, shapes_to_source
+from instancefcn.data.shapes import Shape, ShapedImages
 from instancefcn.data.source import UNNAMED, FileSource, Problem
 from instancefcn.files import existing_dir, path_inside, read_json, shown
 from instancefcn.geometry.rle import Rle, encode_in_box
@@ -48,24 +47,18 @@ def load_labelme(folder: Path, images: Path | None = None) -> FileSource:
     if not files:
         raise ValueError(f"{folder}: holds no JSON file of labelme's")
     elsewhere = None if images is None else ImageFolder(images, "the images of labelme's files")
-    found: list[ShapedImage] = []
-    problems: list[Problem] = []
-    owners = ImageOwners()
+    found = ShapedImages(_read_shape, _box, _instance)
     for image_id, path in enumerate(files, start=1):
         try:
             table = read_labelme_json(path)
             file, size = _find_image(table, path, folder, elsewhere)
-            owners.claim(file, path.name, "put its labels into one file")
+            found.claim(file, path.name, "put its labels into one file")
         except ValueError as error:
-            problems.append(Problem.from_error(path, error))
+            found.problems.append(Problem.from_error(path, error))
             continue
         file_name = file.name if file == path else file.relative_to(images or folder).as_posix()
-        entries = enumerate(table["shapes"])
-        joined = join_shapes(entries, partial(_read_shape, size=size), _instance, path, size, box_of=_box)
-        found.append(ShapedImage(image_id, file_name, file, size, joined))
-        problems += joined.problems
-    names = sorted({shape.name for image in found for shape in image.joined.shapes})
-    return shapes_to_source(found, problems, names, read_labelme_image, owners.shared)
+        found.add(image_id, file_name, file, size, enumerate(table["shapes"]), path)
+    return found.source(sorted(found.names), read_labelme_image)
 
 
 def read_labelme_json(path: Path) -> dict[str, Any]:
@@ -152,7 +145,7 @@ def _read_shape(shape: dict[str, Any], size: tuple[int, int]) -> Shape:
     return Shape(label, rle, ignore, crowd, notes)
 
 
-def _box(shape: dict[str, Any]) -> list[float] | None:
+def _box(shape: dict[str, Any], _: object) -> list[float] | None:
     """Box, xyxy, of the points of a shape that has an area; None where they do not say where it lies."""
     kind = shape.get("shape_type") or "polygon"
     try:

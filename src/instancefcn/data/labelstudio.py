@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -15,7 +14,7 @@ from instancefcn.data.coco_entries import whole_number
 from instancefcn.data.image_folder import ImageFolder, has_image_name
 from instancefcn.data.images import inspect_image
 from instancefcn.data.polygons import Note, as_numbers, box_of_points, ellipse_to_rle, flatten_points, polygons_to_rle
-from instancefcn.data.shapes import ImageOwners, Shape, ShapedImage, join_shapes, shapes_to_source
+from instancefcn.data.shapes import Shape, ShapedImages
 from instancefcn.data.source import UNNAMED, FileSource, Problem
 from instancefcn.files import read_json, shown
 from instancefcn.geometry.rle import Rle
@@ -39,9 +38,7 @@ def load_labelstudio(export: Path, images_dir: Path) -> FileSource:
     if not isinstance(tasks, list) or (tasks and not any(isinstance(task, dict) for task in tasks)):
         raise ValueError(f"{export}: is no list of tasks: export as JSON, or as JSON-MIN, from Label Studio")
     folder = ImageFolder(images_dir, f"the images of {export}")
-    images: list[ShapedImage] = []
-    problems: list[Problem] = []
-    owners = ImageOwners()
+    images = ShapedImages(_read_region, _box)
     count = rectangles = 0
     for image_id, task in enumerate(tasks, start=1):
         place = f"tasks[{image_id - 1}]"
@@ -51,23 +48,19 @@ def load_labelstudio(export: Path, images_dir: Path) -> FileSource:
             place += f" (id {task['id']})" if isinstance(task.get("id"), int) else ""
             regions = _regions(_results(task))
             path = folder.find(_image_name(task), prefixed=True)
-            owners.claim(path, place, "put its labels into one task")
+            images.claim(path, place, "put its labels into one task")
             size = inspect_image(path, _stated_size(regions))
         except ValueError as error:
-            problems.append(Problem(str(export), None, f"{place}: {error}"))
+            images.problems.append(Problem(str(export), None, f"{place}: {error}"))
             continue
-        read, box_of = partial(_read_region, size=size), partial(_box, size=size)
-        entries = enumerate(regions)
-        joined = join_shapes(entries, read, lambda _: None, export, size, place=f"{place}: ", box_of=box_of)
-        file_name = path.relative_to(folder.folder).as_posix()
-        images.append(ShapedImage(image_id, file_name, path, size, joined))
-        problems += joined.problems
-        count += len(joined.shapes)
-        rectangles += sum(_kind(regions[number]) == "rectangle" for number in joined.numbers)
+        name = path.relative_to(folder.folder).as_posix()
+        numbers = images.add(image_id, name, path, size, enumerate(regions), export, f"{place}: ")
+        count += len(numbers)
+        rectangles += sum(_kind(regions[number]) == "rectangle" for number in numbers)
     if count and rectangles == count:
         reason = f"all {count} instances are rectangles, which teach no outlines: draw polygons, or use the brush"
-        problems.append(Problem(str(export), None, reason))
-    return shapes_to_source(images, problems, [], shared=owners.shared)
+        images.problems.append(Problem(str(export), None, reason))
+    return images.source()
 
 
 def _results(task: dict[str, Any]) -> list[dict[str, Any]]:

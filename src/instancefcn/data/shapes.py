@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,137 +27,129 @@ class Shape:
     notes: Sequence[str] = ()  # what of it was mended
 
 
-@dataclass(frozen=True)
-class JoinedShapes:
-    """The instances of one image, each with the number of its first shape in the file."""
-
-    numbers: list[int]
-    shapes: list[Shape]
-    problems: list[Problem]  # with the number of the shape at fault
-    notes: list[Problem]
-    rejected: list[Rle]  # where rejected instances lie, as far as that is known
-    partial: bool  # where some of them lie is not known
-
-
-@dataclass(frozen=True)
-class ShapedImage:
-    """An image with its instances."""
-
-    image_id: int
-    file_name: str
-    path: Path
-    size: tuple[int, int]  # (height, width)
-    joined: JoinedShapes
-
-
-def join_shapes(
-    entries: Iterable[tuple[int, Any]],
-    read: Callable[[Any], Shape],
-    part_of: Callable[[Any], Hashable],
-    file: Path,
-    size: tuple[int, int],
-    *,
-    place: str = "",
-    box_of: Callable[[Any], Sequence[Any] | None] = lambda _: None,
-) -> JoinedShapes:
-    """The instances of one image. If one shape of an instance is unsound, the whole instance is rejected.
-
-    A shape without a pixel is no loss where the instance has others.
+class ShapedImages:
+    """The images of an export, added one by one, and what is wrong with them.
 
     Args:
-        entries: numbers and entries of the shapes, in the order of the file.
-        read: a shape from its entry; it may be empty. A ValueError says what is wrong.
+        read: a shape from its entry and the image's (height, width); it may be empty. A ValueError says what is wrong.
+        box_of: from the same the box, xyxy, in which an unsound shape lies; None where its entry does not say.
         part_of: what entries share that are parts of one instance; None for an instance of a single shape.
-        file: that problems name.
-        size: (height, width) of the image.
-        place: of the image in the file, before the reason; empty where the file is of one image.
-        box_of: box, xyxy, in which an unsound shape lies; None where its entry does not say.
     """
-    parts: dict[Hashable, list[tuple[int, Any]]] = {}
-    for number, entry in entries:
-        together = part_of(entry)
-        parts.setdefault((number,) if together is None else (None, together), []).append((number, entry))
-    found = JoinedShapes([], [], [], [], [], partial=False)
-    lost = False
-    for members in parts.values():
-        sound: list[Shape] = []
-        empty: list[tuple[int, str]] = []
-        unsound: list[tuple[int, str]] = []
-        regions: list[Rle | None] = []
-        for number, entry in members:
-            try:
-                shape = read(entry)
-            except NoAreaError as error:
-                empty.append((number, str(error)))
-            except ValueError as error:
-                unsound.append((number, str(error)))
-            else:
-                found.notes.extend(Problem(str(file), number, f"{place}{note}") for note in shape.notes)
-                if area(shape.rle):
-                    sound.append(shape)
-                    regions.append(shape.rle)
-                    continue
-                empty.append((number, NO_PIXEL))
-            regions.append(region_of_box(box_of(entry), *size))
-        if sound and not unsound:
-            found.notes.extend(Problem(str(file), number, f"{place}{reason}: left out") for number, reason in empty)
-            ignore, crowd = (any(getattr(shape, mark) for shape in sound) for mark in ("ignore", "crowd"))
-            rle = union([shape.rle for shape in sound]) if len(sound) > 1 else sound[0].rle
-            found.numbers.append(members[0][0])
-            found.shapes.append(Shape(sound[0].name, rle, ignore, crowd))
-        else:
-            found.problems.append(Problem(str(file), min(unsound or empty)[0], f"{place}{min(unsound or empty)[1]}"))
-            found.rejected.extend(region for region in regions if region is not None)
-            lost |= any(region is None for region in regions)
-    return replace(found, partial=lost)
 
-
-class ImageOwners:
-    """Which entry of an export has an image: only the first one's labels are read."""
-
-    def __init__(self) -> None:
-        self._places: dict[Path, str] = {}
-        self.shared: set[Path] = set()  # images with more labels than are read
+    def __init__(
+        self,
+        read: Callable[[Any, tuple[int, int]], Shape],
+        box_of: Callable[[Any, tuple[int, int]], Sequence[Any] | None],
+        part_of: Callable[[Any], Hashable] = lambda _: None,
+    ) -> None:
+        self._read, self._box_of, self._part_of = read, box_of, part_of
+        self.problems: list[Problem] = []
+        self._notes: list[Problem] = []
+        self.names: dict[str, int] = {}  # of instances, numbered in the order of their first use
+        self._labels: list[Labels] = []  # whose categories have these numbers
+        self._owners: dict[Path, str] = {}
+        self._shared: set[Path] = set()  # images with more labels than are read
 
     def claim(self, image: Path, place: str, mend: str) -> None:
-        """Give an image to an entry.
+        """Give an image to an entry of the export: only the first one's labels are read.
 
         Raises:
             ValueError: another entry has it.
         """
-        owner = self._places.setdefault(image, place)
+        owner = self._owners.setdefault(image, place)
         if owner != place:
-            self.shared.add(image)
+            self._shared.add(image)
             raise ValueError(f"its image {image.name} is that of {owner} too: {mend}")
 
+    def add(
+        self,
+        image_id: int,
+        file_name: str,
+        path: Path,
+        size: tuple[int, int],
+        entries: Iterable[tuple[int, Any]],
+        file: Path,
+        place: str = "",
+    ) -> list[int]:
+        """Add an image with its instances. If one shape of an instance is unsound, the whole instance is rejected.
 
-def shapes_to_source(
-    images: Sequence[ShapedImage],
-    problems: Sequence[Problem],
-    names: Iterable[str],
-    read: Callable[[Path, tuple[int, int]], np.ndarray] = read_image,
-    shared: Collection[Path] = (),
-) -> FileSource:
-    """Labelled images whose categories are names.
+        A shape without a pixel is no loss where the instance has others.
 
-    Args:
-        names: in the order in which they are numbered, from 1; those of shapes that are missing here follow.
-        shared: images that have more labels than these.
-        read: pixels from a path and (height, width).
-    """
-    used = (shape.name for image in images for shape in image.joined.shapes)
-    ids = {name: number for number, name in enumerate(dict.fromkeys([*names, *used]), start=1)}
-    labels: list[Labels] = []
-    for image in images:
-        joined, shapes = image.joined, image.joined.shapes
+        Args:
+            size: (height, width) of the image.
+            entries: numbers and entries of the shapes, in the order of the file.
+            file: that problems name.
+            place: of the image in the file, before the reason; empty where the file is of one image.
+
+        Returns:
+            The number of the first shape of each instance.
+        """
+
+        def problem(number: int, reason: str) -> Problem:
+            return Problem(str(file), number, f"{place}{reason}")
+
+        parts: dict[Hashable, list[tuple[int, Any]]] = {}
+        for number, entry in entries:
+            together = self._part_of(entry)
+            parts.setdefault((number,) if together is None else (None, together), []).append((number, entry))
+        numbers: list[int] = []
+        shapes: list[Shape] = []
+        rejected: list[Rle | None] = []
+        for members in parts.values():
+            sound: list[Shape] = []
+            empty: list[tuple[int, str]] = []
+            unsound: list[tuple[int, str]] = []
+            regions: list[Rle | None] = []
+            for number, entry in members:
+                try:
+                    shape = self._read(entry, size)
+                except NoAreaError as error:
+                    empty.append((number, str(error)))
+                except ValueError as error:
+                    unsound.append((number, str(error)))
+                else:
+                    self._notes += [problem(number, note) for note in shape.notes]
+                    if area(shape.rle):
+                        sound.append(shape)
+                        regions.append(shape.rle)
+                        continue
+                    empty.append((number, NO_PIXEL))
+                regions.append(region_of_box(self._box_of(entry, size), *size))
+            if sound and not unsound:
+                self._notes += [problem(number, f"{reason}: left out") for number, reason in empty]
+                ignore, crowd = (any(getattr(shape, mark) for shape in sound) for mark in ("ignore", "crowd"))
+                numbers.append(members[0][0])
+                shapes.append(Shape(sound[0].name, union([shape.rle for shape in sound]), ignore, crowd))
+            else:
+                self.problems.append(problem(*min(unsound or empty)))
+                rejected += regions
+        known = [region for region in rejected if region is not None]
         instances = to_instances(
-            joined.numbers,
+            numbers,
             [shape.rle for shape in shapes],
-            [ids[shape.name] for shape in shapes],
+            [self.names.setdefault(shape.name, len(self.names)) for shape in shapes],
             crowd=[shape.crowd for shape in shapes],
             ignore=[shape.ignore for shape in shapes],
         )
-        about = {"rejected": joined.rejected, "partial": joined.partial or image.path in shared}
-        labels.append(Labels(image.image_id, image.file_name, image.path, *image.size, instances, **about))
-    notes = [note for image in images for note in image.joined.notes]
-    return FileSource({number: name for name, number in ids.items()}, labels, problems, read, notes=notes)
+        about = {"rejected": known, "partial": len(known) < len(rejected)}
+        self._labels.append(Labels(image_id, file_name, path, *size, instances, **about))
+        return numbers
+
+    def source(
+        self, names: Iterable[str] = (), read: Callable[[Path, tuple[int, int]], np.ndarray] = read_image
+    ) -> FileSource:
+        """Labelled images whose categories are names.
+
+        Args:
+            names: in the order in which they are numbered, from 1; those of shapes that are missing here follow.
+            read: pixels from a path and (height, width).
+        """
+        ids = {name: number for number, name in enumerate(dict.fromkeys([*names, *self.names]), start=1)}
+        numbers = np.array([ids[name] for name in self.names], dtype=np.int64)
+        every: list[Labels] = []
+        for labels in self._labels:
+            instances = replace(labels.instances, category_ids=numbers[labels.instances.category_ids])
+            partial = labels.partial or labels.path in self._shared
+            every.append(replace(labels, instances=instances, partial=partial))
+        categories = {number: name for name, number in ids.items()}
+        return FileSource(categories, every, self.problems, read, notes=self._notes)

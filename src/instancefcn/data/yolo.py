@@ -16,7 +16,7 @@ import yaml
 from instancefcn.data.image_folder import images_by_stem
 from instancefcn.data.images import inspect_image
 from instancefcn.data.polygons import box_of_points, polygons_to_rle
-from instancefcn.data.shapes import Shape, ShapedImage, join_shapes, shapes_to_source
+from instancefcn.data.shapes import Shape, ShapedImages
 from instancefcn.data.source import FileSource, Problem
 from instancefcn.files import existing_dir, path_inside, read_lines, shown
 
@@ -135,11 +135,12 @@ def load_yolo(place: Path, split: str) -> FileSource:
         ValueError: a file or folder is missing, or data.yaml is none.
     """
     folder = YoloFolder.open(place)
-    names, (files, problems) = folder.names(), folder.images(split)
+    names = folder.names()
+    images = ShapedImages(partial(_read_line, names=names), _box)
+    files, images.problems = folder.images(split)
     label_files = {image: folder.label_file(image) for image in files}
     if not any(path.parent.is_dir() for path in label_files.values()):
         raise ValueError(f"{label_files[files[0]].parent}: no such folder; it should hold a text file for each image")
-    images: list[ShapedImage] = []
     taken: dict[Path, Path] = {}
     for image_id, image in enumerate(files, start=1):
         path = label_files[image]
@@ -152,22 +153,18 @@ def load_yolo(place: Path, split: str) -> FileSource:
             if lines and all(len(words) == 5 for _, words in lines):
                 raise ValueError(f"{path}: every line is {BOX}; export the labels as segmentation, or draw masks")
         except ValueError as error:
-            problems.append(Problem.from_error(image, error))
+            images.problems.append(Problem.from_error(image, error))
             continue
-        read = partial(_read_line, names=names, size=size)
-        joined = join_shapes(lines, read, lambda _: None, path, size, box_of=partial(_box, size=size))
-        images.append(ShapedImage(image_id, image.relative_to(folder.root).as_posix(), image, size, joined))
-        problems += joined.problems
+        images.add(image_id, image.relative_to(folder.root).as_posix(), image, size, lines, path)
     for labels in sorted({path.parent for path in label_files.values() if path.parent.is_dir()}):
         lone = (path for path in sorted(labels.glob("*.txt")) if path not in taken and path.name != "classes.txt")
-        problems += [Problem(str(path), None, f"no image of this name in the split {split!r}") for path in lone]
+        images.problems += [Problem(str(path), None, f"no image of this name in the split {split!r}") for path in lone]
     if names is None:
-        classes = [int(shape.name) for image in images for shape in image.joined.shapes]
-        names = [str(number) for number in range(max(classes, default=-1) + 1)]
-    return shapes_to_source(images, problems, names)
+        names = [str(number) for number in range(max(map(int, images.names), default=-1) + 1)]
+    return images.source(names)
 
 
-def _read_line(words: list[str], names: list[str] | None, size: tuple[int, int]) -> Shape:
+def _read_line(words: list[str], size: tuple[int, int], names: list[str] | None) -> Shape:
     """The shape of a line, cut off at the border of the image."""
     try:
         number, *shares = (float(word) for word in words)
