@@ -29,9 +29,6 @@ class GeoJsonWriter(Writer):
         collection = {"type": "FeatureCollection", "features": features}
         self.put(self.path(labels), dumps(collection))
 
-    def close(self) -> None:
-        pass
-
     def _feature(self, found: LabelledObject) -> dict[str, Any]:
         outline = shapely.orient_polygons(to_polygons(found.rle, self.place.tolerance))
         geometry = outline.geoms[0] if len(outline.geoms) == 1 else outline

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Int32, UInt16
 from PIL import Image
 
 from instancefcn.data.source import Labels
@@ -31,25 +30,6 @@ class LabelMapWriter(Writer):
     holds_crowds = False
 
     def write(self, labels: Labels, objects: Sequence[LabelledObject]) -> None:
-        label_map = self._draw(labels, objects)
-        seen = np.zeros(len(objects) + 1, dtype=bool)
-        for row in label_map:  # one at a time: indices take eight bytes a pixel
-            seen[row] = True
-        self.leave_out("hidden object", int((~seen[1:]).sum()))
-        wide = len(objects) > MAX_LABEL
-        content = encoded(Image.fromarray(label_map), "tiff" if wide else "png")
-        self.put(self.path(labels, ".tif" if wide else None), content)
-
-    def close(self) -> None:
-        pass
-
-    def notes(self) -> list[str]:
-        names = ["label maps name no categories"] if len(self.categories) > 1 else []
-        return [*super().notes(), *names]
-
-    def _draw(
-        self, labels: Labels, objects: Sequence[LabelledObject]
-    ) -> UInt16[np.ndarray, "h w"] | Int32[np.ndarray, "h w"]:
         def rank(found: LabelledObject) -> tuple[float, int]:
             return area(found.rle) if found.score is None else -found.score, found.number
 
@@ -61,4 +41,13 @@ class LabelMapWriter(Writer):
             for first in range(top, bottom, ROWS):  # a mask of its rows alone
                 rows = np.arange(first, min(first + ROWS, bottom))
                 label_map[rows[0] : rows[-1] + 1, left:right][edges.sample(0, rows, columns)] = found.number
-        return label_map
+        seen = np.zeros(len(objects) + 1, dtype=bool)
+        for row in label_map:  # one at a time: indices take eight bytes a pixel
+            seen[row] = True
+        self.leave_out("hidden object", int((~seen[1:]).sum()))
+        content = encoded(Image.fromarray(label_map), "tiff" if wide else "png")
+        self.put(self.path(labels, ".tif" if wide else None), content)
+
+    def notes(self) -> list[str]:
+        names = ["label maps name no categories"] if len(self.categories) > 1 else []
+        return [*super().notes(), *names]

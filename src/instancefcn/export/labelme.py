@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from PIL import Image
 from instancefcn.data.source import Labels
 from instancefcn.drawing import encoded
 from instancefcn.export.polygons import holes, rings, to_polygons
-from instancefcn.export.writer import LabelledObject, Writer, way_to_image
+from instancefcn.export.writer import LabelledObject, Writer
 from instancefcn.geometry.rle import decode
 
 
@@ -44,9 +45,6 @@ class LabelmeWriter(Writer):
         }
         self.put(path, json.dumps(table, ensure_ascii=False, allow_nan=False, indent=2))
 
-    def close(self) -> None:
-        pass
-
     def shapes(self, found: LabelledObject) -> list[dict[str, Any]]:
         """The shapes of one object."""
         outline = to_polygons(found.rle, self.place.tolerance)
@@ -69,10 +67,12 @@ class LabelmeWriter(Writer):
         }
 
     def _image_path(self, labels: Labels, path: Path) -> str:
-        if labels.path is not None and labels.path.suffix == ".json":
+        if labels.path is None:
+            return labels.file_name
+        if labels.path.suffix == ".json":
             self.leave_out("image that another labelme file embeds")
             return labels.file_name
-        return way_to_image(labels, path.parent)
+        return Path(os.path.relpath(labels.path, path.parent)).as_posix()
 
 
 def _mask(found: LabelledObject) -> tuple[list[list[float]], str]:

@@ -39,12 +39,11 @@ class LabelStudioWriter(OneFileWriter):
     def __init__(self, place: Place, categories: Mapping[int, str]) -> None:
         super().__init__(place, categories)
         self.tasks: list[str] = []
-        self.roots: dict[Path, None] = {}
+        self.root: Path | None = None  # of the images
 
     def write(self, labels: Labels, objects: Sequence[LabelledObject]) -> None:
         root = images_root(labels)
-        if root is not None:
-            self.roots[root] = None
+        self.root = self.root or root
         name = f"{root.name}/{labels.file_name}" if root is not None else labels.file_name
         scores = [found.score for found in objects if found.score is not None]
         made: dict[str, Any] = {"result": [self._result(found, labels) for found in objects]}
@@ -63,12 +62,10 @@ class LabelStudioWriter(OneFileWriter):
             f'<{tag} name="{name}" toName="{IMAGE}">{labels}</{tag}>'
             for tag, name in (("PolygonLabels", POLYGON), ("BrushLabels", BRUSH))
         )
-        roots = [str(root.parent) for root in self.roots][:1]
-        return [
-            *super().notes(),
-            *(f"Label Studio's LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT has to be {root}" for root in roots),
-            f'labelling configuration: <View><Image name="{IMAGE}" value="${IMAGE}"/>{tags}</View>',
-        ]
+        lines = super().notes()
+        if self.root is not None:
+            lines.append(f"Label Studio's LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT has to be {self.root.parent}")
+        return [*lines, f'labelling configuration: <View><Image name="{IMAGE}" value="${IMAGE}"/>{tags}</View>']
 
     def _result(self, found: LabelledObject, labels: Labels) -> dict[str, Any]:
         outline = to_polygons(found.rle, self.place.tolerance)

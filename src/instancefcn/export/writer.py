@@ -114,8 +114,7 @@ class Writer(ABC):
         if not (self.keep and path.exists()):
             write_whole(path, content)
 
-    @abstractmethod
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most formats have nothing of the kind)
         """Write what belongs to no single image. Call it once, after the last image."""
 
     def notes(self) -> list[str]:
@@ -196,10 +195,3 @@ def images_root(labels: Labels) -> Path | None:
     name = PurePosixPath(labels.file_name.replace("\\", "/"))
     path = Path(os.path.abspath(labels.path))
     return path.parents[len(name.parts) - 1] if path.parts[-len(name.parts) :] == name.parts else path.parent
-
-
-def way_to_image(labels: Labels, folder: Path) -> str:
-    """Path of an image from a folder, with forward slashes; its name where no file holds it."""
-    if labels.path is None:
-        return labels.file_name
-    return Path(os.path.relpath(os.path.abspath(labels.path), os.path.abspath(folder))).as_posix()

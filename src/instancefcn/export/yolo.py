@@ -52,13 +52,14 @@ class YoloWriter(Writer):
         self.put(self.path(labels), "".join(lines))
 
     def close(self) -> None:
-        ways = [Path(os.path.relpath(root, os.path.abspath(self.place.out))).as_posix() for root in self.roots]
+        ways = [Path(os.path.relpath(root, self.place.out)).as_posix() for root in self.roots]
         images = json.dumps(ways[0] if len(ways) == 1 else ways or "images", ensure_ascii=False)
-        names = [f"  {index}: {json.dumps(self.categories[key], ensure_ascii=False)}\n" for key, index in self._order()]
+        names = [json.dumps(self.categories[key], ensure_ascii=False) for key in self.classes]
+        listed = "".join(f"  {index}: {name}\n" for index, name in enumerate(names))
         path = self.place.out / DATA
         self.refuse_to_overwrite(path)
         head = "# Images, relative to this file. Training wants a part of them as val.\n"
-        write_whole(path, f"{head}train: {images}\nval: {images}\nnames:\n{''.join(names)}")
+        write_whole(path, f"{head}train: {images}\nval: {images}\nnames:\n{listed}")
 
     def notes(self) -> list[str]:
         lines = super().notes()
@@ -71,9 +72,6 @@ class YoloWriter(Writer):
                 f"{self.place.out / 'images'}, and name that in {DATA}"
             )
         return lines
-
-    def _order(self) -> list[tuple[int, int]]:
-        return sorted(self.classes.items(), key=lambda item: item[1])
 
 
 def join(parts: Sequence[Float[np.ndarray, "_ 2"]]) -> Float[np.ndarray, "n 2"]:
