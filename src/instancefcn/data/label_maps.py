@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -22,21 +21,6 @@ from instancefcn.geometry.rle import Rle, encode_in_box
 SPECK = 10  # pixels; a smaller part is noise, and does not tell a foreground mask
 FOREGROUND = (255, 65535)  # values of masks, which the number of an only object hardly has
 MOST_NUMBERS = 2**20  # of labels without gaps
-
-
-@dataclass(frozen=True)
-class _Instance:
-    label: int
-    rle: Rle
-    parts: int  # separate ones that are no specks
-
-
-@dataclass(frozen=True)
-class _Pair:
-    """An image with its label map."""
-
-    labels: Labels
-    parts: dict[int, int]  # of each label, where an object may be known by its number alone
 
 
 def load_labels(folder: Path, *, split_parts: bool = False) -> FileSource:
@@ -70,27 +54,23 @@ def load_labels(folder: Path, *, split_parts: bool = False) -> FileSource:
         for path in paths
         if path not in taken
     ]
-    pairs: list[_Pair] = []
+    pairs: list[tuple[Labels, dict[int, int]]] = []
     for image_id, (key, (path, *others)) in enumerate(images.items(), start=1):
         problems += [Problem(str(other), None, f"{path.name} has the same stem and is taken") for other in others]
         try:
             pairs.append(_load_pair(image_id, path.relative_to(folder / "images"), path, chosen[key], split_parts))
         except ValueError as error:
             problems.append(Problem.from_error(path, error))
-    flagged = {} if split_parts else _foreground_masks(pairs)
-    problems += [Problem(str(pairs[index].labels.path), None, reason) for index, reason in flagged.items()]
-    kept = [pair.labels for index, pair in enumerate(pairs) if index not in flagged]
+    flagged = {} if split_parts else _foreground_masks([parts for _, parts in pairs])
+    problems += [Problem(str(pairs[index][0].path), None, reason) for index, reason in flagged.items()]
+    kept = [labels for index, (labels, _) in enumerate(pairs) if index not in flagged]
     return FileSource({1: "object"}, kept, problems)
 
 
 def split_label_map(label_map: Integer[np.ndarray, "h w"]) -> tuple[list[int], list[Rle]]:
     """All labels except 0, ascending, and the mask of each. Takes time by the area of the instances' boxes."""
-    labels: list[int] = []
-    rles: list[Rle] = []
-    for label, mask, top, left in _masks(label_map):
-        labels.append(label)
-        rles.append(encode_in_box(mask, top, left, *label_map.shape))
-    return labels, rles
+    found = {label: encode_in_box(mask, *corner, *label_map.shape) for label, mask, *corner in _masks(label_map)}
+    return list(found), list(found.values())
 
 
 def _masks(label_map: Integer[np.ndarray, "h w"]) -> Iterator[tuple[int, Bool[np.ndarray, "_ _"], int, int]]:
@@ -104,18 +84,16 @@ def _masks(label_map: Integer[np.ndarray, "h w"]) -> Iterator[tuple[int, Bool[np
             yield int(numbers[index]), label_map[box] == index, box[0].start, box[1].start
 
 
-def _instances(label_map: Integer[np.ndarray, "h w"], split_parts: bool) -> list[_Instance]:
-    """The labels of a map, or every connected part of them."""
-    found: list[_Instance] = []
+def _instances(label_map: Integer[np.ndarray, "h w"], split_parts: bool) -> tuple[list[Rle], dict[int, int]]:
+    """The labels of a map, or every connected part of them; and how many parts of each label are no specks."""
+    rles: list[Rle] = []
+    counts: dict[int, int] = {}
     for label, mask, top, left in _masks(label_map):
         parts, _ = connected_parts(mask, corners=True)
-        if split_parts:
-            pieces = [(piece, top + y, left + x) for _, piece, y, x in _masks(parts)]
-        else:
-            pieces = [(mask, top, left)]
-        count = int((np.bincount(parts.ravel())[1:] >= SPECK).sum())
-        found += [_Instance(label, encode_in_box(piece, y, x, *label_map.shape), count) for piece, y, x in pieces]
-    return found
+        pieces = _masks(parts) if split_parts else [(label, mask, 0, 0)]
+        rles += [encode_in_box(piece, top + y, left + x, *label_map.shape) for _, piece, y, x in pieces]
+        counts[label] = int((np.bincount(parts.ravel())[1:] >= SPECK).sum())
+    return rles, counts
 
 
 def _masks_of(
@@ -128,38 +106,39 @@ def _masks_of(
     return masks[there[0]] if len(there) == 1 and sum(other.name == key.name for other in images) == 1 else []
 
 
-def _load_pair(image_id: int, name: Path, path: Path, masks: list[Path], split_parts: bool) -> _Pair:
+def _load_pair(
+    image_id: int, name: Path, path: Path, masks: list[Path], split_parts: bool
+) -> tuple[Labels, dict[int, int]]:
+    """The labels of an image, and the parts of each, where an object may be known by its number alone."""
     if len(masks) != 1:
         found = "no label map" if not masks else f"{len(masks)} label maps ({', '.join(mask.name for mask in masks)})"
         raise ValueError(f"{found} in masks/ for it: it takes one of the same stem")
-    pages = [(page.shape, _instances(page, split_parts)) for page in read_label_pages(masks[0])]
-    for number, (_, instances) in enumerate(pages, start=1):
-        count = len({instance.label for instance in instances})
-        if len(pages) > 1 and count != 1:
+    pages = [(page.shape, *_instances(page, split_parts)) for page in read_label_pages(masks[0])]
+    for number, (_, _, parts) in enumerate(pages, start=1):
+        if len(pages) > 1 and len(parts) != 1:
             raise ValueError(
-                f"{masks[0]}: page {number} holds {count} labels: of several pages each has one instance's mask; "
+                f"{masks[0]}: page {number} holds {len(parts)} labels: of several pages each has one instance's mask; "
                 "save a label map of all as one page"
             )
-    instances, stated = [instance for _, page in pages for instance in page], pages[0][0]
-    numbered = len(pages) == 1 and not split_parts
-    ids = [instance.label for instance in instances] if numbered else list(range(1, len(instances) + 1))
+    rles = [rle for _, of_page, _ in pages for rle in of_page]
+    stated, _, parts = pages[0]
+    numbered = parts if len(pages) == 1 and not split_parts else {}
     height, width = inspect_image(path, stated)
-    labels = to_instances(ids, [instance.rle for instance in instances], [1] * len(ids))
-    parts = {instance.label: instance.parts for instance in instances} if numbered else {}
-    return _Pair(Labels(image_id, name.as_posix(), path, height, width, labels), parts)
+    instances = to_instances(list(numbered) or range(1, len(rles) + 1), rles, [1] * len(rles))
+    return Labels(image_id, name.as_posix(), path, height, width, instances), numbered
 
 
-def _foreground_masks(pairs: list[_Pair]) -> dict[int, str]:
+def _foreground_masks(every: list[dict[int, int]]) -> dict[int, str]:
     """Which label maps give no object a number of its own, and what to do."""
     mend = "number the objects, or give --split-parts"
-    counts = [count for pair in pairs for count in pair.parts.values()]
+    counts = [count for parts in every for count in parts.values()]
     several = sum(count > 1 for count in counts)
-    one_value = len({label for pair in pairs for label in pair.parts}) == 1
+    one_value = len({label for parts in every for label in parts}) == 1
     usual = 2 * several >= len(counts) if one_value else 2 * several > len(counts)  # then it is no chance
     flagged: dict[int, str] = {}
-    for index, pair in enumerate(pairs):
-        apart = {label: count for label, count in pair.parts.items() if count > 1}
-        if len(pair.parts) == 1 and apart and (usual or apart.keys() & set(FOREGROUND)):
+    for index, parts in enumerate(every):
+        apart = {label: count for label, count in parts.items() if count > 1}
+        if len(parts) == 1 and apart and (usual or apart.keys() & set(FOREGROUND)):
             ((value, count),) = apart.items()
             flagged[index] = f"one value ({value}), {count} separate parts: a foreground mask, not a label map: {mend}"
         elif apart and usual:
