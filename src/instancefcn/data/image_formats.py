@@ -14,36 +14,21 @@ from PIL import Image, TiffImagePlugin, features
 # Vector formats would run programs, so nothing is read but these, and AVIF and HEIF where they can be decoded.
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 HEIF_SUFFIXES = (".heic", ".heics", ".heif", ".heifs", ".hif")
-_AVIF_BRANDS, _HEIF_BRANDS = (
-    (b"avif", b"avis"),
-    (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"),
-)
+_AVIF_BRANDS = (b"avif", b"avis")
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 _NEEDS_HEIF = "HEIC: reading it takes `pip install 'instancefcn[heif]'`"
 _NEEDS_AVIF = "AVIF: reading it takes Pillow 11.3 or later"
 
 # Suffixes of other images and films, and what to do with them.
 _OTHERS = {
-    ("cr2", "cr3", "nef", "arw", "dng", "orf", "rw2", "raf", "pef", "srw"): "a camera's raw data: export TIFF or JPEG",
-    ("svg", "pdf", "eps", "ai", "psd", "xcf", "kra"): "drawings or layers: export PNG",
-    ("jxl", "exr", "hdr", "tga", "pcx", "ico", "dds", "sgi"): "none of the formats that are read: save PNG or TIFF",
-    (
-        "czi",
-        "lif",
-        "nd2",
-        "svs",
-        "ndpi",
-        "mrxs",
-        "scn",
-        "oib",
-        "oif",
-        "vsi",
-        "dcm",
-        "nii",
-    ): "a scanner's or microscope's data: export TIFF or PNG",
-    ("npy", "npz"): "an array: save PNG or TIFF, or give it to Proposer",
-    ("mp4", "mov", "avi", "mkv", "webm", "m4v"): "a film: save pictures of it",
+    "cr2 cr3 nef arw dng orf rw2 raf pef srw": "a camera's raw data: export TIFF or JPEG",
+    "svg pdf eps ai psd xcf kra": "drawings or layers: export PNG",
+    "jxl exr hdr tga pcx ico dds sgi": "none of the formats that are read: save PNG or TIFF",
+    "czi lif nd2 svs ndpi mrxs scn oib oif vsi dcm nii": "a scanner's or microscope's data: export TIFF or PNG",
+    "npy npz": "an array: save PNG or TIFF, or give it to Proposer",
+    "mp4 mov avi mkv webm m4v": "a film: save pictures of it",
 }
-_REASONS = {f".{suffix}": reason for suffixes, reason in _OTHERS.items() for suffix in suffixes}
+_REASONS = {f".{suffix}": reason for suffixes, reason in _OTHERS.items() for suffix in suffixes.split()}
 
 
 @cache
@@ -94,9 +79,8 @@ def why_not(file: io.BytesIO | io.BufferedReader) -> str:
 def _kind_of_tiff(start: bytes, file: io.BytesIO | io.BufferedReader) -> str:
     """What the pixels of a TIFF are, such as " (float of 32 bits, 3 channels)"; nothing where it does not say so."""
     try:
-        directory = TiffImagePlugin.ImageFileDirectory_v2(
-            start if start[2] + start[3] == 43 else start[:8]
-        )  # 43: BigTIFF
+        header = start if start[2] + start[3] == 43 else start[:8]  # 43: BigTIFF
+        directory = TiffImagePlugin.ImageFileDirectory_v2(header)
         file.seek(directory.next)
         directory.load(file)
         bits, kind = directory[TiffImagePlugin.BITSPERSAMPLE], directory.get(TiffImagePlugin.SAMPLEFORMAT, (1,))
