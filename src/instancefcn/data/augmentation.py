@@ -126,8 +126,8 @@ def copy_paste(base: TrainingImage, donor: TrainingImage, rng: np.random.Generat
     if not len(candidates):
         return base
     pasted = donor.gt_masks[rng.permutation(candidates)[: (len(candidates) + 1) // 2]]
-    left, kept = base.gt_masks.without(pasted.union())
     covered = torch.from_numpy(pasted.union())
+    left, kept = base.gt_masks.without(covered.numpy())
     ignored = base.gt_ignored[kept] | torch.from_numpy(left.areas() < MIN_VISIBLE * base.gt_masks.areas()[kept])
     masks = left.joined(pasted)
     return replace(
@@ -180,18 +180,13 @@ def _instances_in(
     edges = Edges.of([instances.rles[index] for index in chosen], *sample.image.shape[:2])
     rows_of_view, columns_of_view = _nearest(rows, size[0]), _nearest(columns, size[1])
     # The rows and columns of the view that each box holds: [first, end).
-    first_column, first_row, end_column, end_row = (
-        np.searchsorted(places, sides[chosen])
-        for places, sides in (
-            *((columns_of_view, left), (rows_of_view, top)),
-            *((columns_of_view, right), (rows_of_view, bottom)),
-        )
-    )
+    x = np.searchsorted(columns_of_view, instances.boxes_xyxy[chosen, 0::2])
+    y = np.searchsorted(rows_of_view, instances.boxes_xyxy[chosen, 1::2])
     crops = [
         edges.sample(index, rows_of_view[y0:y1], columns_of_view[x0:x1]).view(np.uint8)
-        for index, (x0, y0, x1, y1) in enumerate(zip(first_column, first_row, end_column, end_row, strict=True))
+        for index, ((x0, x1), (y0, y1)) in enumerate(zip(x, y, strict=True))
     ]
-    masks, kept = CroppedMasks.tight(crops, np.stack([first_column, first_row], axis=1), *size)
+    masks, kept = CroppedMasks.tight(crops, np.stack([x[:, 0], y[:, 0]], axis=1), *size)
     inside = edges.areas_in(rows.start, columns.start, rows.stop, columns.stop)
     visible = inside / np.maximum(edges.areas_in(0, 0, edges.height, edges.width), 1)
     ignored = ~instances.judged[chosen] | (visible.astype(np.float32) < MIN_VISIBLE)
