@@ -94,9 +94,7 @@ def same(first: CocoAnnotation, second: CocoAnnotation | None) -> bool:
     if second is None or (first.image_id, first.category_id) != (second.image_id, second.category_id):
         return False
     one, other = first.region, second.region
-    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
-        return isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and np.array_equal(one, other)
-    return one == other
+    return type(one) is type(other) and bool(np.all(one == other))
 
 
 def stated_size(entry: Any) -> tuple[int, int] | None:

@@ -134,16 +134,15 @@ class CocoReader:
             users[image.path].append(image.image_id)
         sound: list[CocoImage] = []
         for image in found:
-            images, reason = users[image.path], None
             if ids[image.image_id] > 1:
-                reason = f"duplicate id {image.image_id}: no image of this id can be used"
-            elif image.path and len(images) > 1:
-                both = " and ".join(map(str, sorted(images)))
-                reason = f"{image.file_name} is images {both}: give all its labels one id"
-            if reason is None:
-                sound.append(image)
+                error = ValueError(f"duplicate id {image.image_id}: no image of this id can be used")
+            elif image.path and len(users[image.path]) > 1:
+                both = " and ".join(map(str, sorted(users[image.path])))
+                error = ValueError(f"{image.file_name} is images {both}: give all its labels one id")
             else:
-                self.lose_image(image.place, image.image_id, ValueError(reason))
+                sound.append(image)
+                continue
+            self.lose_image(image.place, image.image_id, error)
         return sound
 
     def annotations(
@@ -268,21 +267,20 @@ class CocoReader:
         Args:
             code: of its mask; no bytes where that is to be made.
         """
-        if boxes and entry.get("bbox"):
-            return parse_box(entry.get("bbox"))
+        bbox = entry.get("bbox")
+        if boxes and bbox:
+            return parse_box(bbox)
         try:
             if size is None:
                 raise ValueError("its image has no width and height, which a mask needs; convert writes them")
-            rle: Rle = (
-                {"size": list(size), "counts": code}
-                if code
-                else segmentation_to_rle(entry.get("segmentation"), *size, note)
-            )
+            if code:
+                rle = Rle(size=list(size), counts=code)
+            else:
+                rle = segmentation_to_rle(entry.get("segmentation"), *size, note)
         except ValueError as error:
-            if self.strict and entry.get("bbox"):
+            if self.strict and bbox:
                 raise ValueError(f"{error}; or compare boxes: --iou bbox") from error
             raise
-        bbox = entry.get("bbox")
         if bbox is not None and not is_box_inside(bbox, *size) and pixels_of_box(corners(bbox), *size) is None:
             note(f"bbox {shown(bbox)} is no box in the image of {size[1]} x {size[0]}: it is not used")
         return xyxy_to_xywh(tight_boxes([rle]))[0] if boxes else rle

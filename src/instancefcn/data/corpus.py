@@ -40,7 +40,7 @@ def load_corpus(folder: Path, images_dir: Path | None) -> FileSource:
         every += _labels(results, images, images_dir, problems)
     every.sort(key=lambda labels: labels.image_id)
     for table in sorted((folder / ERRORS).glob(f"*{PARQUET}")):
-        problems += [Problem(str(row["file_name"]), None, str(row["reason"])) for row in _rows(table)]
+        problems += [Problem(str(row["file_name"]), None, str(row["reason"])) for row in read_results(table)]
     return FileSource({1: UNNAMED}, every, problems)
 
 
@@ -49,7 +49,7 @@ def _labels(results: Path, images: Path, images_dir: Path | None, problems: list
     found: dict[int | None, list[Mapping[str, Any]]] = defaultdict(list)
     for result in read_results(results):
         found[whole_or_none(result.get("image_id"))].append(result)
-    for row in _rows(images):
+    for row in read_results(images):
         image_id, width, height = (whole_or_none(row.get(key)) for key in ("image_id", "width", "height"))
         if image_id is None or width is None or height is None or not isinstance(row.get("file_name"), str):
             raise ValueError(f"{images}: a row has no image_id, file_name, width and height: {row}")
@@ -72,7 +72,3 @@ def _labels(results: Path, images: Path, images_dir: Path | None, problems: list
         problems.append(
             Problem(str(results), None, f"{len(left)} results of image {image_id}, which is not in {images}")
         )
-
-
-def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
-    return read_results(table)

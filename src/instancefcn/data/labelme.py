@@ -22,7 +22,6 @@ from instancefcn.data.polygons import (
     ellipse_to_rle,
     flatten_points,
     polygons_to_rle,
-    say_nothing,
 )
 from instancefcn.data.shapes import Shape, ShapedImages
 from instancefcn.data.source import UNNAMED, FileSource, Problem
@@ -157,7 +156,7 @@ def _box(shape: dict[str, Any], _: object) -> list[float] | None:
     return box_of_points(points) if kind == "polygon" or kind in QUADRILATERALS else None
 
 
-def shape_to_rle(shape: dict[str, Any], height: int, width: int, note: Note = say_nothing) -> Rle:
+def shape_to_rle(shape: dict[str, Any], height: int, width: int, note: Note) -> Rle:
     """RLE of one shape: a polygon, rectangle, circle or mask; it may be empty."""
     kind, given = shape.get("shape_type") or "polygon", shape.get("points")
     if not isinstance(kind, str):
@@ -173,11 +172,10 @@ def shape_to_rle(shape: dict[str, Any], height: int, width: int, note: Note = sa
         raise NoAreaError(f"shape_type {kind} has no area: draw a polygon, a rectangle, a circle or a mask")
     if len(points) != 2:
         raise ValueError(f"{kind} of {len(points)} points: it takes 2")
-    if kind != "rectangle":  # which is a polygon below
-        check_inside([points], height, width, kind, note)
     if kind == "rectangle":
         (x0, y0), (x1, y1) = points.tolist()
         return polygons_to_rle([[x0, y0, x1, y0, x1, y1, x0, y1]], height, width, note)
+    check_inside([points], height, width, kind, note)
     if kind == "circle":
         radius = float(np.hypot(*(points[1] - points[0])))
         return ellipse_to_rle(points[0].tolist(), (radius, radius), 0, height, width)

@@ -14,15 +14,7 @@ import numpy as np
 
 from instancefcn.data.polygons import Note, as_numbers, check_inside, polygons_to_rle, say_nothing
 from instancefcn.files import shown, whole_or_none
-from instancefcn.geometry.rle import (
-    Rle,
-    area,
-    encode_edges,
-    encode_in_box,
-    from_counts,
-    run_ends,
-    tight_boxes,
-)
+from instancefcn.geometry.rle import Rle, area, encode_edges, encode_in_box, from_counts, run_ends, tight_boxes
 from instancefcn.structures import Instances
 
 NO_PIXEL = "zero area: the mask covers no pixel"
@@ -58,7 +50,10 @@ def segmentation_to_rle(segmentation: Any, height: int, width: int, note: Note =
     if not len(ends) or ends[-1] != height * width:
         raise ValueError(damage(rle))
     # Written anew, as pycocotools finds wrong boxes where runs are empty.
-    return not_empty(encode_edges(ends[:-1], height, width))
+    rle = encode_edges(ends[:-1], height, width)
+    if not area(rle):
+        raise ValueError(NO_PIXEL)
+    return rle
 
 
 def read_segmentation(segmentation: Any, height: int, width: int, note: Note = say_nothing) -> Rle:
@@ -141,10 +136,3 @@ def region_of_box(box_xyxy: Sequence[Any] | None, height: int, width: int) -> Rl
         return None
     x0, y0, x1, y1 = pixels
     return encode_in_box(np.ones((y1 - y0, x1 - x0), dtype=bool), y0, x0, height, width)
-
-
-def not_empty(rle: Rle) -> Rle:
-    """The mask, which has to cover a pixel."""
-    if not area(rle):
-        raise ValueError(NO_PIXEL)
-    return rle
