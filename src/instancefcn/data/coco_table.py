@@ -66,7 +66,7 @@ def parse_table(content: bytes) -> dict[str, Any] | None:
 
 
 def texts_and_sizes(
-    entries: list[Any], sizes: dict[int, tuple[int, int]]
+    entries: list[AnnotationEntry], sizes: dict[int, tuple[int, int]]
 ) -> tuple[list[Any], Int64[np.ndarray, "n 2"]]:
     """The text of each annotation's segmentation, and the size of its image; no text where there is neither.
 
@@ -76,8 +76,7 @@ def texts_and_sizes(
     texts: list[Any] = []
     found = np.zeros((len(entries), 2), dtype=np.int64)
     for index, entry in enumerate(entries):
-        image_id = entry.image_id if isinstance(entry, AnnotationEntry) else None
-        size = sizes.get(image_id) if type(image_id) is int else None
+        size = sizes.get(entry.image_id) if type(entry.image_id) is int else None
         texts.append(entry.segmentation if size else b"")
         if size:
             found[index] = size

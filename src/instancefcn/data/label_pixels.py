@@ -33,10 +33,9 @@ def read_label_pages(file: ImageFile) -> Iterator[Int32[np.ndarray, "h w"]]:
     with opened(file) as image:
         if lossy := LOSSY & {image.format, image.info.get("compression")}:
             raise ValueError(f"{lossy.pop()} is lossy, and changes the numbers of a label map: save it as PNG")
-        if image.format != "TIFF" and getattr(image, "n_frames", 1) > 1:
+        pages, size = getattr(image, "n_frames", 1), image.size
+        if image.format != "TIFF" and pages > 1:
             raise ValueError("a label map of several frames: save one picture, or a TIFF with a page for each instance")
-        pages = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-        size = image.size
         for page in range(pages):
             if page:
                 image.seek(page)

@@ -56,7 +56,7 @@ def load_labelstudio(export: Path, images_dir: Path) -> FileSource:
         name = path.relative_to(folder.folder).as_posix()
         numbers = images.add(image_id, name, path, size, enumerate(regions), export, f"{place}: ")
         count += len(numbers)
-        rectangles += sum(_kind(regions[number]) == "rectangle" for number in numbers)
+        rectangles += sum(_drawn(regions[number])[0] == "rectangle" for number in numbers)
     if count and rectangles == count:
         reason = f"all {count} instances are rectangles, which teach no outlines: draw polygons, or use the brush"
         images.problems.append(Problem(str(export), None, reason))
@@ -112,16 +112,14 @@ def _regions(results: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
         if isinstance(result.get("value"), dict):
             key = result.get("id")
             regions.setdefault(f"id {key}" if isinstance(key, str | int) else f"index {index}", []).append(result)
-    return [region for region in regions.values() if _kind(region)]
+    return [region for region in regions.values() if _drawn(region)[0]]
 
 
-def _kind(region: list[dict[str, Any]]) -> str | None:
-    """What the region was drawn with; None if it is no region."""
-    for result in region:
-        for key, kind in (REGIONS | OTHERS).items():
-            if key in result["value"]:
-                return kind
-    return None
+def _drawn(region: list[dict[str, Any]]) -> tuple[str | None, dict[str, Any]]:
+    """What a region was drawn with, and the value that says where it is; None if it is no region."""
+    values = [result["value"] for result in region]
+    drawn = ((kind, value) for value in values for key, kind in (REGIONS | OTHERS).items() if key in value)
+    return next(drawn, (None, {}))
 
 
 def _stated_size(regions: list[list[dict[str, Any]]]) -> tuple[int, int] | None:
@@ -148,22 +146,17 @@ def _read_region(region: list[dict[str, Any]], size: tuple[int, int]) -> Shape:
     labels = [value[key] for value in values for key in value if re.fullmatch(r"[a-z]*labels", key)]
     names = [name for label in labels if isinstance(label, list) for name in label if isinstance(name, str)]
     notes: list[str] = []
-    rle = _region_to_rle(_kind(region), _drawn(region), *size, notes.append)
+    rle = _region_to_rle(*_drawn(region), *size, notes.append)
     return Shape(names[0] if names else UNNAMED, rle, notes=notes)
-
-
-def _drawn(region: list[dict[str, Any]]) -> dict[str, Any]:
-    """The value of a region that says where it is."""
-    values = [result["value"] for result in region]
-    return next(value for value in values if any(key in value for key in REGIONS | OTHERS))
 
 
 def _box(region: list[dict[str, Any]], size: tuple[int, int]) -> list[float] | None:
     """Box, xyxy, of a polygon's points; None of what is drawn otherwise, or is turned."""
-    if _kind(region) != "polygon" or any(result.get("image_rotation") for result in region):
+    kind, value = _drawn(region)
+    if kind != "polygon" or any(result.get("image_rotation") for result in region):
         return None
     try:
-        points = _points(_drawn(region))
+        points = _points(value)
     except ValueError:
         return None
     return box_of_points((points * np.array(size[::-1]) / 100).ravel().tolist())
