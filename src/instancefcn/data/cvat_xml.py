@@ -98,15 +98,12 @@ def _read_shape(shape: ElementTree.Element, size: tuple[int, int]) -> Shape:
 
 def _box(shape: ElementTree.Element, _: object) -> list[float] | None:
     """Box, xyxy, that an entry states, or that its points span; None where neither."""
-    try:
-        if shape.tag == "box":
-            return [_number(shape.get(key) or "", key) for key in ("xtl", "ytl", "xbr", "ybr")]
-        if shape.tag == "mask":
-            left, top, across, down = (_number(shape.get(key) or "", key) for key in ("left", "top", "width", "height"))
-            return [left, top, left + across, top + down]
-        return box_of_points(_points(shape)) if shape.tag == "polygon" else None
-    except ValueError:
-        return None
+    if shape.tag == "box":
+        return [_number(shape.get(key) or "", key) for key in ("xtl", "ytl", "xbr", "ybr")]
+    if shape.tag == "mask":
+        left, top, across, down = (_number(shape.get(key) or "", key) for key in ("left", "top", "width", "height"))
+        return [left, top, left + across, top + down]
+    return box_of_points(_points(shape)) if shape.tag == "polygon" else None
 
 
 def _points(shape: ElementTree.Element) -> list[float]:

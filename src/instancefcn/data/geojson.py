@@ -100,11 +100,8 @@ def _rings(feature: Any) -> list[list[list[float]]]:
 
 
 def _box(feature: Any, _: object) -> list[float] | None:
-    """Box, xyxy, of the outer rings of a feature; None where they can't be read."""
-    try:
-        return box_of_points([number for part in _rings(feature) for number in (part[0] if part else ())])
-    except ValueError:
-        return None
+    """Box, xyxy, of the outer rings of a feature."""
+    return box_of_points([number for part in _rings(feature) for number in (part[0] if part else ())])
 
 
 def _classification(value: Any) -> str:

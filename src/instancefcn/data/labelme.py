@@ -146,11 +146,7 @@ def _read_shape(shape: dict[str, Any], size: tuple[int, int]) -> Shape:
 
 def _box(shape: dict[str, Any], _: object) -> list[float] | None:
     """Box, xyxy, of the points of a shape that has an area; None where they do not say where it lies."""
-    kind = shape.get("shape_type") or "polygon"
-    try:
-        points = flatten_points(shape.get("points"))
-    except ValueError:
-        return None
+    kind, points = shape.get("shape_type") or "polygon", flatten_points(shape.get("points"))
     if kind in ("rectangle", "mask") and len(points) == 4:
         return points
     return box_of_points(points) if kind == "polygon" or kind in QUADRILATERALS else None

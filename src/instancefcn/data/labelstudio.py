@@ -155,11 +155,7 @@ def _box(region: list[dict[str, Any]], size: tuple[int, int]) -> list[float] | N
     kind, value = _drawn(region)
     if kind != "polygon" or any(result.get("image_rotation") for result in region):
         return None
-    try:
-        points = _points(value)
-    except ValueError:
-        return None
-    return box_of_points((points * np.array(size[::-1]) / 100).ravel().tolist())
+    return box_of_points((_points(value) * np.array(size[::-1]) / 100).ravel().tolist())
 
 
 def _points(value: dict[str, Any]) -> Float[np.ndarray, "n 2"]:

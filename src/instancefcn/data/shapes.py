@@ -32,7 +32,8 @@ class ShapedImages:
 
     Args:
         read: a shape from its entry and the image's (height, width); it may be empty. A ValueError says what is wrong.
-        box_of: from the same the box, xyxy, in which an unsound shape lies; None where its entry does not say.
+        box_of: from the same the box, xyxy, in which an unsound shape lies; None, or a ValueError, where its entry does
+            not say.
         part_of: what entries share that are parts of one instance; None for an instance of a single shape.
     """
 
@@ -114,7 +115,11 @@ class ShapedImages:
                         regions.append(shape.rle)
                         continue
                     empty.append((number, NO_PIXEL))
-                regions.append(region_of_box(self._box_of(entry, size), *size))
+                try:
+                    box = self._box_of(entry, size)
+                except ValueError:
+                    box = None
+                regions.append(region_of_box(box, *size))
             if sound and not unsound:
                 self._notes += [problem(number, f"{reason}: left out") for number, reason in empty]
                 ignore, crowd = (any(getattr(shape, mark) for shape in sound) for mark in ("ignore", "crowd"))

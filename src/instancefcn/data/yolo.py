@@ -191,12 +191,8 @@ def _read_line(words: list[str], size: tuple[int, int], names: list[str] | None)
 
 
 def _box(words: list[str], size: tuple[int, int]) -> list[float] | None:
-    """Box, xyxy, of a line of YOLO detection (``class x y width height`` of its centre), or of the points of a polygon;
-    None of anything else."""
-    try:
-        shares = np.array([float(word) for word in words[1:]])
-    except ValueError:
-        return None
+    """Box, xyxy, of a line of YOLO detection (``class x y width height`` of its centre), or of a polygon's points."""
+    shares = np.array([float(word) for word in words[1:]])
     across = np.array(size[::-1])
     if len(shares) == 4:
         return [*((shares[:2] - shares[2:] / 2) * across).tolist(), *((shares[:2] + shares[2:] / 2) * across).tolist()]
