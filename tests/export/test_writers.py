@@ -260,6 +260,12 @@ def test_label_studio(tmp_path: Path) -> None:
     assert f"<Label value='{NAMES[7]}'/>" in notes[2]
 
 
+def test_label_studio_is_told_of_all_places_that_images_lie_in(tmp_path: Path) -> None:
+    two = [labels_of(tmp_path / name, number=number) for number, name in enumerate(("b", "a"), start=1)]
+    note = write("labelstudio", tmp_path / "tasks.json", *two).notes()[1]
+    assert f"has to be {tmp_path / 'a'} and {tmp_path / 'b'}; it can be but one of them" in note
+
+
 def test_label_studio_takes_labels_without_scores_for_annotations(tmp_path: Path) -> None:
     write("labelstudio", tmp_path / "tasks.json", labels_of(tmp_path), scores=None)
     (task,) = read(tmp_path / "tasks.json")

@@ -39,12 +39,14 @@ class LabelStudioWriter(OneFileWriter):
     def __init__(self, place: Place, categories: Mapping[int, str]) -> None:
         super().__init__(place, categories)
         self.tasks: list[str] = []
-        self.root: Path | None = None  # of the images
+        self.roots: set[Path] = set()  # what the folders of images lie in
 
     def write(self, labels: Labels, objects: Sequence[LabelledObject]) -> None:
         root = images_root(labels)
-        self.root = self.root or root
-        name = f"{root.name}/{labels.file_name}" if root is not None else labels.file_name
+        name = labels.file_name
+        if root is not None:
+            self.roots.add(root.parent)
+            name = f"{root.name}/{name}"
         scores = [found.score for found in objects if found.score is not None]
         made: dict[str, Any] = {"result": [self._result(found, labels) for found in objects]}
         if scores:
@@ -63,8 +65,11 @@ class LabelStudioWriter(OneFileWriter):
             for tag, name in (("PolygonLabels", POLYGON), ("BrushLabels", BRUSH))
         )
         lines = super().notes()
-        if self.root is not None:
-            lines.append(f"Label Studio's LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT has to be {self.root.parent}")
+        if self.roots:
+            places = " and ".join(map(str, sorted(self.roots)))
+            line = f"Label Studio's LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT has to be {places}"
+            more = "; it can be but one of them: write the images of each with a command of its own"
+            lines.append(line + (more if len(self.roots) > 1 else ""))
         return [*lines, f'labelling configuration: <View><Image name="{IMAGE}" value="${IMAGE}"/>{tags}</View>']
 
     def _result(self, found: LabelledObject, labels: Labels) -> dict[str, Any]:
