@@ -106,7 +106,7 @@ def _measure(mask_logits, starts, sides, threshold, offset):
                 top += 1
             while not _any_above(mask[bottom - 1], threshold):
                 bottom -= 1
-            boxes[index] = left, top, right, bottom
+            boxes[index, 0], boxes[index, 1], boxes[index, 2], boxes[index, 3] = left, top, right, bottom
     return boxes, stability
 
 
