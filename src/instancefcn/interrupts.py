@@ -31,6 +31,11 @@ class Interrupted(KeyboardInterrupt):
         return 128 + self.number
 
 
+def as_interrupted(error: KeyboardInterrupt) -> Interrupted:
+    """The error as an ``Interrupted``; one that Python raised itself is of SIGINT."""
+    return error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT)
+
+
 @dataclass
 class Interrupts:
     """The signal that came, if any."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -16,7 +15,7 @@ from instancefcn.apps.options import DeviceName, Form, RecipeName, SplitParts, T
 from instancefcn.apps.printing import echo
 from instancefcn.apps.train import say
 from instancefcn.files import write_whole
-from instancefcn.interrupts import Interrupted
+from instancefcn.interrupts import Interrupted, as_interrupted
 
 if TYPE_CHECKING:
     from instancefcn.data.source import Source
@@ -94,7 +93,7 @@ def label(
         if only in (None, "next"):
             say_next(rounds, sources, left, number, by, device)
     except KeyboardInterrupt as error:
-        stopped = error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT)
+        stopped = as_interrupted(error)
         raise Interrupted(stopped.number, f"{stopped}\nthe same command goes on") from error
     if failed:
         raise typer.Exit(1)

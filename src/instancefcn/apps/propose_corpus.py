@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import signal
 from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +13,7 @@ import typer
 from instancefcn.apps.images import find_inputs
 from instancefcn.apps.options import AnnotatedImages, CheckpointFile, MaxProposals, Objects, Precision
 from instancefcn.apps.printing import echo, progress_bar, say
-from instancefcn.interrupts import Interrupted
+from instancefcn.interrupts import Interrupted, as_interrupted
 from instancefcn.run_folder import run_folder
 
 if TYPE_CHECKING:
@@ -191,9 +190,8 @@ def _work(job: Job, left: list[Block], size: Size, address: str | None) -> tuple
                         say(progress, said["reason"])
                 progress.update(task, completed=outcome.done + outcome.failed)
     except KeyboardInterrupt as error:
-        number = error.number if isinstance(error, Interrupted) else signal.SIGINT
         done = f"{outcome.blocks} of {len(left)} blocks"
-        raise Interrupted(number, f"interrupted after {done}: the same command goes on") from None
+        raise Interrupted(as_interrupted(error).number, f"interrupted after {done}: the same command goes on") from None
     return outcome, left_after(job.tables, left)
 
 

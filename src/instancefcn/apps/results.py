@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +23,7 @@ from instancefcn.data.images import read_image
 from instancefcn.data.result_files import JSON, STEMS
 from instancefcn.export.open import is_one_file
 from instancefcn.files import read_json, reason_of
-from instancefcn.interrupts import Interrupted, Interrupts, noted_interrupts
+from instancefcn.interrupts import Interrupted, Interrupts, as_interrupted, noted_interrupts
 from instancefcn.journal import unfinished
 from instancefcn.proposals import CATEGORY_ID, CATEGORY_NAME, Proposals
 from instancefcn.run_folder import run_file, run_folder
@@ -134,7 +133,7 @@ class ResultsFolder:
                 self._close(finished=not stop)
             except KeyboardInterrupt as error:  # a second signal: the image that it came in is left out
                 self._close(finished=False)
-                raise self._interrupted(error.number if isinstance(error, Interrupted) else signal.SIGINT) from None
+                raise self._interrupted(as_interrupted(error).number) from None
             except BaseException:
                 with suppress(OSError):  # the disk is full
                     self._close_after_error()
