@@ -136,8 +136,8 @@ class ShapedImages:
             crowd=[shape.crowd for shape in shapes],
             ignore=[shape.ignore for shape in shapes],
         )
-        about = {"rejected": known, "partial": len(known) < len(rejected)}
-        self._labels.append(Labels(image_id, file_name, path, *size, instances, **about))
+        partial = len(known) < len(rejected)
+        self._labels.append(Labels(image_id, file_name, path, *size, instances, rejected=known, partial=partial))
         return numbers
 
     def source(
