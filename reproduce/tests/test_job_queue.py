@@ -76,7 +76,7 @@ def test_time_that_is_up_cuts_the_job_with_its_children_and_it_goes_on_later(tmp
 
 def test_a_job_that_outlives_a_killed_queue_is_not_started_again(tmp_path: Path) -> None:
     folder = tmp_path / "q"
-    script = "open('begun', 'a').write('x'); time.sleep(30)"
+    script = "open('begun', 'a').write('x'); open('written', 'w'); time.sleep(30)"
     starter = (
         "import sys; sys.path[:0] = {path!r}\nfrom pathlib import Path\n"
         "from reproduce.tests.test_job_queue import FIRST, queue\nqueue(Path({folder!r}), {script!r}, (FIRST,)).run()"
@@ -84,7 +84,7 @@ def test_a_job_that_outlives_a_killed_queue_is_not_started_again(tmp_path: Path)
     text = starter.format(path=sys.path, folder=str(folder), script=script)
     process = subprocess.Popen([sys.executable, "-c", text])
     try:
-        wait_for(folder / "begun")
+        wait_for(folder / "written")
         process.send_signal(signal.SIGKILL)
         process.wait()
         jobs = queue(folder, script, (FIRST,))
