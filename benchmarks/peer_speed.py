@@ -89,10 +89,10 @@ def limits() -> dict[str, float]:
     left = right = torch.zeros(MATRIX_SIDE, MATRIX_SIDE)
     numbers = torch.zeros(COPIED)
     copy = torch.empty_like(numbers)
+    moved = bytes_of_layers(network, pixels)  # with gradients, for which each layer is called by itself
+    with FlopCounterMode(display=False) as counter:
+        network(pixels)
     with torch.inference_mode():
-        moved = bytes_of_layers(network, pixels)
-        with FlopCounterMode(display=False) as counter:
-            network(pixels)
         seconds = least_seconds(lambda: network(pixels))
         peak = 2 * MATRIX_SIDE**3 / least_seconds(lambda: left @ right)
         bandwidth = 2 * 4 * COPIED / least_seconds(lambda: copy.copy_(numbers))
@@ -109,16 +109,15 @@ def limits() -> dict[str, float]:
 
 
 def bytes_of_layers(network: nn.Module, pixels: Tensor) -> int:
-    """Those of what each layer takes and gives, as if nothing stayed in a cache."""
+    """Those of what each layer takes and gives, as if nothing stayed in a cache; activations are part of a layer."""
     moved = 0
 
     def add(_: nn.Module, given: tuple[Any, ...], made: Any) -> None:
         nonlocal moved
         moved += sum(one.nbytes for one in (*given, made) if isinstance(one, Tensor))
 
-    layers = [
-        module for module in network.modules() if not [*module.children()] and not isinstance(module, nn.Identity)
-    ]
+    none = nn.Identity | nn.ReLU | nn.ReLU6
+    layers = [module for module in network.modules() if not [*module.children()] and not isinstance(module, none)]
     hooks = [layer.register_forward_hook(add) for layer in layers]
     network(pixels)
     for hook in hooks:

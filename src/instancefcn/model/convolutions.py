@@ -20,10 +20,14 @@ class ShiftedConv2d(nn.Conv2d):
         self.kernel_size, self.weight, self.bias = same.kernel_size, same.weight, same.bias
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b _ _ _"]:
-        top, left = (1 - side % 2 for side in input.shape[-2:])
-        padding = self.kernel_size[0] // 2 + top, self.kernel_size[1] // 2 + left
+        padding, (top, left) = self.placed(input)
         shifted = F.conv2d(input, self.weight, self.bias, self.stride, padding, groups=self.groups)
         return shifted[..., top:, left:]
+
+    def placed(self, input: Float[Tensor, "b c h w"]) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Rows and columns to pad an input by, and how many of the output's first ones are cut off."""
+        top, left = (1 - side % 2 for side in input.shape[-2:])
+        return (self.kernel_size[0] // 2 + top, self.kernel_size[1] // 2 + left), (top, left)
 
 
 def shift_same_padding(module: nn.Module) -> None:

@@ -10,6 +10,7 @@ import math
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from instancefcn.model.activated import activated
 from instancefcn.model.convolutions import ShiftedConv2d
 from instancefcn.model.separable import DepthwiseConv2d, PointwiseConv2d
 
@@ -67,7 +68,7 @@ class EfficientNetLite0(nn.Module):
                 nn.init.normal_(module.weight, 0, math.sqrt(2 / fan_out))
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
-        features = self.bn1(self.conv_stem(images))
+        features = activated(self.conv_stem, self.bn1, images)
         maps: list[Tensor] = []
         for stage, blocks in enumerate(self.blocks):
             features = blocks(features)
@@ -98,7 +99,7 @@ class Separable(nn.Module):
         self.bn2 = NormAct(channels, nn.Identity())
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b _ h w"]:
-        return self.bn2(self.conv_pw(self.bn1(self.conv_dw(features))))
+        return self.bn2(self.conv_pw(activated(self.conv_dw, self.bn1, features)))
 
 
 class InvertedResidual(nn.Module):
@@ -116,7 +117,7 @@ class InvertedResidual(nn.Module):
         self.bn3 = NormAct(channels, nn.Identity())
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b _ _ _"]:
-        inner = self.bn2(self.conv_dw(self.bn1(self.conv_pw(features))))
+        inner = activated(self.conv_dw, self.bn2, activated(self.conv_pw, self.bn1, features))
         result = self.bn3(self.conv_pwl(inner))
         return result + features if self.residual else result
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from instancefcn.model.activated import activated
 from instancefcn.model.pyramid import SeparableConv, add_enlarged
 from instancefcn.model.separable import PointwiseConv2d, planar_pointwise, pointwise
 
@@ -108,7 +109,9 @@ class Refine(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"], detail: Float[Tensor, "b _ _ _"], index: int) -> Tensor:
         """Refine ``x``, the map of the refined level ``index``, by ``detail``."""
-        return self.mix(add_enlarged(self.detail[index](detail), self.reduce(x)))
+        activate, around, across, activate_again = self.mix
+        mixed = around(activate(add_enlarged(self.detail[index](detail), self.reduce(x))))
+        return activated(across, activate_again, mixed)
 
     def init_identity(self) -> None:
         """Start as a plain enlargement, so older checkpoints keep their behaviour."""

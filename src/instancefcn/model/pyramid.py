@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from instancefcn.model.activated import activated
 from instancefcn.model.separable import DepthwiseConv2d, PointwiseConv2d
 
 NORM_GROUPS = 8
@@ -39,14 +40,14 @@ class ResidualBlock(nn.Module):
     def __init__(self, channels: int, expansion: int = 2) -> None:
         super().__init__()
         self.around = DepthwiseConv2d(channels, 5)
-        self.expand = PointwiseConv2d(channels, expansion * channels)
+        self.expand, self.activate = PointwiseConv2d(channels, expansion * channels), nn.ReLU(inplace=True)
         self.reduce = PointwiseConv2d(expansion * channels, channels)
         nn.init.zeros_(self.reduce.weight)
         assert self.reduce.bias is not None
         nn.init.zeros_(self.reduce.bias)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        return x + self.reduce(F.relu(self.expand(self.around(x)), inplace=True))
+        return x + self.reduce(activated(self.expand, self.activate, self.around(x)))
 
 
 def add_enlarged(fine: Float[Tensor, "b c fh fw"], coarse: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c fh fw"]:

@@ -43,7 +43,7 @@ def planar_pointwise(
     planes = [weight.flatten(1) @ of_one for of_one in columns]  # as one product, bf16 would take five times as long
     products = planes[0][None] if len(planes) == 1 else torch.stack(planes)
     if bias is not None:
-        products += bias[:, None]
+        products += bias[:, None].to(products.dtype)  # else, under autocast, the sum would be made by way of fp32
     return products.view(len(input), -1, *input.shape[-2:])
 
 
