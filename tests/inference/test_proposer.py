@@ -249,6 +249,10 @@ def test_a_list_of_images_gives_a_list(proposer: Proposer) -> None:
     images = [photograph(60, 80), photograph(40, 50)]
     assert proposer(images, max_proposals=7) == [proposer(image, max_proposals=7) for image in images]
     assert proposer([]) == []
+    assert proposer.objects(images, 0.1) == [proposer.objects(image, 0.1) for image in images]
+    assert proposer.objects(images, 0.1, exclusive=True) == [
+        proposer.objects(image, 0.1, exclusive=True) for image in images
+    ]
 
 
 @pytest.mark.parametrize("options", [{"max_proposals": -1}, {"min_score": float("nan")}])

@@ -154,11 +154,23 @@ class Proposer:
         rles, values = [rle for rle, _ in kept], np.array([score for _, score in kept], dtype=float)
         return Proposals(rles, rle_boxes(rles), values, height, width, rule=self.rule)
 
-    def objects(self, image: AnyImage, threshold: float | None = None, *, exclusive: bool = False) -> Proposals:
+    @overload
+    def objects(self, image: AnyImage, threshold: float | None = ..., *, exclusive: bool = ...) -> Proposals: ...
+    @overload
+    def objects(
+        self, image: list[AnyImage] | tuple[AnyImage, ...], threshold: float | None = ..., *, exclusive: bool = ...
+    ) -> list[Proposals]: ...
+    def objects(
+        self,
+        image: AnyImage | list[AnyImage] | tuple[AnyImage, ...],
+        threshold: float | None = None,
+        *,
+        exclusive: bool = False,
+    ) -> Proposals | list[Proposals]:
         """The objects of an image, as many as there are: ``Proposals.objects`` of all its candidates.
 
         Args:
-            image: as for proposing.
+            image: as for proposing; a list of images gives a list.
             threshold: the lowest chance of an object; None for the checkpoint's.
             exclusive: a pixel belongs to one object at most.
 
@@ -168,6 +180,8 @@ class Proposer:
         Example:
             >>> count = len(proposer.objects("grains.jpg"))  # doctest: +SKIP
         """
+        if isinstance(image, list | tuple):
+            return [self.objects(one, threshold, exclusive=exclusive) for one in image]
         lowest = (self.rule or ObjectRule(threshold=0.0)).lowest_score(threshold)  # below it nothing need be pasted
         candidates = self(image, max_proposals=self.config.nms_candidates, min_score=max(lowest, MIN_SCORE))
         return candidates.objects(threshold, exclusive=exclusive)
