@@ -42,7 +42,7 @@ FORM_HELP = "\n\n".join(
 
 RESULT_HELP = "\n\n".join(
     [
-        "For many results, instead of JSON (both with --to coco besides):",
+        "For many results, instead of JSON (both with --to coco besides; objects. with --objects):",
         "[bold]jsonl[/] FOLDER/proposals.jsonl.gz, a result a line",
         "[bold]parquet[/] FOLDER/proposals.parquet, a result a row (pip install 'instancefcn\\[parquet]')",
     ]

@@ -100,8 +100,8 @@ def train(
     [bold]torchrun --nproc-per-node 2 -m instancefcn train[/] --recipe paper --data sbd:SBD,train [bold]--out[/] runs/c
     [dim]The paper's network on two GPUs.[/]
 
-    [bold]best.safetensors[/]  for [bold]instancefcn propose --checkpoint[/]; with validation what training started
-    from until something beats it; also last.safetensors
+    [bold]best.safetensors[/]  for [bold]instancefcn propose --checkpoint[/]; with validation the best network, which is
+    the one that training started from if all later ones are worse by more than chance; also last.safetensors
     [bold]metrics.jsonl[/]     losses and validation, a line each; also as tensorboard events
 
     Look at your labels first: [bold]instancefcn validate[/].
