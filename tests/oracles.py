@@ -104,17 +104,23 @@ def window_label(
     return "ignored"
 
 
-def value_at(values: Tensor, window_box: list[float], x: float, y: float) -> float:
+def value_at(values: Tensor, window_box: list[float], x: float, y: float, size: tuple[int, int] | None = None) -> float:
     """A window's value at a point of the image, bilinearly between the centres of cells; 0 outside the window.
 
-    The first cell inside the image is extended to its border.
+    The first cell inside the image is extended to its border; so is the last, of which the image of a given
+    ``size``, (width, height), holds 0.55 or more.
     """
     m = values.shape[0]
     cell_x, cell_y = (window_box[2] - window_box[0]) / m, (window_box[3] - window_box[1]) / m
     if not (window_box[0] <= x < window_box[2] and window_box[1] <= y < window_box[3]):
         return 0.0
-    u = min(max((x - window_box[0]) / cell_x - 0.5, max(0.0, -window_box[0] / cell_x)), m - 1)
-    v = min(max((y - window_box[1]) / cell_y - 0.5, max(0.0, -window_box[1] / cell_y)), m - 1)
+    last_u = last_v = m - 1
+    if size is not None:
+        last_u = max([c for c in range(m) if window_box[0] + (c + 0.55) * cell_x <= size[0]], default=0)
+        last_v = max([c for c in range(m) if window_box[1] + (c + 0.55) * cell_y <= size[1]], default=0)
+    first_u, first_v = max(0.0, -window_box[0] / cell_x), max(0.0, -window_box[1] / cell_y)
+    u = min(max((x - window_box[0]) / cell_x - 0.5, first_u), max(last_u, first_u))
+    v = min(max((y - window_box[1]) / cell_y - 0.5, first_v), max(last_v, first_v))
     i, j = int(v), int(u)
     fv, fu = v - i, u - j
     below, behind = min(i + 1, m - 1), min(j + 1, m - 1)
@@ -129,7 +135,7 @@ def paste(mask_logits: Tensor, window_box: list[float], threshold_logit: float, 
     mask = torch.zeros(height, width, dtype=torch.bool)
     for y in range(height):
         for x in range(width):
-            mask[y, x] = value_at(above, window_box, x + 0.5, y + 0.5) > 0
+            mask[y, x] = value_at(above, window_box, x + 0.5, y + 0.5, (width, height)) > 0
     return mask
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Float32, Float64
 
 from instancefcn.cleaning import clean
 from instancefcn.data.images import AnyImage, to_rgb
+from instancefcn.geometry.boxes import OVER_HALF
 from instancefcn.geometry.rle import Rle, encode, encode_in_box, tight_boxes
 from instancefcn.objects import ObjectRule
 from instancefcn.proposals import Proposals
@@ -133,19 +134,21 @@ def paste(
     first = np.ceil(np.maximum(tight[:2] - cell, window[:2]) - 0.5).clip(0, [width, height])
     end = np.ceil(np.minimum(tight[2:] + cell, window[2:]) - 0.5).clip(0, [width, height])
     across, down = (
-        _weights(len(logits), np.arange(first[axis], end[axis]) + 0.5, float(window[axis]), float(cell[axis]))
-        for axis in (0, 1)
+        _weights(len(logits), np.arange(first[axis], end[axis]) + 0.5, float(window[axis]), float(cell[axis]), extent)
+        for axis, extent in enumerate((width, height))
     )
     mask = down @ logits @ across.T > threshold_logit
     return encode_in_box(mask, int(first[1]), int(first[0]), height, width) if mask.any() else None
 
 
 def _weights(
-    m: int, centres: Float64[np.ndarray, "pixels"], start: float, cell: float
+    m: int, centres: Float64[np.ndarray, "pixels"], start: float, cell: float, extent: int
 ) -> Float32[np.ndarray, "pixels m"]:
     """Weights of a window's cells at the centres of pixels along an axis, for bilinear interpolation.
 
-    The first cell inside the image is extended to its border.
+    The first and the last cell inside the image, which is ``extent`` pixels long, are extended to its borders.
     """
-    places = ((centres - start) / cell - 0.5).clip(max(0, round(-start / cell)), m - 1)
+    lowest = max(0, round(-start / cell))
+    highest = max(min(round((extent - start) / cell - OVER_HALF), m) - 1, lowest)
+    places = ((centres - start) / cell - 0.5).clip(lowest, highest)
     return (1 - np.abs(places[:, None] - np.arange(m))).clip(0).astype(np.float32)

@@ -59,6 +59,21 @@ def test_paste_equals_the_loop(seed: int) -> None:
         assert (pasted != expected).sum() <= 1
 
 
+@pytest.mark.parametrize("turned", [0, 1, 2, 3])
+def test_an_object_reaches_each_border_of_the_image_alike(turned: int) -> None:
+    cells = np.full((8, 8), -20.0, dtype=np.float32)  # the two outer rows lie beyond an image of 48 pixels
+    cells[3:6, 3:6] = 5.0
+    corners = {0: (0, 0), 1: (0, -16), 2: (-16, -16), 3: (-16, 0)}[turned]  # x, y
+    windows = np.array([[*corners, corners[0] + 64.0, corners[1] + 64.0]])
+    logits = np.rot90(cells, turned)
+    masks = WindowMasks.of(np.ones(1), np.ascontiguousarray(logits).ravel(), np.array([8]), windows, 0.0)
+    (rle,) = paste(masks, 48, 48)
+    assert rle is not None
+    mask = np.rot90(decode(rle), -turned)
+    assert mask[-1, -1]
+    assert mask[-1].sum() == mask[:, -1].sum() == mask[-2].sum() == 22
+
+
 def flat_maps(objectness: torch.Tensor, quality: torch.Tensor | None = None) -> ScoreMaps:
     height, width = objectness.shape
     return ScoreMaps(

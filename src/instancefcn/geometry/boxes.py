@@ -7,6 +7,9 @@ from jaxtyping import Float, Float64
 
 from instancefcn.compiled import compiled
 
+# A window's last cell inside the image has this share more than its half there: at exactly half, rounding would decide.
+OVER_HALF = 0.05
+
 
 def xyxy_to_xywh(boxes_xyxy: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
     """Convert corners to COCO's ``bbox``: the upper left corner, width and height."""

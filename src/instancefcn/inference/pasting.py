@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from instancefcn.compiled import compiled
+from instancefcn.geometry.boxes import OVER_HALF
 from instancefcn.geometry.rle import Rle, code_bound, from_counts, write_code
 from instancefcn.inference.window_masks import WindowMasks
 from instancefcn.threads import in_threads, parts
@@ -17,7 +18,7 @@ def paste(masks: WindowMasks, height: int, width: int) -> list[Rle | None]:
 
     Down a column of pixels, interpolated logits are linear between the centres of two cells. So the row where they
     cross the threshold follows from the two cells: a mask costs its columns times the cells of its side. Cells outside
-    the image hold no evidence, so the first cell inside is extended to the image's border.
+    the image hold no evidence, so the first and the last cell inside are extended to the image's borders.
 
     Args:
         masks: their windows may hang over the border, at the top by whole cells.
@@ -58,7 +59,7 @@ def _encode(mask_logits, starts, sides, windows, pixels, threshold, height, widt
         places = np.empty(max(right - left, 0) * (m + 1), dtype=np.int64)
         count = 0
         if bottom > top:
-            count = _edges(mask, threshold, windows[index], left, top, right, bottom, height, places)
+            count = _edges(mask, threshold, windows[index], left, top, right, bottom, height, width, places)
         needed = end + code_bound(count)
         if needed > len(text):
             longer = np.empty(2 * needed, dtype=np.uint8)
@@ -70,17 +71,19 @@ def _encode(mask_logits, starts, sides, windows, pixels, threshold, height, widt
 
 
 @compiled
-def _edges(mask, threshold, window, left, top, right, bottom, height, places):
+def _edges(mask, threshold, window, left, top, right, bottom, height, width, places):
     """Write where a mask changes, column-major, in the columns ``left`` to ``right``; return the number of places."""
     m = len(mask)
     cell_x, cell_y = (window[2] - window[0]) / m, (window[3] - window[1]) / m
     lowest = max(0.0, -window[0] / cell_x)
+    highest = max(min(round((width - window[0]) / cell_x - OVER_HALF), m) - 1.0, lowest)
     first = min(max(round(-window[1] / cell_y), 0), m - 1)  # the topmost cell inside the image
+    last = max(min(round((height - window[1]) / cell_y - OVER_HALF), m) - 1, first)
     columns = np.ascontiguousarray(mask.T) - np.float32(threshold)
     profile = np.empty(m, dtype=np.float32)
     count = 0
     for x in range(left, right):
-        place = min(max((x + 0.5 - window[0]) / cell_x - 0.5, lowest), m - 1.0)
+        place = min(max((x + 0.5 - window[0]) / cell_x - 0.5, lowest), highest)
         before = columns[int(place)]
         behind = columns[min(int(place) + 1, m - 1)]
         share = np.float32(place - int(place))
@@ -90,7 +93,7 @@ def _edges(mask, threshold, window, left, top, right, bottom, height, places):
         if foreground:
             places[count] = x * height + top
             count += 1
-        for y in range(first + 1, m):
+        for y in range(first + 1, last + 1):
             if (profile[y] > 0) != foreground:
                 foreground = not foreground
                 crossing = window[1] + (y - 0.5 + profile[y - 1] / (profile[y - 1] - profile[y])) * cell_y

@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 from onnxscript import OpBuilder
 
+from instancefcn.geometry.boxes import OVER_HALF
 from instancefcn.onnx_graph.loops import loop
 from instancefcn.onnx_graph.resizing import Size
 from instancefcn.onnx_graph.window_masks import GraphMasks
@@ -34,8 +35,11 @@ def paste(op: OpBuilder, masks: GraphMasks, size: Size, threshold: float) -> tup
             op.Min(op.Add(tight_ends, cells), ends_xy),
         )
     )
-    # The first cell inside the image is extended to its border.
+    # The first and the last cell inside the image are extended to its borders.
     lowest = op.Max(op.Round(op.Neg(op.Div(starts_xy, cells))), 0.0)
+    reach = op.Div(op.Sub(op.Cast(border, to=ir.DataType.FLOAT), starts_xy), cells)  # of the image, in cells
+    inside = op.Round(op.Sub(reach, OVER_HALF))
+    highest = op.Max(op.Sub(op.Min(inside, sides), 1.0), lowest)
 
     def step(body: OpBuilder, index: ir.Value) -> list[ir.Value]:
         index = body.Unsqueeze(index, [0])
@@ -43,7 +47,7 @@ def paste(op: OpBuilder, masks: GraphMasks, size: Size, threshold: float) -> tup
         logits = body.Slice(masks.mask_logits, start, body.Add(start, body.Mul(side, side)), [0])
         logits = body.Reshape(logits, body.Concat(side, side, axis=0))
         (of_columns, column_range), (of_rows, row_range) = (
-            _weights(body, axis, index, side, (first, end, starts_xy, cells, lowest)) for axis in (0, 1)
+            _weights(body, axis, index, side, (first, end, starts_xy, cells, lowest, highest)) for axis in (0, 1)
         )
         values = body.MatMul(body.MatMul(of_rows, logits), body.Transpose(of_columns, perm=[1, 0]))
         mask = body.Greater(values, threshold)
@@ -76,13 +80,12 @@ def _weights(
     body: OpBuilder, axis: int, index: ir.Value, side: ir.Value, of_all: tuple[ir.Value, ...]
 ) -> tuple[ir.Value, tuple[ir.Value, ir.Value]]:
     """Weights [pixels, cells] of a mask's cells at the centres of pixels along an axis, and the range of the pixels."""
-    first, end, window, cell, lowest = (body.Gather(body.Gather(values, index), [axis], axis=1) for values in of_all)
-    first, end, window, cell, lowest = (body.Reshape(value, [1]) for value in (first, end, window, cell, lowest))
+    of_one = (body.Gather(body.Gather(values, index), [axis], axis=1) for values in of_all)
+    first, end, window, cell, lowest, highest = (body.Reshape(value, [1]) for value in of_one)
     end = body.Max(first, end)
     pixels = body.Cast(body.Range(body.Squeeze(first), body.Squeeze(end), 1), to=ir.DataType.FLOAT)
     places = body.Sub(body.Div(body.Sub(body.Add(pixels, 0.5), window), cell), 0.5)
-    last = body.Cast(body.Sub(side, [1]), to=ir.DataType.FLOAT)
-    places = body.Min(body.Max(places, lowest), last)
+    places = body.Min(body.Max(places, lowest), highest)
     cells = body.Cast(body.Range(0, body.Squeeze(side), 1), to=ir.DataType.FLOAT)
     distance = body.Abs(body.Sub(body.Unsqueeze(places, [1]), body.Unsqueeze(cells, [0])))
     return body.Max(body.Sub(1.0, distance), 0.0), (first, end)
