@@ -141,6 +141,14 @@ def test_a_mask_that_comes_within_a_cell_of_an_inner_border_is_left_out() -> Non
     assert Tile.whole((100, 400)).holds(masks, (2.0, 2.0)).all()
 
 
+@pytest.mark.parametrize("keys", [{}, {"vote_threshold": 0.5, "soft_nms_threshold": 0.4}])
+def test_tiles_without_foreground_and_none_wanted_give_nothing(keys: dict[str, float]) -> None:
+    proposer = local(shorter_sides=(500.0,), longest_side=256.0, tiles=True, **keys)
+    assert len(proposer(squares_at(), max_proposals=10)) == 0
+    found = proposer(squares_at((42, 45, 43)), max_proposals=0)
+    assert (len(found), found.height, found.width) == (0, 500, 700)
+
+
 def test_what_no_tile_holds_is_found_in_the_whole() -> None:
     image = squares_at((100, 100, 300), (500, 50, 40))  # 300 pixels are longer than what tiles share
     proposer = local(shorter_sides=(125.0, 500.0), longest_side=256.0, tiles=True)

@@ -104,7 +104,8 @@ def settled(masks: WindowMasks, height: int, width: int, config: InferenceConfig
 
 def joined(parts: list[WindowMasks]) -> WindowMasks:
     """Masks of several tiles one after another; those without foreground are left out."""
-    logits = np.concatenate([part.logits(index).ravel() for part in parts for index in range(len(part))])
+    each = [part.logits(index).ravel() for part in parts for index in range(len(part))]
+    logits = np.concatenate([np.zeros(0, dtype=np.float32), *each])
     scores, sides, boxes = (
         np.concatenate([getattr(part, name) for part in parts]) for name in ("scores", "sides", "window_boxes")
     )
