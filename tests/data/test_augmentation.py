@@ -321,6 +321,14 @@ def test_factors_of_the_image_as_it_is_are_drawn() -> None:
         assert {tuple(view.image.shape) for view in views} == expected
 
 
+@pytest.mark.parametrize("crop", [0, 64])
+def test_a_thin_image_keeps_a_pixel(crop: int) -> None:
+    sample = painted(np.zeros((1, 500), dtype=int))
+    view = view_of(sample, replace(same_size(sample, crop=crop), image_scales=(0.25,)))
+    assert tuple(view.image.shape) == ((3, crop, crop) if crop else (3, 1, 125))
+    assert int((~view.padding).sum()) == (crop or 125)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
