@@ -140,6 +140,27 @@ def test_windows_centred_on_padding_are_neither_positive_nor_negative() -> None:
             assert (assignment.labels[14, :13] == NEGATIVE).all()
 
 
+def test_a_centre_may_not_be_positive_and_negative_at_once() -> None:
+    with pytest.raises(ValueError, match=r"center_negative at most, not 0\.3 above 0\.2: .* raise"):
+        config_of("gapless", center_tolerance=0.3, center_negative=0.2)
+
+
+def test_every_positive_window_has_its_instance() -> None:
+    # Centres lie 0, 8, ... px from the instance's, in a window of 160 px: some at 0.1 exactly.
+    config = config_of("gapless", center_tolerance=0.1, center_negative=0.1)
+    (assignment,) = assign(boxes([80, 104, 176, 152]), torch.tensor([False]), [Grid(8, 20, 40, 40)], config)
+    assert (assignment.labels == POSITIVE).any()
+    assert (assignment.gt_index[assignment.labels == POSITIVE] == 0).all()
+
+
+def test_a_wide_tolerance_of_scale_is_what_coverage_says() -> None:
+    box = boxes([140, 140, 172, 160])  # 32 px, a third of the 96 that windows of 168 px are made for
+    for tolerance in (1.5, 2.9, 3.1):
+        config = config_of("deepmask", scale_tolerance=tolerance)
+        (assignment,) = assign(box, torch.tensor([False]), [Grid(8, 21, 40, 40)], config)
+        assert bool((assignment.labels == POSITIVE).any()) == bool(is_covered(box, [168.0], config)) == (tolerance > 3)
+
+
 def test_no_instances() -> None:
     (assignment,) = assign(boxes(), NONE, [Grid(8, 21, 4, 5)], config_of("gapless"))
     assert (assignment.labels == NEGATIVE).all()

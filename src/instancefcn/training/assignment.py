@@ -51,6 +51,12 @@ class AssignmentConfig:
             center_negative=(0, 10),
             scale_tolerance=(1, 100),
         )
+        if self.center_tolerance > self.center_negative:
+            raise ValueError(
+                f"assignment.center_tolerance must be center_negative at most, not {self.center_tolerance:g} above "
+                f"{self.center_negative:g}: a window would be positive and negative at once; lower "
+                "center_tolerance, or raise center_negative"
+            )
 
 
 @dataclass(frozen=True)
@@ -155,15 +161,15 @@ def _assign_grid(
 
     # In numpy, whose operations on small arrays take less time than torch's: an image may have 10,000 instances.
     of_windows, of_instances, nearest = labels.numpy(), gt_index.numpy(), np.full(shape, np.inf, dtype=np.float32)
-    centers, reach = (center_y.numpy(), center_x.numpy()), max(config.center_negative, config.center_tolerance)
+    centers, reach = (center_y.numpy(), center_x.numpy()), config.center_negative * grid.side
     boxes, indices = gt_boxes[kept].numpy(), kept.nonzero()[:, 0].tolist()
-    for i in (scale_error < SCALE_NEGATIVE).nonzero()[:, 0].tolist():
+    for i in ((scale_error < SCALE_NEGATIVE) | positive_scale).nonzero()[:, 0].tolist():
         middle = ((boxes[i, 1::-1] + boxes[i, :1:-1]) / 2).tolist()
-        part = tuple(_close(axis, place, reach * grid.side) for axis, place in zip(centers, middle, strict=True))
+        part = tuple(_close(axis, place, reach) for axis, place in zip(centers, middle, strict=True))
         offset_y, offset_x = (abs(axis[near] - place) for axis, near, place in zip(centers, part, middle, strict=True))
         distance = np.maximum(offset_y[:, None], offset_x[None]) / np.float32(grid.side)
-        near = distance < np.float32(config.center_negative)
         positive = (distance <= np.float32(config.center_tolerance)) & bool(positive_scale[i])
+        near = (distance < np.float32(config.center_negative)) | positive
         # A window goes to an instance that it is positive for, and among those to the nearest.
         rank = np.where(positive, distance - np.float32(1), distance)
         taken = near & (rank < nearest[part])
