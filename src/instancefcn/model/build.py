@@ -66,7 +66,7 @@ def prepare(backbone: Backbone, config: NetworkConfig, imagenet: bool) -> Backbo
         load_imagenet(backbone)
     if config.batch_norm == "folded":
         fold_batch_norms(backbone)
-    elif config.batch_norm == "frozen":
+    if config.batch_norm != "running":  # folded: some norms of timm are declared away from their convolution
         freeze_batch_norms(backbone)
     return backbone
 

@@ -55,7 +55,7 @@ class Learner:
             FloatingPointError: a loss or the gradient is infinite or NaN; the weights stay as they were.
         """
         self.network.train()
-        if self.recipe.network.batch_norm == "frozen":
+        if self.recipe.network.batch_norm != "running":
             freeze_batch_norms(self.network.backbone)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
