@@ -50,8 +50,13 @@ def metadata(**changed: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     "config",
-    [CONFIG, replace(CONFIG, batch_norm="folded"), replace(CONFIG, kind="single", finest_window_sizes=())],
-    ids=lambda c: c.kind,
+    [
+        CONFIG,
+        replace(CONFIG, batch_norm="folded"),
+        replace(CONFIG, kind="single", finest_window_sizes=()),
+        replace(CONFIG, backbone="resnetblur18"),  # it has buffers that are in no file
+    ],
+    ids=lambda c: f"{c.kind}-{c.backbone}",
 )
 def test_what_was_saved_comes_back(config: NetworkConfig, tmp_path: Path) -> None:
     saved = checkpoint(config)

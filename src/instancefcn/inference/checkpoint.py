@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from instancefcn.config import Table, from_table, to_table
 from instancefcn.container import check_fit, check_weights, read_container, write_container
 from instancefcn.inference.config import InferenceConfig
-from instancefcn.model.build import build_empty
+from instancefcn.model.build import build_empty, build_network
 from instancefcn.model.config import NetworkConfig
 from instancefcn.model.network import Network
 from instancefcn.objects import ANY_NUMBER, ObjectRule
@@ -75,6 +75,8 @@ class Checkpoint:
         check_fit(self.weights, own, self.path)
         copies = {name: tensor.to(own[name].dtype, copy=True) for name, tensor in self.weights.items()}
         network.load_state_dict(copies, assign=True)
+        if any(buffer.is_meta for buffer in network.buffers()):  # some trunks have buffers that no file keeps
+            return with_weights(build_network(self.network), self.weights, self.path)
         return network.eval()
 
 
