@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -162,6 +163,14 @@ def test_schedules() -> None:
     assert [learning_rate(progress, 9, step) for progress in (0.0, 0.79, 0.8)] == pytest.approx([1, 1, 0.1])
     assert Budget(iterations=10, minutes=2.0).progress(5, seconds=30.0) == 0.25
     assert Budget(iterations=10).progress(5, seconds=30.0) == 0.5
+
+
+@pytest.mark.parametrize("length", [{"iterations": 0}, {"minutes": 0.0}, {"minutes": float("nan")}])
+def test_no_time_to_train_is_refused_before_anything_is_written(length: dict[str, Any], tmp_path: Path) -> None:
+    name, value = next(iter(length.items()))
+    with pytest.raises(ValueError, match=f"{name} must be .*, not {value:g}: leave them out"):
+        train(TINY, [], tmp_path / "out", **length)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_average_forgets_its_start() -> None:

@@ -30,10 +30,11 @@ class Request:
     @property
     def most(self) -> int | None:
         """How many results an image has at most; None where as many as there are."""
-        return self.max_proposals if self.objects else self.max_proposals or MOST_PROPOSALS
+        return MOST_PROPOSALS if self.max_proposals is None and not self.objects else self.max_proposals
 
     def answer(self, proposer: Proposer, image: AnyImage) -> Proposals:
         """Ask a proposer; raises as it does."""
         if self.objects:
             return proposer.objects(image, threshold=self.min_score, exclusive=self.exclusive)[: self.most]
-        return proposer(image, max_proposals=self.most or MOST_PROPOSALS, min_score=self.min_score or 0.0)
+        most = MOST_PROPOSALS if self.max_proposals is None else self.max_proposals
+        return proposer(image, max_proposals=most, min_score=self.min_score or 0.0)

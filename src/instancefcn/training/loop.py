@@ -78,8 +78,9 @@ def train(
     With ``iterations``, the same data, recipe and start give the same weights, bit for bit, on one machine.
 
     Raises:
-        ValueError: nothing to learn, no weights, a checkpoint of another network, ``out`` holds a run already, the data
-            to resume with are others, another run writes to it, or losses became infinite or NaN.
+        ValueError: no iterations or minutes, nothing to learn, no weights, a checkpoint of another network, ``out``
+            holds a run already, the data to resume with are others, another run writes to it, or losses became infinite
+            or NaN.
         Interrupted: it was stopped; a KeyboardInterrupt.
         OSError: a file can't be written; names it, and what is safe.
 
@@ -88,6 +89,7 @@ def train(
         >>> best = train(load_recipe("lite"), [source], Path("runs/mine"), minutes=10)  # doctest: +SKIP
     """
     config = recipe.optimization
+    budget = Budget(config.iterations if iterations is None else iterations, minutes)
     fabric = launch(device, config)
     fabric.seed_everything(recipe.seed, verbose=False)
     images_of_pass(fabric, config)  # before anything else is done
@@ -109,7 +111,6 @@ def train(
             tell(f"starts from {weights} weights" if state is None else f"goes on after iteration {state.iteration}")
         if stream is None:
             stream = TrainingStream(images.training, recipe.augmentation, recipe.source_balance, recipe.seed)
-        budget = Budget(iterations or config.iterations, minutes)
         chosen: list[str] = []
         with show_progress(fabric.is_global_zero) as bars:
             trainer = Trainer(fabric, recipe, start, budget, out, images.validation, bars, data, report)

@@ -60,9 +60,15 @@ class Budget:
     iterations: int
     minutes: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.iterations < 1:
+            raise ValueError(f"iterations must be 1 or more, not {self.iterations}: leave them out for the recipe's")
+        if self.minutes is not None and not self.minutes > 0:
+            raise ValueError(f"minutes must be above 0, not {self.minutes:g}: leave them out to train by iterations")
+
     def progress(self, iteration: int, seconds: float) -> float:
         """Fraction of the run that is done."""
-        return seconds / (60 * self.minutes) if self.minutes else iteration / self.iterations
+        return iteration / self.iterations if self.minutes is None else seconds / (60 * self.minutes)
 
 
 def build_optimizer(network: Network, config: OptimizationConfig) -> torch.optim.Optimizer:
