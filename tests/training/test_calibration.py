@@ -138,3 +138,11 @@ def test_isotonic_is_the_definition_by_hand() -> None:
     knots, chances = isotonic(np.array([0.1, 0.2, 0.3, 0.4]), np.array([False, True, False, True]))
     assert knots == pytest.approx((0.1, 0.25, 0.4))
     assert chances == pytest.approx((0.0, 0.5, 1.0))
+
+
+def test_isotonic_does_not_depend_on_the_order_of_equal_scores() -> None:
+    scores = np.array([0.1, 0.3, 0.3, 0.3, 0.5])
+    for right in ([False, True, False, False, True], [False, False, False, True, True]):
+        knots, chances = isotonic(scores, np.array(right))
+        assert knots == pytest.approx((0.1, 0.3, 0.5))
+        assert chances == pytest.approx((0.0, 1 / 3, 1.0))

@@ -203,11 +203,13 @@ def isotonic(
 
     Zadrozny and Elkan, "Transforming classifier scores into accurate multiclass probability estimates", KDD 2002. Each
     block of equal chance gives one knot, at its mean score, so that better scores have better chances within a block.
+    Equal scores count as one, with their mean and their number, so that their order does not matter.
     """
     from scipy.optimize import isotonic_regression
 
-    order = np.argsort(scores, kind="stable")
-    fitted = isotonic_regression(right[order].astype(float))
+    _, which, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    fitted = isotonic_regression(np.bincount(which, right) / counts, weights=counts.astype(float))
     blocks = list(zip(fitted.blocks[:-1], fitted.blocks[1:], strict=True))
-    knots = [float(scores[order][first:end].mean()) for first, end in blocks]
+    ascending, starts = np.sort(scores), np.concatenate([[0], counts.cumsum()])
+    knots = [float(ascending[starts[first] : starts[end]].mean()) for first, end in blocks]
     return tuple(knots), tuple(float(fitted.x[first]) for first, _ in blocks)
