@@ -27,6 +27,6 @@ class TrainingImage:
     scale: float  # network pixels per image pixel
     # Label of the central window, of crops made around one window; its instance, if any, is the first.
     central_label: int | None = None
-    seed: int = 0  # for drawing windows; a batch takes the seed of its first image
+    seed: int = 0  # for drawing windows
     names: tuple[str, ...] = ()  # of the files that it was made from, for messages
     lost: tuple[str, ...] = ()  # why other images, drawn before this one, could not be read: it replaces them

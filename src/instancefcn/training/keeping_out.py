@@ -70,8 +70,9 @@ def divide(sources: Sequence[Source], validation: Sequence[Source], seed: int, m
 def keep_out(sources: Sequence[Source], seed: int) -> tuple[list[Source], list[Source]]:
     """Divide labelled images into those to train on and those to validate on, by chance.
 
-    A tenth is kept out, two images at least, of those that have an object to be found. Images of sources with
-    unlabelled objects are kept out only where there are no others. The choice depends on the sources and the seed.
+    A tenth of all is kept out, two images at least, of those that have an object to be found; but at most half of
+    those. Images of sources with unlabelled objects are kept out only where there are no others. The choice depends on
+    the sources and the seed.
 
     Returns:
         Sources to train on, and one source to validate on; or all of them and none, with under 20 labelled images or
