@@ -73,6 +73,21 @@ def test_the_second_run_finds_the_proposals_on_disk(
     assert len(list((tmp_path / "cache").iterdir())) == 3
 
 
+@pytest.mark.parametrize("flag", ["crowd", "ignore"])
+def test_a_changed_flag_of_an_instance_matches_anew(
+    flag: str, tmp_path: Path, proposals: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenes = Scenes(2, IDS, NAMES)
+    train(RECIPE, [scenes], proposals, tmp_path / "a", cache=tmp_path / "cache")
+    labels = scenes.labels(0)
+    flagged = np.arange(len(labels.instances)) == 0
+    changed = replace(labels, instances=replace(labels.instances, **{flag: flagged}))
+    other = scenes.labels(1)
+    monkeypatch.setattr(Scenes, "labels", lambda _, index: other if index else changed)
+    train(RECIPE, [scenes], proposals, tmp_path / "b", cache=tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
 @pytest.mark.parametrize("rate", [0.0, 0.5])
 def test_the_trunk_is_trained_where_the_recipe_says_so(tmp_path: Path, proposals: Path, rate: float) -> None:
     short, longer = (

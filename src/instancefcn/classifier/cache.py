@@ -122,6 +122,8 @@ def _key(
         for index in range(len(source)):
             labels = source.labels(index)
             digest.update(f"{labels.image_id} {labels.file_name} {labels.instances.category_ids.tolist()}".encode())
+            flags = labels.partial, labels.instances.crowd.tolist(), labels.instances.ignore.tolist()
+            digest.update(repr(flags).encode())
             for rle in labels.with_rejected().rles:
                 digest.update(rle["counts"])
     return digest.hexdigest()[:16]
