@@ -82,6 +82,19 @@ def test_convert_replaces_no_file_of_a_labelling_tool(
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_convert_leaves_the_data_of_another_yolo_run(
+    label_maps: Path, tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    """Also where their images have other names, so that no file of labels is there."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "data.yaml").write_text("names: [theirs]\n")
+    done = command("convert", "--data", f"labels:{label_maps}", "--to", "yolo", "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "may hold somebody's work" in done.output
+    assert (tmp_path / "out" / "data.yaml").read_text() == "names: [theirs]\n"
+    assert not (tmp_path / "out" / "labels").exists()
+
+
 def test_convert_makes_polygons_of_coco_alone(label_maps: Path, tmp_path: Path, command: Callable[..., Any]) -> None:
     arguments = ["convert", "--data", f"labels:{label_maps}", "--polygons", "--out", tmp_path / "out.json"]
     assert command(*arguments, "--to", "cvat").exit_code == 2

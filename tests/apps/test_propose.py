@@ -18,7 +18,7 @@ from pycocotools.coco import COCO
 from instancefcn.export.open import FORMS
 from instancefcn.geometry.rle import decode, from_json
 from instancefcn.proposals import Proposals
-from pictures import write_photograph
+from pictures import tree, write_photograph
 
 pytestmark = pytest.mark.usefixtures("asked_for")
 LABELS = ("--to", "labels")
@@ -233,6 +233,16 @@ def test_a_file_takes_one_format_of_one_file(options: list[str], tmp_path: Path,
     assert done.exit_code == 2
     assert "it takes one --to of one file" in " ".join(done.stderr.split())
     assert not (tmp_path / "out.json").exists()
+
+
+def test_the_data_of_another_yolo_run_stays(tmp_path: Path, command: Callable[..., Any]) -> None:
+    image, data = write_photograph(tmp_path / "a.png"), tmp_path / "out" / "yolo" / "data.yaml"
+    data.parent.mkdir(parents=True)
+    data.write_text("names: [theirs]\n")
+    done = command("propose", image, "--out", tmp_path / "out", "--to", "yolo")
+    assert done.exit_code == 2
+    assert "may hold somebody's work" in done.output
+    assert tree(tmp_path / "out") == {"yolo/data.yaml": b"names: [theirs]\n"}
 
 
 def test_images_of_one_stem_have_files_of_their_own(tmp_path: Path, command: Callable[..., Any]) -> None:

@@ -132,7 +132,7 @@ class Writer(ABC):
             self._left_out[noun] += count
 
     def paths(self) -> list[Path]:
-        """Files that will be written for the images whose names are known."""
+        """Files that will be written: those of the images whose names are known, in their order, then any others."""
         return [self.place.out / self.folder / f"{stem}{self.suffix}" for stem in self._stems.values()]
 
     def path(self, labels: Labels, suffix: str | None = None) -> Path:

@@ -37,6 +37,9 @@ class YoloWriter(Writer):
         self.roots: dict[Path, None] = {}
         self.joined = 0
 
+    def paths(self) -> list[Path]:
+        return [*super().paths(), self.place.out / DATA]
+
     def write(self, labels: Labels, objects: Sequence[LabelledObject]) -> None:
         if root := images_root(labels):
             self.roots[root] = None
