@@ -70,6 +70,16 @@ def test_an_interruption_between_entry_and_file_leaves_ours_ours(out: Path, monk
     assert ledger(out).is_ours("b.json")
 
 
+def test_an_entry_after_a_cut_line_is_a_line_of_its_own(out: Path) -> None:
+    write(out, "a.json", "one")
+    with (out / "written.jsonl").open("a") as file:
+        file.write('{"file": "c.js')
+    write(out, "b.json", "two")
+    write(out, "c.json", "three")
+    assert ledger(out).persons() == []
+    assert "" not in (out / "written.jsonl").read_text().split("\n")[:-1]
+
+
 def test_an_image_is_finished_when_all_its_files_are_of_the_round(out: Path) -> None:
     write(out, "a.json", "one", 1, "a.png")
     write(out, "b.json", "one", 1, "b.png")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import defaultdict
 from pathlib import Path
+from typing import BinaryIO
 
-from instancefcn.files import file_sum, path_inside
+from instancefcn.files import file_sum, named_errors, path_inside
 
 
 class Ledger:
@@ -84,8 +86,18 @@ class Ledger:
     def enter(self, name: str, digest: str, number: int, image: str = "", form: str = "") -> None:
         """Note that a file of these bytes is ours; the arguments are those of ``place``, and the bytes' SHA-256."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            entry = {"file": name, "sha256": digest, "round": number, "image": image, "form": form}
-            file.write(json.dumps(entry) + "\n")
+        entry = {"file": name, "sha256": digest, "round": number, "image": image, "form": form}
+        with named_errors(self.path), self.path.open("a+b") as file:
+            file.write((_end_of_cut_line(file) + json.dumps(entry) + "\n").encode())
+            file.flush()
+            os.fsync(file.fileno())
         self.sums[name].add(digest)
         self.rounds[name], self.images[name], self.forms[name] = number, image, form
+
+
+def _end_of_cut_line(file: BinaryIO) -> str:
+    """What ends the last line of a file, if an interruption cut it."""
+    if not file.seek(0, os.SEEK_END):
+        return ""
+    file.seek(-1, os.SEEK_END)
+    return "" if file.read(1) == b"\n" else "\n"
