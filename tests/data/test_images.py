@@ -52,6 +52,21 @@ def test_rgb_is_returned_as_it_is(tmp_path: Path, rng: np.random.Generator) -> N
     assert inspect_image(tmp_path / "a.png") == (40, 56)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_oriented_grey_tiff_without_compression(tmp_path: Path, orientation: int, dtype: type) -> None:
+    """Pillow maps the file into memory, with the sides swapped, if it is given the path."""
+    path = tmp_path / "a.tif"
+    grey = np.tile(np.linspace(0, 255, 30).astype(dtype), (20, 1)) * (np.iinfo(dtype).max // 255)
+    Image.fromarray(grey).save(path, tiffinfo={274: orientation})
+    upright = {6: np.rot90(grey, -1), 8: np.rot90(grey)}.get(orientation)
+    pixels = read_image(path)
+    np.testing.assert_array_equal(pixels, read_image(path.read_bytes()))
+    assert inspect_image(path) == pixels.shape[:2] == ((20, 30) if orientation < 5 else (30, 20))
+    if upright is not None:
+        np.testing.assert_array_equal(pixels, to_rgb(upright))
+
+
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied(tmp_path: Path, rng: np.random.Generator, orientation: int, suffix: str) -> None:

@@ -67,7 +67,7 @@ def to_rgb(image: AnyImage) -> UInt8[np.ndarray, "h w 3"]:
         return _array_to_rgb(image)
     if not isinstance(image, Image.Image):
         raise TypeError(f"an image must be a file's path, an array or a PIL image, not {type(image).__name__}")
-    return _upright(image, None)
+    return _upright(image, None, str(getattr(image, "filename", "")) or "image")
 
 
 def read_image(file: ImageFile, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "h w 3"]:
@@ -82,9 +82,9 @@ def read_image(file: ImageFile, size: tuple[int, int] | None = None) -> UInt8[np
     Raises:
         ValueError: not an image, truncated, above MAX_PIXELS, or of another size; the message names the file.
     """
+    name = _name(file)
     with opened(file) as image:
-        pixels, more = _upright(image, size), _has_more_pages(image)
-    name = str(file)
+        pixels, more = _upright(image, size, name), _has_more_pages(image)
     if more and not isinstance(file, bytes) and name not in _told:
         _told.add(name)  # training reads its images many times
         warnings.warn(f"{name}: several pages, of which the first is read: save each as an image", stacklevel=2)
@@ -103,14 +103,14 @@ def inspect_image(file: ImageFile, size: tuple[int, int] | None = None) -> tuple
     with opened(file) as image:
         _, frame = _orientation(image, size)
         if image.format != "JPEG" or _bytes_at(file, -2, 2) != JPEG_END:
-            _to_rgb(image)
+            _to_rgb(image, _name(file))
     return frame
 
 
 @contextmanager
 def opened(file: ImageFile) -> Iterator[Image.Image]:
     """Open an image file; any error, also in the body of the block, becomes a ValueError that names the file."""
-    name = EMBEDDED if isinstance(file, bytes) else str(file)
+    name = _name(file)
     try:
         if not isinstance(file, bytes):
             path = Path(file)
@@ -120,8 +120,8 @@ def opened(file: ImageFile) -> Iterator[Image.Image]:
                 raise ValueError("the file is empty")
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="PIL")  # flaws in metadata, and sizes, which are checked below
-            source = io.BytesIO(file) if isinstance(file, bytes) else file
-            with Image.open(source, formats=formats_for(_bytes_at(file, 0, 12))) as image:
+            # Never the path: Pillow would map plain TIFFs into memory, and those turned sideways by swapped sides.
+            with _stream(file) as stream, Image.open(stream, formats=formats_for(_bytes_at(file, 0, 12))) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
                 yield image
@@ -132,6 +132,10 @@ def opened(file: ImageFile) -> Iterator[Image.Image]:
         raise ValueError(f"{name}: more than {MAX_PIXELS / 1e6:.0f} megapixels: make it smaller") from None
     except Exception as error:  # decoders raise errors of every type on hostile bytes
         raise ValueError(f"{name}: {str(error) or type(error).__name__}") from error
+
+
+def _name(file: ImageFile) -> str:
+    return EMBEDDED if isinstance(file, bytes) else str(file)
 
 
 def _stream(file: ImageFile) -> io.BytesIO | io.BufferedReader:
@@ -166,8 +170,8 @@ def _orientation(image: Image.Image, size: tuple[int, int] | None) -> tuple[int,
     raise ValueError(f"is {upright[1]} x {upright[0]} pixels, but its annotations are for {size[1]} x {size[0]}")
 
 
-def _upright(image: Image.Image, size: tuple[int, int] | None) -> UInt8[np.ndarray, "h w 3"]:
-    rgb = _to_rgb(image)  # first: Pillow decodes a PNG to look for its orientation
+def _upright(image: Image.Image, size: tuple[int, int] | None, name: str) -> UInt8[np.ndarray, "h w 3"]:
+    rgb = _to_rgb(image, name)  # first: Pillow decodes a PNG to look for its orientation
     orientation, _ = _orientation(image, size)
     return np.array(rgb.transpose(_TRANSPOSITIONS[orientation]) if orientation > 1 else rgb)
 
@@ -183,8 +187,7 @@ def _has_more_pages(image: Image.Image) -> bool:
         return False
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    name = str(getattr(image, "filename", "")) or "image"
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     values = more_than_8_bits(image)
     if values is not None:
         return Image.fromarray(_array_to_rgb(values, name))
