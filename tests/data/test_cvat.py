@@ -235,6 +235,14 @@ def test_rejected_image_of_xml(tmp_path: Path, image: str, reason: str) -> None:
     assert reason in problem.reason
 
 
+def test_two_images_of_one_name_and_number_in_xml(tmp_path: Path) -> None:
+    content = xml(SQUARE).replace("</image>", f'</image><image id="0" name="a.png">{SQUARE}</image>')
+    source = open_source(write_xml(tmp_path, content))
+    assert [len(s.instances.rles) for s in source] == [1]
+    (problem,) = source.problems
+    assert "its image a.png is that of image 0 (a.png) too" in problem.reason
+
+
 def test_subset_of_xml(tmp_path: Path) -> None:
     spec = write_xml(tmp_path, xml(SQUARE, image='id="0" name="b.png" subset="Train"'))
     write_image(tmp_path / "images" / "Train" / "b.png")

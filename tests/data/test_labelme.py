@@ -235,6 +235,17 @@ def test_flags_that_mark_crowds_and_what_is_ignored(tmp_path: Path) -> None:
     assert instances.ignore.tolist() == [False, True, False, False, True]
 
 
+def test_a_second_file_of_an_image_is_a_problem_also_under_the_same_name(tmp_path: Path) -> None:
+    write_image(tmp_path / "photos" / "a.jpg")
+    for person in ("alice", "bob"):
+        write_labelme(tmp_path / "lab" / person, [labelme_shape(SQUARE)], imagePath="a.jpg")
+    source = open_source(f"labelme:{tmp_path / 'lab'},{tmp_path / 'photos'}")
+    (problem,) = source.problems
+    assert problem.file == str(tmp_path / "lab" / "bob" / "a.json")
+    assert problem.reason == "its image a.jpg is that of alice/a.json too: put its labels into one file"
+    assert [labels.partial for labels in map(source.labels, range(len(source)))] == [True]
+
+
 def test_files_and_images_may_lie_in_two_folders(tmp_path: Path) -> None:
     write_labelme(tmp_path / "all", [labelme_shape(SQUARE)])
     labels, images = tmp_path / "labels", tmp_path / "images"

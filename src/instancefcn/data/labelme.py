@@ -51,7 +51,7 @@ def load_labelme(folder: Path, images: Path | None = None) -> FileSource:
         try:
             table = read_labelme_json(path)
             file, size = _find_image(table, path, folder, elsewhere)
-            found.claim(file, path.name, "put its labels into one file")
+            found.claim(file, path.relative_to(folder).as_posix(), "put its labels into one file")
         except ValueError as error:
             found.problems.append(Problem.from_error(path, error))
             continue

@@ -52,15 +52,15 @@ class ShapedImages:
         self._shared: set[Path] = set()  # images with more labels than are read
 
     def claim(self, image: Path, place: str, mend: str) -> None:
-        """Give an image to an entry of the export: only the first one's labels are read.
+        """Give an image to an entry of the export, once for each: only the first one's labels are read.
 
         Raises:
             ValueError: another entry has it.
         """
-        owner = self._owners.setdefault(image, place)
-        if owner != place:
+        if image in self._owners:
             self._shared.add(image)
-            raise ValueError(f"its image {image.name} is that of {owner} too: {mend}")
+            raise ValueError(f"its image {image.name} is that of {self._owners[image]} too: {mend}")
+        self._owners[image] = place
 
     def add(
         self,
