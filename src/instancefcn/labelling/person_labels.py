@@ -140,10 +140,14 @@ def _forms(labels: Path) -> set[str]:
 
 
 def _form_of_json(path: Path) -> set[str]:
-    """The format of a JSON file. What CVAT exports is COCO."""
+    """The format of a JSON file. CVAT's COCO has the attribute "occluded", and its brush masks are no crowds."""
     table = read_json(path)
     if isinstance(table, list):
         return {"labelstudio"}
     if isinstance(table, dict) and isinstance(table.get("shapes"), list):
         return {"labelme"}
-    return {"coco"} if isinstance(table, dict) and isinstance(table.get("annotations"), list) else set()
+    annotations = table.get("annotations") if isinstance(table, dict) else None
+    if not isinstance(annotations, list):
+        return set()
+    attributes = (entry.get("attributes") for entry in annotations if isinstance(entry, dict))
+    return {"cvat" if any(isinstance(marks, dict) and "occluded" in marks for marks in attributes) else "coco"}
