@@ -33,6 +33,16 @@ def existing_dir(path: Path, what: str) -> Path:
     return path
 
 
+def visible_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
+    """Files with one of these suffixes, in lower case, in a folder and below, sorted.
+
+    Hidden ones are left out, as macOS's ``._a.json``.
+    """
+    ends = set(suffixes)
+    inside = (path for path in folder.rglob("*") if path.suffix.lower() in ends and not path.name.startswith("."))
+    return sorted(path for path in inside if path.is_file())
+
+
 def path_inside(folder: Path, file_name: str) -> Path:
     r"""Path of a file in a folder, by the name that a data file gives.
 

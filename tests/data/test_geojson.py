@@ -72,6 +72,12 @@ def test_forms_and_places(tmp_path: Path, table: Any, place: str) -> None:
     np.testing.assert_array_equal(decode(source[0].instances.rles[0]), box_mask(2, 3, 10, 11))
 
 
+def test_hidden_files_are_left_out(tmp_path: Path) -> None:
+    spec = write_geojson(tmp_path, SOUND)
+    (tmp_path / "annotations" / "._a.geojson").write_bytes(b"\0\5\x16\7")
+    assert open_source(spec).problems == []
+
+
 def test_images_beside_their_files(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png")
     (tmp_path / "a.geojson").write_text(json.dumps([SOUND]))

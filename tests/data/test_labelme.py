@@ -246,6 +246,14 @@ def test_a_second_file_of_an_image_is_a_problem_also_under_the_same_name(tmp_pat
     assert [labels.partial for labels in map(source.labels, range(len(source)))] == [True]
 
 
+def test_hidden_files_are_left_out(tmp_path: Path) -> None:
+    """As macOS writes them beside each file on a disk of another system."""
+    write_labelme(tmp_path, [labelme_shape(SQUARE)])
+    (tmp_path / "._a.json").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    source = open_source(f"labelme:{tmp_path}")
+    assert (len(source), source.problems) == (1, [])
+
+
 def test_files_and_images_may_lie_in_two_folders(tmp_path: Path) -> None:
     write_labelme(tmp_path / "all", [labelme_shape(SQUARE)])
     labels, images = tmp_path / "labels", tmp_path / "images"

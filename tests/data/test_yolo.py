@@ -80,6 +80,16 @@ def test_layouts(tmp_path: Path, yaml: str, swap: bool, by_file: bool) -> None:
     assert len(source.labels(0).instances) == 1
 
 
+def test_hidden_files_are_left_out(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path, {"a.png": f"0 {SQUARE}"})
+    (root / "data.yaml").rename(root / "classes.yaml")
+    for path in (root / "._classes.yaml", root / "labels" / "val" / "._a.txt"):
+        path.write_bytes(b"\0\5\x16\7")
+    source = open_source(f"yolo:{root},val")
+    assert source.problems == []
+    assert source.categories == {1: "cell", 2: "dish"}
+
+
 def test_images_below_the_split_and_of_another_suffix(tmp_path: Path) -> None:
     root = write_yolo(tmp_path, {"a.png": f"0 {SQUARE}"})
     write_image(root / "images" / "val" / "sub" / "a.JPG")

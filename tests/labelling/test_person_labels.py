@@ -8,8 +8,16 @@ from typing import Any
 
 import pytest
 
-from instancefcn.labelling.person_labels import guess_form
-from labelled import coco_annotation
+from instancefcn.data.source import Source
+from instancefcn.labelling.person_labels import guess_form, open_labels
+from labelled import coco_annotation, labelme_shape, write_image, write_labelme
+
+SQUARE = [[2, 3], [10, 3], [10, 11], [2, 11]]
+APPLE = b"\0\5\x16\7\0\2\0\0Mac OS X        "  # what macOS writes beside a file on a disk of another system
+
+
+def open_guessed(form: str, folder: Path) -> Source:
+    return open_labels(form, folder / "labels", folder / "images", folder / "view")
 
 
 @pytest.mark.parametrize(
@@ -26,3 +34,17 @@ def test_cvats_coco_is_told_by_its_attributes(tmp_path: Path, annotations: list[
     (tmp_path / "a.json").write_text(json.dumps({"images": [], "annotations": annotations, "categories": []}))
     assert guess_form(tmp_path / "a.json") == form
     assert guess_form(tmp_path) == form
+
+
+def test_hidden_files_are_no_labels(tmp_path: Path) -> None:
+    write_image(tmp_path / "images" / "a.png")
+    write_labelme(tmp_path / "labels", [labelme_shape(SQUARE)], imagePath="a.png")
+    for name in ("._a.json", "._a.txt", "._a.geojson"):
+        (tmp_path / "labels" / name).write_bytes(APPLE)
+    assert guess_form(tmp_path / "labels") == "labelme"
+    source = open_guessed("labelme", tmp_path)
+    assert (len(source), list(source.problems)) == (1, [])
+    (tmp_path / "labels" / "a.json").unlink()
+    assert guess_form(tmp_path / "labels") is None
+    for form in ("labelme", "coco", "yolo", "geojson"):
+        assert len(open_guessed(form, tmp_path)) == 0

@@ -33,7 +33,8 @@ def load_geojson(folder: Path) -> FileSource:
     if not files:
         raise ValueError(f"{inner if inner.is_dir() else folder}: holds no image")
     places = [place for place in (inner, folder, folder / "annotations") if place.is_dir()]
-    found = [path for place in places for path in sorted(place.iterdir()) if path.suffix.lower() in SUFFIXES]
+    visible = (path for place in places for path in sorted(place.iterdir()) if not path.name.startswith("."))
+    found = [path for path in visible if path.suffix.lower() in SUFFIXES]
     images = ShapedImages(_read_feature, _box)
     used: set[Path] = set()
     for image_id, (stem, (image, *others)) in enumerate(files.items(), start=1):

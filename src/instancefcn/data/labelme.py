@@ -25,14 +25,14 @@ from instancefcn.data.polygons import (
 )
 from instancefcn.data.shapes import Shape, ShapedImages
 from instancefcn.data.source import UNNAMED, FileSource, Problem
-from instancefcn.files import existing_dir, path_inside, read_json, shown
+from instancefcn.files import existing_dir, path_inside, read_json, shown, visible_files
 from instancefcn.geometry.rle import Rle, encode_in_box
 
 QUADRILATERALS = ("rectangle", "rotation", "quadrilateral", "oriented_rectangle")  # of 4 points
 
 
 def load_labelme(folder: Path, images: Path | None = None) -> FileSource:
-    """Open all JSON files in a folder and below. The labels, sorted by name, become the categories.
+    """Open all JSON files in a folder and below, but hidden ones. The labels, sorted by name, become the categories.
 
     Args:
         images: a folder in which, and below, the images lie that the files name; None: where the files say, inside
@@ -41,8 +41,7 @@ def load_labelme(folder: Path, images: Path | None = None) -> FileSource:
     Raises:
         ValueError: the folder is missing, or holds no JSON.
     """
-    inside = existing_dir(folder, "labelme's JSON files").rglob("*")
-    files = sorted(path for path in inside if path.suffix.lower() == ".json" and path.is_file())
+    files = visible_files(existing_dir(folder, "labelme's JSON files"), [".json"])
     if not files:
         raise ValueError(f"{folder}: holds no JSON file of labelme's")
     elsewhere = None if images is None else ImageFolder(images, "the images of labelme's files")

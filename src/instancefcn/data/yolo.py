@@ -43,7 +43,8 @@ class YoloFolder:
         if place.suffix.lower() in (".yaml", ".yml"):
             return cls(place.parent, place, _read_yaml(place))
         folder = existing_dir(place, "images/ and labels/, or give a data.yaml")
-        found = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".yaml", ".yml"))
+        visible = (path for path in folder.iterdir() if not path.name.startswith("."))
+        found = sorted(path for path in visible if path.suffix.lower() in (".yaml", ".yml"))
         named = [path for path in found if path.stem.lower() in ("data", "dataset")] or found
         return cls(folder, named[0], _read_yaml(named[0])) if len(named) == 1 else cls(folder, None, {})
 
@@ -157,7 +158,7 @@ def load_yolo(place: Path, split: str) -> FileSource:
             continue
         images.add(image_id, image.relative_to(folder.root).as_posix(), image, size, lines, path)
     for labels in sorted({path.parent for path in label_files.values() if path.parent.is_dir()}):
-        lone = (path for path in sorted(labels.glob("*.txt")) if path not in taken and path.name != "classes.txt")
+        lone = (path for path in sorted(labels.glob("[!.]*.txt")) if path not in taken and path.name != "classes.txt")
         images.problems += [Problem(str(path), None, f"no image of this name in the split {split!r}") for path in lone]
     if names is None:
         names = [str(number) for number in range(max(map(int, images.names), default=-1) + 1)]

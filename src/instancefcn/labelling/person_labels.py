@@ -11,7 +11,7 @@ from instancefcn.data.labelme import load_labelme
 from instancefcn.data.open import SPECS, open_source
 from instancefcn.data.selection import Selection
 from instancefcn.data.source import FileSource, Source
-from instancefcn.files import read_json
+from instancefcn.files import read_json, visible_files
 
 ONE_FILE = ("coco", "cvat", "labelstudio")
 BESIDE = ("labelme", "xanylabeling")  # a file for each image, which names it
@@ -52,9 +52,9 @@ def open_labels(form: str, labels: Path, images: Path, view: Path, *, split_part
         ValueError: as ``open_source``, or a folder holds several files of a format of one file.
     """
     if form in BESIDE:
-        return load_labelme(labels, images) if any(labels.rglob("*.json")) else _nothing()
+        return load_labelme(labels, images) if visible_files(labels, [".json"]) else _nothing()
     if form in ONE_FILE:
-        files = [labels] if labels.is_file() else sorted(labels.glob("*.json"))
+        files = [labels] if labels.is_file() else sorted(labels.glob("[!.]*.json"))
         if len(files) > 1:
             raise ValueError(f"{labels}: holds {len(files)} JSON files: give the one with the labels")
         if form not in SPECS:
@@ -62,8 +62,7 @@ def open_labels(form: str, labels: Path, images: Path, view: Path, *, split_part
         return open_source(f"{form}:{files[0]},{images}") if files else _nothing()
     folder, suffixes, there = BY_STEM[form]
     place = labels / folder if (labels / folder).is_dir() else labels
-    files = sorted(path for path in place.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
-    pairs = _pairs(files, images)
+    pairs = _pairs(visible_files(place, suffixes), images)
     if not pairs:
         return _nothing()
     links = {view / ("images/train" if form == "yolo" else "images") / image.name: image for _, image in pairs}
@@ -128,13 +127,14 @@ def _forms(labels: Path) -> set[str]:
     if not labels.is_dir():
         return set()
     found: set[str] = set()
-    jsons = sorted(labels.rglob("*.json"))
+    jsons = visible_files(labels, [".json"])
     if jsons:
         found |= _form_of_json(jsons[0])
     for form, (folder, suffixes, _) in BY_STEM.items():
         place = labels / folder
         inside = place.iterdir() if place.is_dir() else (labels.iterdir() if form != "labels" else ())
-        if any(path.suffix.lower() in suffixes and path.name != "classes.txt" for path in inside):
+        names = (path.name for path in inside if path.suffix.lower() in suffixes)
+        if any(name != "classes.txt" and not name.startswith(".") for name in names):
             found.add(form)
     return found
 
