@@ -203,6 +203,7 @@ def test_xml(tmp_path: Path) -> None:
         ('<mask label="cell" rle="0,12" top="0" width="4" height="3"/>', "left '' is no number"),
         ('<mask label="cell" rle="0,12" left="1e99" top="0" width="4" height="3"/>', "left '1e99' is no whole number"),
         ('<mask label="cell" rle="12" left="0" top="0" width="4" height="3"/>', "zero area"),
+        ('<ellipse label="cell" cx="9" cy="9" rx="1e200" ry="2"/>', "ellipse is longer than 1000000 pixels"),
     ],
 )
 def test_rejected_shape_of_xml(tmp_path: Path, bad: str, reason: str) -> None:

@@ -96,6 +96,8 @@ def ellipse_to_rle(center_xy: Sequence[Any], radii_xy: Sequence[Any], degrees: A
         degrees: by which it is turned clockwise about its centre.
     """
     x, y, radius_x, radius_y, degrees = as_numbers([*center_xy, *radii_xy, degrees], "ellipse").tolist()
+    if max(abs(radius_x), abs(radius_y)) > MAX_PERIMETER:
+        raise ValueError(f"ellipse is longer than {MAX_PERIMETER} pixels")
     reach = np.hypot(radius_x, radius_y)
     left, right = (int(np.clip(np.floor(x + side), 0, width)) for side in (-reach, reach + 1))
     top, bottom = (int(np.clip(np.floor(y + side), 0, height)) for side in (-reach, reach + 1))
@@ -103,8 +105,7 @@ def ellipse_to_rle(center_xy: Sequence[Any], radii_xy: Sequence[Any], degrees: A
     dy, dx = np.arange(top, bottom)[:, None] + 0.5 - y, np.arange(left, right) + 0.5 - x
     turn = np.deg2rad(degrees)
     along, across = np.cos(turn) * dx + np.sin(turn) * dy, np.cos(turn) * dy - np.sin(turn) * dx
-    with np.errstate(over="ignore", invalid="ignore"):  # of radii such as 1e300
-        inside = (along * radius_y) ** 2 + (across * radius_x) ** 2 <= (radius_x * radius_y) ** 2
+    inside = (along * radius_y) ** 2 + (across * radius_x) ** 2 <= (radius_x * radius_y) ** 2
     return encode_in_box(inside & (radius_x * radius_y > 0), top, left, height, width)
 
 
