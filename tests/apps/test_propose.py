@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,26 @@ def test_the_data_of_another_yolo_run_stays(tmp_path: Path, command: Callable[..
     assert done.exit_code == 2
     assert "may hold somebody's work" in done.output
     assert tree(tmp_path / "out") == {"yolo/data.yaml": b"names: [theirs]\n"}
+
+
+@pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="names are Unicode there")
+def test_a_name_that_is_no_utf8_ends_no_run(tmp_path: Path, command: Callable[..., Any]) -> None:
+    bad = os.fsdecode(b"b\xff.png")
+    for name in ("a.png", bad, "c.png"):
+        write_photograph(tmp_path / "in" / name)
+    for form in ("labelme", "xanylabeling"):
+        out = tmp_path / form
+        done = command("propose", tmp_path / "in", "--out", out, "--to", form, "--to", "cvat")
+        assert done.exit_code == 1
+        assert "1 of 3 images failed" in done.stderr
+        (failure,) = errors(out)
+        assert (failure["file_name"], "no UTF-8" in failure["reason"]) == (bad, True)
+        assert sorted(path.name for path in (out / form).iterdir()) == ["a.json", "c.json"]
+        assert [image["file_name"] for image in read(out / "cvat.json")["images"]] == ["a.png", "c.png"]
+    done = command("propose", tmp_path / "in", "--out", tmp_path / "studio", "--to", "labelstudio")
+    assert done.exit_code == 0, done.output
+    tasks = read(tmp_path / "studio" / "labelstudio.json")
+    assert [task["data"]["image"].rpartition("/")[2] for task in tasks] == ["a.png", "b%FF.png", "c.png"]
 
 
 def test_images_of_one_stem_have_files_of_their_own(tmp_path: Path, command: Callable[..., Any]) -> None:

@@ -82,6 +82,15 @@ class Exports:
         tools = (one for form, one in self.writers.items() if form not in REPLACED and not is_one_file(form))
         refuse_to_replace(path for writer in tools for path in writer.paths())
 
+    def check_name(self, image: ImageFile) -> None:
+        """Look whether all files can name an image.
+
+        Raises:
+            ValueError: one can't.
+        """
+        for writer in self.writers.values():
+            writer.check_name(image.file_name, image.path)
+
     def add(
         self, image: ImageFile, found: Proposals, pixels: UInt8[np.ndarray, "h w 3"] | None, *, keep: bool = False
     ) -> list[Path]:

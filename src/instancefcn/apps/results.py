@@ -165,6 +165,7 @@ class ResultsFolder:
 
     def _go_through(self, verb: str, begin: Begin, most: int | None, at_once: int, stop: Interrupts) -> None:
         def start(image: ImageFile) -> tuple[Pixels, Callable[[], Proposals]]:
+            self.exports.check_name(image)
             pixels = read_image(image.path, image.size)
             return pixels, begin(pixels)
 

@@ -32,6 +32,12 @@ class LabelmeWriter(Writer):
     holds_scores = False
     holds_holes = True  # as masks
 
+    def check_name(self, file_name: str, path: Path | None) -> None:
+        try:
+            (file_name if path is None else os.path.relpath(path, self.place.out)).encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"its name is no UTF-8, and {self.tool}'s files have no other: rename it") from None
+
     def write(self, labels: Labels, objects: Sequence[LabelledObject]) -> None:
         path = self.path(labels)
         table = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ class LabelStudioWriter(OneFileWriter):
         if scores:
             made |= {"model_version": "instancefcn", "score": float(np.mean(scores))}
         kind = "predictions" if scores else "annotations"
-        image = "/data/local-files/?d=" + quote(name.replace("\\", "/"))
+        image = "/data/local-files/?d=" + quote(os.fsencode(name.replace("\\", "/")))
         self.tasks.append(dumps({"data": {IMAGE: image}, kind: [made]}))
 
     def write_file(self) -> None:

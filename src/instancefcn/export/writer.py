@@ -69,6 +69,13 @@ class Writer(ABC):
         self._left_out: Counter[str] = Counter()
         self.keep = False  # whether files of images that are there stay as they are
 
+    def check_name(self, file_name: str, path: Path | None) -> None:  # noqa: B027 (most formats take any name)
+        """Look whether the format can name an image, before anything is done for it.
+
+        Raises:
+            ValueError: it can't.
+        """
+
     def add(self, labels: Labels, scores: Sequence[float] | None = None) -> None:
         """Write the objects of one image.
 
