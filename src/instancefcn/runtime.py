@@ -12,7 +12,7 @@ from jaxtyping import Float32, Float64
 
 from instancefcn.cleaning import clean
 from instancefcn.data.images import AnyImage, to_rgb
-from instancefcn.geometry.boxes import OVER_HALF
+from instancefcn.geometry.boxes import last_cell_inside
 from instancefcn.geometry.rle import Rle, encode, encode_in_box, tight_boxes
 from instancefcn.objects import ObjectRule
 from instancefcn.proposals import Proposals
@@ -149,6 +149,6 @@ def _weights(
     The first and the last cell inside the image, which is ``extent`` pixels long, are extended to its borders.
     """
     lowest = max(0, round(-start / cell))
-    highest = max(min(round((extent - start) / cell - OVER_HALF), m) - 1, lowest)
+    highest = max(last_cell_inside(start, cell, m, extent), lowest)
     places = ((centres - start) / cell - 0.5).clip(lowest, highest)
     return (1 - np.abs(places[:, None] - np.arange(m))).clip(0).astype(np.float32)

@@ -35,3 +35,15 @@ def ious_with(boxes: Float64[np.ndarray, "4 n"], index: int, ious: Float64[np.nd
         width, height = right - left if right > left else 0.0, bottom - top if bottom > top else 0.0
         shared = width * height
         ious[other] = shared / (area + other_area - shared)
+
+
+@compiled
+def last_cell_inside(start: float, cell: float, cells: int, extent: int) -> int:
+    """The last of a window's cells of which the image, ``extent`` pixels long, holds more than half, along an axis.
+
+    Args:
+        start: of the window, in pixels of the image.
+        cell: length of a cell, in pixels.
+        cells: of the window.
+    """
+    return min(round((extent - start) / cell - OVER_HALF), cells) - 1

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from instancefcn.compiled import compiled
-from instancefcn.geometry.boxes import OVER_HALF
+from instancefcn.geometry.boxes import last_cell_inside
 from instancefcn.geometry.rle import Rle, code_bound, from_counts, write_code
 from instancefcn.inference.window_masks import WindowMasks
 from instancefcn.threads import in_threads, parts
@@ -76,9 +76,9 @@ def _edges(mask, threshold, window, left, top, right, bottom, height, width, pla
     m = len(mask)
     cell_x, cell_y = (window[2] - window[0]) / m, (window[3] - window[1]) / m
     lowest = max(0.0, -window[0] / cell_x)
-    highest = max(min(round((width - window[0]) / cell_x - OVER_HALF), m) - 1.0, lowest)
+    highest = max(float(last_cell_inside(window[0], cell_x, m, width)), lowest)
     first = min(max(round(-window[1] / cell_y), 0), m - 1)  # the topmost cell inside the image
-    last = max(min(round((height - window[1]) / cell_y - OVER_HALF), m) - 1, first)
+    last = max(last_cell_inside(window[1], cell_y, m, height), first)
     columns = np.ascontiguousarray(mask.T) - np.float32(threshold)
     profile = np.empty(m, dtype=np.float32)
     count = 0

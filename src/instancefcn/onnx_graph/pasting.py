@@ -38,7 +38,7 @@ def paste(op: OpBuilder, masks: GraphMasks, size: Size, threshold: float) -> tup
     # The first and the last cell inside the image are extended to its borders.
     lowest = op.Max(op.Round(op.Neg(op.Div(starts_xy, cells))), 0.0)
     reach = op.Div(op.Sub(op.Cast(border, to=ir.DataType.FLOAT), starts_xy), cells)  # of the image, in cells
-    inside = op.Round(op.Sub(reach, OVER_HALF))
+    inside = op.Round(op.Sub(reach, OVER_HALF))  # as ``last_cell_inside``, plus one
     highest = op.Max(op.Sub(op.Min(inside, sides), 1.0), lowest)
 
     def step(body: OpBuilder, index: ir.Value) -> list[ir.Value]:
