@@ -81,13 +81,11 @@ def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> T
     turns = int(rng.integers(4)) if config.rotate else 0
     if not config.crop:
         top, left, crop_height, crop_width = 0.0, 0.0, float(height), float(width)
-        size = (max(1, round(height * scale)), max(1, round(width * scale)))
     else:
         # The crop in pixels of the sample; beyond the image it is padded.
         crop_height, crop_width = min(config.crop / scale, height), min(config.crop / scale, width)
         top, left = rng.uniform(0, height - crop_height), rng.uniform(0, width - crop_width)
-        resized = (max(1, round(crop_height * scale)), max(1, round(crop_width * scale)))
-        size = (min(config.crop, resized[0]), min(config.crop, resized[1]))
+    size = (max(1, round(crop_height * scale)), max(1, round(crop_width * scale)))
     rows = slice(int(top), max(int(top) + 1, round(top + crop_height)))
     columns = slice(int(left), max(int(left) + 1, round(left + crop_width)))
 
