@@ -36,5 +36,6 @@ class Request:
         """Ask a proposer; raises as it does."""
         if self.objects:
             return proposer.objects(image, threshold=self.min_score, exclusive=self.exclusive)[: self.most]
-        most = MOST_PROPOSALS if self.max_proposals is None else self.max_proposals
+        most = self.most
+        assert most is not None  # only of objects there may be as many as there are
         return proposer(image, max_proposals=most, min_score=self.min_score or 0.0)
