@@ -116,8 +116,8 @@ def bytes_of_layers(network: nn.Module, pixels: Tensor) -> int:
         nonlocal moved
         moved += sum(one.nbytes for one in (*given, made) if isinstance(one, Tensor))
 
-    none = nn.Identity | nn.ReLU | nn.ReLU6
-    layers = [module for module in network.modules() if not [*module.children()] and not isinstance(module, none)]
+    uncounted = nn.Identity | nn.ReLU | nn.ReLU6
+    layers = [module for module in network.modules() if not [*module.children()] and not isinstance(module, uncounted)]
     hooks = [layer.register_forward_hook(add) for layer in layers]
     network(pixels)
     for hook in hooks:

@@ -42,9 +42,10 @@ FORM_HELP = "\n\n".join(
 
 RESULT_HELP = "\n\n".join(
     [
-        "For many results, instead of JSON (both with --to coco besides; objects. with --objects):",
+        "For many results, instead of JSON (both with --to coco besides):",
         "[bold]jsonl[/] FOLDER/proposals.jsonl.gz, a result a line",
         "[bold]parquet[/] FOLDER/proposals.parquet, a result a row (pip install 'instancefcn\\[parquet]')",
+        "With --objects their names begin with objects, as that of the JSON does.",
     ]
 )
 
