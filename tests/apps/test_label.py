@@ -16,10 +16,11 @@ from instancefcn.data.open import open_source
 from instancefcn.geometry.rle import encode, tight_boxes
 from instancefcn.inference.proposer import Proposer
 from instancefcn.interrupts import Interrupted
+from instancefcn.labelling.person_labels import open_labels
 from instancefcn.objects import ObjectRule
 from instancefcn.proposals import Proposals
 from instancefcn.training import loop
-from labelled import HEIGHT, WIDTH, labelme_shape, square, write_image, write_labelme
+from labelled import HEIGHT, WIDTH, coco_annotation, labelme_shape, square, write_image, write_labelme
 
 NAMES = [f"{number}.png" for number in range(1, 9)]
 PER_IMAGE = ("labelme", "xanylabeling", "yolo", "geojson", "labels")
@@ -195,14 +196,68 @@ def test_a_correction_that_cannot_be_read_is_told(
 def test_corrections_of_images_that_share_a_stem_are_told_or_found(
     photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
 ) -> None:
-    write_image(photos / "sub/5.png")
+    write_image(photos / "5.bmp")
     told = run(command, photos, "--to", "yolo")
     assert "into " + str(photos.parent / "out/proposals/images") in told  # and not the staging folder
-    for path in (photos.parent / "out/proposals/labels").rglob("5.txt"):
+    for path in (photos.parent / "out/proposals/labels").glob("5.*.txt"):
         path.write_text(path.read_text() * 2)
     told = run(command, photos, "--to", "yolo", "--only", "find")
     assert "and 0 are corrected" in told
     assert "2 changed files there label no image" in told
+
+
+@pytest.mark.parametrize("form", PER_IMAGE)
+def test_equal_stems_in_folders_below_are_kept_apart(
+    form: str, photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
+) -> None:
+    for number, place in enumerate(("a", "b"), start=2):
+        write_image(photos / place / "9.png", HEIGHT * number)
+    run(command, photos, "--to", form)
+    proposals, theirs = photos.parent / "out/proposals", photos.parent / "labels"
+    for name in contents(proposals):
+        if name.endswith(("data.yaml", "a/9" + Path(name).suffix, "b/9" + Path(name).suffix)):
+            (theirs / name).parent.mkdir(parents=True, exist_ok=True)
+            (theirs / name).write_bytes((proposals / name).read_bytes())
+    given = ["--format", form] if form == "xanylabeling" else []
+    told = run(command, photos, *given)
+    assert f"2 of 10 images are labelled in {theirs} ({form})" in told  # the format is guessed, too
+    assert "problems" not in told
+    assert trainings[0]["names"] == ["9.png", "9.png"]
+    source = open_labels(form, theirs, photos, photos.parent / "view")
+    assert {(Path(one.path or "").resolve(), one.height) for one in map(source.labels, range(2))} == {
+        (photos / "a/9.png", HEIGHT * 2),
+        (photos / "b/9.png", HEIGHT * 3),
+    }
+
+
+def test_labels_of_no_image_or_of_several_are_told(photos: Path, command: Command) -> None:
+    write_image(photos / "a/9.png")
+    write_image(photos / "b/9.png")
+    labels = photos.parent / "labels"
+    labels.mkdir()
+    for name in ("1.txt", "9.txt", "of-none.txt", "classes.txt"):
+        (labels / name).write_text("0 0.1 0.1 0.4 0.1 0.4 0.4\n")
+    told = run(command, photos, "--only", "find")
+    assert "1 of 10 images are labelled" in told
+    assert f"2 files there label no image: none of the name is in {photos}, or several; the first: {labels}" in told
+
+
+@pytest.mark.parametrize("name", ["annotations/instances_default.json", "annotations.xml"])
+@pytest.mark.parametrize("given", [[], ["--format", "cvat"]])
+def test_an_unpacked_export_of_cvat_is_read(name: str, given: list[str], photos: Path, command: Command) -> None:
+    size = {"height": HEIGHT, "width": WIDTH}
+    shape = coco_annotation(1, attributes={"occluded": False})
+    table = {"images": [{"id": 1, "file_name": "3.png", **size}], "annotations": [shape], "categories": [{"id": 1}]}
+    image = f'<image id="0" name="3.png" width="{WIDTH}" height="{HEIGHT}">'
+    polygon = '<polygon label="cell" points="2,3;10,3;10,11;2,11"/>'
+    path = photos.parent / "labels" / name
+    path.parent.mkdir(parents=True)
+    xml = f"<annotations>{image}{polygon}</image></annotations>"
+    path.write_text(xml if path.suffix == ".xml" else json.dumps(table))
+    told = run(command, photos, "--only", "find", *given)
+    assert f"1 of 8 images are labelled in {photos.parent / 'labels'} (cvat)" in told
+    told = run(command, photos, "--only", "find", *given, labels=f"labels/{name}")
+    assert "1 of 8 images are labelled" in told
 
 
 def test_images_that_cannot_be_read_leave_exit_code_1(

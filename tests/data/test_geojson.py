@@ -84,6 +84,18 @@ def test_images_beside_their_files(tmp_path: Path) -> None:
     assert len(open_source(f"geojson:{tmp_path}")[0].instances) == 1
 
 
+@pytest.mark.parametrize("place", ["annotations/", "", "images/"])
+def test_equal_stems_in_folders_below_are_kept_apart(tmp_path: Path, place: str) -> None:
+    for number, folder in enumerate(("", "s/", "t/u/")):
+        table = [feature([ring(2, 3, 10 + number, 11)])]
+        spec = write_geojson(tmp_path, table, f"{folder}a", f"{place}{folder}a.geojson")
+    source = open_source(spec)
+    assert source.problems == []
+    for number, name in enumerate(("a.png", "s/a.png", "t/u/a.png")):
+        assert source.labels(number).file_name == name
+        np.testing.assert_array_equal(decode(source[number].instances.rles[0]), box_mask(2, 3, 10 + number, 11))
+
+
 @pytest.mark.parametrize(
     ("classification", "category"),
     [

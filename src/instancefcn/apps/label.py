@@ -111,7 +111,14 @@ def find_labels(
 ) -> list[Source]:
     """The labelled images: those in a person's folder, and the proposals that a person corrected in place."""
     from instancefcn.data.selection import Selection
-    from instancefcn.labelling.person_labels import ONE_FILE, labelled_files, labelled_images, link, open_labels
+    from instancefcn.labelling.person_labels import (
+        ONE_FILE,
+        labelled_files,
+        labelled_images,
+        link,
+        lone_files,
+        open_labels,
+    )
 
     paths = [image.path for image in images]
     given = open_labels(form, labels, folder, out / "view-labels", split_parts=split_parts)
@@ -119,6 +126,9 @@ def find_labels(
     echo(f"labels: {len(mine)} of {len(images)} images are labelled in {labels} ({form})")
     if given.problems:
         echo(f"  {len(given.problems)} problems in them; the first: {given.problems[0]}", err=True)
+    if lone := lone_files(form, labels, folder):
+        why = f"none of the name is in {folder}, or several"
+        echo(f"  {len(lone)} files there label no image: {why}; the first: {lone[0]}", err=True)
     found: list[Source] = [mine]
     by_form: dict[str, list[str]] = {}  # a person's files, by the format that they were proposed in
     for name in ledger.persons():

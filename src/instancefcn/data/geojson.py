@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from instancefcn.data.image_folder import images_by_stem
+from instancefcn.data.image_folder import images_below
 from instancefcn.data.images import inspect_image
 from instancefcn.data.polygons import box_of_points, flatten_points, parts_to_rle
 from instancefcn.data.shapes import Shape, ShapedImages
@@ -18,30 +18,35 @@ SUFFIXES = (".geojson", ".json")
 
 
 def load_geojson(folder: Path) -> FileSource:
-    """Open a folder of ``images/``, or of images, with a GeoJSON file for each of them.
+    """Open a folder of ``images/``, or of images, also in folders below, with a GeoJSON file for each of them.
 
-    ``STEM.geojson``, ``STEM.json`` or ``IMAGE_NAME.geojson`` lies beside its image, in the folder, or in its
-    ``annotations/``. Objects without a classification are of the category "object"; those of the class ``Ignore*``, of
-    QuPath's meaning, are not judged.
+    ``STEM.geojson``, ``STEM.json`` or ``IMAGE_NAME.geojson`` lies beside its image, or at the same place in the folder
+    or in its ``annotations/``. Objects without a classification are of the category "object"; those of the class
+    ``Ignore*``, of QuPath's meaning, are not judged.
 
     Raises:
         ValueError: the folder is missing, or holds no image.
     """
     existing_dir(folder, "images/, and a GeoJSON file for each image")
     inner = folder / "images"
-    files = images_by_stem(inner if inner.is_dir() else folder)
+    root = inner if inner.is_dir() else folder
+    files, _ = images_below(root)
     if not files:
-        raise ValueError(f"{inner if inner.is_dir() else folder}: holds no image")
-    places = [place for place in (inner, folder, folder / "annotations") if place.is_dir()]
-    visible = (path for place in places for path in sorted(place.iterdir()) if not path.name.startswith("."))
-    found = [path for path in visible if path.suffix.lower() in SUFFIXES]
+        raise ValueError(f"{root}: holds no image")
+    parents = dict.fromkeys([PurePosixPath(), *(key.parent for key in files)])
+    found: dict[PurePosixPath, list[Path]] = {}  # by their places without suffix
+    for place in (inner, folder, folder / "annotations"):
+        for parent in parents:
+            for path in sorted((place / parent).iterdir()) if (place / parent).is_dir() else ():
+                if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+                    found.setdefault(parent / path.stem, []).append(path)
     images = ShapedImages(_read_feature, _box)
     used: set[Path] = set()
-    for image_id, (stem, (image, *others)) in enumerate(files.items(), start=1):
+    for image_id, (key, (image, *others)) in enumerate(files.items(), start=1):
         images.problems += [
             Problem(str(other), None, f"{image.name} has the same stem and is taken") for other in others
         ]
-        own = [path for path in found if path.stem in (stem, image.name)]
+        own = [path for name in (key, key.with_name(image.name)) for path in found.get(name, ())]
         used.update(own)
         try:
             if len(own) != 1:
@@ -52,8 +57,8 @@ def load_geojson(folder: Path) -> FileSource:
             images.problems.append(Problem.from_error(image, error))
             continue
         entries = [(number, feature) for number, feature in enumerate(features) if not _is_no_object(feature)]
-        images.add(image_id, image.name, image, size, entries, own[0])
-    lone = (path for path in found if path not in used)
+        images.add(image_id, image.relative_to(root).as_posix(), image, size, entries, own[0])
+    lone = dict.fromkeys(path for paths in found.values() for path in paths if path not in used)
     images.problems += [Problem(str(path), None, f"no image of this name in {folder}") for path in lone]
     return images.source()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -86,6 +88,21 @@ def images_below(folder: Path) -> tuple[dict[PurePosixPath, list[Path]], list[Pr
         elif (reason := left_out(path)) is not None:
             problems.append(Problem(str(path), None, reason))
     return files, problems
+
+
+def matched(
+    files: Mapping[PurePosixPath, list[Path]], others: Mapping[PurePosixPath, list[Path]]
+) -> dict[PurePosixPath, list[Path]]:
+    """For each place without suffix the other files there, or else the only others of its stem, if it alone has it."""
+    same, of_stem = Counter(key.name for key in files), dict[str, list[PurePosixPath]]()
+    for key in others:
+        of_stem.setdefault(key.name, []).append(key)
+
+    def find(key: PurePosixPath) -> list[Path]:
+        there = [key] if key in others else of_stem.get(key.name, [])
+        return others[there[0]] if len(there) == 1 and (there == [key] or same[key.name] == 1) else []
+
+    return {key: find(key) for key in files}
 
 
 def has_image_name(given: str) -> bool:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Integer
 from scipy import ndimage
 
 from instancefcn.cleaning import connected_parts
-from instancefcn.data.image_folder import images_below
+from instancefcn.data.image_folder import images_below, matched
 from instancefcn.data.images import inspect_image
 from instancefcn.data.label_pixels import read_label_pages
 from instancefcn.data.segmentations import to_instances
@@ -46,7 +46,7 @@ def load_labels(folder: Path, *, split_parts: bool = False) -> FileSource:
     if not images:
         listed = "".join(f"; {problem}" for problem in problems[:1])
         raise ValueError(f"{folder / 'images'}: holds no image, nor does a folder in it{listed}")
-    chosen = {key: _masks_of(key, images, masks) for key in images}
+    chosen = matched(images, masks)
     taken = {mask for paths in chosen.values() for mask in paths}
     problems += [
         Problem(str(path), None, f"no image of this name in {folder / 'images'}")
@@ -94,16 +94,6 @@ def _instances(label_map: Integer[np.ndarray, "h w"], split_parts: bool) -> tupl
         rles += [encode_in_box(piece, top + y, left + x, *label_map.shape) for _, piece, y, x in pieces]
         counts[label] = int((np.bincount(parts.ravel())[1:] >= SPECK).sum())
     return rles, counts
-
-
-def _masks_of(
-    key: PurePosixPath, images: Mapping[PurePosixPath, list[Path]], masks: Mapping[PurePosixPath, list[Path]]
-) -> list[Path]:
-    """The label maps of an image: at the same place in their folder, or else the only ones of its stem anywhere."""
-    if key in masks:
-        return masks[key]
-    there = [other for other in masks if other.name == key.name]
-    return masks[there[0]] if len(there) == 1 and sum(other.name == key.name for other in images) == 1 else []
 
 
 def _load_pair(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from instancefcn.data.image_folder import images_by_stem
+from instancefcn.data.image_folder import images_below, matched
 from instancefcn.data.labelme import load_labelme
 from instancefcn.data.open import SPECS, open_source
 from instancefcn.data.selection import Selection
@@ -15,6 +15,7 @@ from instancefcn.files import read_json, visible_files
 
 ONE_FILE = ("coco", "cvat", "labelstudio")
 BESIDE = ("labelme", "xanylabeling")  # a file for each image, which names it
+CVAT_XML, CLASSES = "annotations.xml", "classes.txt"  # files as CVAT calls its own form, and of the names of classes
 # Files for each image that are found by their stem: the folder that they may lie in, their suffixes, and where they go
 # in the view of images and labels that the reader takes.
 BY_STEM = {
@@ -54,23 +55,31 @@ def open_labels(form: str, labels: Path, images: Path, view: Path, *, split_part
     if form in BESIDE:
         return load_labelme(labels, images) if visible_files(labels, [".json"]) else _nothing()
     if form in ONE_FILE:
-        files = [labels] if labels.is_file() else sorted(labels.glob("[!.]*.json"))
+        files = [labels] if labels.is_file() else _files_of_all(form, labels)
         if len(files) > 1:
-            raise ValueError(f"{labels}: holds {len(files)} JSON files: give the one with the labels")
+            raise ValueError(f"{labels}: holds {len(files)} files for all images: give the one with the labels")
         if form not in SPECS:
             raise ValueError(f"labels of the format {form} can't be read yet: export COCO, and give --format coco")
         return open_source(f"{form}:{files[0]},{images}") if files else _nothing()
-    folder, suffixes, there = BY_STEM[form]
-    place = labels / folder if (labels / folder).is_dir() else labels
-    pairs = _pairs(visible_files(place, suffixes), images)
-    if not pairs:
+    _, _, there = BY_STEM[form]
+    links: dict[Path, Path] = {}
+    for file, image in _pairs(form, labels, images).items():
+        if image is not None:
+            place = image.relative_to(images)
+            links[view / ("images/train" if form == "yolo" else "images") / place] = image
+            links[view / there / place.with_suffix(file.suffix)] = file
+    if not links:
         return _nothing()
-    links = {view / ("images/train" if form == "yolo" else "images") / image.name: image for _, image in pairs}
-    links |= {view / there / file.name: file for file, _ in pairs}
     if form == "yolo" and (labels / "data.yaml").is_file():
         links[view / "classes.yaml"] = labels / "data.yaml"
     link(links, view)
     return open_source(f"yolo:{view},train" if form == "yolo" else f"{form}:{view}", split_parts=split_parts)
+
+
+def lone_files(form: str, labels: Path, images: Path) -> list[Path]:
+    """Files of a format that finds images by their stem, for which there is no image, or more than one."""
+    pairs = _pairs(form, labels, images) if form in BY_STEM else {}
+    return [file for file, image in pairs.items() if image is None]
 
 
 def labelled_images(source: Source, images: Sequence[Path], form: str) -> Selection:
@@ -107,13 +116,23 @@ def link(links: dict[Path, Path], view: Path) -> None:
         path.symlink_to(os.path.abspath(target))
 
 
-def _pairs(files: Sequence[Path], images: Path) -> list[tuple[Path, Path]]:
-    """Each label file with the one image of its stem, in the folder or below it."""
-    of_stem: dict[str, list[Path]] = {}
-    for folder in (images, *(path for path in images.rglob("*") if path.is_dir())):
-        for stem, found in images_by_stem(folder).items():
-            of_stem.setdefault(stem, []).extend(found)
-    return [(file, of_stem[file.stem][0]) for file in files if len(of_stem.get(file.stem, ())) == 1]
+def _files_of_all(form: str, labels: Path) -> list[Path]:
+    """Files of all images, in a folder or else below it, as in a CVAT export, which may have XML instead of JSON."""
+    inside = sorted(labels.glob("[!.]*.json")) or visible_files(labels, [".json"])
+    return inside or [file for file in visible_files(labels, [".xml"]) if form == "cvat" and file.name == CVAT_XML]
+
+
+def _pairs(form: str, labels: Path, images: Path) -> dict[Path, Path | None]:
+    """Each label file with the one image at its place, or else of its stem anywhere in the folder of images."""
+    folder, suffixes, _ = BY_STEM[form]
+    place = labels / folder if (labels / folder).is_dir() else labels
+    files: dict[PurePosixPath, list[Path]] = {}
+    for file in visible_files(place, suffixes):
+        if file.name != CLASSES:
+            files.setdefault(PurePosixPath(file.relative_to(place).with_suffix("")), []).append(file)
+    found = matched(files, images_below(images)[0])
+    only = {key: images[0] if len(images) == 1 else None for key, images in found.items()}
+    return {file: only[key] for key, those in files.items() for file in those}
 
 
 def _nothing() -> FileSource:
@@ -123,19 +142,24 @@ def _nothing() -> FileSource:
 def _forms(labels: Path) -> set[str]:
     """Formats that a file or a folder may have."""
     if labels.is_file():
-        return _form_of_json(labels) if labels.suffix.lower() == ".json" else set()
+        is_json = labels.suffix.lower() == ".json"
+        return _form_of_json(labels) if is_json else {"cvat"} if labels.suffix.lower() == ".xml" else set()
     if not labels.is_dir():
         return set()
     found: set[str] = set()
     jsons = visible_files(labels, [".json"])
     if jsons:
         found |= _form_of_json(jsons[0])
-    for form, (folder, suffixes, _) in BY_STEM.items():
-        place = labels / folder
-        inside = place.iterdir() if place.is_dir() else (labels.iterdir() if form != "labels" else ())
-        names = (path.name for path in inside if path.suffix.lower() in suffixes)
-        if any(name != "classes.txt" and not name.startswith(".") for name in names):
-            found.add(form)
+    elif _files_of_all("cvat", labels):
+        found.add("cvat")
+    for below in (False, True):
+        for form, (folder, suffixes, _) in BY_STEM.items():
+            place = labels / folder if form == "labels" or (labels / folder).is_dir() else labels
+            files = visible_files(place, suffixes)
+            if any(file.name != CLASSES and (below or file.parent == place) for file in files):
+                found.add(form)
+        if found:
+            break
     return found
 
 
