@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import shapely
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from instancefcn.data.open import open_source
 from instancefcn.data.polygons import polygons_to_rle
@@ -20,6 +20,7 @@ from instancefcn.data.source import FileSource, Labels
 from instancefcn.export import label_maps
 from instancefcn.export.open import FORMS, open_writer
 from instancefcn.export.polygons import to_polygons
+from instancefcn.export.upright import upright
 from instancefcn.export.writer import Writer
 from instancefcn.export.yolo import join
 from instancefcn.geometry.rle import decode, encode
@@ -361,6 +362,50 @@ def test_what_is_written_is_read_back(form: str, tmp_path: Path) -> None:
             )
         )
         assert form == "labels" or names == expected
+
+
+@pytest.mark.parametrize("stored", [True, False], ids=["of the stored pixels", "of the upright image"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("form", FORMS)
+def test_masks_stay_on_their_object_in_a_photograph_that_is_turned(
+    form: str, orientation: int, stored: bool, tmp_path: Path
+) -> None:
+    """The object is white on black. Labels are of the upright image, or of the stored pixels, as their size says."""
+    scene = Image.fromarray(rectangle(6, 10, 20, 50, SIZE).astype(np.uint8) * 255).convert("RGB")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    path = tmp_path / "images" / "a.jpg"
+    path.parent.mkdir()
+    scene.save(path, exif=exif, quality=95)
+    with Image.open(path) as image:
+        upright = ImageOps.exif_transpose(image)
+    seen = scene if stored and orientation > 4 else upright
+    white = np.asarray(seen.convert("L")) > 128
+    instances = to_instances([1], [encode(white)], [7])
+    out = tmp_path / "images" if form in ("labelme", "xanylabeling") else tmp_path
+    write(form, out, Labels(1, "a.jpg", path, seen.height, seen.width, instances), scores=None)
+    source = open_source(SPECS[form].format(tmp_path))
+    assert list(source.problems) == []
+    assert iou(decode(source.labels(0).instances.rles[0]), source.image(0).mean(2) > 128) > 0.95
+
+
+def test_all_that_is_written_of_an_image_that_is_turned_is_turned(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (WIDTH, HEIGHT)).save(path, exif=exif)
+    mask = rectangle(2, 10, 20, 50, SIZE)
+    instances = to_instances([1], [encode(mask)], [7], [True])
+    labels = Labels(1, "a.jpg", path, *SIZE, instances, void=encode(mask), rejected=[encode(mask)])
+    turned = upright(labels)
+    assert (turned.height, turned.width) == (WIDTH, HEIGHT)
+    expected = np.rot90(mask, -1)  # 6: a quarter to the right
+    for rle in (*turned.instances.rles, turned.void, *turned.rejected):
+        assert rle is not None
+        np.testing.assert_array_equal(decode(rle), expected)
+    assert turned.instances.boxes_xyxy.tolist() == [[HEIGHT - 20, 10, HEIGHT - 2, 50]]
+    assert turned.instances.crowd.tolist() == [True]
+    assert upright(turned) is turned
 
 
 @pytest.mark.parametrize("rows", [1, 7, 1000])

@@ -107,6 +107,15 @@ def inspect_image(file: ImageFile, size: tuple[int, int] | None = None) -> tuple
     return frame
 
 
+def turn_upright(file: ImageFile, size: tuple[int, int]) -> Image.Transpose | None:
+    """How EXIF turns the stored pixels upright, where they have this (height, width) and the upright image has not."""
+    if not isinstance(file, bytes) and plain_jpeg_size(file) is not None:
+        return None
+    with opened(file) as image:
+        orientation, frame = _orientation(image, None)
+    return _TRANSPOSITIONS[orientation] if orientation in SIDEWAYS and size == frame[::-1] != frame else None
+
+
 @contextmanager
 def opened(file: ImageFile) -> Iterator[Image.Image]:
     """Open an image file; any error, also in the body of the block, becomes a ValueError that names the file."""

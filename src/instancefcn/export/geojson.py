@@ -23,6 +23,7 @@ class GeoJsonWriter(Writer):
 
     tool = "QuPath"
     suffix = ".geojson"
+    holds_size = False
 
     def write(self, labels: Labels, objects: Sequence[LabelledObject]) -> None:
         features = [self._feature(found) for found in objects]

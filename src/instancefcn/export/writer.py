@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from instancefcn.data.segmentations import to_instances
 from instancefcn.data.source import UNNAMED, Labels
+from instancefcn.export.upright import upright
 from instancefcn.files import path_inside, unique_stems, write_whole
 from instancefcn.geometry.rle import Rle, tight_boxes
 from instancefcn.proposals import Proposals
@@ -59,6 +60,7 @@ class Writer(ABC):
     holds_scores = True
     holds_crowds = True  # regions of many objects, or not to be judged
     holds_rejected = False  # regions of instances that could not be read
+    holds_size = True  # of the image, by which readers know whether labels are of the stored pixels or the upright ones
 
     def __init__(self, place: Place, categories: Mapping[int, str]) -> None:
         self.place, self.categories = place, dict(categories)
@@ -83,8 +85,9 @@ class Writer(ABC):
             scores: of each instance, in [0, 1].
 
         Raises:
-            ValueError: a file that was read would be written over.
+            ValueError: a file that was read would be written over, or the image can't be read.
         """
+        labels = labels if self.holds_size else upright(labels)
         instances = labels.instances
         assert scores is None or len(scores) == len(instances)
         objects: list[LabelledObject] = []

@@ -30,6 +30,7 @@ class YoloWriter(Writer):
     folder, suffix = "labels", ".txt"
     holds_scores = False
     holds_crowds = False
+    holds_size = False
 
     def __init__(self, place: Place, categories: Mapping[int, str]) -> None:
         super().__init__(place, categories)

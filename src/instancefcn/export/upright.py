@@ -1,0 +1,36 @@
+"""Labels of an image's stored pixels turned upright, for formats that state no size of the image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image
+
+from instancefcn.data.images import turn_upright
+from instancefcn.data.source import Labels
+from instancefcn.geometry.rle import Rle, decode, encode, tight_boxes
+
+
+def upright(labels: Labels) -> Labels:
+    """The labels in the frame of the upright image, as EXIF turns it.
+
+    Raises:
+        ValueError: the image can't be read.
+    """
+    turn = None if labels.path is None else turn_upright(labels.path, (labels.height, labels.width))
+    if turn is None:
+        return labels
+
+    def turned(rle: Rle) -> Rle:
+        return encode(np.array(Image.fromarray(decode(rle).astype(np.uint8)).transpose(turn)) > 0)
+
+    rles = [turned(rle) for rle in labels.instances.rles]
+    return replace(
+        labels,
+        height=labels.width,
+        width=labels.height,
+        instances=replace(labels.instances, rles=rles, boxes_xyxy=tight_boxes(rles)),
+        void=None if labels.void is None else turned(labels.void),
+        rejected=[turned(rle) for rle in labels.rejected],
+    )
