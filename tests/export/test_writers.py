@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -210,6 +211,37 @@ def test_yolo_says_where_images_are_to_be(tmp_path: Path) -> None:
     writer = write("yolo", tmp_path / "out", labels_of(tmp_path))
     assert 'train: "../images"' in (tmp_path / "out/data.yaml").read_text()
     assert str(tmp_path / "out/images") in writer.notes()[-1]
+
+
+@pytest.mark.parametrize(
+    ("names", "train"),
+    [
+        (["images/a.png", "images/s/b.png"], '"images"'),
+        (["train/images/a.png", "val/images/a.png"], '["train/images", "val/images"]'),
+        (["images/old/images/a.png"], '"images/old/images"'),
+    ],
+)
+def test_yolo_labels_of_images_in_images_are_found(names: list[str], train: str, tmp_path: Path) -> None:
+    """By Ultralytics' rule, and by our reader."""
+    root = tmp_path / "set"
+    images = [replace(labels_of(tmp_path, number=n), file_name=name) for n, name in enumerate(names, start=1)]
+    images = [replace(labels, path=write_image(root / labels.file_name, HEIGHT, WIDTH)) for labels in images]
+    writer = write("yolo", root, *images, names=names)
+    first, last = f"{os.sep}images{os.sep}", f"{os.sep}labels{os.sep}"
+    expected = {Path(last.join(str(one.path).rsplit(first, 1)).rsplit(".", 1)[0] + ".txt") for one in images}
+    assert set(root.rglob("*.txt")) == expected == set(writer.paths()) - {root / "data.yaml"}
+    assert f"train: {train}\n" in (root / "data.yaml").read_text()
+    assert not any("put or link" in line for line in writer.notes())
+    source = open_source(f"yolo:{root},train")
+    assert [source.labels(index).file_name for index in range(len(source))] == names
+    assert_kept(source, [masks()[0], rectangle(4, 30, 20, 60, SIZE), masks()[2]])
+
+
+def test_yolo_says_where_a_folder_images_is_to_be(tmp_path: Path) -> None:
+    labels = labels_of(tmp_path / "set")
+    writer = write("yolo", tmp_path / "out", replace(labels, file_name=f"images/{labels.file_name}"))
+    assert (tmp_path / "out/labels/deep/a b.txt").is_file()
+    assert f"images of {tmp_path}/set/images into {tmp_path}/out/images, and" in writer.notes()[-1]
 
 
 def test_parts_are_joined_where_they_are_nearest() -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -91,12 +91,9 @@ class YoloFolder:
 
     def label_file(self, image: Path) -> Path:
         """The text file of an image: the last ``images`` of its path in the data set becomes ``labels``."""
-        parts = list(image.relative_to(self.root).with_suffix(".txt").parts)
-        for index in reversed(range(len(parts) - 1)):
-            if parts[index] == "images":
-                parts[index] = "labels"
-                break
-        return self.root.joinpath(*parts)
+        name = PurePosixPath(image.relative_to(self.root).with_suffix(".txt"))
+        holder = images_in(name)
+        return self.root / (in_labels(name) if holder else name)
 
     def _places(self, *entries: str) -> list[Path]:
         """Where the folder of a split may lie, all inside the data set."""
@@ -124,6 +121,20 @@ class YoloFolder:
                 yield path_inside(self.root, str(beside / line.strip()))
             except ValueError as error:
                 problems.append(Problem(str(place), number, str(error)))
+
+
+def images_in(name: PurePosixPath) -> PurePosixPath | None:
+    """The last folder ``images`` that the name of an image leads through; None where there is none."""
+    return next((parent for parent in name.parents if parent.name == "images"), None)
+
+
+def in_labels(name: PurePosixPath) -> PurePosixPath:
+    """The name of an image in a data set, with ``labels`` for its last ``images``, or before it where it has none.
+
+    It is where ultralytics looks for its text file; an image whose name has no ``images`` is to lie in that folder.
+    """
+    holder = images_in(name)
+    return PurePosixPath("labels") / name if holder is None else holder.with_name("labels") / name.relative_to(holder)
 
 
 def load_yolo(place: Path, split: str) -> FileSource:

@@ -65,7 +65,8 @@ class Writer(ABC):
     def __init__(self, place: Place, categories: Mapping[int, str]) -> None:
         self.place, self.categories = place, dict(categories)
         self.images = self.objects = 0  # written so far
-        self._stems = dict(zip(place.names, unique_stems(place.names), strict=True))
+        own = [self.name_in_folder(name) for name in place.names]
+        self._stems = dict(zip(place.names, unique_stems(own), strict=True))
         self._taken: set[str] = set()
         self.written: list[Path] = []  # files of images
         self._left_out: Counter[str] = Counter()
@@ -141,6 +142,10 @@ class Writer(ABC):
         if count:
             self._left_out[noun] += count
 
+    def name_in_folder(self, file_name: str) -> str:
+        """The name in ``folder`` that an image would have beside its file: its own, unless a format wants another."""
+        return file_name
+
     def paths(self) -> list[Path]:
         """Files that will be written: those of the images whose names are known, in their order, then any others."""
         return [self.place.out / self.folder / f"{stem}{self.suffix}" for stem in self._stems.values()]
@@ -151,7 +156,7 @@ class Writer(ABC):
         Raises:
             ValueError: the name leads out of the folder, or a file that was read would be written over.
         """
-        name = PurePosixPath(labels.file_name)
+        name = PurePosixPath(self.name_in_folder(labels.file_name))
         stem = self._stems.get(labels.file_name) or name.with_suffix("")
         if str(stem).casefold() in self._taken:
             stem = name

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Float
 
 from instancefcn.data.source import Labels
+from instancefcn.data.yolo import images_in, in_labels
 from instancefcn.export.polygons import holes, rings, to_polygons
 from instancefcn.export.writer import LabelledObject, Place, Writer, images_root
 from instancefcn.files import write_whole
@@ -21,13 +22,16 @@ DATA = "data.yaml"
 class YoloWriter(Writer):
     """Writer of ``labels/STEM.txt`` and ``data.yaml``, as Ultralytics trains on them.
 
+    Where the name of an image leads through a folder ``images``, that becomes ``labels``: ``train/images/a.jpg`` has
+    ``train/labels/a.txt``.
+
     A line is ``class x y x y ...``, in parts of the image's width and height; classes count from 0 in the order of
     category ids. A line holds one ring: several parts are joined by lines without width, as Ultralytics' own converter
     does, and holes are filled. ``data.yaml`` names the images where they lie.
     """
 
     tool = "YOLO"
-    folder, suffix = "labels", ".txt"
+    suffix = ".txt"
     holds_scores = False
     holds_crowds = False
     holds_size = False
@@ -35,15 +39,20 @@ class YoloWriter(Writer):
     def __init__(self, place: Place, categories: Mapping[int, str]) -> None:
         super().__init__(place, categories)
         self.classes = {category_id: index for index, category_id in enumerate(sorted(categories))}
-        self.roots: dict[Path, None] = {}
+        self.roots: dict[Path, Path] = {}  # folders of images, and where Ultralytics would look for ours
         self.joined = 0
+
+    def name_in_folder(self, file_name: str) -> str:
+        name = PurePosixPath(file_name)
+        return str(name if ".." in name.parts else in_labels(name))
 
     def paths(self) -> list[Path]:
         return [*super().paths(), self.place.out / DATA]
 
     def write(self, labels: Labels, objects: Sequence[LabelledObject]) -> None:
         if root := images_root(labels):
-            self.roots[root] = None
+            holder = images_in(PurePosixPath(labels.file_name)) or PurePosixPath()
+            self.roots[root / holder] = self.place.out / (holder if holder.name else "images")
         lines: list[str] = []
         for found in objects:
             outline = to_polygons(found.rle, self.place.tolerance)
@@ -69,11 +78,12 @@ class YoloWriter(Writer):
         lines = super().notes()
         if self.joined:
             lines.append(f"the parts of {self.joined} objects are joined by lines of no width: YOLO has one ring each")
-        found = [root for root in self.roots if root != Path(os.path.abspath(self.place.out)) / "images"]
+        found = [(root, place) for root, place in self.roots.items() if root != Path(os.path.abspath(place))]
         if found:
+            root, place = found[0]
             lines.append(
-                f"Ultralytics looks for labels/ beside images/: put or link the images of {found[0]} into "
-                f"{self.place.out / 'images'}, and name that in {DATA}"
+                f"Ultralytics looks for labels/ beside images/: put or link the images of {root} into {place}, and "
+                f"name that in {DATA}"
             )
         return lines
 

@@ -11,17 +11,17 @@ from instancefcn.data.labelme import load_labelme
 from instancefcn.data.open import SPECS, open_source
 from instancefcn.data.selection import Selection
 from instancefcn.data.source import FileSource, Source
+from instancefcn.data.yolo import in_labels
 from instancefcn.files import read_json, visible_files
 
 ONE_FILE = ("coco", "cvat", "labelstudio")
 BESIDE = ("labelme", "xanylabeling")  # a file for each image, which names it
 CVAT_XML, CLASSES = "annotations.xml", "classes.txt"  # files as CVAT calls its own form, and of the names of classes
-# Files for each image that are found by their stem: the folder that they may lie in, their suffixes, and where they go
-# in the view of images and labels that the reader takes.
+# Files for each image that are found by their stem: the folder that they may lie in, and their suffixes.
 BY_STEM = {
-    "labels": ("masks", (".png", ".tif", ".tiff"), "masks"),
-    "yolo": ("labels", (".txt",), "labels/train"),
-    "geojson": ("annotations", (".geojson",), "annotations"),
+    "labels": ("masks", (".png", ".tif", ".tiff")),
+    "yolo": ("labels", (".txt",)),
+    "geojson": ("annotations", (".geojson",)),
 }
 
 
@@ -61,13 +61,13 @@ def open_labels(form: str, labels: Path, images: Path, view: Path, *, split_part
         if form not in SPECS:
             raise ValueError(f"labels of the format {form} can't be read yet: export COCO, and give --format coco")
         return open_source(f"{form}:{files[0]},{images}") if files else _nothing()
-    _, _, there = BY_STEM[form]
     links: dict[Path, Path] = {}
     for file, image in _pairs(form, labels, images).items():
         if image is not None:
             place = image.relative_to(images)
-            links[view / ("images/train" if form == "yolo" else "images") / place] = image
-            links[view / there / place.with_suffix(file.suffix)] = file
+            name = PurePosixPath("images", "train" if form == "yolo" else "", place)
+            own = in_labels(name) if form == "yolo" else PurePosixPath(BY_STEM[form][0], place)
+            links |= {view / name: image, view / own.with_suffix(file.suffix): file}
     if not links:
         return _nothing()
     if form == "yolo" and (labels / "data.yaml").is_file():
@@ -124,14 +124,20 @@ def _files_of_all(form: str, labels: Path) -> list[Path]:
 
 def _pairs(form: str, labels: Path, images: Path) -> dict[Path, Path | None]:
     """Each label file with the one image at its place, or else of its stem anywhere in the folder of images."""
-    folder, suffixes, _ = BY_STEM[form]
-    place = labels / folder if (labels / folder).is_dir() else labels
+    folder, suffixes = BY_STEM[form]
+    place = labels / folder if form != "yolo" and (labels / folder).is_dir() else labels
     files: dict[PurePosixPath, list[Path]] = {}
     for file in visible_files(place, suffixes):
         if file.name != CLASSES:
             files.setdefault(PurePosixPath(file.relative_to(place).with_suffix("")), []).append(file)
-    found = matched(files, images_below(images)[0])
-    only = {key: images[0] if len(images) == 1 else None for key, images in found.items()}
+    there, wanted = images_below(images)[0], dict[PurePosixPath, list[Path]]()
+    if form == "yolo":  # whose files may lie in several folders "labels"
+        inside = {key: own for key, own in files.items() if folder in key.parts[:-1]}
+        files = inside or {PurePosixPath(folder) / key: own for key, own in files.items()}
+    for key, own in there.items():
+        wanted.setdefault(in_labels(key) if form == "yolo" else key, []).extend(own)
+    found = matched(files, wanted)
+    only = {key: those[0] if len(those) == 1 else None for key, those in found.items()}
     return {file: only[key] for key, those in files.items() for file in those}
 
 
@@ -153,7 +159,7 @@ def _forms(labels: Path) -> set[str]:
     elif _files_of_all("cvat", labels):
         found.add("cvat")
     for below in (False, True):
-        for form, (folder, suffixes, _) in BY_STEM.items():
+        for form, (folder, suffixes) in BY_STEM.items():
             place = labels / folder if form == "labels" or (labels / folder).is_dir() else labels
             files = visible_files(place, suffixes)
             if any(file.name != CLASSES and (below or file.parent == place) for file in files):
