@@ -7,10 +7,12 @@ import torch
 import oracles
 from instancefcn.inference.window_masks import WindowMasks, add_resampled
 
+HEIGHT, WIDTH = 17, 21
+
 
 def resampled(values: np.ndarray, window: list[float], grid: tuple[float, float, float, float], shape: tuple[int, int]):
     sums = np.zeros(shape, dtype=np.float32)
-    add_resampled(values.astype(np.float32), np.array(window), *grid, np.float32(1), sums)
+    add_resampled(values.astype(np.float32), np.array(window), *grid, np.float32(1), HEIGHT, WIDTH, sums)
     return sums
 
 
@@ -19,12 +21,14 @@ def test_resampling_equals_the_loop(seed: int) -> None:
     rng = np.random.default_rng(seed)
     m, rows, columns = 7, 9, 11
     values = rng.normal(size=(m, m))
-    cell, corner = rng.uniform(0.5, 3.5, 2), rng.uniform(-12, 18, 2)  # many hang over the border
+    cell, corner = rng.uniform(0.5, 3.5, 2), rng.uniform(-12, 18, 2)  # many hang over the borders
     window = [*corner, *(corner + m * cell)]
     (x, y), (step_x, step_y) = rng.uniform(-15, 20, 2), rng.uniform(0.3, 4, 2)
     expected = [
         [
-            oracles.value_at(torch.from_numpy(values), window, x + (j + 0.5) * step_x, y + (i + 0.5) * step_y)
+            oracles.value_at(
+                torch.from_numpy(values), window, x + (j + 0.5) * step_x, y + (i + 0.5) * step_y, (WIDTH, HEIGHT)
+            )
             for j in range(columns)
         ]
         for i in range(rows)
@@ -47,7 +51,7 @@ def test_what_is_added_is_weighted() -> None:
     sums = np.ones((2, 2), dtype=np.float32)
     values = np.array([[1, 2], [3, 4]], dtype=np.float32)
     for step in (1.0, 0.25):  # copied, and interpolated: the rectangles lie in the first cell's first quarter
-        add_resampled(values, np.array([5.0, 5.0, 7.0, 7.0]), 5.0, 5.0, step, step, np.float32(2), sums)
+        add_resampled(values, np.array([5.0, 5.0, 7.0, 7.0]), 5.0, 5.0, step, step, np.float32(2), HEIGHT, WIDTH, sums)
     assert sums.tolist() == [[1 + 2 + 2, 1 + 4 + 2], [1 + 6 + 2, 1 + 8 + 2]]
 
 

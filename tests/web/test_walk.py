@@ -64,7 +64,9 @@ def test_a_candidate_comes_from_its_window(walk: Walk) -> None:
     for rank in range(0, len(walk.candidates), 11):
         number, window = walk.origins[rank].tolist()
         of_pass = walk.look(number)
-        (rle,) = paste(vote(of_pass.masks, np.array([window]), of_pass.config), walk.height, walk.width)
+        (rle,) = paste(
+            vote(of_pass.masks, np.array([window]), walk.height, walk.width, of_pass.config), walk.height, walk.width
+        )
         assert rle == walk.candidates.rles[rank]
 
 
@@ -121,8 +123,8 @@ def test_voters_are_those_that_the_average_takes(last: Pass) -> None:
     alone = last.masks[voters]
     (place,) = np.flatnonzero(voters == window)
     np.testing.assert_allclose(
-        vote(alone, np.array([place]), last.config).logits(0),
-        vote(last.masks, np.array([window]), last.config).logits(0),
+        vote(alone, np.array([place]), last.height, last.width, last.config).logits(0),
+        vote(last.masks, np.array([window]), last.height, last.width, last.config).logits(0),
         atol=1e-4,
     )
 

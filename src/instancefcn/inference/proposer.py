@@ -148,7 +148,7 @@ class Proposer:
         kept: list[tuple[Rle, float]] = []
         while len(kept) < max_proposals and len(survivors):
             missing = max_proposals - len(kept)  # where some masks cover no pixel, those behind them take their places
-            pasted = paste(vote(masks, survivors[:missing], config), height, width)
+            pasted = paste(vote(masks, survivors[:missing], height, width, config), height, width)
             kept += [(rle, score) for rle, score in zip(pasted, scores.tolist(), strict=False) if rle is not None]
             survivors, scores = survivors[missing:], scores[missing:]
         rles, values = [rle for rle, _ in kept], np.array([score for _, score in kept], dtype=float)

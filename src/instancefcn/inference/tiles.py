@@ -99,7 +99,7 @@ def settled(masks: WindowMasks, height: int, width: int, config: InferenceConfig
     Candidates of a tile end here, so that memory does not grow with the number of tiles.
     """
     survivors, _ = suppress(masks, height, width, config, wanted)
-    return vote(masks, survivors[:wanted], config)
+    return vote(masks, survivors[:wanted], height, width, config)
 
 
 def joined(parts: list[WindowMasks]) -> WindowMasks:

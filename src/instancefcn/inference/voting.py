@@ -13,7 +13,9 @@ from instancefcn.inference.window_masks import WindowMasks, add_resampled, first
 from instancefcn.threads import in_threads, parts
 
 
-def vote(masks: WindowMasks, survivors: Int[np.ndarray, "s"], config: InferenceConfig) -> WindowMasks:
+def vote(
+    masks: WindowMasks, survivors: Int[np.ndarray, "s"], height: int, width: int, config: InferenceConfig
+) -> WindowMasks:
     """Replace the mask of each survivor by a weighted average, on the cells of its window.
 
     The voters are the survivor and every candidate whose tight box has an IoU of ``config.vote_threshold`` or more with
@@ -23,6 +25,7 @@ def vote(masks: WindowMasks, survivors: Int[np.ndarray, "s"], config: InferenceC
     Args:
         masks: all candidates; each has foreground.
         survivors: indices into ``masks``.
+        height: of the image, in pixels, as ``width``.
 
     Returns:
         The masks of the survivors, in their order.
@@ -39,7 +42,7 @@ def vote(masks: WindowMasks, survivors: Int[np.ndarray, "s"], config: InferenceC
     def average_some(some: slice) -> None:
         _average(
             probabilities, masks.starts, masks.sides, masks.window_boxes, weights, columns, config.vote_threshold,
-            survivors[some], starts[some], average,
+            survivors[some], starts[some], height, width, average,
         )  # fmt: skip
 
     in_threads(average_some, parts(len(survivors)))
@@ -49,7 +52,9 @@ def vote(masks: WindowMasks, survivors: Int[np.ndarray, "s"], config: InferenceC
 
 
 @compiled
-def _average(probabilities, starts, sides, windows, weights, boxes, threshold, survivors, average_starts, average):
+def _average(
+    probabilities, starts, sides, windows, weights, boxes, threshold, survivors, average_starts, height, width, average
+):
     """Write the average of each survivor's voters into ``average``, from its ``average_starts`` on."""
     ious = np.empty(len(weights))
     for rank in range(len(survivors)):
@@ -63,7 +68,7 @@ def _average(probabilities, starts, sides, windows, weights, boxes, threshold, s
             if ious[voter] >= threshold:
                 side, weight = sides[voter], np.float32(weights[voter])
                 values = probabilities[starts[voter] : starts[voter] + side * side].reshape(side, side)
-                add_resampled(values, windows[voter], window[0], window[1], cell_x, cell_y, weight, sums)
+                add_resampled(values, windows[voter], window[0], window[1], cell_x, cell_y, weight, height, width, sums)
                 total += weights[voter]
         for cell in range(place, place + m * m):
             average[cell] /= np.float32(total)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
 from instancefcn.compiled import compiled
+from instancefcn.geometry.boxes import last_cell_inside
 from instancefcn.threads import in_threads, parts
 
 STABILITY_OFFSET = 1.0  # logits
@@ -128,18 +129,21 @@ def add_resampled(
     step_x: float,
     step_y: float,
     weight: float,
+    height: int,
+    width: int,
     sums: Float32[np.ndarray, "rows columns"],
 ) -> None:
     """Add a window's values, times a weight, at the centres of a grid of rectangles in the image.
 
-    Values are interpolated bilinearly between the centres of cells, and are 0 outside their window. The first cell
-    inside the image is extended to its border, except where whole cells are copied.
+    Values are interpolated bilinearly between the centres of cells, and are 0 outside their window. The first and
+    the last cell inside the image are extended to its borders, except where whole cells are copied.
 
     Args:
         values: of the window.
         window_box: xyxy, in the image's frame, as all coordinates below.
         corner_x: left side of the grid; ``corner_y`` is its upper side.
         step_x: width of each rectangle; ``step_y`` is its height.
+        height: of the image, in pixels, as ``width``.
         sums: one for each rectangle; added to in place.
     """
     m, (rows, columns) = len(values), sums.shape
@@ -150,8 +154,10 @@ def add_resampled(
         # pasted.
         _add_copied(values, round(top), round(left), weight, sums)
         return
-    row, row_share, first_row, end_row = _places(corner_y, step_y, rows, window_box[1], window_box[3], m)
-    column, column_share, first_column, end_column = _places(corner_x, step_x, columns, window_box[0], window_box[2], m)
+    row, row_share, first_row, end_row = _places(corner_y, step_y, rows, window_box[1], window_box[3], m, height)
+    column, column_share, first_column, end_column = _places(
+        corner_x, step_x, columns, window_box[0], window_box[2], m, width
+    )
     line = np.empty(m + 1, dtype=values.dtype)
     for y in range(first_row, end_row):
         before, behind = values[row[y]], values[min(row[y] + 1, m - 1)]
@@ -182,21 +188,22 @@ def _add_copied(values, top, left, weight, sums):
 
 
 @compiled
-def _places(corner, step, count, window_start, window_stop, m):
-    """Locate the centres of ``count`` intervals among the centres of a window's m cells, along an axis.
+def _places(corner, step, count, window_start, window_stop, m, extent):
+    """Locate the centres of ``count`` intervals among the centres of a window's m cells, along an axis of the image.
 
     Returns:
         The cell before each centre, the weight of the cell behind it, and the range of the centres inside the window.
     """
     cell = (window_stop - window_start) / m
     lowest = max(0.0, -window_start / cell)
+    highest = max(float(last_cell_inside(window_start, cell, m, extent)), lowest)
     before, share = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.float32)
     first, end = count, 0
     for index in range(count):
         point = corner + (index + 0.5) * step
         if window_start <= point < window_stop:
             first, end = min(first, index), index + 1
-            place = min(max((point - window_start) / cell - 0.5, lowest), m - 1.0)
+            place = min(max((point - window_start) / cell - 0.5, lowest), highest)
             before[index] = int(place)
             share[index] = place - before[index]
     return before, share, first, end

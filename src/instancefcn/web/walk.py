@@ -108,7 +108,7 @@ class Walk:
         """The masks of a pass after voting that have foreground and score ``lowest`` or more, scores, and origins."""
         one = self.look(number)
         likely = one.scores >= lowest
-        masks = vote(one.masks, one.survivors[likely], self._proposer.config)
+        masks = vote(one.masks, one.survivors[likely], self.height, self.width, self._proposer.config)
         origins = np.stack([np.full(likely.sum(), number), one.survivors[likely]], axis=1)
         shown = masks.has_foreground
         return masks[shown], one.scores[likely][shown], origins[shown]

@@ -93,7 +93,9 @@ def mask_json(pass_: Pass, window: int) -> dict[str, Any]:
     """The mask as it was assembled, as its neighbours' votes made it, and where it is above the threshold."""
     masks = pass_.masks
     voters = pass_.voters(window)
-    averaged = vote(masks, np.array([window]), pass_.config).logits(0) if len(voters) > 1 else None
+    averaged = None
+    if len(voters) > 1:
+        averaged = vote(masks, np.array([window]), pass_.height, pass_.width, pass_.config).logits(0)
     final = masks.logits(window) if averaged is None else averaged
     return {
         "threshold": pass_.config.mask_threshold,
