@@ -358,11 +358,16 @@ def test_round_trip_through_coco(tmp_path: Path) -> None:
 
 
 def test_export(tmp_path: Path) -> None:
-    annotations = [coco_annotation(0), coco_annotation(8, iscrowd=1, ignore=1, segmentation=[square(4, 4, 5)])]
+    annotations = [
+        coco_annotation(0),
+        coco_annotation(8, iscrowd=1, ignore=1, segmentation=[square(4, 4, 5)]),
+        coco_annotation(9, iscrowd=1, segmentation=[square(4, 4, 6)]),
+        coco_annotation(10, ignore=1, segmentation=[square(4, 4, 7)]),
+    ]
     table = source_to_coco(open_source(write_coco(tmp_path, annotations)))
     assert table["images"] == [{"id": 1, "file_name": "a.png", "width": WIDTH, "height": HEIGHT}]
     assert table["categories"] == [{"id": 1, "name": "thing"}]
-    first, second = table["annotations"]
+    first, second, *others = table["annotations"]
     assert first == {
         "id": 1,  # pycocotools takes a match with annotation 0 for none
         "image_id": 1,
@@ -374,4 +379,5 @@ def test_export(tmp_path: Path) -> None:
         "ignore": 0,
     }
     assert (second["id"], second["iscrowd"], second["ignore"], second["area"]) == (2, 1, 1, 25)
+    assert [(other["iscrowd"], other["ignore"]) for other in others] == [(1, 0), (1, 1)]  # COCO knows crowds alone
     json.dumps(table)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import oracles
+from instancefcn.data.source import Labels
 from instancefcn.geometry.rle import decode, encode, tight_boxes
 from instancefcn.inference.proposer import Proposer
 from instancefcn.objects import ANY_NUMBER, INSIDE
@@ -18,6 +19,7 @@ from instancefcn.proposals import Proposals
 from instancefcn.structures import Instances
 from instancefcn.training.history import AR, F1, History
 from instancefcn.training.validation import MatchedObjects, deciding_measure, mean_over_sources, object_f1, validate
+from synthetic import SyntheticScenes
 from tiny import scenes
 
 SIZE = 24
@@ -124,6 +126,28 @@ def test_where_objects_may_be_unlabelled_recall_decides() -> None:
     figures = validate(Stub(0.9), [source])
     assert F1 not in figures[source.name]
     assert deciding_measure(figures) == AR
+
+
+class AllButTheFirst(Stub):
+    """Proposes every instance of a scene but the first."""
+
+    def __call__(self, image: Any, max_proposals: int = 100, min_score: float = 0.0) -> Proposals:
+        return super().__call__(image)[:-1]
+
+
+class FirstNotJudged(SyntheticScenes):
+    """Scenes whose first instance is marked as not to be judged."""
+
+    def labels(self, index: int) -> Labels:
+        labels = super().labels(index)
+        ignore = np.arange(len(labels.instances)) == 0
+        return replace(labels, instances=replace(labels.instances, ignore=ignore))
+
+
+def test_what_is_not_to_be_judged_is_no_miss() -> None:
+    source = FirstNotJudged(4, height=64, width=80)
+    assert validate(AllButTheFirst(0.9), [scenes()])[source.name][AR] < 90
+    assert validate(AllButTheFirst(0.9), [source])[source.name][AR] == 100
 
 
 def test_a_measure_is_averaged_over_the_sources_that_have_it() -> None:

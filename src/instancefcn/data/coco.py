@@ -100,9 +100,10 @@ def _uncollected() -> Iterator[None]:
 def source_to_coco(source: Source) -> dict[str, Any]:
     """COCO table of any labelled images, ready for ``json.dump``.
 
-    Masks are compressed RLE, as text. Regions of rejected instances are crowds that are not to be judged. Annotations
-    get new ids from 1 on: pycocotools takes a match with annotation 0 for none, and labels of label maps are unique
-    within their image only.
+    Masks are compressed RLE, as text. What is not to be judged is written as crowds, which COCO's tools count neither
+    as hit nor as miss: they know no other mark. So are the regions of rejected instances. Annotations get new ids from
+    1 on: pycocotools takes a match with annotation 0 for none, and labels of label maps are unique within their image
+    only.
 
     Example:
         >>> json.dump(source_to_coco(open_source("labels:nuclei/val")), file)  # doctest: +SKIP
@@ -124,7 +125,7 @@ def source_to_coco(source: Source) -> dict[str, Any]:
                     "segmentation": to_json(rle),
                     "bbox": boxes_xywh[i],
                     "area": int(area(rle)),
-                    "iscrowd": int(instances.crowd[i] or i >= sound),
+                    "iscrowd": int(not instances.judged[i]),
                     "ignore": int(instances.ignore[i]),
                 }
             )
