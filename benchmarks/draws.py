@@ -27,7 +27,7 @@ def main() -> None:
     for name in arguments.recipe:
         recipe = load_recipe(name)
         sizes = build_network(recipe.network).training_window_sizes
-        views = TrainingStream([source], recipe.augmentation, recipe.source_balance, recipe.seed)
+        views = TrainingStream([source], recipe.augmentation, recipe.source_balance, recipe.seed, recipe.longest_view)
         positives = []
         for index in range(arguments.views):
             view = views[index]

@@ -65,7 +65,9 @@ def main() -> None:
     fabric.seed_everything(0, verbose=False)
     network = initial_network(recipe, SHIPPED).network
     learner = Learner(fabric, recipe, network)
-    stream = TrainingStream([open_source(options.data)], recipe.augmentation, recipe.source_balance, seed=0)
+    stream = TrainingStream(
+        [open_source(options.data)], recipe.augmentation, recipe.source_balance, 0, recipe.longest_view
+    )
     make = BatchMaker(recipe, network.training_window_sizes, network.size_multiple)
     size = recipe.optimization.batch_size
     batches = [make([stream[number * size + image] for image in range(size)]) for number in range(BATCHES)]

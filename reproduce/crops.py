@@ -44,7 +44,9 @@ class CropStream(Dataset[list[TrainingImage]]):
                 "crops.per_image goes with one window size, which a pyramid does not have: choose another network.kind"
             )
         self.recipe, self.window = recipe, window_sizes[0]
-        self.views = TrainingStream(sources, recipe.augmentation, recipe.source_balance, recipe.seed)
+        self.views = TrainingStream(
+            sources, recipe.augmentation, recipe.source_balance, recipe.seed, recipe.longest_view
+        )
 
     def __getitem__(self, index: int) -> list[TrainingImage]:
         rng = np.random.default_rng((index, self.recipe.seed))

@@ -18,7 +18,7 @@ from torch import Tensor
 import oracles
 from instancefcn.data.augmentation import Augmentation, augment, draw_shorter_side
 from instancefcn.data.label_maps import split_label_map
-from instancefcn.data.resizing import PADDING_VALUE
+from instancefcn.data.resizing import PADDING_VALUE, resized_size
 from instancefcn.data.segmentations import to_instances
 from instancefcn.data.training_image import TrainingImage
 from instancefcn.geometry.rle import decode, encode
@@ -327,6 +327,16 @@ def test_a_thin_image_keeps_a_pixel(crop: int) -> None:
     view = view_of(sample, replace(same_size(sample, crop=crop), image_scales=(0.25,)))
     assert tuple(view.image.shape) == ((3, crop, crop) if crop else (3, 1, 125))
     assert int((~view.padding).sum()) == (crop or 125)
+
+
+@pytest.mark.parametrize("size", [(20, 30), (3, 500), (500, 3), (1, 2000)])
+def test_a_whole_image_is_bounded_as_in_proposing(size: tuple[int, int]) -> None:
+    sample = painted(np.zeros(size, dtype=int))
+    config = replace(same_size(sample), shorter_sides=(40.0,))
+    view = augment(sample, config, np.random.default_rng(0), longest_side=100.0)
+    assert tuple(view.image.shape[1:]) == resized_size(*size, 40.0, 100.0)
+    assert view.longer_side == pytest.approx(60 if size == (20, 30) else 100)
+    assert view.scale == pytest.approx(view.longer_side / max(size)) == view.shorter_side / min(size)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ def training_image(masks: Tensor, ignored: Tensor, colour: int = 0, partial: boo
         padding=torch.zeros(height, width, dtype=torch.bool),
         partial=partial,
         shorter_side=float(min(height, width)),
+        longer_side=float(max(height, width)),
         scale=1.0,
     )
 

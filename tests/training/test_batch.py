@@ -5,14 +5,18 @@ from __future__ import annotations
 import pickle
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 
+from instancefcn.data.augmentation import augment
 from instancefcn.data.resizing import PADDING_VALUE
 from instancefcn.model.build import build_network
-from instancefcn.training.assignment import IGNORED, NEGATIVE
+from instancefcn.training.assignment import IGNORED, NEGATIVE, POSITIVE
 from instancefcn.training.batch import BatchMaker
 from instancefcn.training.dataset import TrainingStream
 from instancefcn.training.recipe import Recipe
+from synthetic import SyntheticScenes
 from tiny import TINY, scenes
 
 WHOLE = replace(TINY.augmentation, shorter_sides=(40.0, 150.0), draw="one_of", crop=0, copy_paste=0.0)
@@ -46,6 +50,24 @@ def test_windows_centred_on_padding_are_ignored(augmentation: str, objectness: s
             assert (labels[~centers] == NEGATIVE).any()
         assert not centers[windows.image_index, *windows.positions_yx.T].any()  # no near misses either
     assert sum(len(windows.positive) for windows in batch.sampled) > 10
+
+
+def test_scales_that_are_bounded_alike_are_one() -> None:
+    thin, found = SyntheticScenes(4, height=32, width=160), []
+    for sides in ((60.0,), (60.0, 150.0)):  # either is 40, as the longer side may have 200
+        recipe = replace(
+            TINY,
+            augmentation=replace(WHOLE, shorter_sides=sides, flip=False, colour_jitter=0.0),
+            assignment=replace(TINY.assignment, rule="nearest_scale"),
+            inference=replace(TINY.inference, longest_side=200.0),
+        )
+        rng = np.random.default_rng(0)
+        views = [augment(sample, recipe.augmentation, rng, recipe.longest_view) for sample in thin]
+        found.append(BatchMaker(recipe, build_network(recipe.network).window_sizes, 64)(views))
+    assert tuple(found[0].pixels.shape[2:]) == (64, 256)
+    for one, other in zip(found[0].labels, found[1].labels, strict=True):
+        assert torch.equal(one, other)
+    assert any((labels == POSITIVE).any() for labels in found[0].labels)
 
 
 def test_a_batch_names_its_images_also_after_a_process_has_sent_it() -> None:

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from instancefcn.config import to_table
-from instancefcn.data.augmentation import Augmentation
+from instancefcn.data.augmentation import Augmentation, augment
+from instancefcn.data.training_image import TrainingImage
 from instancefcn.inference.checkpoint import load_checkpoint
 from instancefcn.inference.proposer import Proposer
 from instancefcn.model.backbones import Backbone
 from instancefcn.structures import Sample
-from instancefcn.training import trainer
+from instancefcn.training import dataset, trainer
 from instancefcn.training.coverage import coverage
 from instancefcn.training.dataset import RankSampler, TrainingStream
 from instancefcn.training.loop import train
@@ -117,6 +118,26 @@ def test_other_networks_train(preset: str, tmp_path: Path) -> None:
     train(recipe, [scenes()], tmp_path, init="random", iterations=2, device="cpu", workers=0)
     weights = load_checkpoint(tmp_path / "last.safetensors").weights
     assert all(tensor.isfinite().all() for tensor in weights.values())
+
+
+@pytest.mark.parametrize(("crop", "tiles", "longest"), [(0, False, 100), (0, True, 640), (64, False, 64)])
+def test_whole_images_are_as_long_as_in_proposing(
+    crop: int, tiles: bool, longest: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views: list[TrainingImage] = []
+
+    def seen(*arguments: Any) -> TrainingImage:
+        views.append(augment(*arguments))
+        return views[-1]
+
+    monkeypatch.setattr(dataset, "augment", seen)
+    inference = replace(TINY.inference, longest_side=256.0 if tiles else 100.0, tiles=tiles)
+    augmentation = replace(TINY.augmentation, shorter_sides=(64.0, 64.0), crop=crop, copy_paste=0.0)
+    recipe = replace(TINY, inference=inference, augmentation=augmentation)
+    thin = SyntheticScenes(4, height=32, width=320)
+    train(recipe, [thin], tmp_path, init="random", iterations=1, device="cpu", workers=0)
+    assert {view.image.shape[2] for view in views} == {longest}
+    assert views[0].scale == pytest.approx(2.0 if crop or tiles else 100 / 320)
 
 
 def test_ranks_share_one_stream() -> None:

@@ -44,6 +44,7 @@ def scene(*boxes: tuple[int, int, int, int], side: int = 160) -> TrainingImage:
         padding=torch.zeros(side, side, dtype=torch.bool),
         partial=False,
         shorter_side=float(side),
+        longer_side=float(side),
         scale=1.0,
     )
 

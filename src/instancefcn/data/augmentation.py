@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
 from instancefcn.config import check_ranges
-from instancefcn.data.resizing import pad
+from instancefcn.data.resizing import pad, resizing_scale
 from instancefcn.data.training_image import MIN_VISIBLE, TrainingImage
 from instancefcn.geometry.cropped_masks import CroppedMasks
 from instancefcn.geometry.runs import Edges
@@ -72,11 +72,17 @@ class Augmentation:
         return tuple(scale * shorter for scale in self.image_scales) or self.shorter_sides
 
 
-def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> TrainingImage:
-    """Make a random view of a sample."""
+def augment(
+    sample: Sample, config: Augmentation, rng: np.random.Generator, longest_side: float = math.inf
+) -> TrainingImage:
+    """Make a random view of a sample.
+
+    Args:
+        longest_side: pixels; an image that would be longer is resized to less.
+    """
     height, width = sample.image.shape[:2]
     shorter_side = side_for_object(sample, config, rng) or draw_shorter_side(sample, config, rng)
-    scale = shorter_side / min(height, width)
+    scale = resizing_scale(height, width, shorter_side, longest_side)
     flip = config.flip and rng.random() < 0.5
     turns = int(rng.integers(4)) if config.rotate else 0
     if not config.crop:
@@ -110,7 +116,8 @@ def augment(sample: Sample, config: Augmentation, rng: np.random.Generator) -> T
         void, padding = F.pad(void, beyond), F.pad(padding, beyond, value=True)
 
     boxes, seed = _as_boxes(masks), int(rng.integers(2**31))
-    return TrainingImage(image, masks, boxes, ignored, void, padding, sample.partial, shorter_side, scale, seed=seed)
+    sides = scale * min(height, width), scale * max(height, width)
+    return TrainingImage(image, masks, boxes, ignored, void, padding, sample.partial, *sides, scale, seed=seed)
 
 
 def copy_paste(base: TrainingImage, donor: TrainingImage, rng: np.random.Generator) -> TrainingImage:

@@ -10,9 +10,14 @@ from torch import Tensor
 PADDING_VALUE = 127  # beyond the image; near the mean of every trunk, so that the border is no strong edge
 
 
+def resizing_scale(height: int | float, width: int | float, shorter_side: float, longest_side: float) -> float:
+    """The factor that makes an image's shorter side ``shorter_side``, or less for ``longest_side``."""
+    return min(shorter_side / min(height, width), longest_side / max(height, width))
+
+
 def resized_size(height: int, width: int, shorter_side: float, longest_side: float) -> tuple[int, int]:
     """(height, width) of an image whose shorter side becomes ``shorter_side``, or less for ``longest_side``."""
-    scale = min(shorter_side / min(height, width), longest_side / max(height, width))
+    scale = resizing_scale(height, width, shorter_side, longest_side)
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 

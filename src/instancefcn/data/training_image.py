@@ -24,6 +24,7 @@ class TrainingImage:
     padding: Bool[Tensor, "h w"]  # no pixel of an image: windows centred here are neither positive nor negative
     partial: bool  # objects may be unlabelled, so pixels without an instance may not be background
     shorter_side: float  # of the whole image after resizing, in pixels
+    longer_side: float  # as shorter_side
     scale: float  # network pixels per image pixel
     # Label of the central window, of crops made around one window; its instance, if any, is the first.
     central_label: int | None = None

@@ -20,7 +20,7 @@ class InferenceConfig:
 
     shorter_sides: tuple[float, ...] = (480.0,)  # pixels that the image is resized to, one pass each
     image_scales: tuple[float, ...] = ()  # instead of shorter_sides: factors of the image as it is, one pass each
-    longest_side: float = 1333.0  # pixels; a longer image is resized to less, or cut into tiles of this side
+    longest_side: float = 1333.0  # pixels; what is longer is resized to less, in training, too, or cut into such tiles
     tiles: bool = False  # cut into overlapping tiles what would be longer than longest_side, and look at the whole once
     candidates: int = 1000  # windows kept by score, before assembling, of each ScoreMaps of each scale
     quality_power: float = 0.5  # rank by objectness times quality to this power; 0 for objectness alone (paper)
@@ -71,6 +71,11 @@ class InferenceConfig:
     def sides_of(self, height: int, width: int) -> tuple[float, ...]:
         """The shorter sides that an image of this size is resized to, before ``longest_side``."""
         return tuple(scale * min(height, width) for scale in self.image_scales) or self.shorter_sides
+
+    @property
+    def longest_resized(self) -> float:
+        """Pixels of the longer side that an image is resized to at most; infinite where what is longer is cut."""
+        return math.inf if self.tiles else self.longest_side
 
     @property
     def threshold_logit(self) -> float:

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from instancefcn.data.resizing import pad
+from instancefcn.data.resizing import pad, resizing_scale
 from instancefcn.data.training_image import TrainingImage
 from instancefcn.structures import WindowSize
 from instancefcn.training.assignment import IGNORED, POSITIVE, Assignment, Grid, assign, is_tiny
@@ -121,8 +121,10 @@ def assign_image(image: TrainingImage, grids: Sequence[Grid], recipe: Recipe) ->
     ignored = image.gt_ignored | is_tiny(torch.from_numpy(image.gt_masks.areas()) / scale**2, image.gt_boxes / scale)
     other_sides: list[float] = []
     if recipe.augmentation.draw != "between":  # an image pyramid: its other scales have windows too
-        sides = recipe.augmentation.sides_of(image.shorter_side / image.scale)
-        ratios = [image.shorter_side / side for side in sides if not math.isclose(side, image.shorter_side)]
+        shorter, longer = image.shorter_side / image.scale, image.longer_side / image.scale
+        sides = recipe.augmentation.sides_of(shorter)
+        scales = [resizing_scale(shorter, longer, side, recipe.longest_view) for side in sides]
+        ratios = [image.scale / scale for scale in scales if not math.isclose(scale, image.scale)]
         other_sides = [grid.side * ratio for grid in grids for ratio in ratios]
     return assign(image.gt_boxes, ignored, grids, recipe.assignment, image.partial, other_sides, image.padding)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -38,7 +37,7 @@ def coverage(source: Source, recipe: Recipe) -> Coverage:
         instances = labels.instances
         boxes = torch.from_numpy(instances.boxes_xyxy[instances.judged]).float()
         pixels = torch.from_numpy(areas(instances.divided()[0])).float()
-        longest = math.inf if recipe.inference.tiles else recipe.inference.longest_side
+        longest = recipe.inference.longest_resized
         scales = [
             resized_size(labels.height, labels.width, side, longest)[0] / labels.height
             for side in recipe.inference.sides_of(labels.height, labels.width)

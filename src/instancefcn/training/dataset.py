@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import count
@@ -21,9 +22,17 @@ class TrainingStream(Dataset[TrainingImage]):
 
     Args:
         balance: a source of n images is drawn in proportion to n ** balance.
+        longest_side: pixels; an image that would be longer is resized to less.
     """
 
-    def __init__(self, sources: Sequence[Source], augmentation: Augmentation, balance: float, seed: int) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        augmentation: Augmentation,
+        balance: float,
+        seed: int,
+        longest_side: float = math.inf,
+    ) -> None:
         self.sources = [source for source in sources if len(source)]
         if not self.sources:
             raise ValueError("no image to train on: `instancefcn validate` with the same --data says why")
@@ -31,6 +40,7 @@ class TrainingStream(Dataset[TrainingImage]):
         self.shares = weights / weights.sum()
         self.augmentation = augmentation
         self.seed = seed
+        self.longest_side = longest_side
 
     def __getitem__(self, index: int) -> TrainingImage:
         rng = np.random.default_rng((self.seed, index))
@@ -49,7 +59,8 @@ class TrainingStream(Dataset[TrainingImage]):
             source = self.sources[rng.choice(len(self.sources), p=self.shares)]
             try:
                 sample = source[int(rng.integers(len(source)))]
-                return replace(augment(sample, self.augmentation, rng), names=(sample.file_name,), lost=tuple(lost))
+                view = augment(sample, self.augmentation, rng, self.longest_side)
+                return replace(view, names=(sample.file_name,), lost=tuple(lost))
             except (ValueError, OSError) as error:
                 lost.append(str(error))
                 if len(lost) == MAX_REDRAWS:

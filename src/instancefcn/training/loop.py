@@ -110,7 +110,9 @@ def train(
             start = initial_network(recipe, weights if state is None else RANDOM)
             tell(f"starts from {weights} weights" if state is None else f"goes on after iteration {state.iteration}")
         if stream is None:
-            stream = TrainingStream(images.training, recipe.augmentation, recipe.source_balance, recipe.seed)
+            stream = TrainingStream(
+                images.training, recipe.augmentation, recipe.source_balance, recipe.seed, recipe.longest_view
+            )
         chosen: list[str] = []
         with show_progress(fabric.is_global_zero) as bars:
             trainer = Trainer(fabric, recipe, start, budget, out, images.validation, bars, data, report)

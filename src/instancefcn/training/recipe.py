@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from importlib.resources import files
 
@@ -33,6 +34,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_ranges(self, "", seed=(0, 2**32 - 1), source_balance=(-100, 100))
+
+    @property
+    def longest_view(self) -> float:
+        """Pixels of the longer side that an image is resized to at most for a view: whole ones as for proposing."""
+        return math.inf if self.augmentation.crop else self.inference.longest_resized
 
 
 def load_recipe(name_or_path: str) -> Recipe:
