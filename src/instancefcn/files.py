@@ -14,7 +14,7 @@ import re
 import reprlib
 import secrets
 import unicodedata
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -34,13 +34,48 @@ def existing_dir(path: Path, what: str) -> Path:
 
 
 def visible_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
-    """Files with one of these suffixes, in lower case, in a folder and below, sorted.
-
-    Hidden ones are left out, as macOS's ``._a.json``.
-    """
+    """Files with one of these suffixes, in lower case, of ``files_below``, sorted by their paths."""
     ends = set(suffixes)
-    inside = (path for path in folder.rglob("*") if path.suffix.lower() in ends and not path.name.startswith("."))
-    return sorted(path for path in inside if path.is_file())
+    return sorted(path for path in files_below(folder) if path.suffix.lower() in ends and path.is_file())
+
+
+def files_below(folder: Path, left_out: Iterable[Path] = ()) -> list[Path]:
+    """Files in a folder and in those below, naturally sorted (``natural_key``), files before folders.
+
+    Hidden files and folders are left out, as macOS's ``._a.json``. Linked folders are followed, and each is taken once:
+    by its own name, where it lies in ``folder``, else by that of its first link. So links may form circles.
+
+    Args:
+        left_out: folders that are not looked into.
+    """
+    seen = {_identity(path) for path in left_out if path.is_dir()}
+    inside: dict[Path, tuple[list[str], list[str]]] = {}  # names of a folder's files, and of its folders
+    starts = deque([folder])
+    while starts:  # links come last, so that a folder that lies inside has its own name
+        for parent, folders, files in os.walk(starts.popleft()):
+            here, identity = Path(parent), _identity(parent)
+            if identity in seen and here != folder:
+                folders.clear()
+                continue
+            seen.add(identity)
+            folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
+            inside[here] = [name for name in files if not name.startswith(".")], list(folders)
+            starts.extend(here / name for name in folders if (here / name).is_symlink())
+    found: list[Path] = []
+    left = [folder]
+    while left:
+        here = left.pop()
+        if here in inside:
+            files, folders = inside[here]
+            found += [here / name for name in sorted(files, key=natural_key)]
+            left += [here / name for name in reversed(folders)]
+    return found
+
+
+def _identity(path: str | Path) -> tuple[int, int]:
+    """What tells a file or a folder from others, whatever links lead to it."""
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
 def path_inside(folder: Path, file_name: str) -> Path:

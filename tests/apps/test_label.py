@@ -236,6 +236,19 @@ def test_equal_stems_in_folders_below_are_kept_apart(
     }
 
 
+@pytest.mark.parametrize("form", [*PER_IMAGE, "coco"])
+def test_images_in_linked_folders_are_labelled(
+    form: str, photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
+) -> None:
+    write_image(photos.parent / "elsewhere/9.png")
+    (photos / "linked").symlink_to(photos.parent / "elsewhere")
+    assert "9 objects in 9 images" in run(command, photos, "--to", form)
+    (photos.parent / "out/proposals").rename(photos.parent / "labels")
+    told = run(command, photos, "--only", "find", "--format", form)
+    assert f"9 of 9 images are labelled in {photos.parent / 'labels'} ({form})" in told
+    assert "problems" not in told
+
+
 def test_labels_of_no_image_or_of_several_are_told(photos: Path, command: Command) -> None:
     write_image(photos / "a/9.png")
     write_image(photos / "b/9.png")

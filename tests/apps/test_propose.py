@@ -180,6 +180,17 @@ def test_globs_files_and_folders_together(
     assert names(tmp_path / "out") == ["z[1].png", "x/9.png", "x/10.png", "y/deep/1.png"]
 
 
+def test_linked_folders_are_searched_once(tmp_path: Path, command: Callable[..., Any]) -> None:
+    for name in ("in/a.png", "elsewhere/b.png"):
+        write_photograph(tmp_path / name)
+    for name in ("linked", "again"):
+        (tmp_path / "in" / name).symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/circle").symlink_to(tmp_path / "in")
+    done = command("propose", tmp_path / "in", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert names(tmp_path / "out") == ["a.png", "again/b.png"]
+
+
 def test_overlays_and_label_maps(tmp_path: Path, command: Callable[..., Any]) -> None:
     image, out = write_photograph(tmp_path / "in/scan v1.2.png"), tmp_path / "out"
     done = command("propose", image, "--out", out, "--overlays", *LABELS)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import typer
 
 from instancefcn.apps.printing import echo
-from instancefcn.files import natural_key, read_json, unique_stems
+from instancefcn.files import files_below, natural_key, read_json, unique_stems
 
 OVERLAYS, LABEL_MAPS = "overlays", "labels"  # folders, among a run's results, of pictures made from its images
 
@@ -27,7 +27,7 @@ class ImageFile:
 
 
 def find_inputs(inputs: Sequence[str], annotations: Path | None, out: Path) -> list[ImageFile]:
-    """Find the images in files, folders (with all folders below, except hidden ones) and globs, numbered from 1.
+    """Find the images in files, folders (with all below, ``files.files_below``) and globs, numbered from 1.
 
     In the order of ``inputs``, and sorted naturally within each (2.jpg before 10.jpg), each image once. Images of
     formats that are not read are counted in a line on stderr, with the reason.
@@ -50,11 +50,11 @@ def find_inputs(inputs: Sequence[str], annotations: Path | None, out: Path) -> l
     found: dict[Path, None] = {}
     roots: list[Path] = []
     passed: dict[Path, None] = {}  # files of folders that are not taken
-    ours = {Path(os.path.abspath(out / name)) for name in (OVERLAYS, LABEL_MAPS)}
+    ours = [out / name for name in (OVERLAYS, LABEL_MAPS)]
     for text in inputs:
         path = Path(os.path.abspath(text))  # ".." must go, as it would from a name; a link's own name must stay
         if path.is_dir():
-            every, root = list(_walk(path, ours)), path
+            every, root = files_below(path, ours), path
             paths = [file for file in every if file.suffix.lower() in suffixes]
             passed.update(dict.fromkeys(every))
         elif path.exists():
@@ -93,15 +93,6 @@ def images_of_annotations(annotations: Path, folder: Path) -> list[ImageFile]:
 def output_stems(images: Sequence[ImageFile]) -> list[PurePosixPath]:
     """Relative paths without a suffix, one for each image and all different (``files.unique_stems``)."""
     return unique_stems([image.file_name for image in images])
-
-
-def _walk(folder: Path, left_out: set[Path]) -> Iterator[Path]:
-    """Files in a folder and those below, naturally sorted, files before folders."""
-    for parent, folders, files in os.walk(folder):
-        here = Path(parent)
-        visible = (name for name in folders if not name.startswith(".") and here / name not in left_out)
-        folders[:] = sorted(visible, key=natural_key)
-        yield from (here / name for name in sorted(files, key=natural_key) if not name.startswith("."))
 
 
 def refuse_to_overwrite(read: Sequence[Path], written: Sequence[Path]) -> None:

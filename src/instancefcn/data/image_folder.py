@@ -11,11 +11,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from instancefcn.data.image_formats import image_extensions, left_out
 from instancefcn.data.source import Problem
-from instancefcn.files import existing_dir
+from instancefcn.files import existing_dir, files_below
 
 
 class ImageFolder:
-    """The image files of a folder and of all below it. Hidden files and folders are left out.
+    """The image files of a folder and of all below it (``files.files_below``).
 
     Raises:
         ValueError: there is no such folder.
@@ -25,9 +25,9 @@ class ImageFolder:
         readable = image_extensions()
         self.folder = folder
         self._of_name: dict[str, list[tuple[str, ...]]] = {}  # the parts of their paths in the folder
-        for path in sorted(existing_dir(folder, what).rglob("*")):
+        for path in sorted(files_below(existing_dir(folder, what))):
             parts = path.relative_to(folder).parts
-            if path.suffix.lower() in readable and not _hidden(parts) and not path.is_dir():
+            if path.suffix.lower() in readable:
                 self._of_name.setdefault(_one_form(path.name), []).append(parts)
 
     def find(self, given: str, *, prefixed: bool = False) -> Path:
@@ -72,19 +72,13 @@ def images_by_stem(folder: Path) -> dict[str, list[Path]]:
 
 
 def images_below(folder: Path) -> tuple[dict[PurePosixPath, list[Path]], list[Problem]]:
-    """Image files of a folder and of all below it, by their path in it without suffix, and those that are not read.
-
-    Hidden files and folders are left out.
-    """
+    """Image files of ``files_below`` by their path in the folder without suffix, and those that are not read."""
     readable = image_extensions()
     files: dict[PurePosixPath, list[Path]] = {}
     problems: list[Problem] = []
-    for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        if _hidden(parts) or path.is_dir():
-            continue
+    for path in sorted(files_below(folder)):
         if path.suffix.lower() in readable:
-            files.setdefault(PurePosixPath(*parts).with_suffix(""), []).append(path)
+            files.setdefault(PurePosixPath(path.relative_to(folder).with_suffix("")), []).append(path)
         elif (reason := left_out(path)) is not None:
             problems.append(Problem(str(path), None, reason))
     return files, problems
@@ -118,10 +112,6 @@ def _path_of_address(given: str) -> str:
         return given
     named = parse_qs(address.query).get("d")
     return named[0] if named else unquote(address.path)
-
-
-def _hidden(parts: tuple[str, ...]) -> bool:
-    return any(part.startswith(".") for part in parts)
 
 
 def _parts(path: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from instancefcn.data.images import inspect_image
 from instancefcn.data.polygons import box_of_points, polygons_to_rle
 from instancefcn.data.shapes import Shape, ShapedImages
 from instancefcn.data.source import FileSource, Problem
-from instancefcn.files import existing_dir, path_inside, read_lines, shown
+from instancefcn.files import existing_dir, files_below, path_inside, read_lines, shown
 
 BEYOND = 0.1  # of the image; points further outside are taken for pixels instead of shares
 MOST_CLASSES = 100_000
@@ -112,7 +112,7 @@ class YoloFolder:
     def _list(self, place: Path, problems: list[Problem]) -> Iterator[Path]:
         """Images of a folder and below it, or those that a text file lists."""
         if place.is_dir():
-            folders = [place, *(path for path in place.rglob("*") if path.is_dir())]
+            folders = dict.fromkeys(path.parent for path in files_below(place))
             yield from (image for folder in folders for images in images_by_stem(folder).values() for image in images)
             return
         beside = place.parent.relative_to(self.root)
