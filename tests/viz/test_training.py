@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,14 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     write(tmp_path, {"iteration": 1}, [1], "nonsense\n", {"loss_mask": 1.0}, {"iteration": True, "loss_mask": 1.0})
     with pytest.raises(ValueError, match=r"metrics\.jsonl: has neither losses nor validation"):
         read_course(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["seconds", "loss_mask", "val/AR@100", "learning_rate"])
+@pytest.mark.parametrize("number", [10**400, math.inf], ids=["400 digits", "inf"])
+def test_a_number_without_end_is_refused_by_its_line(tmp_path: Path, key: str, number: float) -> None:
+    run = write(tmp_path, losses(1, 0.5, 0.25), losses(2, 0.5, 0.25) | {key: number})
+    with pytest.raises(ValueError, match=rf"jsonl: line 2: {key} is (1000.*|inf), not a finite number: remove"):
+        read_course(run)
 
 
 def test_the_best_is_by_the_mean_over_sources(tmp_path: Path) -> None:

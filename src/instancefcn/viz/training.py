@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
+from instancefcn.data.polygons import number_or_nan
 from instancefcn.evaluation.curves import FILE_COLORS, LIMIT_COLORS, empty_figure, in_font, style
 from instancefcn.evaluation.matching import MAX_PROPOSALS
+from instancefcn.files import shown
 from instancefcn.training.history import AR, F1, logged_entry
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def read_course(run: Path) -> Course:
         run: the folder of a training, or its ``metrics.jsonl``.
 
     Raises:
-        ValueError: no such file, or it holds neither losses nor validation; names it.
+        ValueError: no such file, it holds neither losses nor validation, or a number that is not finite; names it.
     """
     path = run / METRICS if run.is_dir() else run
     try:
@@ -60,21 +62,26 @@ def read_course(run: Path) -> Course:
     losses: dict[str, list[tuple[int, float]]] = defaultdict(list)
     recall: dict[str, dict[str, list[tuple[int, float]]]] = defaultdict(lambda: defaultdict(list))
     last, seconds = 0, 0.0
-    for line in text.splitlines():
+    for number, line in enumerate(text.splitlines(), start=1):
         entry = logged_entry(line)
         if entry is None:
             continue
         iteration = entry["iteration"]
-        last, seconds = max(last, iteration), max(seconds, _number(entry.get("seconds"), 0.0))
-        parts = {name: _number(value) for name, value in entry.items() if name.startswith(LOSS)}
+        values = {name: number_or_nan(value) for name, value in entry.items()}
+        endless = next((name for name, value in values.items() if math.isinf(value)), None)
+        if endless is not None:
+            what = f"{endless} is {shown(entry[endless])}"
+            raise ValueError(f"{path}: line {number}: {what}, not a finite number: remove the line")
+        last, seconds = max(last, iteration), max(seconds, values.get("seconds", 0.0))
+        parts = {name: value for name, value in values.items() if name.startswith(LOSS)}
         if parts:
             losses[TOTAL].append((iteration, sum(parts.values())))
         for name, value in parts.items():
             losses[name.removeprefix(LOSS)].append((iteration, value))
-        for name, value in entry.items():
+        for name, value in values.items():
             source, slash, measure = name.rpartition("/")
             if slash and measure in COLORS:
-                recall[source][measure].append((iteration, _number(value)))
+                recall[source][measure].append((iteration, value))
     if not losses and not recall:
         raise ValueError(f"{path}: has neither losses nor validation: give the folder of a run of `instancefcn train`")
     return Course(
@@ -168,10 +175,6 @@ def _from_zero(axes: Axes) -> None:
     """Let the scale begin at zero, and end above all that is drawn, rings included."""
     highest = axes.dataLim.y1
     axes.set_ylim(0, 1.06 * highest if math.isfinite(highest) and highest > 0 else 1)
-
-
-def _number(value: Any, otherwise: float = math.nan) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else otherwise
 
 
 def _points(values: Sequence[tuple[int, float]]) -> Points:
