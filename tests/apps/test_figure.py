@@ -96,6 +96,15 @@ def test_recall(name: str, start: bytes, scene: Path, command: Callable[..., Any
     assert out.read_bytes() == again.read_bytes()
 
 
+def test_score_maps_are_written_as_their_suffix_says(scene: Path, command: Callable[..., Any]) -> None:
+    targets = [scene / "sheet.svg", scene / "again.SVG"]
+    for out in targets:
+        done = command("figure", "score-maps", scene / "images" / "a.png", "--windows", 2, "--out", out)
+        assert done.exit_code == 0, done.output
+        assert out.read_bytes().startswith(b"<?xml")
+    assert targets[0].read_bytes() == targets[1].read_bytes()
+
+
 def test_score_maps(scene: Path, command: Callable[..., Any]) -> None:
     out = scene / "deep" / "sheet.png"
     done = command("figure", "score-maps", scene / "images" / "a.png", "--window", 20, "--windows", 2, "--out", out)
@@ -119,6 +128,7 @@ def test_score_maps(scene: Path, command: Callable[..., Any]) -> None:
         ["proposals", "none.json", "--annotations", "coco.json", "--out", "out"],
         ["score-maps", "missing.png", "--out", "out.png"],
         ["score-maps", "images/a.png", "--out", "out.png", "--windows", "0"],
+        ["score-maps", "images/a.png", "--out", "out.jpg"],
         ["training", "images", "--out", "course.jpg"],
         ["training", "missing", "--out", "course.png"],
         ["frobnicate"],

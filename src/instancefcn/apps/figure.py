@@ -56,7 +56,7 @@ def _about() -> None:
 @figure.command()
 def score_maps(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", exists=True, dir_okay=False, help="A photograph.")],
-    out: Annotated[Path, typer.Option(metavar="FILE.png", dir_okay=False, help="File to write; its folder is made.")],
+    out: ChartFile,
     checkpoint: CheckpointFile = None,
     window: Annotated[
         float | None,
@@ -81,6 +81,7 @@ def score_maps(
     Each window takes one tile from each map, and the tiles side by side are its mask: a box in a window's colour shows
     where its tile lies. Windows are left out that show what a better one shows, or score a quarter of the best or less.
     """
+    file_format = format_of(out)
     refuse_to_overwrite([path for path in (image, checkpoint) if path is not None], [out])
 
     from instancefcn.data.images import read_image
@@ -93,7 +94,7 @@ def score_maps(
     groups = proposer.windows(as_tensor(pixels))
     group = choose_size(groups, window)
     shown = choose_windows(group, pixels.shape[0], pixels.shape[1], proposer.config, windows)
-    write_whole(out, render(draw_sheet(pixels, group, shown), "png"))
+    write_whole(out, render(draw_sheet(pixels, group, shown), file_format))
     echo(f"windows there are, pixels: {', '.join(f'{side:.0f}' for side in sorted(map(window_side, groups)))}")
     echo(f"score maps of windows of {window_side(group):.0f} pixels, {len(shown)} windows: {out}")
 
