@@ -9,16 +9,20 @@ CPU seconds, so that other work on the machine does not count. ``SECONDS`` of re
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated
 
 import numpy as np
+import typer
 
+from instancefcn.apps.cli import errors_in_one_line
 from instancefcn.inference.proposer import Proposer
+from instancefcn.interrupts import raised_interrupts
+from reproduce.__main__ import DATA_ROOT
 from reproduce.datasets import open_images, training_images
 from reproduce.methods import CROPS, DEEPMASK, OURS, VGG16
 from reproduce.networks import build_network
@@ -38,10 +42,8 @@ def kinds(runner: Runner) -> Iterator[tuple[str, ExperimentRecipe]]:
     yield "lite", load_recipe("lite")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-root", type=Path, default=Path("../shared/data"))
-    data_root: Path = parser.parse_args().data_root
+def measure(data_root: Path) -> None:
+    """Print the seconds of each kind."""
     (source, *_) = open_images(training_images("mini", data_root, "table2"))
     photographs = [source.image(index) for index in range(IMAGES)]
     with TemporaryDirectory() as out:
@@ -68,5 +70,14 @@ def main() -> None:
     print(f"paper: {time.process_time() - started:.1f} s an image")
 
 
+app = typer.Typer(pretty_exceptions_show_locals=False)
+
+
+@app.command(help=__doc__)
+def main(data_root: Annotated[Path, typer.Option(file_okay=False, exists=True)] = DATA_ROOT) -> None:
+    with errors_in_one_line(), raised_interrupts():
+        measure(data_root)
+
+
 if __name__ == "__main__":
-    main()
+    app(prog_name="python -m benchmarks.steps")

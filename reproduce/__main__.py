@@ -10,6 +10,7 @@ import typer
 from instancefcn.allocator import keep_freed_memory
 from instancefcn.apps.cli import errors_in_one_line
 from instancefcn.apps.options import DeviceName, OutFolder
+from instancefcn.interrupts import raised_interrupts
 
 OfThePaper = Literal["table1", "table2", "table3", "table4", "table5", "figure6", "figure7", "sizes", "all"]
 Further = Literal["coherence", "rates", "vgg16", "selective-search", "ablation", "sources"]
@@ -151,7 +152,7 @@ def reproduce(
         finished=finished,
     )
     runner = Runner(settings, report=lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))
-    with errors_in_one_line():
+    with errors_in_one_line(), raised_interrupts():
         if row:
             make_row(experiment, row, runner, seed, images, rate)
             return
