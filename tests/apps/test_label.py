@@ -491,6 +491,17 @@ def test_next_leaves_out_what_is_labelled(photos: Path, command: Command) -> Non
     assert done.stderr.count(".png") == 6
 
 
+@pytest.mark.parametrize("out", ["photos/next.txt", "next.txt"])
+def test_next_leaves_out_what_a_run_drew_and_no_others(out: str, photos: Path, command: Command) -> None:
+    own = [write_image(photos / name) for name in ("labels/a.png", "labels/masks/b.png", "overlays/c.jpg")]
+    drawn = [write_image(photos / name) for name in ("labels/masks/1.png", "overlays/1.jpg")]
+    listed = [path.relative_to(photos).as_posix() for path in drawn]
+    (photos / "images.json").write_text(json.dumps({"images": [], "pictures": listed}))
+    for options in ([], ["--out", photos.parent / out]):
+        paths = next_images(command, photos, "-n", 20, *options).stdout.splitlines()
+        assert sorted(paths) == sorted(str(path) for path in [*own, *(photos / name for name in NAMES)])
+
+
 def test_next_writes_over_no_image_and_no_labels(photos: Path, command: Command) -> None:
     labels = photos.parent / "labels.json"
     images = [{"id": 1, "file_name": "1.png", "height": HEIGHT, "width": WIDTH}]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from instancefcn.apps.images import LABEL_MAPS, OVERLAYS, ImageFile, output_stem
 from instancefcn.drawing import encoded
 from instancefcn.export.open import is_one_file, open_writer
 from instancefcn.export.writer import Writer, labels_of
-from instancefcn.files import path_inside, write_whole
+from instancefcn.files import write_whole
 from instancefcn.proposals import CATEGORY_ID, Proposals, Segments
 
 REPLACED = ("labels",)  # forms whose files belong to one run, and are replaced by the next one's
@@ -128,18 +128,3 @@ class Exports:
             if self.out != writer.place.out:
                 yield f"{form}: {writer.place.out}"
             yield from writer.notes()
-
-
-def pictures_there(folder: Path, names: Iterable[object]) -> set[Path]:
-    """Overlays and label maps that a run's files name, and that are still there; other names are passed over."""
-    ours = {(OVERLAYS, ".jpg"), (LABEL_MAPS, ".png"), (LABEL_MAPS, ".tif")}
-    found: set[Path] = set()
-    for name in names:
-        try:
-            path = path_inside(folder, name) if isinstance(name, str) else folder
-            parts = path.relative_to(folder).parts
-        except ValueError:  # of another's file
-            continue
-        if parts and (parts[0], path.suffix) in ours and path.is_file():
-            found.add(path)
-    return found

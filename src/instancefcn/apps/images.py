@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 import typer
 
 from instancefcn.apps.printing import echo
-from instancefcn.files import files_below, natural_key, read_json, unique_stems
+from instancefcn.files import files_below, natural_key, path_inside, read_json, unique_stems
 
+IMAGES = "images.json"  # of a run; lists its pictures, too
 OVERLAYS, LABEL_MAPS = "overlays", "labels"  # folders, among a run's results, of pictures made from its images
 
 
@@ -26,7 +27,7 @@ class ImageFile:
     size: tuple[int, int] | None = None  # (height, width) that annotations state
 
 
-def find_inputs(inputs: Sequence[str], annotations: Path | None, out: Path) -> list[ImageFile]:
+def find_inputs(inputs: Sequence[str], annotations: Path | None, out: Path | None) -> list[ImageFile]:
     """Find the images in files, folders (with all below, ``files.files_below``) and globs, numbered from 1.
 
     In the order of ``inputs``, and sorted naturally within each (2.jpg before 10.jpg), each image once. Images of
@@ -34,7 +35,8 @@ def find_inputs(inputs: Sequence[str], annotations: Path | None, out: Path) -> l
 
     Args:
         annotations: COCO file whose images are taken instead; the one input is their folder.
-        out: folder that results are written to; pictures that an earlier run left there are not found.
+        out: folder that results are written to, whose folders of pictures are not searched; of others, pictures that a
+            run's ``images.json`` lists are not found.
 
     Raises:
         typer.BadParameter: an input does not exist, or no image is found in it.
@@ -50,11 +52,12 @@ def find_inputs(inputs: Sequence[str], annotations: Path | None, out: Path) -> l
     found: dict[Path, None] = {}
     roots: list[Path] = []
     passed: dict[Path, None] = {}  # files of folders that are not taken
-    ours = [out / name for name in (OVERLAYS, LABEL_MAPS)]
+    ours = [] if out is None else [out / OVERLAYS, out / LABEL_MAPS]
     for text in inputs:
         path = Path(os.path.abspath(text))  # ".." must go, as it would from a name; a link's own name must stay
         if path.is_dir():
-            every, root = files_below(path, ours), path
+            drawn, root = pictures_of_run(path), path
+            every = [file for file in files_below(path, ours) if file not in drawn]
             paths = [file for file in every if file.suffix.lower() in suffixes]
             passed.update(dict.fromkeys(every))
         elif path.exists():
@@ -93,6 +96,29 @@ def images_of_annotations(annotations: Path, folder: Path) -> list[ImageFile]:
 def output_stems(images: Sequence[ImageFile]) -> list[PurePosixPath]:
     """Relative paths without a suffix, one for each image and all different (``files.unique_stems``)."""
     return unique_stems([image.file_name for image in images])
+
+
+def pictures_of_run(folder: Path) -> set[Path]:
+    """What ``images.json`` in a folder lists as drawn by its run, and is still there."""
+    try:
+        return pictures_there(folder, read_json(folder / IMAGES)["pictures"])
+    except (ValueError, TypeError, KeyError):  # no run, one without pictures, or another's file
+        return set()
+
+
+def pictures_there(folder: Path, names: Iterable[object]) -> set[Path]:
+    """Overlays and label maps that a run's files name, and that are still there; other names are passed over."""
+    ours = {(OVERLAYS, ".jpg"), (LABEL_MAPS, ".png"), (LABEL_MAPS, ".tif")}
+    found: set[Path] = set()
+    for name in names:
+        try:
+            path = path_inside(folder, name) if isinstance(name, str) else folder
+            parts = path.relative_to(folder).parts
+        except ValueError:  # of another's file
+            continue
+        if parts and (parts[0], path.suffix) in ours and path.is_file():
+            found.add(path)
+    return found
 
 
 def refuse_to_overwrite(read: Sequence[Path], written: Sequence[Path]) -> None:

@@ -54,7 +54,7 @@ def next_images(
 
     Images that --data labels are left out: the same file, or the same name.
     """
-    images = find_inputs(pool, None, out.parent if out is not None else Path(pool[0]))
+    images = find_inputs(pool, None, None)
 
     from instancefcn.data.open import open_source
 

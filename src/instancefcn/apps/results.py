@@ -13,16 +13,16 @@ from typing import Any
 import torch
 import typer
 
-from instancefcn.apps.exports import Exports, Shown, pictures_there
-from instancefcn.apps.images import ImageFile, refuse_to_overwrite
+from instancefcn.apps.exports import Exports, Shown
+from instancefcn.apps.images import IMAGES, ImageFile, pictures_of_run, pictures_there, refuse_to_overwrite
 from instancefcn.apps.printing import echo, progress_bar, say
-from instancefcn.apps.run_files import ERRORS, IMAGES, RESULT_FORMS, RunFiles
+from instancefcn.apps.run_files import ERRORS, RESULT_FORMS, RunFiles
 from instancefcn.apps.tables import COUNTS, OBJECTS
 from instancefcn.apps.workers import Begin, Pixels
 from instancefcn.data.images import read_image
 from instancefcn.data.result_files import JSON, STEMS
 from instancefcn.export.open import is_one_file
-from instancefcn.files import read_json, reason_of
+from instancefcn.files import reason_of
 from instancefcn.interrupts import Interrupted, Interrupts, as_interrupted, noted_interrupts
 from instancefcn.journal import unfinished
 from instancefcn.proposals import CATEGORY_ID, CATEGORY_NAME, Proposals
@@ -142,7 +142,7 @@ class ResultsFolder:
                 raise self._interrupted(stop.number)
 
     def _begin(self) -> None:
-        self.earlier = self._pictures_of_images()
+        self.earlier = pictures_of_run(self.folder)
         if self.resume and self.files.resume(self.images):
             self.drawn |= {self.folder / name for name in self.files.pictures()}
             by_id = {image.image_id: image for image in self.images}
@@ -155,13 +155,6 @@ class ResultsFolder:
             read = state.get("counts", {}).get("read", 0)
             echo(f"starting anew: --resume would have gone on after {read} of {len(self.images)} images", err=True)
         self.files.begin()
-
-    def _pictures_of_images(self) -> set[Path]:
-        """What ``images.json`` lists as drawn by its run."""
-        try:
-            return pictures_there(self.folder, read_json(self.folder / IMAGES)["pictures"])
-        except (ValueError, TypeError, KeyError):  # no run, one without pictures, or another's file
-            return set()
 
     def _go_through(self, verb: str, begin: Begin, most: int | None, at_once: int, stop: Interrupts) -> None:
         def start(image: ImageFile) -> tuple[Pixels, Callable[[], Proposals]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from instancefcn.apps.images import ImageFile
+from instancefcn.apps.images import IMAGES, ImageFile
 from instancefcn.apps.tables import COUNTS, OBJECTS, first_lines, lines_of
 from instancefcn.data.result_files import JSON, JSONL, PARQUET, json_lines, read_results, write_parquet
 from instancefcn.files import file_sum
@@ -17,7 +17,7 @@ from instancefcn.geometry.rle import from_json
 from instancefcn.journal import Journal
 from instancefcn.proposals import Proposals, Segments
 
-IMAGES, ERRORS = "images.json", "errors.jsonl"
+ERRORS = "errors.jsonl"
 INPUTS, PICTURES = "inputs.jsonl", "pictures.jsonl"  # of the journal alone: files that were read, pictures drawn
 UNFINISHED = ".unfinished"  # the journal's folder
 PRECISION, EXACT = "--precision", "fp32"  # a setting; another one than EXACT stands in ``images.json``, as "info"

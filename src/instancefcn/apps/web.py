@@ -65,7 +65,7 @@ def web(
         raise typer.BadParameter("takes the FOLDER that the labels are of", param_hint="--labels")
     if folder is not None and host not in LOOPBACK:
         raise typer.BadParameter("a FOLDER is for this machine alone: leave out --host", param_hint="--host")
-    images = [] if folder is None else find_inputs([str(folder)], None, labels or folder)
+    images = [] if folder is None else find_inputs([str(folder)], None, None)
 
     import uvicorn
 
