@@ -10,7 +10,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from instancefcn.data.coco import source_to_coco
-from instancefcn.data.open import open_source
+from instancefcn.data.open import open_source, places_of
 from instancefcn.data.validation import validate
 from instancefcn.geometry.rle import decode, encode, to_json
 from labelled import HEIGHT, WIDTH, box_mask, coco_annotation, square, write_coco, write_image
@@ -295,6 +295,23 @@ def test_file_that_is_not_coco(tmp_path: Path, content: str, reason: str) -> Non
     (tmp_path / "coco.json").write_bytes(content.encode("latin-1"))
     with pytest.raises(ValueError, match=f"coco.json: .*{reason}"):
         open_source(f"coco:{tmp_path / 'coco.json'},{tmp_path}")
+
+
+@pytest.mark.parametrize(("labels", "images"), [("a", "b, c,d"), ("a,x", "b"), ("a,x", "b,c")])
+def test_names_may_have_commas(labels: str, images: str, tmp_path: Path) -> None:
+    write_coco(tmp_path, [coco_annotation(1)])
+    (tmp_path / "images").rename(tmp_path / images)
+    (tmp_path / "coco.json").rename(tmp_path / labels)
+    spec = f"coco:{tmp_path / labels},{tmp_path / images}"
+    source = open_source(spec)
+    assert source.problems == []
+    assert source.labels(0).path == tmp_path / images / "a.png"
+    assert {tmp_path / labels, tmp_path / images} <= set(places_of(f"partial+{spec}"))
+
+
+def test_of_several_commas_the_last_one_counts_where_paths_are_missing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a,b/JPEGImages: no such folder"):
+        open_source(f"voc:{tmp_path}/a,b,val")
 
 
 @pytest.mark.parametrize(

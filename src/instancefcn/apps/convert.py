@@ -46,7 +46,7 @@ def convert(
     those that labelme's files embed are written beside the labels. What is wrong in the labels is left out, and listed.
     """
     from instancefcn.data.embedded import place_embedded
-    from instancefcn.data.open import open_source
+    from instancefcn.data.open import open_source, places_of
     from instancefcn.export.open import is_one_file, open_writer
 
     if polygons and to != "coco":
@@ -66,8 +66,7 @@ def convert(
     folder = out.parent if in_file else out
     with run_file(out) if in_file else run_folder(out):
         every, pictures = place_embedded(every, folder / "images" if to in ("labels", "yolo") else folder)
-        _, _, place = data.partition(":")
-        read = [Path(part) for part in (place, *place.split(",")) if Path(part).exists()]
+        read = [place for place in places_of(data) if place.exists()]
         names = [labels.file_name for labels in every]
         writer = open_writer(to, out, source.categories, tolerance, polygons=polygons, names=names, read=read)
         refuse_to_replace([*pictures, *(() if is_one_file(to) else writer.paths())])

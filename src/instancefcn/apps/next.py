@@ -56,11 +56,10 @@ def next_images(
     """
     images = find_inputs(pool, None, None)
 
-    from instancefcn.data.open import open_source
+    from instancefcn.data.open import open_source, places_of
 
     if out is not None:
-        places = [spec.partition(":")[2] for spec in data or ()]
-        files = [Path(part) for place in places for part in (place, *place.split(","))]
+        files = [place for spec in data or () for place in places_of(spec)]
         refuse_to_overwrite([*(image.path for image in images), *files], [out])
     sources = [open_source(spec, split_parts=split_parts) for spec in data or ()]
     for source in sources:

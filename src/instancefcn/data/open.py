@@ -58,7 +58,7 @@ def open_source(
     kind, _, place = spec.removeprefix(PARTIAL_PREFIX).partition(":")
     if kind not in SPECS or not place:
         raise ValueError(f"unknown data {spec!r}: give one of {', '.join(SPECS.values())}")
-    first, _, second = place.rpartition(",")
+    first, second = _divided(place)
     whole = kind == "cvat" and (Path(place).is_dir() or place.lower().endswith(".zip"))  # an export's folder
     needs_two = "," in SPECS[kind] and "[" not in SPECS[kind] and not whole
     if needs_two and not (first and second):
@@ -87,3 +87,17 @@ def open_source(
             source = load_labelme(Path(first), Path(second)) if apart else load_labelme(Path(place))
     source = count_crowds_of_one_part(source) if crowds_of_one_part else source
     return replace(source, name=spec, partial=spec.startswith(PARTIAL_PREFIX))
+
+
+def places_of(spec: str) -> list[Path]:
+    """Files and folders that a spec of ``open_source`` may name, whether they are there or not."""
+    _, _, place = spec.partition(":")
+    return [Path(part) for part in (place, *_divided(place)) if part]
+
+
+def _divided(place: str) -> tuple[str, str]:
+    """The two parts of a place: at the last comma between two paths that are there, or else at the last one of all."""
+    words = place.split(",")
+    ways = [(",".join(words[:end]), ",".join(words[end:])) for end in reversed(range(1, len(words)))]
+    there = (way for way in ways if all(part and Path(part).exists() for part in way))
+    return next(there, ways[0] if ways else ("", place))
