@@ -19,17 +19,17 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
-import torch
 from PIL import Image
 
 from instancefcn.allocator import keep_freed_memory
-from instancefcn.classifier.segmenter import Segmenter
 from instancefcn.data.images import read_image
-from instancefcn.inference import proposer as proposer_module
-from instancefcn.inference.proposer import Proposer
+from instancefcn.waiting import let_threads_sleep
+
+if TYPE_CHECKING:
+    from instancefcn.inference.proposer import Proposer
 
 T = TypeVar("T")
 
@@ -68,6 +68,8 @@ class Stages:
 
     def watch(self, proposer: Proposer) -> None:
         """Note the seconds of every call of a proposer from now on."""
+        from instancefcn.inference import proposer as proposer_module
+
         for stage in ("decode", "convert", "resize", "network"):
             self.seconds[stage] = []  # in this order
         proposer.network.forward = self.timed(proposer.network.forward, "network")
@@ -77,6 +79,8 @@ class Stages:
 
 def naming_seconds(paths: list[Path], repeats: int) -> tuple[float, float]:
     """Median seconds of 300 proposals, and of 300 proposals with their names, measured in turn."""
+    from instancefcn.classifier.segmenter import Segmenter
+
     segmenter = Segmenter.from_checkpoints("animals")
     calls = {
         "propose": lambda image: segmenter.proposer(image, max_proposals=segmenter.config.proposals),
@@ -142,7 +146,12 @@ def main() -> None:
     parser.add_argument("--without-peer", action="store_true", help="leave selective search out")
     arguments = parser.parse_args()
 
-    keep_freed_memory()  # as the command line does
+    keep_freed_memory()  # as the command line does, before torch is imported
+    let_threads_sleep()
+    import torch
+
+    from instancefcn.inference.proposer import Proposer
+
     proposer = Proposer.from_checkpoint(arguments.checkpoint)
     machine = platform.processor() or platform.machine()
     print(f"{machine}, {torch.get_num_threads()} threads, torch {torch.__version__}, fp32")

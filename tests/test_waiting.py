@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,6 +31,26 @@ def test_a_users_choice_stays(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_commands_say_so_before_torch_is_imported() -> None:
     environment = {key: value for key, value in os.environ.items() if key not in VARIABLES}
     done = subprocess.run([sys.executable, "-c", SPY], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.split() == ["False", "10000"]
+
+
+BENCHMARK = """
+import os, sys
+from benchmarks import speed
+early, sys.argv = "torch" in sys.modules, ["speed.py", "--checkpoint", "missing.safetensors"]
+try:
+    speed.main()
+except ValueError:
+    print(early, os.environ.get("GOMP_SPINCOUNT"))
+"""
+
+
+def test_the_benchmark_waits_as_commands_do() -> None:
+    environment = {key: value for key, value in os.environ.items() if key not in VARIABLES}
+    root = Path(__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", BENCHMARK], capture_output=True, text=True, check=True, env=environment, cwd=root
+    )
     assert done.stdout.split() == ["False", "10000"]
 
 
