@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO, TypeGuard
 
+LONGEST_NAME = 255  # bytes of a file's name, on nearly every file system
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8,16}\.tmp", re.DOTALL)  # names of ``whole_file`` until a file is whole
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _SHORT = reprlib.Repr()
@@ -108,6 +109,20 @@ def path_inside(folder: Path, file_name: str) -> Path:
         return inside
     forms = (folder / unicodedata.normalize(form, str(path.relative_to(root))) for form in ("NFC", "NFD"))
     return next((other for other in forms if os.path.lexists(other)), inside)
+
+
+def check_length(path: Path) -> None:
+    """Look whether a file's name is short enough for file systems.
+
+    Raises:
+        ValueError: it is not.
+    """
+    length = len(os.fsencode(path.name))
+    if length > LONGEST_NAME:
+        raise ValueError(
+            f"its name is too long: {path.suffix} in place of its own end makes {length} bytes, and a file's name has "
+            f"{LONGEST_NAME} at most: rename it"
+        )
 
 
 def natural_key(path: str | Path) -> tuple[list[str | int], str]:

@@ -277,6 +277,38 @@ def test_a_name_that_is_no_utf8_ends_no_run(tmp_path: Path, command: Callable[..
     assert [task["data"]["image"].rpartition("/")[2] for task in tasks] == ["a.png", "b%FF.png", "c.png"]
 
 
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        (["--to", "labelme"], "a" * 251 + ".png"),
+        (["--to", "geojson", "--to", "cvat"], "é" * 124 + ".bmp"),  # of two bytes each
+        (["--overlays", "--to", "labels", "--to", "xanylabeling"], "a" * 251 + ".jpg"),
+    ],
+)
+def test_a_file_name_that_would_be_too_long_fails_its_image_alone(
+    options: list[str], name: str, tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    for image in (name, "b.png"):
+        write_photograph(tmp_path / "in" / image)
+    out = tmp_path / "out"
+    done = command("propose", tmp_path / "in", "--out", out, *options)
+    assert done.exit_code == 1
+    (failure,) = errors(out)
+    assert failure["file_name"] == name
+    assert "too long" in failure["reason"]
+    assert names(out) == ["b.png"]
+    assert not [path for path in tree(out) if Path(path).stem == Path(name).stem]
+
+
+def test_an_overlays_name_may_be_too_long_too(tmp_path: Path, command: Callable[..., Any]) -> None:
+    long = [f"{'a' * 248}{suffix}" for suffix in (".bmp", ".png")]  # of one stem, so that .jpg is added
+    for image in (*long, "b.png"):
+        write_photograph(tmp_path / "in" / image)
+    assert command("propose", tmp_path / "in", "--out", tmp_path / "out", "--overlays").exit_code == 1
+    assert [failure["file_name"] for failure in errors(tmp_path / "out")] == long
+    assert [path.name for path in (tmp_path / "out/overlays").iterdir()] == ["b.jpg"]
+
+
 def test_images_of_one_stem_have_files_of_their_own(tmp_path: Path, command: Callable[..., Any]) -> None:
     inputs = ["cat.jpg", "cat.png", "cat.png.bmp", "dog.png", "sub/cat.png"]
     for width, name in enumerate(inputs, start=40):

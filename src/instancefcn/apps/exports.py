@@ -14,7 +14,7 @@ from instancefcn.apps.images import LABEL_MAPS, OVERLAYS, ImageFile, output_stem
 from instancefcn.drawing import encoded
 from instancefcn.export.open import is_one_file, open_writer
 from instancefcn.export.writer import Writer, labels_of
-from instancefcn.files import write_whole
+from instancefcn.files import check_length, write_whole
 from instancefcn.proposals import CATEGORY_ID, Proposals, Segments
 
 REPLACED = ("labels",)  # forms whose files belong to one run, and are replaced by the next one's
@@ -88,6 +88,8 @@ class Exports:
         Raises:
             ValueError: one can't.
         """
+        if overlay := self.overlays.get(image.image_id):
+            check_length(overlay)
         for writer in self.writers.values():
             writer.check_name(image.file_name, image.path)
 

@@ -134,7 +134,7 @@ def refuse_to_overwrite(read: Sequence[Path], written: Sequence[Path]) -> None:
 
     inputs = {identity(path) for path in read if path.exists()}
     for path in written:
-        if path.exists() and identity(path) in inputs:
+        if os.path.exists(path) and identity(path) in inputs:  # a name may be too long, which fails its image
             raise typer.BadParameter(f"would write over an input, {path}; choose another folder", param_hint="--out")
 
 
@@ -144,7 +144,7 @@ def refuse_to_replace(files: Iterable[Path]) -> None:
     Raises:
         typer.BadParameter: one is there; names it.
     """
-    there = [path for path in files if path.exists()]
+    there = [path for path in files if os.path.exists(path)]
     if there:
         more = f" and {len(there) - 1} more files are" if len(there) > 1 else " is"
         raise typer.BadParameter(

@@ -33,6 +33,7 @@ class LabelmeWriter(Writer):
     holds_holes = True  # as masks
 
     def check_name(self, file_name: str, path: Path | None) -> None:
+        super().check_name(file_name, path)
         try:
             (file_name if path is None else os.path.relpath(path, self.place.out)).encode()
         except UnicodeEncodeError:

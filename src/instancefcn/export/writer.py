@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from instancefcn.data.segmentations import to_instances
 from instancefcn.data.source import UNNAMED, Labels
 from instancefcn.export.upright import upright
-from instancefcn.files import path_inside, unique_stems, write_whole
+from instancefcn.files import check_length, path_inside, unique_stems, write_whole
 from instancefcn.geometry.rle import Rle, tight_boxes
 from instancefcn.proposals import Proposals
 
@@ -72,12 +72,13 @@ class Writer(ABC):
         self._left_out: Counter[str] = Counter()
         self.keep = False  # whether files of images that are there stay as they are
 
-    def check_name(self, file_name: str, path: Path | None) -> None:  # noqa: B027 (most formats take any name)
-        """Look whether the format can name an image, before anything is done for it.
+    def check_name(self, file_name: str, path: Path | None) -> None:
+        """Look whether the format can name an image and its file, before anything is done for it.
 
         Raises:
             ValueError: it can't.
         """
+        check_length(self._file(self._stem(file_name)))
 
     def add(self, labels: Labels, scores: Sequence[float] | None = None) -> None:
         """Write the objects of one image.
@@ -148,7 +149,13 @@ class Writer(ABC):
 
     def paths(self) -> list[Path]:
         """Files that will be written: those of the images whose names are known, in their order, then any others."""
-        return [self.place.out / self.folder / f"{stem}{self.suffix}" for stem in self._stems.values()]
+        return [self._file(stem) for stem in self._stems.values()]
+
+    def _file(self, stem: PurePosixPath) -> Path:
+        return self.place.out / self.folder / f"{stem}{self.suffix}"
+
+    def _stem(self, file_name: str) -> PurePosixPath:
+        return self._stems.get(file_name) or PurePosixPath(self.name_in_folder(file_name)).with_suffix("")
 
     def path(self, labels: Labels, suffix: str | None = None) -> Path:
         """Path of the file of one image: its name with another suffix, unless two images would share it.
@@ -157,7 +164,7 @@ class Writer(ABC):
             ValueError: the name leads out of the folder, or a file that was read would be written over.
         """
         name = PurePosixPath(self.name_in_folder(labels.file_name))
-        stem = self._stems.get(labels.file_name) or name.with_suffix("")
+        stem = self._stem(labels.file_name)
         if str(stem).casefold() in self._taken:
             stem = name
         self._taken.add(str(stem).casefold())
@@ -182,6 +189,9 @@ class Writer(ABC):
 
 class OneFileWriter(Writer):
     """Writer of one file, which is written when all images are there."""
+
+    def check_name(self, file_name: str, path: Path | None) -> None:
+        """Nothing to look at: no file is called after an image."""
 
     def paths(self) -> list[Path]:
         return [self.place.out]
