@@ -69,11 +69,17 @@ def test_convert_to_every_format(form: str, label_maps: Path, tmp_path: Path, co
     assert form != "yolo" or f"put or link the images of {label_maps / 'images'}" in done.stdout.replace("\n", " ")
 
 
-@pytest.mark.parametrize("form", ["labelme", "xanylabeling", "yolo", "geojson", "labels"])
+@pytest.mark.parametrize(
+    ("form", "out"),
+    [
+        *((form, "out") for form in ("labelme", "xanylabeling", "yolo", "geojson", "labels", "coco", "cvat")),
+        *((form, "out/mine.json") for form in ("coco", "cvat", "labelstudio")),
+    ],
+)
 def test_convert_replaces_no_file_of_a_labelling_tool(
-    form: str, label_maps: Path, tmp_path: Path, command: Callable[..., Any]
+    form: str, out: str, label_maps: Path, tmp_path: Path, command: Callable[..., Any]
 ) -> None:
-    arguments = ("convert", "--data", f"labels:{label_maps}", "--to", form, "--out", tmp_path / "out")
+    arguments = ("convert", "--data", f"labels:{label_maps}", "--to", form, "--out", tmp_path / out)
     assert command(*arguments).exit_code == 0
     before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
     done = command(*arguments)

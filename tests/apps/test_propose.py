@@ -128,6 +128,28 @@ def test_a_labelling_tools_file_is_not_written_over(tmp_path: Path, command: Cal
     assert command("propose", image, "--out", out, "--to", "labels").exit_code == 0  # of a run, as overlays are
 
 
+@pytest.mark.parametrize(
+    ("form", "place"),
+    [
+        *((form, "mine.json") for form in ("coco", "cvat", "labelstudio")),
+        *((form, "out") for form in ("cvat", "labelstudio")),
+    ],
+)
+def test_a_file_of_all_images_is_not_written_over(
+    form: str, place: str, tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    image, out = write_photograph(tmp_path / "in" / "a.png"), tmp_path / place
+    path = out if out.suffix else out / f"{form}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("of a person")
+    for options in ([], ["--resume"]):
+        done = command("propose", image, "--out", out, "--to", form, *options)
+        assert done.exit_code == 2
+        assert f"{path.name} is there already" in " ".join(done.output.split())
+        assert tree(tmp_path).keys() == {"in/a.png", str(path.relative_to(tmp_path))}
+        assert path.read_text() == "of a person"
+
+
 def test_options_of_objects(tmp_path: Path, command: Callable[..., Any]) -> None:
     image, out = write_photograph(tmp_path / "a.png"), tmp_path / "out"
 

@@ -69,7 +69,7 @@ def convert(
         read = [place for place in places_of(data) if place.exists()]
         names = [labels.file_name for labels in every]
         writer = open_writer(to, out, source.categories, tolerance, polygons=polygons, names=names, read=read)
-        refuse_to_replace([*pictures, *(() if is_one_file(to) else writer.paths())])
+        refuse_to_replace([*pictures, *writer.paths()])
         for path, content in pictures.items():
             write_whole(path, content)
         for labels in every:

@@ -79,7 +79,7 @@ class Exports:
         Raises:
             typer.BadParameter: names one.
         """
-        tools = (one for form, one in self.writers.items() if form not in REPLACED and not is_one_file(form))
+        tools = (one for form, one in self.writers.items() if form not in REPLACED)
         refuse_to_replace(path for writer in tools for path in writer.paths())
 
     def check_name(self, image: ImageFile) -> None:

@@ -148,6 +148,6 @@ def refuse_to_replace(files: Iterable[Path]) -> None:
     if there:
         more = f" and {len(there) - 1} more files are" if len(there) > 1 else " is"
         raise typer.BadParameter(
-            f"{there[0]}{more} there already, and may hold somebody's work: choose another folder, or move them",
+            f"{there[0]}{more} there already, and may hold somebody's work: choose another place, or move them",
             param_hint="--out",
         )
