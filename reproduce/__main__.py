@@ -13,7 +13,7 @@ from instancefcn.apps.options import DeviceName, OutFolder
 from instancefcn.interrupts import raised_interrupts
 
 OfThePaper = Literal["table1", "table2", "table3", "table4", "table5", "figure6", "figure7", "sizes", "all"]
-Further = Literal["coherence", "rates", "vgg16", "selective-search", "ablation", "sources"]
+Further = Literal["coherence", "mask-thresholds", "rates", "vgg16", "selective-search", "ablation", "sources"]
 WHOLE = ("all", "table4", "ablation", "selective-search")  # pages that are not made row by row
 DATA_ROOT = Path("../shared/data")
 BUDGET, ROW, MACHINE = "Budget and recipes", "One row, without a page", "Machine"  # groups of options in the help
@@ -24,8 +24,8 @@ def reproduce(
         Literal[OfThePaper, Further],
         typer.Argument(
             metavar="EXPERIMENT",
-            help="table1 to table5, figure6, figure7, sizes, all of these; coherence, rates, vgg16, "
-            "selective-search; or, of lite, ablation, sources.",
+            help="table1 to table5, figure6, figure7, sizes, all of these; coherence, mask-thresholds, "
+            "rates, vgg16, selective-search; or, of lite, ablation, sources.",
         ),
     ],
     out: OutFolder,
@@ -111,6 +111,9 @@ def reproduce(
 
     [bold]python -m reproduce[/] coherence --finished --data-root ../shared/data [bold]--out[/] runs/paper
     [dim]What windows a few cells apart say of the pixels they share, of the rows of Table 2 that are there.[/]
+
+    [bold]python -m reproduce[/] mask-thresholds --finished --data-root ../shared/data [bold]--out[/] runs/paper
+    [dim]AR of the same rows against the threshold of their masks, which the paper does not give.[/]
 
     [bold]python -m reproduce[/] selective-search --data-root ../shared/data [bold]--out[/] runs/paper
     [dim]Its regions as masks: a proposals.json of each test set, for instancefcn evaluate and figure. Wants OpenCV.[/]

@@ -18,22 +18,18 @@ from torch import Tensor
 
 from instancefcn.data.resizing import network_input
 from instancefcn.data.source import Source
-from instancefcn.devices import choose_device
-from instancefcn.files import read_json, write_whole
+from instancefcn.files import write_whole
 from instancefcn.geometry.windows import window_centers
 from instancefcn.inference.proposer import Proposer, as_tensor
 from instancefcn.inference.tiles import sizes_in_one_pass
 from instancefcn.model.assembling import assemble_windows
 from instancefcn.structures import ScoreMaps
-from reproduce.datasets import ImageSelection, test_images
-from reproduce.methods import CROPS, DEEPMASK, OURS, Method
-from reproduce.networks import load_proposer
+from reproduce.methods import Method
 from reproduce.report import DRY, json_text, markdown_table, mean_and_spread
-from reproduce.runner import Runner, UnfinishedError
+from reproduce.row_measures import kept_of_row, of_rows, test_set
+from reproduce.runner import Runner
 
 COHERENCE_NAME = "coherence"
-MEASURED = (OURS, CROPS, DEEPMASK)  # rows of Table 2
-TABLE = "table2"
 SHIFTS = (1, 2, 3, 4)  # cells
 DIRECTIONS = ((0, 1), (0, -1), (1, 0), (-1, 0))  # y, x
 OBJECT_TO_WINDOW = 128 / 224  # longer side of the object that a window is made for (Pinheiro et al., NIPS 2015)
@@ -53,14 +49,7 @@ class Coherence:
 
 def reproduce_coherence(runner: Runner) -> Path:
     """Measure the rows whose weights are there, train the others, and write ``coherence.md`` and ``coherence.json``."""
-    settings = runner.settings
-    found: dict[str, list[Coherence]] = {}
-    for method in MEASURED:
-        for seed in range(settings.seeds):
-            try:
-                found.setdefault(method.label, []).append(coherence_of(runner, method, seed))
-            except UnfinishedError:
-                continue
+    settings, found = runner.settings, of_rows(runner, coherence_of)
     lines = [
         f"# Local coherence ({settings.scale} scale)",
         "",
@@ -79,7 +68,6 @@ def reproduce_coherence(runner: Runner) -> Path:
                     *(mean_and_spread([of.foreground[n] for of in seeds]) for n in SHIFTS),
                 ]
                 for label, seeds in found.items()
-                if seeds
             ],
         ),
     ]
@@ -91,27 +79,10 @@ def reproduce_coherence(runner: Runner) -> Path:
 
 
 def coherence_of(runner: Runner, method: Method, seed: int) -> Coherence:
-    """Of a row of Table 2, from its folder, or measured and kept there.
-
-    Raises:
-        UnfinishedError: it is not there, and the settings say to read what is there.
-    """
-    path = runner.folder(method, TABLE, seed) / FILE
-    if not path.exists():
-        if runner.settings.finished:
-            raise UnfinishedError(path)
-        folder = runner.run(method, TABLE, seed)
-        proposer, _ = load_proposer(folder / "best.safetensors", choose_device(runner.settings.device))
-        source = runner.open_test(test_set(runner)[1])
-        write_whole(path, json_text(vars(measure_coherence(proposer, source))))
-    kept = read_json(path)
+    """Of a row of Table 2; see ``kept_of_row``."""
+    kept = kept_of_row(runner, method, seed, FILE, lambda proposer, source: vars(measure_coherence(proposer, source)))
     by_shift = [{int(shift): share for shift, share in kept[name].items()} for name in ("pixels", "foreground")]
     return Coherence(kept["objects"], *by_shift)
-
-
-def test_set(runner: Runner) -> tuple[str, ImageSelection]:
-    """The first test set of Table 2, and its name."""
-    return next(iter(test_images(runner.settings.scale, runner.settings.data_root, TABLE).items()))
 
 
 def measure_coherence(proposer: Proposer, source: Source) -> Coherence:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from reproduce.ablation import NAME as ABLATION_NAME
 from reproduce.ablation import reproduce_ablation
-from reproduce.coherence import COHERENCE_NAME, MEASURED, TABLE, coherence_of, reproduce_coherence
+from reproduce.coherence import COHERENCE_NAME, coherence_of, reproduce_coherence
 from reproduce.figures import FIGURES, reproduce_figure
+from reproduce.mask_thresholds import THRESHOLDS_NAME, curve_of, reproduce_mask_thresholds
 from reproduce.methods import EXPERIMENTS, VGG16, Method
 from reproduce.rates import SEARCHED, reproduce_rates, try_rate
 from reproduce.recall_tables import reproduce_table
+from reproduce.row_measures import MEASURED, TABLE
 from reproduce.runner import RATES_NAME, Runner
 from reproduce.search_files import SEARCH_NAME, write_selective_search
 from reproduce.sizes import SIZE_METHODS, SIZES_NAME, reproduce_sizes
@@ -32,6 +34,7 @@ _PAGES: dict[str, Callable[[Runner], Path]] = {
     SOURCES_NAME: reproduce_sources,
     SEARCH_NAME: write_selective_search,
     COHERENCE_NAME: reproduce_coherence,
+    THRESHOLDS_NAME: reproduce_mask_thresholds,
     **{name: partial(reproduce_figure, figure) for name, figure in FIGURES.items()},
 }
 
@@ -67,4 +70,5 @@ def make_row(name: str, row: str, runner: Runner, seed: int = 0, images: int = 0
     else:
         runner.recalls(methods[row], name, seed, images, on_training=name == SIZES_NAME)
         if name == TABLE and row in {method.slug for method in MEASURED}:
-            coherence_of(runner, methods[row], seed)  # while the weights are there
+            for kept in (coherence_of, curve_of):  # while the weights are there
+                kept(runner, methods[row], seed)
