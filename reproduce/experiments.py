@@ -14,7 +14,7 @@ from reproduce.mask_thresholds import THRESHOLDS_NAME, curve_of, reproduce_mask_
 from reproduce.methods import EXPERIMENTS, VGG16, Method
 from reproduce.rates import SEARCHED, reproduce_rates, try_rate
 from reproduce.recall_tables import reproduce_table
-from reproduce.row_measures import MEASURED, TABLE
+from reproduce.row_measures import MEASURED_ROWS, TABLE
 from reproduce.runner import RATES_NAME, Runner
 from reproduce.search_files import SEARCH_NAME, write_selective_search
 from reproduce.sizes import SIZE_METHODS, SIZES_NAME, reproduce_sizes
@@ -69,6 +69,6 @@ def make_row(name: str, row: str, runner: Runner, seed: int = 0, images: int = 0
         try_rate(runner, methods[row], rate)
     else:
         runner.recalls(methods[row], name, seed, images, on_training=name == SIZES_NAME)
-        if name == TABLE and row in {method.slug for method in MEASURED}:
+        if name == TABLE and row in {method.slug for method in MEASURED_ROWS}:
             for kept in (coherence_of, curve_of):  # while the weights are there
                 kept(runner, methods[row], seed)

@@ -16,7 +16,7 @@ from reproduce.report import json_text
 from reproduce.runner import Runner, UnfinishedError
 
 TABLE = "table2"
-MEASURED = (OURS, CROPS, DEEPMASK)  # its rows
+MEASURED_ROWS = (OURS, CROPS, DEEPMASK)  # its rows
 
 Kept = TypeVar("Kept")
 
@@ -45,7 +45,7 @@ def kept_of_row(
 def of_rows(runner: Runner, of_row: Callable[[Runner, Method, int], Kept]) -> dict[str, list[Kept]]:
     """By the rows' labels, what there is of each seed; a row that is not finished is left out."""
     found: dict[str, list[Kept]] = {}
-    for method in MEASURED:
+    for method in MEASURED_ROWS:
         for seed in range(runner.settings.seeds):
             try:
                 found.setdefault(method.label, []).append(of_row(runner, method, seed))

@@ -59,6 +59,8 @@ def test_estimates_are_steps_and_images(monkeypatch: pytest.MonkeyPatch) -> None
     job = Job("sizes", "deepmask", images=50)
     assert estimate(job, "two-cores") == 4000 * 2.0 + 168 * 3.0
     assert estimate(Job("table2", "deepmask-same-scales"), "two-cores") == 4000 * 2.0 + 143 * 3.0
+    # At each of four thresholds of masks, too, on the 129 images of coco-mini val.
+    assert estimate(Job("table2", "deepmask"), "two-cores") == 4000 * 2.0 + (143 + 4 * 129) * 3.0
     assert estimate(Job("table2", "ours-k5"), "two-cores") is None
     assert estimate(Job("table4"), "two-cores") == 3 * 3600
     assert estimate(Job("table4"), "gpu") is None
