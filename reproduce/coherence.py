@@ -18,14 +18,13 @@ from torch import Tensor
 
 from instancefcn.data.resizing import network_input
 from instancefcn.data.source import Source
-from instancefcn.files import write_whole
 from instancefcn.geometry.windows import window_centers
 from instancefcn.inference.proposer import Proposer, as_tensor
 from instancefcn.inference.tiles import sizes_in_one_pass
 from instancefcn.model.assembling import assemble_windows
 from instancefcn.structures import ScoreMaps
 from reproduce.methods import Method
-from reproduce.report import DRY, json_text, markdown_table, mean_and_spread
+from reproduce.report import markdown_table, mean_and_spread, write_page
 from reproduce.row_measures import kept_of_row, of_rows, test_set
 from reproduce.runner import Runner
 
@@ -49,33 +48,26 @@ class Coherence:
 
 def reproduce_coherence(runner: Runner) -> Path:
     """Measure the rows whose weights are there, train the others, and write ``coherence.md`` and ``coherence.json``."""
-    settings, found = runner.settings, of_rows(runner, coherence_of)
-    lines = [
-        f"# Local coherence ({settings.scale} scale)",
-        "",
-        *([DRY, ""] if settings.dry else []),
-        f"- `{settings.command(COHERENCE_NAME)}`",
-        "- Two windows, some cells apart, on the pixels that both see, percent: pixels on which they agree, and the "
-        f"IoU of their masks there. Means over objects of {test_set(runner)[0]} and over four directions.",
-        "",
-        *markdown_table(
-            ["", "objects", *(f"{n} cells: agree" for n in SHIFTS), *(f"{n} cells: IoU" for n in SHIFTS)],
+    found = of_rows(runner, coherence_of)
+    table = markdown_table(
+        ["", "objects", *(f"{n} cells: agree" for n in SHIFTS), *(f"{n} cells: IoU" for n in SHIFTS)],
+        [
             [
-                [
-                    label,
-                    str(seeds[0].objects),
-                    *(mean_and_spread([of.pixels[n] for of in seeds]) for n in SHIFTS),
-                    *(mean_and_spread([of.foreground[n] for of in seeds]) for n in SHIFTS),
-                ]
-                for label, seeds in found.items()
-            ],
-        ),
-    ]
-    page = settings.folder / f"{COHERENCE_NAME}.md"
-    write_whole(page, "\n".join(lines) + "\n")
+                label,
+                str(seeds[0].objects),
+                *(mean_and_spread([of.pixels[n] for of in seeds]) for n in SHIFTS),
+                *(mean_and_spread([of.foreground[n] for of in seeds]) for n in SHIFTS),
+            ]
+            for label, seeds in found.items()
+        ],
+    )
+    note = (
+        "Two windows, some cells apart, on the pixels that both see, percent: pixels on which they agree, and the "
+        f"IoU of their masks there. Means over objects of {test_set(runner)[0]} and over four directions."
+    )
     rows = {label: [vars(of) for of in seeds] for label, seeds in found.items()}
-    write_whole(page.with_suffix(".json"), json_text({"dry_run": settings.dry, "rows": rows}))
-    return page
+    kept = {"dry_run": runner.settings.dry, "rows": rows}
+    return write_page(runner.settings, COHERENCE_NAME, "Local coherence", [note], table, kept)
 
 
 def coherence_of(runner: Runner, method: Method, seed: int) -> Coherence:

@@ -12,11 +12,10 @@ import numpy as np
 
 from instancefcn.data.source import Source
 from instancefcn.evaluation.matching import MAX_PROPOSALS
-from instancefcn.files import write_whole
 from instancefcn.inference.proposer import Proposer
 from instancefcn.training.validation import validate
 from reproduce.methods import Method
-from reproduce.report import DRY, json_text, markdown_table, mean_and_spread
+from reproduce.report import markdown_table, mean_and_spread, write_page
 from reproduce.row_measures import kept_of_row, of_rows, test_set
 from reproduce.runner import Runner
 
@@ -29,27 +28,20 @@ Curve = dict[str, list[float]]  # by threshold: AR in percent, with each number 
 
 def reproduce_mask_thresholds(runner: Runner) -> Path:
     """Measure the rows whose weights are there, train the others, and write ``mask-thresholds.md`` and ``.json``."""
-    settings, rows = runner.settings, of_rows(runner, curve_of)
-    lines = [
-        f"# Thresholds of masks ({settings.scale} scale)",
-        "",
-        *([DRY, ""] if settings.dry else []),
-        f"- `{settings.command(THRESHOLDS_NAME)}`",
-        f"- AR@{', '.join(map(str, MAX_PROPOSALS))} (COCO) of masks of {test_set(runner)[0]}, percent, with a pixel in "
-        "a mask from so much on. The recipes have 0.5.",
-        "",
-        *markdown_table(
-            ["", "seeds", *map(str, THRESHOLDS)],
-            [
-                [label, str(len(seeds)), *(_averages([of[str(threshold)] for of in seeds]) for threshold in THRESHOLDS)]
-                for label, seeds in rows.items()
-            ],
-        ),
-    ]
-    page = settings.folder / f"{THRESHOLDS_NAME}.md"
-    write_whole(page, "\n".join(lines) + "\n")
-    write_whole(page.with_suffix(".json"), json_text({"dry_run": settings.dry, "rows": rows}))
-    return page
+    rows = of_rows(runner, curve_of)
+    table = markdown_table(
+        ["", "seeds", *map(str, THRESHOLDS)],
+        [
+            [label, str(len(seeds)), *(_averages([of[str(threshold)] for of in seeds]) for threshold in THRESHOLDS)]
+            for label, seeds in rows.items()
+        ],
+    )
+    note = (
+        f"AR@{', '.join(map(str, MAX_PROPOSALS))} (COCO) of masks of {test_set(runner)[0]}, percent, with a pixel in a "
+        "mask from so much on. The recipes have 0.5."
+    )
+    kept = {"dry_run": runner.settings.dry, "rows": rows}
+    return write_page(runner.settings, THRESHOLDS_NAME, "Thresholds of masks", [note], table, kept)
 
 
 def curve_of(runner: Runner, method: Method, seed: int) -> Curve:

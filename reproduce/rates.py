@@ -7,10 +7,9 @@ from pathlib import Path
 
 from instancefcn.evaluation.average_recall import AVERAGES, ImageRecall
 from instancefcn.evaluation.matching import MAX_PROPOSALS
-from instancefcn.files import write_whole
 from reproduce.datasets import training_images
 from reproduce.methods import CROPS, DEEPMASK, OURS, Method
-from reproduce.report import DRY, average_recalls, json_text, markdown_table
+from reproduce.report import average_recalls, markdown_table, write_page
 from reproduce.run import RunResult
 from reproduce.runner import RATES_NAME, Runner, UnfinishedError
 from reproduce.verdict import MEASURES
@@ -23,7 +22,6 @@ KEPT_OUT = "images kept out"
 
 def reproduce_rates(runner: Runner) -> Path:
     """Train and measure what is missing, and write ``rates.md`` and ``rates.json``, which other pages read."""
-    settings = runner.settings
     found: dict[str, dict[float, tuple[ImageRecall, RunResult]]] = {}
     for method in SEARCHED:
         for factor in FACTORS:
@@ -49,24 +47,17 @@ def reproduce_rates(runner: Runner) -> Path:
         for method in SEARCHED
         for factor, (recall, result) in found.get(method.slug, {}).items()
     ]
-    lines = [
-        f"# Learning rates ({settings.scale} scale)",
-        "",
-        *([DRY, ""] if settings.dry else []),
-        f"- `{settings.command(RATES_NAME)}`",
-        "- Trained on nine tenths of the training images, measured on masks of the tenth that is kept out; seed 0. The "
-        f"best is by {CHOSEN_BY}.",
-        "",
-        *markdown_table(["", "rate", *(f"AR@{n}" for n in MAX_PROPOSALS), CHOSEN_BY, "steps", "minutes", ""], rows),
-    ]
-    page = settings.folder / f"{RATES_NAME}.md"
-    write_whole(page, "\n".join(lines) + "\n")
+    note = (
+        "Trained on nine tenths of the training images, measured on masks of the tenth that is kept out; seed 0. The "
+        f"best is by {CHOSEN_BY}."
+    )
+    table = markdown_table(["", "rate", *(f"AR@{n}" for n in MAX_PROPOSALS), CHOSEN_BY, "steps", "minutes", ""], rows)
     tries = {
         slug: {f"{factor:g}": recall.measures()[CHOSEN_BY].percent() for factor, (recall, _) in of_method.items()}
         for slug, of_method in found.items()
     }
-    write_whole(page.with_suffix(".json"), json_text({"measure": CHOSEN_BY, "tries": tries, "best": best}))
-    return page
+    kept = {"measure": CHOSEN_BY, "tries": tries, "best": best}
+    return write_page(runner.settings, RATES_NAME, "Learning rates", [note], table, kept)
 
 
 def try_rate(runner: Runner, method: Method, factor: float) -> tuple[ImageRecall, RunResult]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from instancefcn.evaluation.average_recall import ImageRecall
 from instancefcn.evaluation.compare import CONFIDENCE
-from instancefcn.files import nan_as_none
+from instancefcn.files import nan_as_none, write_whole
+from reproduce.settings import Settings
 from reproduce.verdict import Finding
 
 DRY = "**DRY RUN: a few steps on a few images, to see that everything is there. The numbers mean nothing.**"
@@ -56,6 +58,31 @@ def average_recalls(recalls: Sequence[ImageRecall], measures: Sequence[str]) -> 
     """Percent of some measures, such as those of ``AVERAGES``; of several seeds the mean and the spread."""
     of_seeds = [recall.measures() for recall in recalls]
     return [mean_and_spread([own[measure].percent() for own in of_seeds]) for measure in measures]
+
+
+def write_page(
+    settings: Settings, name: str, title: str, notes: Sequence[str], table: Sequence[str], kept: Mapping[str, Any]
+) -> Path:
+    """Write ``NAME.md``, a table below its title, its command and notes, and ``NAME.json``; return the first's path.
+
+    Args:
+        title: without the scale.
+        table: lines of markdown.
+        kept: what the JSON holds.
+    """
+    lines = [
+        f"# {title} ({settings.scale} scale)",
+        "",
+        *([DRY, ""] if settings.dry else []),
+        f"- `{settings.command(name)}`",
+        *(f"- {note}" for note in notes),
+        "",
+        *table,
+    ]
+    page = settings.folder / f"{name}.md"
+    write_whole(page, "\n".join(lines) + "\n")
+    write_whole(page.with_suffix(".json"), json_text(kept))
+    return page
 
 
 def picture_name(page: str, test: str) -> str:

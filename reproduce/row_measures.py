@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 from instancefcn.data.source import Source
 from instancefcn.devices import choose_device
@@ -13,12 +14,10 @@ from reproduce.datasets import ImageSelection, test_images
 from reproduce.methods import CROPS, DEEPMASK, OURS, Method
 from reproduce.networks import load_proposer
 from reproduce.report import json_text
-from reproduce.runner import Runner, UnfinishedError
+from reproduce.runner import Kept, Runner, UnfinishedError
 
 TABLE = "table2"
 MEASURED_ROWS = (OURS, CROPS, DEEPMASK)  # its rows
-
-Kept = TypeVar("Kept")
 
 
 def kept_of_row(
@@ -44,13 +43,7 @@ def kept_of_row(
 
 def of_rows(runner: Runner, of_row: Callable[[Runner, Method, int], Kept]) -> dict[str, list[Kept]]:
     """By the rows' labels, what there is of each seed; a row that is not finished is left out."""
-    found: dict[str, list[Kept]] = {}
-    for method in MEASURED_ROWS:
-        for seed in range(runner.settings.seeds):
-            try:
-                found.setdefault(method.label, []).append(of_row(runner, method, seed))
-            except UnfinishedError:
-                continue
+    found = {method.label: runner.of_seeds(partial(of_row, runner, method)) for method in MEASURED_ROWS}
     return {label: seeds for label, seeds in found.items() if seeds}
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from shutil import rmtree
+from typing import TypeVar
 
 from instancefcn.data.source import FileSource
 from instancefcn.devices import choose_device
@@ -35,6 +37,7 @@ MEASURED_TRAINING_IMAGES = 25  # at most
 RATES_NAME = "rates"
 
 Recalls = dict[tuple[str, IouType], ImageRecall]  # by test set and by masks or boxes
+Kept = TypeVar("Kept")
 
 
 class UnfinishedError(Exception):
@@ -52,6 +55,14 @@ class Runner:
         self.settings = settings
         self.report = report
         self.open_test = cache(self._open_test)
+
+    def of_seeds(self, of_seed: Callable[[int], Kept]) -> list[Kept]:
+        """What there is of each seed; one that is not finished is left out."""
+        found: list[Kept] = []
+        for seed in range(self.settings.seeds):
+            with suppress(UnfinishedError):
+                found.append(of_seed(seed))
+        return found
 
     def recipe(self, method: Method, seed: int, experiment: str = "") -> ExperimentRecipe:
         """The recipe of a row, as the settings change it; that of the experiment where it has images of its own."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from instancefcn.evaluation.average_recall import AVERAGES, ImageRecall
-from instancefcn.files import write_whole
 from reproduce.datasets import ImageSelection, coco_split
 from reproduce.recall import pool
 from reproduce.recipe import load_recipe
-from reproduce.report import DRY, average_recalls, json_text, markdown_table
+from reproduce.report import average_recalls, markdown_table, write_page
 from reproduce.run import RunResult
-from reproduce.runner import Runner, UnfinishedError
+from reproduce.runner import Runner
 
 SOURCES_NAME = "sources"
 TODAY = ("coco-mini", "coco-partial", "animals", "pennfudan")
@@ -28,43 +28,30 @@ def reproduce_sources(runner: Runner) -> Path:
     settings = runner.settings
     found: dict[str, tuple[dict[str, ImageRecall], list[RunResult]]] = {}
     for row in ROWS:
-        seeds = []
-        for seed in range(settings.seeds):
-            try:
-                seeds.append(try_sources(runner, row, seed))
-            except UnfinishedError:
-                continue
-        if seeds:
+        if seeds := runner.of_seeds(partial(try_sources, runner, row)):
             pooled = {test: pool([recalls[test] for recalls, _ in seeds]) for test in seeds[0][0]}
             found[row] = pooled, [result for _, result in seeds]
-    lines = [
-        f"# Sources of training data for `lite` ({settings.scale} scale)",
-        "",
-        *([DRY, ""] if settings.dry else []),
-        f"- `{settings.command(SOURCES_NAME)}`",
-        f"- Every row trains on {', '.join(TODAY)} (train) and on what it is called after, from ImageNet weights. "
-        f"Nothing trains on {', '.join(UNSEEN)}. COCO's AR@10 / 100 / 1000 of masks, of val.",
-        "",
-        *markdown_table(
-            ["beside today's sources", *test_sets(settings.data_root), "steps", "minutes"],
+    note = (
+        f"Every row trains on {', '.join(TODAY)} (train) and on what it is called after, from ImageNet weights. "
+        f"Nothing trains on {', '.join(UNSEEN)}. COCO's AR@10 / 100 / 1000 of masks, of val."
+    )
+    table = markdown_table(
+        ["beside today's sources", *test_sets(settings.data_root), "steps", "minutes"],
+        [
             [
-                [
-                    row,
-                    *(" ".join(average_recalls([recall], AVERAGES["COCO AR"])) for recall in recalls.values()),
-                    str(results[0].iterations),
-                    f"{sum(result.seconds for result in results) / len(results) / 60:.1f}",
-                ]
-                for row, (recalls, results) in found.items()
-            ],
-        ),
-    ]
-    page = settings.folder / f"{SOURCES_NAME}.md"
-    write_whole(page, "\n".join(lines) + "\n")
+                row,
+                *(" ".join(average_recalls([recall], AVERAGES["COCO AR"])) for recall in recalls.values()),
+                str(results[0].iterations),
+                f"{sum(result.seconds for result in results) / len(results) / 60:.1f}",
+            ]
+            for row, (recalls, results) in found.items()
+        ],
+    )
     rows = {
         row: {test: recall.metrics()["coco"] for test, recall in recalls.items()} for row, (recalls, _) in found.items()
     }
-    write_whole(page.with_suffix(".json"), json_text({"dry_run": settings.dry, "rows": rows}))
-    return page
+    kept = {"dry_run": settings.dry, "rows": rows}
+    return write_page(settings, SOURCES_NAME, "Sources of training data for `lite`", [note], table, kept)
 
 
 def try_sources(runner: Runner, row: str, seed: int) -> tuple[dict[str, ImageRecall], RunResult]:
