@@ -34,6 +34,7 @@ LEVELS = {
     "user_cache": 0,
     "waiting": 0,
     "files": 0,
+    "folders": 0,
     "interrupts": 0,
     "geometry": 0,
     "journal": 0,

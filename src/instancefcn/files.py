@@ -14,7 +14,7 @@ import re
 import reprlib
 import secrets
 import unicodedata
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -25,58 +25,6 @@ _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8,16}\.tmp", re.DOTALL)  # names of ``w
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxdict, _SHORT.maxstring = 3, 6, 4, 100
-
-
-def existing_dir(path: Path, what: str) -> Path:
-    """Return ``path``, which has to be a folder that holds ``what``."""
-    if not path.is_dir():
-        raise ValueError(f"{path}: no such folder; it should hold {what}")
-    return path
-
-
-def visible_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
-    """Files with one of these suffixes, in lower case, of ``files_below``, sorted by their paths."""
-    ends = set(suffixes)
-    return sorted(path for path in files_below(folder) if path.suffix.lower() in ends and path.is_file())
-
-
-def files_below(folder: Path, left_out: Iterable[Path] = ()) -> list[Path]:
-    """Files in a folder and in those below, naturally sorted (``natural_key``), files before folders.
-
-    Hidden files and folders are left out, as macOS's ``._a.json``. Linked folders are followed, and each is taken once:
-    by its own name, where it lies in ``folder``, else by that of its first link. So links may form circles.
-
-    Args:
-        left_out: folders that are not looked into.
-    """
-    seen = {_identity(path) for path in left_out if path.is_dir()}
-    inside: dict[Path, tuple[list[str], list[str]]] = {}  # names of a folder's files, and of its folders
-    starts = deque([folder])
-    while starts:  # links come last, so that a folder that lies inside has its own name
-        for parent, folders, files in os.walk(starts.popleft()):
-            here, identity = Path(parent), _identity(parent)
-            if identity in seen and here != folder:
-                folders.clear()
-                continue
-            seen.add(identity)
-            folders[:] = sorted((name for name in folders if not name.startswith(".")), key=natural_key)
-            inside[here] = [name for name in files if not name.startswith(".")], list(folders)
-            starts.extend(here / name for name in folders if (here / name).is_symlink())
-    found: list[Path] = []
-    left = [folder]
-    while left:
-        here = left.pop()
-        if here in inside:
-            files, folders = inside[here]
-            found += [here / name for name in sorted(files, key=natural_key)]
-            left += [here / name for name in reversed(folders)]
-    return found
-
-
-def _identity(path: str | Path) -> tuple[int, int]:
-    """What tells a file or a folder from others, whatever links lead to it."""
-    status = os.stat(path)
-    return status.st_dev, status.st_ino
 
 
 def path_inside(folder: Path, file_name: str) -> Path:
@@ -123,12 +71,6 @@ def check_length(path: Path) -> None:
             f"its name is too long: {path.suffix} in place of its own end makes {length} bytes, and a file's name has "
             f"{LONGEST_NAME} at most: rename it"
         )
-
-
-def natural_key(path: str | Path) -> tuple[list[str | int], str]:
-    """Sort key that compares digits within names as numbers."""
-    texts_and_numbers = re.split(r"([0-9]+)", str(path))
-    return [int(part) if i % 2 else part.casefold() for i, part in enumerate(texts_and_numbers)], str(path)
 
 
 def is_plain_name(file_name: str) -> bool:

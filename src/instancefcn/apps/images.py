@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 import typer
 
 from instancefcn.apps.printing import echo
-from instancefcn.files import files_below, natural_key, path_inside, read_json, unique_stems
+from instancefcn.files import path_inside, read_json, unique_stems
+from instancefcn.folders import files_below, identity, natural_key
 
 IMAGES = "images.json"  # of a run; lists its pictures, too
 OVERLAYS, LABEL_MAPS = "overlays", "labels"  # folders, among a run's results, of pictures made from its images
@@ -28,7 +29,7 @@ class ImageFile:
 
 
 def find_inputs(inputs: Sequence[str], annotations: Path | None, out: Path | None) -> list[ImageFile]:
-    """Find the images in files, folders (with all below, ``files.files_below``) and globs, numbered from 1.
+    """Find the images in files, folders (with all below, ``folders.files_below``) and globs, numbered from 1.
 
     In the order of ``inputs``, and sorted naturally within each (2.jpg before 10.jpg), each image once. Images of
     formats that are not read are counted in a line on stderr, with the reason.
@@ -127,11 +128,6 @@ def refuse_to_overwrite(read: Sequence[Path], written: Sequence[Path]) -> None:
     Raises:
         typer.BadParameter: one would; names it.
     """
-
-    def identity(path: Path) -> tuple[int, int]:
-        status = path.stat()
-        return status.st_dev, status.st_ino
-
     inputs = {identity(path) for path in read if path.exists()}
     for path in written:
         if os.path.exists(path) and identity(path) in inputs:  # a name may be too long, which fails its image

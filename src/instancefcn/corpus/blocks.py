@@ -12,7 +12,7 @@ from pyarrow import fs, parquet
 
 from instancefcn.corpus.places import Place
 from instancefcn.data.image_formats import image_extensions
-from instancefcn.files import natural_key
+from instancefcn.folders import natural_key
 
 PARQUET, TAR = ".parquet", ".tar"
 IDS_OF_SHARD = 1_000_000  # image ids that a .tar has for itself, since nobody counts its members beforehand

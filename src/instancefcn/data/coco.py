@@ -20,7 +20,8 @@ from instancefcn.data.coco_table import parse_table
 from instancefcn.data.images import inspect_image
 from instancefcn.data.segmentations import to_instances
 from instancefcn.data.source import UNNAMED, FileSource, Labels, Problem, Source
-from instancefcn.files import existing_dir, parse_json, read_whole
+from instancefcn.files import parse_json, read_whole
+from instancefcn.folders import existing_dir
 from instancefcn.geometry.boxes import xyxy_to_xywh
 from instancefcn.geometry.rle import Rle, area, to_json
 

@@ -8,7 +8,8 @@ from typing import Any
 from instancefcn.data.coco import coco_to_source
 from instancefcn.data.cvat_xml import CROWD_NAMES, find_in_subset, load_cvat_xml
 from instancefcn.data.source import FileSource
-from instancefcn.files import existing_dir, read_json
+from instancefcn.files import read_json
+from instancefcn.folders import existing_dir
 
 EXPORT = "annotations/instances_*.json or annotations.xml, and images/: an unpacked export of CVAT's"
 

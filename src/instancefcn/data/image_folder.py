@@ -11,11 +11,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from instancefcn.data.image_formats import image_extensions, left_out
 from instancefcn.data.source import Problem
-from instancefcn.files import existing_dir, files_below
+from instancefcn.folders import existing_dir, files_below
 
 
 class ImageFolder:
-    """The image files of a folder and of all below it (``files.files_below``).
+    """The image files of a folder and of all below it (``folders.files_below``).
 
     Raises:
         ValueError: there is no such folder.

@@ -15,7 +15,7 @@ from instancefcn.data.images import inspect_image
 from instancefcn.data.label_pixels import read_label_pages
 from instancefcn.data.segmentations import to_instances
 from instancefcn.data.source import FileSource, Labels, Problem
-from instancefcn.files import existing_dir
+from instancefcn.folders import existing_dir
 from instancefcn.geometry.rle import Rle, encode_in_box
 
 SPECK = 10  # pixels; a smaller part is noise, and does not tell a foreground mask

@@ -25,7 +25,8 @@ from instancefcn.data.polygons import (
 )
 from instancefcn.data.shapes import Shape, ShapedImages
 from instancefcn.data.source import UNNAMED, FileSource, Problem
-from instancefcn.files import existing_dir, path_inside, read_json, shown, visible_files
+from instancefcn.files import path_inside, read_json, shown
+from instancefcn.folders import existing_dir, visible_files
 from instancefcn.geometry.rle import Rle, encode_in_box
 
 QUADRILATERALS = ("rectangle", "rotation", "quadrilateral", "oriented_rectangle")  # of 4 points

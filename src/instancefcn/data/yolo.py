@@ -18,7 +18,8 @@ from instancefcn.data.images import inspect_image
 from instancefcn.data.polygons import box_of_points, polygons_to_rle
 from instancefcn.data.shapes import Shape, ShapedImages
 from instancefcn.data.source import FileSource, Problem
-from instancefcn.files import existing_dir, files_below, path_inside, read_lines, shown
+from instancefcn.files import path_inside, read_lines, shown
+from instancefcn.folders import existing_dir, files_below
 
 BEYOND = 0.1  # of the image; points further outside are taken for pixels instead of shares
 MOST_CLASSES = 100_000

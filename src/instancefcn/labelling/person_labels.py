@@ -12,7 +12,8 @@ from instancefcn.data.open import SPECS, open_source
 from instancefcn.data.selection import Selection
 from instancefcn.data.source import FileSource, Source
 from instancefcn.data.yolo import in_labels
-from instancefcn.files import read_json, visible_files
+from instancefcn.files import read_json
+from instancefcn.folders import visible_files
 
 ONE_FILE = ("coco", "cvat", "labelstudio")
 BESIDE = ("labelme", "xanylabeling")  # a file for each image, which names it
