@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from instancefcn.apps import label as label_module
 from instancefcn.data.open import open_source
@@ -247,6 +248,24 @@ def test_images_in_linked_folders_are_labelled(
     told = run(command, photos, "--only", "find", "--format", form)
     assert f"9 of 9 images are labelled in {photos.parent / 'labels'} ({form})" in told
     assert "problems" not in told
+
+
+@pytest.mark.parametrize("place", ["photos/maps", "photos/kept/masks"])
+def test_label_maps_among_the_photographs_are_none(
+    place: str, photos: Path, command: Command, proposer: FakeProposer
+) -> None:
+    """A photograph in a folder below shares its stem with its map."""
+    (photos / "below").mkdir()
+    for name in ("1.png", "2.png"):
+        (photos / name).rename(photos / "below" / name)
+        (photos.parent / place).mkdir(parents=True, exist_ok=True)
+        Image.open(photos / "below" / name).convert("L").save(photos.parent / place / name)
+    labels = place.removesuffix("/masks")
+    told = run(command, photos, "--only", "find", "--format", "labels", labels=labels)
+    assert f"2 of {len(NAMES)} images are labelled in {photos.parent / labels} (labels)" in told
+    run(command, photos, "--only", "propose", "--format", "labels", "--to", "labelme", labels=labels)
+    found = sorted((photos.parent / "out/proposals").rglob("*.json"))
+    assert [path.stem for path in found] == [Path(name).stem for name in NAMES[2:]]
 
 
 def test_labels_of_no_image_or_of_several_are_told(photos: Path, command: Command) -> None:

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from apps.conftest import Command
 from instancefcn.apps.web import listen
+from instancefcn.web.folder import ReviewFolder
 from pictures import write_photograph
 
 pytest.importorskip("uvicorn")
@@ -47,6 +49,25 @@ def test_a_taken_port_and_a_file_that_is_no_checkpoint(command: Command, tmp_pat
     assert done.exit_code == 1
     assert "error: the network can't be loaded" in done.output
     assert "no.safetensors" in done.output
+
+
+@pytest.mark.parametrize("options", [["--to", "labels"], []])
+def test_label_maps_among_the_photographs_are_not_shown(
+    options: list[str], command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.png", "b.png", "kept/masks/a.png"):
+        write_photograph(tmp_path / name)
+    shown: list[str] = []
+    keep = ReviewFolder.__init__
+
+    def keep_names(self: ReviewFolder, folder: Path, images: list[tuple[str, Path]], *others: Any) -> None:
+        shown.extend(name for name, _ in images)
+        keep(self, folder, images, *others)
+
+    monkeypatch.setattr(ReviewFolder, "__init__", keep_names)
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # so that it ends
+        command("web", tmp_path, "--labels", tmp_path / "kept", "--port", taken.getsockname()[1], *options)
+    assert shown == ["a.png", "b.png"]
 
 
 def test_no_packet_waits_for_the_one_before() -> None:

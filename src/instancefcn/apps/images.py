@@ -28,7 +28,9 @@ class ImageFile:
     size: tuple[int, int] | None = None  # (height, width) that annotations state
 
 
-def find_inputs(inputs: Sequence[str], annotations: Path | None, out: Path | None) -> list[ImageFile]:
+def find_inputs(
+    inputs: Sequence[str], annotations: Path | None, out: Path | None, left_out: Sequence[Path] = ()
+) -> list[ImageFile]:
     """Find the images in files, folders (with all below, ``folders.files_below``) and globs, numbered from 1.
 
     In the order of ``inputs``, and sorted naturally within each (2.jpg before 10.jpg), each image once. Images of
@@ -38,6 +40,7 @@ def find_inputs(inputs: Sequence[str], annotations: Path | None, out: Path | Non
         annotations: COCO file whose images are taken instead; the one input is their folder.
         out: folder that results are written to, whose folders of pictures are not searched; of others, pictures that a
             run's ``images.json`` lists are not found.
+        left_out: other folders that are not searched.
 
     Raises:
         typer.BadParameter: an input does not exist, or no image is found in it.
@@ -53,12 +56,12 @@ def find_inputs(inputs: Sequence[str], annotations: Path | None, out: Path | Non
     found: dict[Path, None] = {}
     roots: list[Path] = []
     passed: dict[Path, None] = {}  # files of folders that are not taken
-    ours = [] if out is None else [out / OVERLAYS, out / LABEL_MAPS]
+    closed = [*left_out] if out is None else [*left_out, out / OVERLAYS, out / LABEL_MAPS]
     for text in inputs:
         path = Path(os.path.abspath(text))  # ".." must go, as it would from a name; a link's own name must stay
         if path.is_dir():
             drawn, root = pictures_of_run(path), path
-            every = [file for file in files_below(path, ours) if file not in drawn]
+            every = [file for file in files_below(path, closed) if file not in drawn]
             paths = [file for file in every if file.suffix.lower() in suffixes]
             passed.update(dict.fromkeys(every))
         elif path.exists():

@@ -72,15 +72,15 @@ def label(
     If it is interrupted, call it again: it goes on where it was.
     """
     _check_places(folder, labels, out)
-    images = find_inputs([str(folder)], None, out)
 
     from instancefcn.labelling.ledger import Ledger
-    from instancefcn.labelling.person_labels import guess_form, labelled_files
+    from instancefcn.labelling.person_labels import folders_of_maps, guess_form, labelled_files
     from instancefcn.labelling.rounds import Rounds
 
-    rounds, ledger = Rounds(out), Ledger(out / PROPOSALS, out / LEDGER)
     chosen_form = form or guess_form(labels) or to or "labelme"
     chosen_to = to or chosen_form
+    images = find_inputs([str(folder)], None, out, folders_of_maps(chosen_form, labels, folder))
+    rounds, ledger = Rounds(out), Ledger(out / PROPOSALS, out / LEDGER)
     sources = find_labels(images, folder, labels, chosen_form, chosen_to, out, ledger, split_parts)
     labelled = labelled_files(sources)
     left = [image for image in images if image.path.resolve() not in labelled]

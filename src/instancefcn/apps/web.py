@@ -65,11 +65,11 @@ def web(
         raise typer.BadParameter("takes the FOLDER that the labels are of", param_hint="--labels")
     if folder is not None and host not in LOOPBACK:
         raise typer.BadParameter("a FOLDER is for this machine alone: leave out --host", param_hint="--host")
-    images = [] if folder is None else find_inputs([str(folder)], None, None)
 
     import uvicorn
 
     from instancefcn.inference.proposer import Proposer
+    from instancefcn.labelling.person_labels import folders_of_maps, guess_form
     from instancefcn.web.folder import ReviewFolder
     from instancefcn.web.models import Models
     from instancefcn.web.server import Server
@@ -82,7 +82,9 @@ def web(
     models = Models(list(zip(names, openers, strict=True)))
     review = None
     if folder is not None:
-        paths = [(image.file_name, image.path) for image in images]
+        form = to or (labels and guess_form(labels))
+        maps = folders_of_maps(form, labels, folder) if form and labels else []
+        paths = [(image.file_name, image.path) for image in find_inputs([str(folder)], None, None, maps)]
         review = ReviewFolder(folder, paths, labels, to, tolerance)
     server = Server(models, host=host, port=port, folder=review)
     with listen(host, port) as listening:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -71,12 +71,14 @@ def images_by_stem(folder: Path) -> dict[str, list[Path]]:
     return files
 
 
-def images_below(folder: Path) -> tuple[dict[PurePosixPath, list[Path]], list[Problem]]:
+def images_below(
+    folder: Path, passed_over: Iterable[Path] = ()
+) -> tuple[dict[PurePosixPath, list[Path]], list[Problem]]:
     """Image files of ``files_below`` by their path in the folder without suffix, and those that are not read."""
     readable = image_extensions()
     files: dict[PurePosixPath, list[Path]] = {}
     problems: list[Problem] = []
-    for path in sorted(files_below(folder)):
+    for path in sorted(files_below(folder, passed_over)):
         if path.suffix.lower() in readable:
             files.setdefault(PurePosixPath(path.relative_to(folder).with_suffix("")), []).append(path)
         elif (reason := left_out(path)) is not None:

@@ -123,15 +123,28 @@ def _files_of_all(form: str, labels: Path) -> list[Path]:
     return inside or [file for file in visible_files(labels, [".xml"]) if form == "cvat" and file.name == CVAT_XML]
 
 
+def folders_of_maps(form: str, labels: Path, images: Path) -> list[Path]:
+    """The folder of label maps, if it lies among the images: its pictures are none to label."""
+    place = _place(form, labels) if form == "labels" else images
+    return [] if images.resolve().is_relative_to(place.resolve()) else [place]
+
+
+def _place(form: str, labels: Path) -> Path:
+    """The folder that the files of a format in ``BY_STEM`` lie in."""
+    inside = labels / BY_STEM[form][0]
+    return inside if form != "yolo" and inside.is_dir() else labels
+
+
 def _pairs(form: str, labels: Path, images: Path) -> dict[Path, Path | None]:
     """Each label file with the one image at its place, or else of its stem anywhere in the folder of images."""
     folder, suffixes = BY_STEM[form]
-    place = labels / folder if form != "yolo" and (labels / folder).is_dir() else labels
+    place = _place(form, labels)
     files: dict[PurePosixPath, list[Path]] = {}
     for file in visible_files(place, suffixes):
         if file.name != CLASSES:
             files.setdefault(PurePosixPath(file.relative_to(place).with_suffix("")), []).append(file)
-    there, wanted = images_below(images)[0], dict[PurePosixPath, list[Path]]()
+    there = images_below(images, folders_of_maps(form, labels, images))[0]
+    wanted: dict[PurePosixPath, list[Path]] = {}
     if form == "yolo":  # whose files may lie in several folders "labels"
         inside = {key: own for key, own in files.items() if folder in key.parts[:-1]}
         files = inside or {PurePosixPath(folder) / key: own for key, own in files.items()}
