@@ -66,7 +66,7 @@ def test_a_killed_worker_is_told_of_and_resume_goes_on(
 ) -> None:
     monkeypatch.setattr(journal, "SYNC_SECONDS", -1.0)
     monkeypatch.setattr(Proposer, "from_checkpoint", lambda *_, **__: FakeProposer())
-    command("propose", photographs, "--out", tmp_path / "whole", "--workers", 2)
+    command("propose", photographs, "--out", tmp_path / "whole")  # one process writes the same, as the test above shows
     monkeypatch.setattr(Proposer, "from_checkpoint", lambda *_, **__: Mortal())
     cut = command("propose", photographs, "--out", tmp_path / "cut", "--workers", 2)
     assert "a worker was killed, perhaps for want of memory: --resume goes on" in cut.stderr
