@@ -389,6 +389,25 @@ def objects_among(masks: np.ndarray, max_iou: float, max_filled: float, max_insi
     return kept
 
 
+def scores_that_count(
+    scores: list[float], areas: list[int], threshold: float, alike: float, many: int, within: float
+) -> list[float]:
+    """Scores as they count in an image: more where ``many`` objects are sure, and half of these alike in size.
+
+    There ``alike`` times the median score of the sure ones counts as the threshold does, if it is less.
+    """
+
+    def middle(values: list[float]) -> float:
+        ordered = sorted(values)
+        return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+
+    sizes = [math.log(area) for score, area in zip(scores, areas, strict=True) if score >= threshold]
+    if len(sizes) < many or middle([abs(size - middle(sizes)) for size in sizes]) > math.log(within):
+        return scores
+    enough = alike * middle([score for score in scores if score >= threshold])
+    return [min(score * threshold / enough, 1.0) for score in scores] if enough < threshold else scores
+
+
 def filled_and_without_specks(mask: np.ndarray, smallest_hole: float, smallest_part: float) -> np.ndarray:
     """Flood fill from every pixel: small holes become the mask's, small parts go."""
     height, width = mask.shape

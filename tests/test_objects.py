@@ -13,7 +13,16 @@ from hypothesis.extra.numpy import arrays
 import oracles
 from instancefcn.cleaning import SMALLEST_HOLE, SMALLEST_PART, clean, drop_specks, fill_holes
 from instancefcn.geometry.rle import decode, encode, tight_boxes
-from instancefcn.objects import ANY_NUMBER, INSIDE, ObjectRule, choose_objects, make_exclusive
+from instancefcn.objects import (
+    ANY_NUMBER,
+    INSIDE,
+    LIKE_SIZE,
+    MANY_ALIKE,
+    ObjectRule,
+    choose_objects,
+    eased,
+    make_exclusive,
+)
 from instancefcn.proposals import Proposals, Segments
 
 RULE = ObjectRule(threshold=0.5, scores=(0.2, 0.4, 0.6), chances=(0.0, 0.5, 0.9), smoothing=0.0)
@@ -47,6 +56,48 @@ def test_objects_are_those_of_the_definition(seed: int, max_iou: float, max_fill
     rule = ObjectRule(0.0, max_iou, max_filled, max_inside)
     expected = oracles.objects_among(masks, max_iou, max_filled, max_inside, INSIDE)
     assert choose_objects([encode(mask) for mask in masks], rule).tolist() == expected
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.integers(1, 200)), max_size=12),
+    st.integers(12, 20),
+    st.sampled_from([0.2, 0.5]),
+    st.sampled_from([0.3, 1.0]),
+)
+def test_scores_count_as_the_definition_says(
+    others: list[tuple[float, int]], sure: int, threshold: float, alike: float
+) -> None:
+    scores, areas = zip(*others, *((threshold, 100 + 3 * index) for index in range(sure)), strict=True)
+    expected = oracles.scores_that_count(list(scores), list(areas), threshold, alike, MANY_ALIKE, LIKE_SIZE)
+    rule = ObjectRule(threshold, alike=alike)
+    found = eased(np.array(scores), rule.easing(np.array(scores), np.array(areas, dtype=float)))
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+GRID = [(6 * x, 6 * y, 6 * x + 4, 6 * y + 4) for y in range(4) for x in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("sure", "places", "alike", "objects"),
+    [
+        (12, GRID, 0.4, 19),  # all but the last, which scores under 0.2
+        (11, GRID, 0.4, 11),
+        (12, GRID, 0.8, 12),  # which is the threshold itself
+        (12, [(x, y, x + 1 + x % 4, y + 1 + y % 4) for x, y, _, _ in GRID], 0.4, 12),  # of many sizes
+    ],
+)
+def test_many_objects_of_a_size_vouch_for_each_other(
+    sure: int, places: list[tuple[int, int, int, int]], alike: float, objects: int
+) -> None:
+    rule = ObjectRule(0.4, max_filled=1.0, smoothing=0.0, alike=alike, scores=(0.0, 1.0), chances=(0.0, 0.5))
+    scores = [0.5] * sure + [0.25] * (19 - sure) + [0.15]
+    found = proposals(rectangles(*places, size=(30, 40)), scores, rule)
+    vouched = objects > sure
+    chances = [0.5 if vouched else 0.25] * sure + [0.25] * (objects - sure)
+    assert found.objects().scores.tolist() == pytest.approx(chances)
+    assert len(found.objects(0.4)) == (sure if vouched else 0)  # a given threshold is a chance, also among many
+    assert len(found.objects(0.1)) == (20 if vouched else 19)
 
 
 def test_a_duplicate_and_a_clump_are_left_out_and_food_on_a_plate_stays() -> None:

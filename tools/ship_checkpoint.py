@@ -25,6 +25,7 @@ from instancefcn.training.calibration import choose_rule
 from instancefcn.training.recipe import load_recipe
 
 MAX_BYTES = 20_000_000
+ALIKE = 0.25  # ``ObjectRule.alike``: what is shipped meets things that it was not trained on (docs/objects.md)
 
 
 def main() -> None:
@@ -46,6 +47,8 @@ def main() -> None:
         checkpoint = replace(
             checkpoint, objects=choose_rule(proposer, [open_source(spec) for spec in arguments.objects])
         )
+    if checkpoint.objects is not None:
+        checkpoint = replace(checkpoint, objects=replace(checkpoint.objects, alike=ALIKE))
     print(f"objects: {checkpoint.objects}")
     arguments.out.parent.mkdir(exist_ok=True)
     save_checkpoint(checkpoint, arguments.out, dtype=torch.float16)

@@ -5,7 +5,8 @@ The rule goes through the masks, best first, and leaves out
 - a duplicate: its IoU with a better object is above ``max_iou``;
 - a clump: better objects that lie inside it fill more than ``max_filled`` of it, as one mask over several grains,
   or are more than ``max_inside``, as one over the tray that many coins lie on;
-- what scores too little: below ``threshold``.
+- what scores too little: below ``threshold``. Where many objects of an image have about the same size, as nuclei and
+  grains have, they vouch for each other: ``alike`` times their median score is enough there.
 
 What lies inside a better and larger object stays, such as food on a plate. Where every pixel belongs to one object at
 most (``exclusive``), better objects keep their pixels, and one that keeps less than half of its own is left out, as
@@ -24,6 +25,8 @@ from instancefcn.geometry.rle import Rle, areas, decode, encode_in_box, ious
 
 INSIDE = 0.7  # share of a mask from which it lies inside another
 ANY_NUMBER = 10**6  # of better objects inside one
+MANY_ALIKE = 12  # objects, from which they vouch for each other
+LIKE_SIZE = 1.4  # half of their areas are within this factor of the median
 MOST_TAKEN = 0.5  # share of its pixels that an exclusive object may lose to better ones
 
 
@@ -48,6 +51,7 @@ class ObjectRule:
     max_filled: float = 0.35
     max_inside: int = 8  # a number; ``ANY_NUMBER`` where wholes of many parts are objects, too
     smoothing: float = 0.03  # of outlines: blur, in units of the square root of the mask's area (``cleaning.clean``)
+    alike: float = 1.0  # share of the median score that is enough where objects are many and of a size; 1: none is
     scores: tuple[float, ...] = ()  # ascending; none where there is no calibration: a chance is then the rank's score
     chances: tuple[float, ...] = ()  # ascending or equal
 
@@ -55,6 +59,8 @@ class ObjectRule:
         for key in ("threshold", "max_iou", "max_filled", "smoothing"):
             if not 0 <= getattr(self, key) <= 1:
                 raise ValueError(f"objects.{key} is {getattr(self, key)}; it must be from 0 to 1")
+        if not 0 < self.alike <= 1:
+            raise ValueError(f"objects.alike is {self.alike}; it must be above 0, and 1 at most")
         if self.max_inside < 0:
             raise ValueError(f"objects.max_inside is {self.max_inside}; it must be 0 or more")
         if len(self.scores) != len(self.chances):
@@ -89,6 +95,30 @@ class ObjectRule:
             return 0.0
         (low, high), (left, right) = self.chances[after - 1 : after + 1], self.scores[after - 1 : after + 1]
         return left + (right - left) * (threshold - low) / (high - low)
+
+    def lowest_of_any_image(self, threshold: float | None) -> float:
+        """As ``lowest_score``, where it is not known yet whether an image's objects vouch for each other."""
+        lowest = self.lowest_score(threshold)
+        return lowest if self.alike == 1 else min(lowest * self.alike, self.threshold)
+
+    def easing(self, scores: Float[np.ndarray, "n"], areas: Float[np.ndarray, "n"]) -> float:
+        """What the scores of an image are divided by: less than 1 where many objects are of a size, ``alike`` at least.
+
+        Args:
+            scores: of the masks that are no duplicate and no clump.
+            areas: theirs, in pixels.
+        """
+        sure = scores >= self.threshold
+        sizes = np.log(areas[sure])
+        if len(sizes) < MANY_ALIKE or np.median(np.abs(sizes - np.median(sizes))) > np.log(LIKE_SIZE):
+            return 1.0
+        enough = min(self.alike * float(np.median(scores[sure])), self.threshold)
+        return enough / self.threshold if enough else 1.0
+
+
+def eased(scores: Float[np.ndarray, "n"], easing: float) -> Float[np.ndarray, "n"]:
+    """Scores as they count in an image, by ``ObjectRule.easing``."""
+    return np.minimum(scores / easing, 1.0)
 
 
 def choose_objects(rles: Sequence[Rle], rule: ObjectRule) -> Int[np.ndarray, "kept"]:

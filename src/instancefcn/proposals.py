@@ -14,7 +14,7 @@ from instancefcn.cleaning import clean
 from instancefcn.drawing import draw_distinct, encoded, write_names
 from instancefcn.geometry.boxes import xyxy_to_xywh
 from instancefcn.geometry.rle import Rle, area, areas, decode, tight_boxes, to_json
-from instancefcn.objects import ObjectRule, choose_objects, make_exclusive
+from instancefcn.objects import ObjectRule, choose_objects, eased, make_exclusive
 
 CATEGORY_ID = 1  # proposals have no class; COCO results need a category
 CATEGORY_NAME = "object"
@@ -158,9 +158,11 @@ class Proposals(_ByValue):
         if threshold is None and self.rule is None:
             raise ValueError("these proposals carry no rule of a checkpoint: give objects(threshold=...)")
         rule = self.rule or ObjectRule(threshold=0.0)
-        found = self.at_least(rule.lowest_score(threshold))
-        found = replace(found, scores=rule.chance(found.scores), rule=None, distinct=True)
+        found = self.at_least(rule.lowest_of_any_image(threshold))
         found = found[choose_objects(found.rles, rule)]
+        scores = eased(found.scores, rule.easing(found.scores, found.areas))
+        found = replace(found, scores=rule.chance(scores), rule=None, distinct=True)
+        found = found[scores >= rule.lowest_score(threshold)]
         masks = [clean(rle, rule.smoothing) for rle in found.rles]
         found = replace(found, rles=masks, boxes_xyxy=tight_boxes(masks))
         if exclusive:

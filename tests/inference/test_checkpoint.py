@@ -118,11 +118,12 @@ def test_the_one_window_size_of_a_former_single_network_is_m(saved: Path) -> Non
     assert (network.window_sizes, network.finest_window_sizes) == ((9,), ())
 
 
-def test_a_rule_of_former_days_knows_no_number_of_parts(tmp_path: Path) -> None:
+def test_a_rule_of_former_days_knows_no_number_of_parts_and_nothing_alike(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
-    save_checkpoint(replace(checkpoint(), objects=ObjectRule(0.25)), path)
+    save_checkpoint(replace(checkpoint(), objects=ObjectRule(0.25, alike=0.5)), path)
     assert read_container(path, FORMAT, "")[1]["objects"]["max_inside"] == 8
-    rule = load_checkpoint(rewritten(path, "objects", max_inside=None)).objects
+    assert load_checkpoint(path).objects == ObjectRule(0.25, alike=0.5)
+    rule = load_checkpoint(rewritten(path, "objects", max_inside=None, alike=None)).objects
     assert rule == ObjectRule(0.25, max_inside=ANY_NUMBER)
 
 

@@ -11,6 +11,7 @@ import pytest
 from inference.scenes import plain
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.model.config import NetworkConfig
+from instancefcn.objects import ObjectRule
 from instancefcn.onnx_graph import build
 from instancefcn.onnx_graph.network import network_graph
 from instancefcn.runtime import OnnxProposer
@@ -40,9 +41,11 @@ def single() -> Exported:
 def proposer_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., OnnxProposer]:
     """Build the graph of an exported network, write it, and open it; the keywords are ``build_graph``'s."""
 
-    def build_and_open(exported: Exported, max_proposals: int = 30, **keywords: object) -> OnnxProposer:
+    def build_and_open(
+        exported: Exported, max_proposals: int = 30, rule: ObjectRule = RULE, **keywords: object
+    ) -> OnnxProposer:
         monkeypatch.setattr(build, "network_graph", lambda network, opset: exported.graph)
-        model = build.build_graph(exported.network, exported.config, max_proposals, rule=RULE, **keywords)  # pyright: ignore[reportArgumentType]
+        model = build.build_graph(exported.network, exported.config, max_proposals, rule=rule, **keywords)  # pyright: ignore[reportArgumentType]
         onnx.save(model, tmp_path / "graph.onnx")
         return OnnxProposer(tmp_path / "graph.onnx", threads=1)
 

@@ -23,7 +23,7 @@ from instancefcn.onnx_graph.suppression import suppress as suppress_in_graph
 from instancefcn.onnx_graph.window_masks import GraphMasks
 from instancefcn.proposals import Proposals
 from instancefcn.runtime import OnnxProposer
-from onnx_graph.small import Exported, picture
+from onnx_graph.small import RULE, Exported, picture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -107,6 +107,23 @@ def test_objects_are_chosen_by_the_rule_of_proposals(
     assert len(expected) > 5
     assert found.rles == expected.rles
     assert found.distinct
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize(("many", "within", "vouched"), [(5, 9.0, True), (500, 9.0, False), (5, 1.01, False)])
+def test_objects_that_vouch_for_each_other_are_those_of_proposals(
+    pyramid: Exported, proposer_of: ProposerOf, monkeypatch: pytest.MonkeyPatch, many: int, within: float, vouched: bool
+) -> None:
+    for module in ("instancefcn.objects", "instancefcn.onnx_graph.objects"):
+        monkeypatch.setattr(f"{module}.MANY_ALIKE", many)
+        monkeypatch.setattr(f"{module}.LIKE_SIZE", within)
+    image = picture(*SIZES[0])
+    candidates = proposer_of(pyramid, max_proposals=150)(image)
+    rule = replace(RULE, threshold=float(np.median(candidates.scores)), alike=0.05)
+    expected = replace(candidates, rule=rule).objects()
+    assert (len(expected) > len(replace(candidates, rule=replace(rule, alike=1.0)).objects())) == vouched
+    found = proposer_of(pyramid, max_proposals=150, rule=rule, objects=True)(image)
+    assert found.rles == expected.rles
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,7 @@ def test_few_instances_count_little_beside_the_rule_that_training_started_from()
     assert half.chances == pytest.approx((0.375, 0.5, 0.625))
     assert (half.max_iou, half.smoothing) == (0.5, 0.1)
     assert blend(chosen, start, 0.49, 1.0).max_iou == 0.3
+    assert blend(chosen, replace(start, alike=0.3), 0.1, 0.1).alike == 1
     assert blend(chosen, start, 1.0, 0.0).threshold == pytest.approx(0.04)
     assert blend(chosen, start, 0.0, 1.0).threshold == pytest.approx(0.16)
 

@@ -346,7 +346,7 @@ def test_the_rule_of_the_start_stays_where_labels_are_few_or_partial(
     scored: list[float],
     choices: Choices,
 ) -> None:
-    save_checkpoint(replace(load_checkpoint(start), objects=RULE), start)
+    save_checkpoint(replace(load_checkpoint(start), objects=replace(RULE, alike=0.3)), start)
     scored += [50.0, 60.0, 55.0]
     val = scenes(validation, seed=3)
     val.partial = partial
@@ -356,7 +356,8 @@ def test_the_rule_of_the_start_stays_where_labels_are_few_or_partial(
 
 
 def test_a_resumed_run_keeps_the_rule_of_its_start(tmp_path: Path, start: Path) -> None:
-    save_checkpoint(replace(load_checkpoint(start), objects=RULE), start)
+    """But for ``alike``, which is for things that it was not trained on."""
+    save_checkpoint(replace(load_checkpoint(start), objects=replace(RULE, alike=0.3)), start)
     options: dict[str, Any] = {"device": "cpu", "workers": 0, "iterations": 1, "report": lambda _: None}
     train(RECIPE, [scenes()], tmp_path, init=str(start), **options)
     start.unlink()

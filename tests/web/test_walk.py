@@ -154,7 +154,28 @@ def test_the_candidate_of_an_object(walk: Walk, found: Found, exclusive: bool) -
         rank = rank_of(walk, found, exclusive, number)
         before = decode(walk.candidates.rles[rank])
         assert (before & one.mask()).sum() > 0.8 * one.area
-        assert walk.rule.chance(walk.candidates.scores[[rank]])[0] == one.score
+        assert walk.rule.chance(walk.scores[[rank]])[0] == one.score
+
+
+def test_objects_that_vouch_for_each_other_count_more(proposer: Proposer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("instancefcn.objects.MANY_ALIKE", 2)
+    monkeypatch.setattr("instancefcn.objects.LIKE_SIZE", 100.0)
+    assert proposer.rule is not None
+    plain = Walk(proposer, discs())
+    second = float(plain.candidates.scores[plain.objects[1]])
+    rule = replace(proposer.rule, threshold=second, alike=0.5)
+    vouched = Proposer(proposer.network, proposer.config, device="cpu", rule=rule)
+    walk, found = Walk(vouched, discs()), Found.of(vouched, discs())
+    first, second = walk.candidates.scores[walk.objects[:2]]
+    easing = 0.5 * (first + second) / 2 / second
+    np.testing.assert_allclose(walk.scores, np.minimum(walk.candidates.scores / easing, 1.0))
+    usual = vouched.objects(discs())
+    assert found.objects(False)[: found.usual(False)] == usual
+    assert len(usual) > 2
+    for number in (1, len(usual)):
+        told = explain(walk, found, exclusive=False, number=number)["result"]
+        assert (told["fate"], told["chance"]) == ("object", usual.scores[number - 1])
+        assert told["counted"] == pytest.approx(min(told["score"] / easing, 1.0))
 
 
 def test_an_explanation_at_a_disc(walk: Walk, found: Found) -> None:

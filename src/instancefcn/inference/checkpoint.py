@@ -44,7 +44,7 @@ ADDED_INFERENCE: Table = {
     "image_scales": [],
     "tiles": False,
 }
-ADDED_OBJECTS: Table = {"max_inside": ANY_NUMBER}
+ADDED_OBJECTS: Table = {"max_inside": ANY_NUMBER, "alike": 1.0}
 
 
 @dataclass(frozen=True)

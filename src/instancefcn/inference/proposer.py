@@ -182,7 +182,8 @@ class Proposer:
         """
         if isinstance(image, list | tuple):
             return [self.objects(one, threshold, exclusive=exclusive) for one in image]
-        lowest = (self.rule or ObjectRule(threshold=0.0)).lowest_score(threshold)  # below it nothing need be pasted
+        rule = self.rule or ObjectRule(threshold=0.0)
+        lowest = rule.lowest_of_any_image(threshold)  # below it nothing need be pasted
         candidates = self(image, max_proposals=self.config.nms_candidates, min_score=max(lowest, MIN_SCORE))
         return candidates.objects(threshold, exclusive=exclusive)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import onnx_ir as ir
 from onnxscript import OpBuilder
 
-from instancefcn.objects import INSIDE, ObjectRule
+from instancefcn.objects import INSIDE, LIKE_SIZE, MANY_ALIKE, ObjectRule
 from instancefcn.onnx_graph.loops import loop
 from instancefcn.onnx_graph.pasting import paste
 from instancefcn.onnx_graph.resizing import Size
@@ -27,11 +28,14 @@ def choose_objects(
         size: of the image.
         threshold: as in ``pasting.paste``.
     """
-    enough = op.GreaterOrEqual(scores, float(rule.lowest_score(None)))
+    enough = op.GreaterOrEqual(scores, float(rule.lowest_of_any_image(None)))
     likely = op.Squeeze(op.NonZero(enough), [0])
     masks, scores = masks.chosen(op, likely), op.Gather(scores, likely)
-    objects = op.Squeeze(op.NonZero(_kept(op, *_overlaps(op, masks, size, threshold), rule)), [0])
-    return masks.chosen(op, objects), _chances(op, op.Gather(scores, objects), rule)
+    shared, areas = _overlaps(op, masks, size, threshold)
+    kept = op.Squeeze(op.NonZero(_kept(op, shared, areas, rule)), [0])
+    eased = _eased(op, op.Gather(scores, kept), op.Gather(areas, kept), rule)
+    objects = op.Squeeze(op.NonZero(op.GreaterOrEqual(eased, rule.threshold)), [0])
+    return masks.chosen(op, op.Gather(kept, objects)), _chances(op, op.Gather(eased, objects), rule)
 
 
 def _overlaps(op: OpBuilder, masks: GraphMasks, size: Size, threshold: float) -> tuple[ir.Value, ir.Value]:
@@ -79,6 +83,30 @@ def _kept(op: OpBuilder, shared: ir.Value, areas: ir.Value, rule: ObjectRule) ->
 
     (kept,) = loop(op, "choose_objects", step, number, op.Less(indices, 0), ir.DataType.BOOL)
     return kept
+
+
+def _eased(op: OpBuilder, scores: ir.Value, areas: ir.Value, rule: ObjectRule) -> ir.Value:
+    """Scores of objects as they count in the image, as ``ObjectRule.easing`` says."""
+    if rule.alike == 1:
+        return scores
+    sure = op.GreaterOrEqual(scores, rule.threshold)
+    number = op.ReduceSum(op.Cast(sure, to=ir.DataType.INT64), [0], keepdims=1)
+    sizes = op.Log(areas)
+    away = op.Abs(op.Sub(sizes, _median(op, sizes, sure, number)))
+    many = op.GreaterOrEqual(number, MANY_ALIKE)
+    alike = op.LessOrEqual(_median(op, away, sure, number), float(np.log(LIKE_SIZE)))
+    enough = op.Min(op.Mul(_median(op, scores, sure, number), rule.alike), rule.threshold)
+    easing = op.Where(op.And(many, alike), op.Div(enough, rule.threshold), 1.0)
+    return op.Min(op.Div(scores, easing), 1.0)
+
+
+def _median(op: OpBuilder, values: ir.Value, chosen: ir.Value, number: ir.Value) -> ir.Value:
+    """The median of the chosen values, whose number is given, [1]; infinite where there is none."""
+    padded = op.Concat(op.Where(chosen, values, np.inf), [np.inf], axis=0)
+    ascending, _ = op.TopK(padded, op.Shape(padded), largest=0, _outputs=2)
+    middle = [op.Div(op.Max(op.Sub(number, one), [0]), [2]) for one in ([1], [0])]
+    low, high = (op.Gather(ascending, place) for place in middle)
+    return op.Mul(op.Add(low, high), 0.5)
 
 
 def _chances(op: OpBuilder, scores: ir.Value, rule: ObjectRule) -> ir.Value:

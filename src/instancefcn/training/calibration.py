@@ -100,13 +100,14 @@ def blend(rule: ObjectRule, start: ObjectRule, by_images: float, by_instances: f
     """A rule between two; weights are of the first, in [0, 1].
 
     Thresholds are blended ``by_images``, by their logarithms; limits and smoothing are those of the weightier. Chances
-    are blended ``by_instances``, at every score.
+    are blended ``by_instances``, at every score. ``alike`` is the first's: a start's is for what it was not trained on.
     """
     scores = tuple(sorted({*rule.scores, *start.scores}))
     chances = by_instances * rule.chance(np.array(scores)) + (1 - by_instances) * start.chance(np.array(scores))
     low, high = (max(either.threshold, MIN_SCORE) for either in (rule, start))
     return replace(
         rule if by_images >= 0.5 else start,
+        alike=rule.alike,
         threshold=float(low**by_images * high ** (1 - by_images)),
         scores=scores,
         chances=tuple(np.maximum.accumulate(chances).tolist()),

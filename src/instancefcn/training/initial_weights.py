@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, Checkpoint, load_checkpoint
 from instancefcn.model.build import build_network
 from instancefcn.model.network import Network
+from instancefcn.objects import ObjectRule
 from instancefcn.training.recipe import Recipe
 
 AUTO, IMAGENET, RANDOM, SHIPPED = "auto", "imagenet", "random", "shipped"
@@ -21,6 +22,13 @@ class Start:
 
     network: Network
     checkpoint: Checkpoint | None = None  # all of whose weights it has; None: there is nothing to compare with
+
+    @property
+    def rule(self) -> ObjectRule | None:
+        """The rule for objects of the checkpoint, but for ``alike``: that is for things that it was not trained on."""
+        if self.checkpoint is None or self.checkpoint.objects is None:
+            return None
+        return replace(self.checkpoint.objects, alike=1.0)
 
 
 def choose_init(init: str, recipe: Recipe, labelled: int) -> str:

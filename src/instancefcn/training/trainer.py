@@ -65,7 +65,7 @@ class Trainer:
         self.bars, self.data, self.report = bars, data, report
         self.learner, self.files = Learner(fabric, recipe, start.network), RunFiles(out)
         self.iteration, self.history = 0, History()
-        self.rule = None if start.checkpoint is None else start.checkpoint.objects  # until another is chosen
+        self.rule = start.rule  # until another is chosen
         self.seconds_before = 0.0  # trained before this process started
         self.started = time.monotonic()
         self.due = False  # a validation of these weights is to follow

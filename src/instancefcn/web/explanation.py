@@ -89,14 +89,15 @@ def inner_pixel(walk: Walk, rank: int) -> tuple[int, int]:
 
 def short(walk: Walk, found: Found, rank: int) -> dict[str, Any]:
     """A candidate in a line: its scores, and what became of it."""
-    score = float(walk.candidates.scores[rank])
     fate, by = walk.fates[rank]
-    chance = float(walk.rule.chance(np.array([score]))[0])
-    if fate == "object" and score < walk.rule.lowest_score(found.usual_threshold):
+    score, counted = float(walk.candidates.scores[rank]), float(walk.scores[rank])
+    chance = float(walk.rule.chance(np.array([counted]))[0])
+    if fate == "object" and counted < walk.rule.lowest_score(found.usual_threshold):
         fate = "unlikely"
     return {
         "rank": rank,
         "score": score,
+        "counted": counted,
         "chance": chance,
         "area": walk.candidates[rank].area,
         "fate": fate,

@@ -42,7 +42,7 @@ class Found:
         rule, usual = proposer.rule or ObjectRule(threshold=0.0), None if proposer.rule else NO_RULE_THRESHOLD
         threshold = float(rule.chance(np.array([rule.lowest_score(usual)]))[0])
         lowest = min(LOWEST_CHANCE, threshold)
-        least = max(rule.lowest_score(lowest), MIN_SCORE)
+        least = max(rule.lowest_of_any_image(lowest), MIN_SCORE)
         candidates = proposer(pixels, max_proposals=proposer.config.nms_candidates, min_score=least)
         return cls(candidates, rule, usual, threshold, lowest)
 

@@ -17,7 +17,7 @@ from instancefcn.inference.suppression import suppress
 from instancefcn.inference.tiles import joined
 from instancefcn.inference.voting import vote
 from instancefcn.inference.window_masks import WindowMasks
-from instancefcn.objects import INSIDE, ObjectRule, choose_objects, shared_pixels
+from instancefcn.objects import INSIDE, ObjectRule, choose_objects, eased, shared_pixels
 from instancefcn.proposals import Proposals
 from instancefcn.web.passes import Pass
 
@@ -61,6 +61,12 @@ class Walk:
     def objects(self) -> Int[np.ndarray, "kept"]:
         """Ranks of the candidates that become objects at some threshold: no duplicate and no clump, best first."""
         return choose_objects(self.candidates.rles, self.rule)
+
+    @cached_property
+    def scores(self) -> Float[np.ndarray, "n"]:
+        """Of the candidates, as they count in this photograph (``ObjectRule.easing``)."""
+        objects = self.candidates[self.objects]
+        return eased(self.candidates.scores, self.rule.easing(objects.scores, objects.areas))
 
     @cached_property
     def fates(self) -> list[tuple[str, list[int]]]:

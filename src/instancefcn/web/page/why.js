@@ -135,6 +135,7 @@ export class Why {
     if (scores.stability_power) rows.push(power("Stability of the outline", scores.stability, scores.stability_power));
     rows.push(["Score: their product", scores.score.toFixed(3), scores.score]);
     if (result) rows.push(["Behind better ones it overlaps", result.score.toFixed(3), result.score]);
+    if (result && result.counted !== result.score) rows.push(["Among many objects of its size", result.counted.toFixed(3), result.counted]);
     if (result?.calibrated) rows.push(["Chance that it is an object", per(result.chance), result.chance]);
     const list = element("dl", { class: "bars" });
     for (const [name, text, value] of rows) {
