@@ -74,7 +74,11 @@ def images_by_stem(folder: Path) -> dict[str, list[Path]]:
 def images_below(
     folder: Path, passed_over: Iterable[Path] = ()
 ) -> tuple[dict[PurePosixPath, list[Path]], list[Problem]]:
-    """Image files of ``files_below`` by their path in the folder without suffix, and those that are not read."""
+    """Image files of ``files_below`` by their path in the folder without suffix, and those that are not read.
+
+    Args:
+        passed_over: folders that are not looked into.
+    """
     readable = image_extensions()
     files: dict[PurePosixPath, list[Path]] = {}
     problems: list[Problem] = []

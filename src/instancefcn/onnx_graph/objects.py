@@ -87,7 +87,7 @@ def _kept(op: OpBuilder, shared: ir.Value, areas: ir.Value, rule: ObjectRule) ->
 
 def _eased(op: OpBuilder, scores: ir.Value, areas: ir.Value, rule: ObjectRule) -> ir.Value:
     """Scores of objects as they count in the image, as ``ObjectRule.easing`` says."""
-    if rule.alike == 1:
+    if rule.alike == 1 or rule.threshold == 0:
         return scores
     sure = op.GreaterOrEqual(scores, rule.threshold)
     number = op.ReduceSum(op.Cast(sure, to=ir.DataType.INT64), [0], keepdims=1)
