@@ -82,10 +82,12 @@ def web(
     models = Models(list(zip(names, openers, strict=True)))
     review = None
     if folder is not None:
-        form = to or (labels and guess_form(labels))
-        maps = folders_of_maps(form, labels, folder) if form and labels else []
+        form, maps = to, []
+        if labels is not None:
+            form = to or guess_form(labels)
+            maps = folders_of_maps(form, labels, folder)
         paths = [(image.file_name, image.path) for image in find_inputs([str(folder)], None, None, maps)]
-        review = ReviewFolder(folder, paths, labels, to, tolerance)
+        review = ReviewFolder(folder, paths, labels, form, tolerance)
     server = Server(models, host=host, port=port, folder=review)
     with listen(host, port) as listening:
         config = uvicorn.Config(server.app, log_level="warning", access_log=False, server_header=False)

@@ -123,9 +123,11 @@ def _files_of_all(form: str, labels: Path) -> list[Path]:
     return inside or [file for file in visible_files(labels, [".xml"]) if form == "cvat" and file.name == CVAT_XML]
 
 
-def folders_of_maps(form: str, labels: Path, images: Path) -> list[Path]:
-    """The folder of label maps, if it lies among the images: its pictures are none to label."""
-    place = _place(form, labels) if form == "labels" else images
+def folders_of_maps(form: str | None, labels: Path, images: Path) -> list[Path]:
+    """The folder of label maps, unless the images lie in it, too: its pictures are none to label."""
+    if form != "labels":
+        return []
+    place = _place(form, labels)
     return [] if images.resolve().is_relative_to(place.resolve()) else [place]
 
 
