@@ -12,11 +12,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from unittest import mock
 
+from benchmarks.start_weight import candidates_of, f1_of
 from instancefcn import Proposer
 from instancefcn.data.open import open_source
-from instancefcn.data.source import Source
-from instancefcn.evaluation.counting import WRONG
-from instancefcn.inference.proposer import MIN_SCORE
 from instancefcn.objects import ObjectRule, eased
 from instancefcn.training.calibration import IOU, Candidates
 
@@ -24,24 +22,14 @@ SHARES = (1.0, 0.3, 0.25, 0.2, 0.15)
 NUMBERS = (8, 10, 12, 15, 20)
 
 
-def candidates_of(proposer: Proposer, source: Source) -> list[Candidates]:
-    """The candidates of each image."""
-    samples = (source[index] for index in range(len(source)))
-    most = proposer.config.nms_candidates
-    return [
-        Candidates.of(proposer(one.image, max_proposals=most, min_score=MIN_SCORE), one.instances) for one in samples
-    ]
-
-
 def f1(images: Sequence[Candidates], rule: ObjectRule) -> float:
     """Of the objects by a rule, in percent."""
-    right = wrong = 0
+    taken = []
     for image in images:
         (objects,) = image.objects(rule, [IOU])
-        scores = eased(objects.scores, rule.easing(objects.scores, image.areas[objects.indices].astype(float)))
-        matched = objects.matched[scores >= rule.threshold]
-        right, wrong = right + (matched >= 0).sum(), wrong + (matched == WRONG).sum()
-    return 200 * right / (right + wrong + sum(image.ious.shape[1] for image in images))
+        scores = eased(objects.scores, rule.easing(objects.scores, image.areas[objects.indices]))
+        taken.append(objects.matched[scores >= rule.threshold])
+    return f1_of(taken, sum(image.ious.shape[1] for image in images))
 
 
 def main() -> None:
@@ -54,7 +42,7 @@ def main() -> None:
     if proposer.rule is None:
         raise SystemExit(f"{arguments.checkpoint}: has no rule for objects")
     for spec in arguments.data:
-        images = candidates_of(proposer, open_source(spec))
+        images = list(candidates_of(proposer, open_source(spec)))
         print(f"{spec}\n| share | " + " | ".join(f"{number} objects" for number in NUMBERS) + " |")
         for share in SHARES:
             rule, row = replace(proposer.rule, alike=share), []

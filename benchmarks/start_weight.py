@@ -11,6 +11,7 @@ of the draws stay below.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from benchmarks.labelling import DOMAINS
 from instancefcn.data.open import open_source
+from instancefcn.data.source import Source
 from instancefcn.evaluation.counting import WRONG
 from instancefcn.inference.proposer import MIN_SCORE, Proposer
 from instancefcn.objects import ObjectRule
@@ -52,15 +54,19 @@ def main() -> None:
 
 def look(checkpoint: Path, domain: str, data_root: str, most: int) -> Looked:
     """What the network of a checkpoint finds on val, by every rule that is tried."""
-    proposer = Proposer.from_checkpoint(checkpoint)
     source = open_source(DOMAINS[domain].format(root=data_root, split="val"))
-    looked: Looked = []
-    for index in range(min(len(source), most)):
+    return [
+        ([image.objects(rule, [IOU])[0] for rule in TRIED], image.ious.shape[1])
+        for image in candidates_of(Proposer.from_checkpoint(checkpoint), source, most)
+    ]
+
+
+def candidates_of(proposer: Proposer, source: Source, most: int | None = None) -> Iterator[Candidates]:
+    """All candidates of each image, or of the first ``most``."""
+    for index in range(len(source))[:most]:
         sample = source[index]
         found = proposer(sample.image, max_proposals=proposer.config.nms_candidates, min_score=MIN_SCORE)
-        candidates = Candidates.of(found, sample.instances)
-        looked.append(([candidates.objects(rule, [IOU])[0] for rule in TRIED], candidates.ious.shape[1]))
-    return looked
+        yield Candidates.of(found, sample.instances)
 
 
 def try_weights(looked: Looked, start: ObjectRule, count: int) -> np.ndarray:
@@ -86,10 +92,14 @@ def limits(rule: ObjectRule) -> tuple[float, float, int]:
 def f1(looked: Looked, rule: ObjectRule) -> float:
     """Of the objects by a rule, in percent."""
     place = [limits(tried) for tried in TRIED].index(limits(rule))
-    right, wrong, instances = 0, 0, 0
-    for objects, number in looked:
-        matched = objects[place].matched[objects[place].scores >= rule.threshold]
-        right, wrong, instances = right + (matched >= 0).sum(), wrong + (matched == WRONG).sum(), instances + number
+    taken = (objects[place].matched[objects[place].scores >= rule.threshold] for objects, _ in looked)
+    return f1_of(taken, sum(instances for _, instances in looked))
+
+
+def f1_of(matched: Iterable[np.ndarray], instances: int) -> float:
+    """F1 in percent, from what the objects of each image find (``match_objects``), and how many instances there are."""
+    every = np.concatenate([*matched])
+    right, wrong = (every >= 0).sum(), (every == WRONG).sum()
     return 100 * 2 * right / max(right + wrong + instances, 1)
 
 
