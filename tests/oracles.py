@@ -457,3 +457,20 @@ def connected_parts(mask: np.ndarray) -> np.ndarray:
                 parts[row, column] = count
                 waiting += [(row + i, column + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
     return parts
+
+
+def blended(canvas: np.ndarray, image: np.ndarray, colour: list[int], tint: float, opacity: np.ndarray) -> np.ndarray:
+    """A picture, by pixel and channel: the tinted image laid over the canvas with the opacity of each pixel.
+
+    Args:
+        canvas: and image, uint8 [h, w, 3].
+        colour: three numbers.
+        tint: share of the colour in the image.
+        opacity: [h, w].
+    """
+    picture = canvas.copy()
+    for y, x, channel in np.ndindex(canvas.shape):
+        tinted = (1 - tint) * float(image[y, x, channel]) + tint * colour[channel]
+        below = float(canvas[y, x, channel])
+        picture[y, x, channel] = round(below + float(opacity[y, x]) * (tinted - below))
+    return picture

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
 
+import oracles
 from colours import smallest_difference
 from instancefcn import drawing
-from instancefcn.drawing import PALETTE, choose_distinct, draw_distinct
+from instancefcn.drawing import PALETTE, choose_distinct
 from instancefcn.geometry.rle import encode, tight_boxes
 from instancefcn.proposals import Proposals, Segments
 from memory import megabytes_for
@@ -122,17 +124,22 @@ def test_names_are_written_over_the_overlay() -> None:
     np.testing.assert_array_equal(nothing.draw(image), image)
 
 
-def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Colours are blended some rows at a time: the picture is the same however many."""
+@pytest.mark.parametrize("line_width", [1.0, 2.5])
+def test_tints_and_lines_are_blended_as_by_the_definition(line_width: float) -> None:
     rng = np.random.default_rng(0)
-    image = photograph()
-    masks = [rectangle(*np.sort(rng.integers(0, 120, 2)), 0, 160) | (rng.random((120, 160)) < 0.02) for _ in range(3)]
-    rles = [encode(mask) for mask in masks]
-    expected, drawn = draw_distinct(image, rles, 3, max_iou=1.0)
-    assert drawn == [0, 1, 2]
-    for pixels in (1, 1000):
-        monkeypatch.setattr(drawing, "STRIP", pixels)
-        np.testing.assert_array_equal(draw_distinct(image, rles, 3, max_iou=1.0)[0], expected)
+    canvas, image = rng.integers(0, 256, (2, 40, 50, 3), dtype=np.uint8)
+    mask = rectangle(0, 12, 31, 37, size=(40, 50)) | (rng.random((40, 50)) < 0.02)
+    blurred = Image.fromarray(np.uint8(255) * mask).filter(ImageFilter.GaussianBlur(line_width))
+    covered = np.asarray(blurred) / 255
+    tinted, lined = canvas.copy(), canvas.copy()
+    drawing.tint(tinted, image, encode(mask), PALETTE[2], line_width, opacity=0.3)
+    drawing.outline(lined, encode(mask), PALETTE[2], line_width)
+    colour = PALETTE[2].tolist()
+    np.testing.assert_array_equal(tinted, oracles.blended(canvas, image, colour, 0.3, covered))
+    # A line of this width, as seen by pixels that are as wide as the distance between their centres.
+    away = np.abs(covered - 0.5) * np.sqrt(2 * np.pi) * line_width
+    line = np.clip(line_width / 2 + 0.5 - away, 0, 1)
+    np.testing.assert_array_equal(lined, oracles.blended(canvas, canvas, colour, 1.0, line))
 
 
 def test_drawing_takes_little_more_than_the_picture() -> None:

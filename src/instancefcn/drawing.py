@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import cycle
 from typing import Any
 
@@ -11,11 +11,12 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from instancefcn.compiled import compiled
 from instancefcn.geometry.rle import Rle, area, ious
 from instancefcn.geometry.runs import near_box
 
 FILL_OPACITY = 0.5
-STRIP = 2**20  # pixels that are blended at a time
+FRACTIONS: Float[np.ndarray, "256"] = np.arange(256) / 255  # of a pixel that a blurred mask covers, by its brightness
 MAX_IOU = 0.4  # of masks that are drawn together
 
 # Twenty colours, of a brightness that shows on dark and on light photographs. First the seven of Okabe and Ito, "Color
@@ -106,38 +107,49 @@ def tint(
     opacity: float = FILL_OPACITY,
 ) -> None:
     """Draw the tinted image inside a mask, in place."""
-    for place, coverage in _strips(rle, line_width):
-        _blend(canvas[place], (1 - opacity) * image[place] + opacity * colour, coverage)
+    _blend(canvas, image, rle, colour, opacity, line_width, FRACTIONS)
 
 
 def outline(canvas: UInt8[np.ndarray, "h w 3"], rle: Rle, colour: Int[np.ndarray, "3"], line_width: float) -> None:
     """Draw a line along a mask's border, in place."""
-    for place, coverage in _strips(rle, line_width):
-        # Across a straight border the blurred mask is the normal distribution function of the distance to the border,
-        # in units of the blur; near the border it is linear, with the slope of the density at 0.
-        distance = (coverage - 0.5) * np.sqrt(2 * np.pi) * line_width
-        _blend(canvas[place], colour.astype(float), np.clip(line_width / 2 + 0.5 - np.abs(distance), 0, 1))
-
-
-def _strips(rle: Rle, blur: float) -> Iterator[tuple[tuple[slice, slice], Float[np.ndarray, "_ cw"]]]:
-    """Places of a blurred mask, some rows at a time, with the fraction of each pixel that it covers.
-
-    Colours are blended as fractions, which take 24 times the memory of a mask.
-    """
-    rows, columns, mask = near_box(rle, int(np.ceil(3 * blur)))
-    coverage = np.asarray(Image.fromarray(mask).convert("L").filter(ImageFilter.GaussianBlur(blur)))
-    step = max(1, STRIP // max(1, coverage.shape[1]))
-    for first in range(0, len(coverage), step):
-        strip = coverage[first : first + step]
-        yield (slice(rows.start + first, rows.start + first + len(strip)), columns), strip / 255.0
+    # Across a straight border the blurred mask is the normal distribution function of the distance to the border, in
+    # units of the blur; near the border it is linear, with the slope of the density at 0.
+    distances = (FRACTIONS - 0.5) * np.sqrt(2 * np.pi) * line_width
+    _blend(canvas, canvas, rle, colour, 1.0, line_width, np.clip(line_width / 2 + 0.5 - np.abs(distances), 0, 1))
 
 
 def _blend(
     canvas: UInt8[np.ndarray, "h w 3"],
-    colours: Float[np.ndarray, "#h #w 3"] | Float[np.ndarray, "3"],
-    opacity: Float[np.ndarray, "h w"],
+    image: UInt8[np.ndarray, "h w 3"],
+    rle: Rle,
+    colour: Int[np.ndarray, "3"],
+    tint: float,
+    blur: float,
+    opacities: Float[np.ndarray, "256"],
 ) -> None:
-    canvas[:] = np.rint(canvas + opacity[..., None] * (colours - canvas)).astype(np.uint8)
+    """Lay the tinted image over the canvas, each pixel with the opacity for its brightness in the blurred mask."""
+    rows, columns, mask = near_box(rle, int(np.ceil(3 * blur)))
+    coverage = np.asarray(Image.fromarray(mask).convert("L").filter(ImageFilter.GaussianBlur(blur)))
+    _blend_pixels(canvas[rows, columns], image[rows, columns], colour, tint, opacities, coverage)
+
+
+@compiled
+def _blend_pixels(
+    canvas: UInt8[np.ndarray, "h w 3"],
+    image: UInt8[np.ndarray, "h w 3"],
+    colour: Int[np.ndarray, "3"],
+    tint: float,
+    opacities: Float[np.ndarray, "256"],
+    coverage: UInt8[np.ndarray, "h w"],
+) -> None:
+    for row in range(coverage.shape[0]):
+        for column in range(coverage.shape[1]):
+            opacity = opacities[coverage[row, column]]
+            if opacity > 0:
+                for channel in range(3):
+                    tinted = (1 - tint) * image[row, column, channel] + tint * colour[channel]
+                    below = canvas[row, column, channel]
+                    canvas[row, column, channel] = np.rint(below + opacity * (tinted - below))
 
 
 def encoded(picture: Image.Image, file_format: str, **options: Any) -> bytes:
