@@ -6,10 +6,11 @@ import importlib.util
 import json
 import logging
 import os
+import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ if importlib.util.find_spec("ray") is None:
     pytest.skip("needs Ray: pip install 'instancefcn[ray]'", allow_module_level=True)
 
 from instancefcn.corpus import places, pool
+from instancefcn.corpus.blocks import Block
+from instancefcn.corpus.ledger import Ledger
 from instancefcn.corpus.places import Place
+from instancefcn.corpus.worker import Job, Worker
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("default")]  # Ray's own
 COUNT, DAMAGED = 9, 4
@@ -78,8 +82,25 @@ def run(command: Command, source: Any, out: Any, checkpoint: Path, *options: Any
     return command("propose-corpus", source, "--out", out, "--checkpoint", checkpoint, "--max-proposals", 5, *options)
 
 
+def work_here(
+    job: Job, blocks: Sequence[Block], workers: int, size: pool.Size, tell: Callable[[int], object]
+) -> Iterator[Any]:
+    """``pool.work`` with a worker of this process, which gets all it needs in writing, as one of Ray's does.
+
+    Each of Ray's takes seconds to start, so those are started only where they show what this one can't.
+    """
+    worker = Worker(pickle.loads(pickle.dumps(job)), Ledger())
+    for block in blocks:
+        yield worker.do(Block.from_json(block.to_json()))
+
+
 def test_a_folder_gives_what_one_process_gives_and_goes_on(
-    two_workers: None, photographs: Path, checkpoint: Path, expected: list[Any], command: Command
+    two_workers: None,
+    photographs: Path,
+    checkpoint: Path,
+    expected: list[Any],
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     out = photographs.parent / "out"
     done = run(command, photographs, out, checkpoint, "--block", 2)
@@ -97,6 +118,7 @@ def test_a_folder_gives_what_one_process_gives_and_goes_on(
 
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
     (out / "proposals" / "000001.parquet").unlink()
+    monkeypatch.setattr(pool, "work", work_here)
     again = run(command, photographs, out, checkpoint, "--block", 2)
     assert "going on after 4 of 5 blocks" in again.stderr
     assert ordered(out) == expected
@@ -156,7 +178,9 @@ def test_shards_tables_and_stores_give_the_same(
     write_table(tmp_path / "tables" / "1.parquet", {key: values[:4] for key, values in columns.items()})
     write_table(tmp_path / "tables" / "2.parquet", {key: values[4:] for key, values in columns.items()})
     columns_of = ["--key-column", "path", "--image-column", "jpg"]
-    done = run(command, tmp_path / "tables", tmp_path / "a", checkpoint, *columns_of, *ONE)
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "work", work_here)
+        done = run(command, tmp_path / "tables", tmp_path / "a", checkpoint, *columns_of, *ONE)
     assert done.exit_code == 1, done.stderr
     assert ordered(tmp_path / "a") == expected
 
@@ -186,9 +210,16 @@ def test_shards_tables_and_stores_give_the_same(
 
 
 def test_what_was_written_is_evaluated_and_converted(
-    two_workers: None, photographs: Path, checkpoint: Path, expected: list[Any], command: Command, tmp_path: Path
+    two_workers: None,
+    photographs: Path,
+    checkpoint: Path,
+    expected: list[Any],
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     """Under the ids of annotations, and with their sizes."""
+    monkeypatch.setattr(pool, "work", work_here)
     images = [
         {"id": 70 + number, "file_name": f"{number}.png", "width": FIRST_WIDTH + number, "height": 30}
         for number in range(3)

@@ -49,7 +49,7 @@ inside = st.lists(
 ).map(lambda parts: [[number for point in part for number in point] for part in parts])
 
 
-@settings(max_examples=300, deadline=None)  # the first one compiles
+@settings(max_examples=150, deadline=None)  # the first one compiles
 @given(st.lists(st.one_of(polygons, even, inside), max_size=6))
 @example([[[0, 0], [0, 2], [1, 0]]])
 def test_masks_are_those_that_are_made_one_by_one(segmentations: list[Any]) -> None:

@@ -175,7 +175,7 @@ def proposer() -> Proposer:
     return Proposer(network, plain(shorter_sides=(96.0,), candidates=50), device="cpu")
 
 
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 300), (40, 60), (200, 150)])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 300), (40, 60), (130, 100)])
 def test_proposals_are_in_the_images_frame(proposer: Proposer, height: int, width: int) -> None:
     proposals = proposer(photograph(height, width))
     assert isinstance(proposals, Proposals)

@@ -86,7 +86,7 @@ def test_two_processes_of_which_one_is_killed_are_one_with_two_passes(tmp_path: 
         "from instancefcn.apps.cli import main; main()\n"
     )
     words = ["train", "--data", spec, "--val", spec, "--recipe", str(tmp_path / "recipe.toml"), "--out", str(two)]
-    words += ["--init", "random", "--iterations", "20", "--device", "cpu", "--workers", "0"]
+    words += ["--init", "random", "--iterations", "12", "--device", "cpu", "--workers", "0"]
     start = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1", str(script)]
     write_recipe(tmp_path)
     with subprocess.Popen(
@@ -101,16 +101,16 @@ def test_two_processes_of_which_one_is_killed_are_one_with_two_passes(tmp_path: 
     assert process.returncode == 0, stderr[-3000:]
     assert "training is saved after iteration" in stderr
     assert (again := re.search(r"goes on after iteration (\d+)", stdout)), stdout + stderr[-3000:]
-    assert 0 < int(again[1]) < 20
+    assert 0 < int(again[1]) < 12
     assert stdout.count("checkpoint: ") == 1
     assert stdout.count(": 4 images") == 2 * 2  # a line for --data, one for --val, of each start
 
     write_recipe(tmp_path, accumulate=2)
     recipe = load_recipe(str(tmp_path / "recipe.toml"))
     sources = [open_source(spec)]
-    train(recipe, sources, one, validation=sources, init="random", iterations=20, device="cpu", workers=0)
+    train(recipe, sources, one, validation=sources, init="random", iterations=12, device="cpu", workers=0)
     (history, validations, weights), (history_2, validations_2, weights_2) = learnt(one), learnt(two)
-    assert len(history["first"]) == 20
+    assert len(history["first"]) == 12
     for losses, losses_2 in zip(history["first"], history_2["first"], strict=True):
         assert losses == pytest.approx(losses_2, abs=1e-5)
     for line, line_2 in zip(validations, validations_2, strict=True):  # whose images the processes share
