@@ -71,7 +71,7 @@ def json_lines(results: list[dict[str, Any]]) -> bytes:
     Such pieces may lie one after the other in a file: gzip's own readers take them for one.
     """
     lines = "".join(json.dumps(result, separators=(",", ":"), allow_nan=False) + "\n" for result in results)
-    return gzip.compress(lines.encode(), mtime=0)
+    return gzip.compress(lines.encode(), compresslevel=6, mtime=0)  # 9 takes twice the time for 1 % less
 
 
 def parquet_files(folder: Path) -> list[Path]:
