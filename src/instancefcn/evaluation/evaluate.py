@@ -3,38 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from instancefcn.data.result_files import read_results
-from instancefcn.evaluation.average_recall import ImageRecall, recall_per_image
 from instancefcn.evaluation.compare import Difference, compare
 from instancefcn.evaluation.curves import CURVE_THRESHOLDS, FILE_COLORS, draw_curves, draw_recall_panels, render
+from instancefcn.evaluation.file_measures import FileMeasures, measure_file
 from instancefcn.evaluation.gallery import render_gallery
-from instancefcn.evaluation.matching import AREA_RANGES, MAX_PROPOSALS
+from instancefcn.evaluation.labelled_images import LabelledImages
+from instancefcn.evaluation.matching import MAX_PROPOSALS
 from instancefcn.evaluation.names import fewer_given, unique_names
-from instancefcn.evaluation.object_metrics import object_metrics
-from instancefcn.evaluation.per_class import measure_precision
-from instancefcn.evaluation.per_image import (
-    category_rows,
-    file_names,
-    image_rows,
-    image_table,
-    missed,
-    names_where_sound,
-)
+from instancefcn.evaluation.per_image import image_table, missed
 from instancefcn.evaluation.regions import IouType
 from instancefcn.evaluation.report import render_html
-from instancefcn.evaluation.results import GroundTruth, ScoredRegions, parse_ground_truth, parse_results
 from instancefcn.evaluation.sections import render_categories, render_comparison, render_objects, render_precision
-from instancefcn.evaluation.sizes import with_sizes
-from instancefcn.files import nan_as_none, read_json, write_whole
+from instancefcn.files import nan_as_none, write_whole
 
-OBJECTS_NAME = "objects"  # as `propose --objects` begins its file's: it holds objects, not ranked candidates
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Differences = Mapping[str, Mapping[str, Difference]]  # of each other file's measures from the first one's, by name
 
 
 def evaluate(
@@ -105,79 +97,24 @@ def evaluate(
         raise ValueError("the least score is NaN, which no score reaches or misses: give a number")
     if min_score is not None and not objects:
         raise ValueError("a least score is of objects: give --objects with --min-score (Python: objects=True)")
-    coco = with_sizes(read_json(annotations), read_results(proposals))
-    categories = names_where_sound(coco)
-    images = parse_ground_truth(
-        coco, iou, source=str(annotations), categories=categories, crowds_of_one_part=crowds_of_one_part
-    )
-    names = file_names(coco)
-    crowds = np.concatenate([image.crowd for image in images]) if images else np.zeros(0, dtype=bool)
-    if len(crowds) and crowds.all():
-        raise ValueError(
-            f"{annotations}: nothing to measure by: all {len(crowds)} instances are crowds (CVAT writes iscrowd 1 for "
-            "every mask): set iscrowd to 0, or count those of one connected part: --crowds-of-one-part"
-        )
+    labelled = LabelledImages.read(annotations, iou, results=proposals, crowds_of_one_part=crowds_of_one_part)
     paths = [proposals, *others]
-    files = dict(zip(unique_names(paths), paths, strict=True))
-    recall: dict[str, ImageRecall] = {}
-    metrics: dict[str, dict[str, Any]] = {}
-    counted: dict[str, dict[str, Any]] = {}
-    for name, path in files.items():
-        scored = parse_results(read_results(path), images, iou, source=str(path))
-        recall[name] = recall_per_image(images, scored, iou)
-        by_category = category_rows(recall[name], images, categories or {})
-        metrics[name] = _metrics(images, scored, recall[name]) | {
-            "categories": by_category if len(by_category) > 1 else {},
-            "images": image_rows(recall[name], names),
-        }
-        if objects:
-            ranked = path.name.partition(".")[0] != OBJECTS_NAME and min_score is None
-            counted[name] = {"min_score": min_score} | object_metrics(
-                images, scored, min_score=min_score, by_score=ranked
-            )
-            counted[name]["images"] = [row | {"file_name": names[row["image_id"]]} for row in counted[name]["images"]]
-        del scored  # not to be held while the next file is read
-    first, *rest = files
-    written: dict[str, Any] = {iou: metrics[first]}
-    differences = {name: compare(recall[first], recall[name], generator=np.random.default_rng(seed)) for name in rest}
-    given = {name: of["given"] for name, of in metrics.items()}
-    sections: list[str] = []
-    if metrics[first]["categories"]:
-        sections.append(render_categories(metrics[first]["categories"], given[first]))
-    if objects:
-        written["objects"] = nan_as_none(counted)
-        sections += [render_objects(name, found) for name, found in written["objects"].items()]
-    if per_class:
-        written["per_class"] = {
-            name: measure_precision(path, annotations, iou, crowds_of_one_part=crowds_of_one_part)
-            for name, path in files.items()
-        }
-        sections += [render_precision(name, found, published=published) for name, found in written["per_class"].items()]
-    curves = {name: found.curves(CURVE_THRESHOLDS) for name, found in recall.items()}
-    counts = metrics[first]["counts"]
-    title = (
-        f"{'Masks' if iou == 'segm' else 'Boxes'} of {counts['instances']:,} instances in {counts['images']:,} images"
-    )
-    if others:
-        written["compare"] = {
-            name: {
-                "metrics": metrics[name],
-                "difference": {key: _difference_as_json(found) for key, found in differences[name].items()},
-            }
-            for name in rest
-        }
-        written["files"] = {name: str(path) for name, path in files.items()}
-        sections.append(render_comparison(files, given, differences, seed=seed))
-        shown = {f"{name}{fewer_given(MAX_PROPOSALS[-1], given[name])}": lines for name, lines in curves.items()}
-        figure = draw_recall_panels(shown, title)
-    else:
-        # No file name in the figure: matplotlib's font may lack its letters. The page has it.
-        hosang = recall[first].metrics()["hosang"]
-        figure = draw_curves(curves[first], [hosang[f"AR@{n}"] for n in MAX_PROPOSALS], title, given[first])
-    sections.append(render_gallery(metrics[first]["images"], images, missed(recall[first]), photographs))
+    measured = {
+        name: measure_file(path, labelled, objects=objects, min_score=min_score, per_class=per_class)
+        for name, path in zip(unique_names(paths), paths, strict=True)
+    }
+    first, *_ = measured.values()
+    differences = {
+        name: compare(first.recall, other.recall, generator=np.random.default_rng(seed))
+        for name, other in measured.items()
+        if other is not first
+    }
+    figure = _draw(measured, iou)
     svg = render(figure, "svg")
+    sections = _sections(measured, differences, seed=seed, published=published)
+    sections.append(render_gallery(first.metrics["images"], labelled.images, missed(first.recall), photographs))
     html = render_html(
-        metrics[first],
+        first.metrics,
         svg.decode(),
         iou=iou,
         proposals=proposals.name,
@@ -186,35 +123,72 @@ def evaluate(
         wide_curves=bool(others),
         published=published,
     )
+    written = _as_json(measured, differences, iou)
 
     write_whole(out / "recall_curves.png", render(figure, "png"))
     write_whole(out / "recall_curves.svg", svg)
-    write_whole(out / "images.csv", image_table(metrics[first]["images"]))
+    write_whole(out / "images.csv", image_table(first.metrics["images"]))
     write_whole(out / "report.html", html.encode(errors="backslashreplace"))  # a name may hold what UTF-8 does not
     write_whole(out / "metrics.json", json.dumps(written, indent=2, allow_nan=False) + "\n")
     return written
 
 
-def _metrics(images: Sequence[GroundTruth], proposals: Sequence[ScoredRegions], recall: ImageRecall) -> dict[str, Any]:
-    """All measures of one file, how much was evaluated, and its curves; None where there is no instance."""
-    proposed = np.array([len(scored) for scored in proposals], dtype=int)
-    instances = dict(zip(AREA_RANGES, recall.instances.sum(0).tolist(), strict=True))
-    counts = {
-        "images": len(images),
-        "images_without_instances": int((recall.instances[:, 0] == 0).sum()),
-        "images_without_proposals": int((proposed == 0).sum()),
-        "instances": instances.pop("all"),
-        **{f"instances_{area}": number for area, number in instances.items()},
-        "crowd_regions": sum(int(image.crowd.sum()) for image in images),
-        "proposals": int(proposed.sum()),
-        "proposals_beyond_limit": int(np.maximum(proposed - MAX_PROPOSALS[-1], 0).sum()),  # they are not evaluated
-    }
-    most = int(proposed.max(initial=0))
-    given = {str(limit): min(most, limit) for limit in MAX_PROPOSALS}
-    curves = zip(MAX_PROPOSALS, recall.curves(CURVE_THRESHOLDS).tolist(), strict=True)
-    lines = {"iou": CURVE_THRESHOLDS.tolist()} | {f"N={n}": recalls for n, recalls in curves}
-    return nan_as_none(recall.metrics() | {"counts": counts, "given": given, "curves": lines})
+def _as_json(measured: Mapping[str, FileMeasures], differences: Differences, iou: IouType) -> dict[str, Any]:
+    """What ``metrics.json`` holds."""
+    first, *_ = measured.values()
+    written: dict[str, Any] = {iou: first.metrics}
+    if first.objects is not None:
+        written["objects"] = {name: file.objects for name, file in measured.items()}
+    if first.precision is not None:
+        written["per_class"] = {name: file.precision for name, file in measured.items()}
+    if differences:
+        written["compare"] = {
+            name: {
+                "metrics": measured[name].metrics,
+                "difference": {
+                    key: nan_as_none(asdict(found) | {"difference": found.difference, "decided": found.decided})
+                    for key, found in of_file.items()
+                },
+            }
+            for name, of_file in differences.items()
+        }
+        written["files"] = {name: str(file.path) for name, file in measured.items()}
+    return written
 
 
-def _difference_as_json(found: Difference) -> dict[str, Any]:
-    return nan_as_none(asdict(found) | {"difference": found.difference, "decided": found.decided})
+def _sections(
+    measured: Mapping[str, FileMeasures], differences: Differences, *, seed: int, published: bool
+) -> list[str]:
+    """What the report has besides the average recall of the first file, as HTML."""
+    first, *_ = measured.values()
+    sections: list[str] = []
+    if first.metrics["categories"]:
+        sections.append(render_categories(first.metrics["categories"], first.given))
+    sections += [render_objects(name, file.objects) for name, file in measured.items() if file.objects is not None]
+    sections += [
+        render_precision(name, file.precision, published=published)
+        for name, file in measured.items()
+        if file.precision is not None
+    ]
+    if differences:
+        files = {name: file.path for name, file in measured.items()}
+        given = {name: file.given for name, file in measured.items()}
+        sections.append(render_comparison(files, given, differences, seed=seed))
+    return sections
+
+
+def _draw(measured: Mapping[str, FileMeasures], iou: IouType) -> Figure:
+    """Recall against IoU: a panel for each number of proposals, with a line for each file; of one file all in one."""
+    first, *_ = measured.values()
+    counts = first.metrics["counts"]
+    what = "Masks" if iou == "segm" else "Boxes"
+    title = f"{what} of {counts['instances']:,} instances in {counts['images']:,} images"
+    curves = {name: file.recall.curves(CURVE_THRESHOLDS) for name, file in measured.items()}
+    if len(measured) > 1:
+        last = MAX_PROPOSALS[-1]
+        shown = {f"{name}{fewer_given(last, measured[name].given)}": lines for name, lines in curves.items()}
+        return draw_recall_panels(shown, title)
+    # No file name in the figure: matplotlib's font may lack its letters. The page has it.
+    hosang = first.recall.metrics()["hosang"]
+    (lines,) = curves.values()
+    return draw_curves(lines, [hosang[f"AR@{n}"] for n in MAX_PROPOSALS], title, first.given)

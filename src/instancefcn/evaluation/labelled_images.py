@@ -1,0 +1,60 @@
+"""The labelled images of an annotation file, as results are measured by them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from instancefcn.data.result_files import read_results
+from instancefcn.evaluation.per_image import file_names, names_where_sound
+from instancefcn.evaluation.regions import IouType
+from instancefcn.evaluation.results import GroundTruth, parse_ground_truth
+from instancefcn.evaluation.sizes import with_sizes
+from instancefcn.files import read_json
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """What an annotation file labels.
+
+    Attributes:
+        annotations: the file.
+        iou: compare its masks (``segm``), or its boxes (``bbox``).
+        crowds_of_one_part: a crowd whose mask is one connected part is an instance (``data.crowds``).
+        images: instances and crowds of each image.
+        file_names: of the images, by id; None where there is none.
+        categories: names by id; none where an annotation has no sound one.
+    """
+
+    annotations: Path
+    iou: IouType
+    crowds_of_one_part: bool
+    images: Sequence[GroundTruth]
+    file_names: Mapping[int, str | None]
+    categories: Mapping[int, str]
+
+    @classmethod
+    def read(
+        cls, annotations: Path, iou: IouType, *, results: Path, crowds_of_one_part: bool = False
+    ) -> LabelledImages:
+        """Read COCO annotations.
+
+        Args:
+            results: of the same images, whose masks say the sizes that annotations leave out.
+
+        Raises:
+            ValueError: a file can't be used, or every instance is a crowd; says which, what, where, and how to mend it.
+        """
+        coco = with_sizes(read_json(annotations), read_results(results))
+        categories = names_where_sound(coco)
+        images = parse_ground_truth(
+            coco, iou, source=str(annotations), categories=categories, crowds_of_one_part=crowds_of_one_part
+        )
+        crowds = [bool(crowd) for image in images for crowd in image.crowd]
+        if crowds and all(crowds):
+            raise ValueError(
+                f"{annotations}: nothing to measure by: all {len(crowds)} instances are crowds (CVAT writes iscrowd 1 "
+                "for every mask): set iscrowd to 0, or count those of one connected part: --crowds-of-one-part"
+            )
+        return cls(annotations, iou, crowds_of_one_part, images, file_names(coco), categories or {})
