@@ -6,6 +6,9 @@
 - in turn: what ``propose`` does with the folder, but each image read, proposed for and written before the next.
 - propose: as it is, the next image read and the last one written meanwhile.
 - workers: ``propose --workers``, where ``--workers`` is given; their start is not counted.
+
+With ``--memory``, instead of all these, one run of ``propose`` over all images, which come again as often as it takes,
+and the memory of the process after each tenth of them. Linux.
 """
 
 from __future__ import annotations
@@ -13,11 +16,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import resource
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +30,9 @@ from instancefcn.allocator import keep_freed_memory
 from instancefcn.apps import results
 from instancefcn.apps.exports import Shown
 from instancefcn.apps.images import ImageFile
-from instancefcn.apps.workers import Begin, answering
+from instancefcn.apps.workers import Begin, Pixels, answering
 from instancefcn.inference.proposer import Proposer
+from instancefcn.proposals import Proposals
 
 FOLDERS = ("coco-mini/train", "coco-mini/val", "animals/train", "voc2007/VOCdevkit/VOC2007/JPEGImages")
 CHUNK = 25  # images each way before the next way's turn
@@ -58,6 +64,21 @@ def photographs(root: Path, count: int) -> list[Path]:
     return found[:count]
 
 
+def print_memory(begin: Begin, paths: Sequence[Path], overlays: bool) -> None:
+    """Propose for all images in one run, and print how much memory the process has as it goes."""
+    begun = 0
+
+    def counting(pixels: Pixels) -> Callable[[], Proposals]:
+        nonlocal begun
+        begun += 1
+        if begun % (len(paths) // 10) == 0:
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            print(f"  {begun:6,} images  {pages * resource.getpagesize() / 1e9:.2f} GB", flush=True)
+        return begin(pixels)
+
+    run_folder(counting, paths, overlays)
+
+
 def run_folder(begin: Begin, paths: Sequence[Path], overlays: bool, at_once: int = 1) -> bytes:
     """Propose for images as the command does; returns what it wrote."""
     images = [ImageFile(number, f"{number}.jpg", path) for number, path in enumerate(paths, start=1)]
@@ -74,10 +95,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--overlays", action="store_true")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--memory", action="store_true")
     arguments = parser.parse_args()
     keep_freed_memory()
     proposer, executor = Proposer.from_checkpoint(), results.ThreadPoolExecutor
     paths = photographs(arguments.data_root, arguments.images)
+    if arguments.memory:
+        with answering(proposer, 1) as begin:
+            print_memory(begin, list(islice(cycle(paths), arguments.images)), arguments.overlays)
+        return
     seconds: dict[str, float] = defaultdict(float)
     ways = ("single", "in turn", "propose", *(["workers"] if arguments.workers > 1 else []))
     with answering(proposer, 1) as begin, answering(proposer, arguments.workers) as begin_elsewhere:
