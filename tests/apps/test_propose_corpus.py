@@ -30,7 +30,11 @@ from instancefcn.corpus.ledger import Ledger
 from instancefcn.corpus.places import Place
 from instancefcn.corpus.worker import Job, Worker
 
-pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("default")]  # Ray's own
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("default"),  # Ray's own
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray"),  # it reads options of its own that are deprecated
+]
 COUNT, DAMAGED = 9, 4
 ONE = ("--workers", "1")  # where two would take longer to start, and show no more
 Command = Callable[..., Any]
