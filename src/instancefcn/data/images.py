@@ -201,7 +201,9 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     if values is not None:
         return Image.fromarray(_array_to_rgb(values, name))
     image.load()
-    return _on_white(image.convert("RGBA"), name) if image.has_transparency_data else image.convert("RGB")
+    if image.has_transparency_data:
+        return _on_white(image.convert("RGBA"), name)
+    return image if image.mode == "RGB" else image.convert("RGB")  # which would be a copy
 
 
 def _on_white(rgba: Image.Image, name: str) -> Image.Image:
