@@ -24,6 +24,7 @@ from reproduce.networks import load_proposer
 
 KNOBS: dict[str, list[Any]] = {
     "shorter_sides": [(416.0,), (480.0,), (576.0,), (640.0,), (768.0,), (320.0, 640.0)],
+    "overview": [0.0, 128.0, 160.0, 240.0],
     "quality_power": [0.0, 0.5, 2.0],
     "blend_tiles": [False, True],
     "mask_threshold": [0.3, 0.4, 0.6],

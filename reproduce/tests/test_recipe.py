@@ -63,6 +63,7 @@ PAPER: dict[str, Any] = {
     "optimization.precision": "fp32",
     "inference.shorter_sides": PAPER_SIDES,
     "inference.image_scales": (),
+    "inference.overview": 0.0,
     "inference.longest_side": 10_000.0,
     "inference.tiles": False,
     "inference.candidates": 1000,

@@ -23,6 +23,7 @@ def plain(**keys: Any) -> InferenceConfig:
     """Proposing as in the paper, at a shorter side of 512, with some keys changed."""
     paper: dict[str, Any] = {
         "shorter_sides": (512.0,),
+        "overview": 0.0,
         "quality_power": 0.0,
         "stability_power": 0.0,
         "blend_tiles": False,

@@ -129,7 +129,9 @@ def test_a_rule_of_former_days_knows_no_number_of_parts_and_nothing_alike(tmp_pa
 
 def test_a_key_that_came_later_has_the_value_that_its_lack_stood_for(saved: Path) -> None:
     assert INFERENCE.blend_tiles
-    assert not load_checkpoint(rewritten(saved, "inference", blend_tiles=None)).inference.blend_tiles
+    before = load_checkpoint(rewritten(saved, "inference", blend_tiles=None, overview=None)).inference
+    assert not before.blend_tiles
+    assert before.overview == 0 < INFERENCE.overview
 
 
 @pytest.mark.parametrize(("table", "key"), [("inference", "vote_threshold"), ("network", "k")])

@@ -306,6 +306,7 @@ BASE = plain(shorter_sides=(96.0, 300.0), longest_side=256.0, candidates=30, nms
     [
         {"shorter_sides": (64.0,)},
         {"image_scales": (0.7,)},
+        {"overview": 40.0},
         {"longest_side": 70.0},
         {"tiles": True},
         {"candidates": 5},
@@ -336,6 +337,23 @@ def test_factors_of_the_image_as_it_is_take_the_place_of_shorter_sides(proposer:
     config = plain(image_scales=(0.5, 2.0), shorter_sides=(96.0,))
     groups = Proposer(proposer.network, config, device="cpu").windows(as_tensor(photograph(50, 100)))
     assert [group.image_scale for group in groups[:: len(proposer.network.window_sizes)]] == [(0.5, 0.5), (2.0, 2.0)]
+
+
+def test_the_overview_adds_large_windows_alone(proposer: Proposer) -> None:
+    network, image = proposer.network, as_tensor(photograph(50, 100))
+
+    def look(overview: float) -> list[tuple[tuple[float, float], int, int]]:
+        config = plain(shorter_sides=(100.0,), overview=overview)
+        groups = Proposer(network, config, device="cpu").windows(image)
+        return [(group.image_scale, group.score_maps.stride, group.score_maps.m) for group in groups]
+
+    usual = [((2.0, 2.0), stride, m) for stride, m, _ in network.window_sizes]
+    large = [((1.0, 1.0), stride, m) for stride, m, _ in network.window_sizes if stride * m >= 45]  # 0.9 times 50
+    assert 0 < len(large) < len(usual)
+    assert look(0.0) == usual
+    assert look(50.0) == usual + large
+    assert look(100.0) == usual  # nothing is looked at twice
+    assert look(5000.0) == usual  # no window is as large as that
 
 
 def test_equal_scales_are_looked_at_once(proposer: Proposer) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -123,6 +124,23 @@ def test_pyramid_gives_what_window_sizes_announce() -> None:
         assert m.objectness.shape == (2, height, width)
         assert m.quality is not None
         assert m.quality.shape == (2, height, width)
+
+
+@pytest.mark.parametrize("kind", ["pyramid", "single"])
+@pytest.mark.parametrize("least", [1.0, 61.0, 173.0, 500.0, 960.0, 961.0])
+@torch.inference_mode()
+def test_large_windows_are_those_of_the_whole_network(kind: Literal["pyramid", "single"], least: float) -> None:
+    torch.manual_seed(0)
+    sizes = {} if kind == "pyramid" else {"window_sizes": (21,), "finest_window_sizes": ()}
+    network = build_network(NetworkConfig(kind=kind, channels=16, **sizes)).eval()
+    assert network.largest_window == (960 if kind == "pyramid" else 168)  # 15 times 64, 21 times 8
+    images = torch.rand(1, 3, 64, 128) * 255
+    expected = [maps for maps in network(images) if maps.stride * maps.m >= least]
+    found = network.large_windows(images, least)
+    assert [(maps.stride, maps.m) for maps in found] == [(maps.stride, maps.m) for maps in expected]
+    for maps, whole in zip(found, expected, strict=True):
+        torch.testing.assert_close(maps.instance, whole.instance)
+        torch.testing.assert_close(maps.objectness, whole.objectness)
 
 
 def test_coarse_levels_have_outlines_from_two_finer_maps() -> None:

@@ -17,7 +17,7 @@ from instancefcn.onnx_graph.network import network_graph
 from instancefcn.runtime import OnnxProposer
 from onnx_graph.small import RULE, Exported, random_network
 
-PYRAMID = InferenceConfig(shorter_sides=(64.0,), longest_side=120.0, candidates=60, nms_candidates=150)
+PYRAMID = InferenceConfig(shorter_sides=(64.0,), overview=40.0, longest_side=120.0, candidates=60, nms_candidates=150)
 
 
 @pytest.fixture(scope="session")

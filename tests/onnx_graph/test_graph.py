@@ -78,7 +78,7 @@ def test_a_side_that_is_the_networks_multiple_has_one_position_of_the_coarsest_l
     pyramid: Exported, proposer_of: ProposerOf, size: tuple[int, int], windows: bool
 ) -> None:
     assert pyramid.network.size_multiple == 16
-    small = replace(pyramid, config=replace(pyramid.config, shorter_sides=(16.0,)))
+    small = replace(pyramid, config=replace(pyramid.config, shorter_sides=(16.0,), overview=0.0))
     image = picture(*size)  # nothing is resized, and nothing is padded along that side
     assert_alike(proposer_of(small, windows=windows)(image), small.proposer()(image, max_proposals=30), least=1.0)
 

@@ -29,7 +29,7 @@ Visitor = Callable[[], TestClient]
 def proposer() -> Proposer:
     """The shipped one, at a third of its scale."""
     checkpoint = load_checkpoint(SHIPPED_CHECKPOINT)
-    config = replace(checkpoint.inference, shorter_sides=(160.0,))
+    config = replace(checkpoint.inference, shorter_sides=(160.0,), overview=64.0)
     return Proposer(checkpoint.build(), config, device="cpu", rule=checkpoint.objects)
 
 

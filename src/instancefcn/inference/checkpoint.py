@@ -42,6 +42,7 @@ ADDED_INFERENCE: Table = {
     "soft_nms_threshold": 0.0,
     "blend_tiles": False,
     "image_scales": [],
+    "overview": 0.0,
     "tiles": False,
 }
 ADDED_OBJECTS: Table = {"max_inside": ANY_NUMBER, "alike": 1.0}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from instancefcn.config import check_ranges
 
+OVERVIEW_WINDOW = 0.9  # of the overview's shorter side, at least, that windows of the overview have
 MIN_TILE = 256  # pixels: several positions of the coarsest level, and room for what neighbours share
 
 
@@ -20,6 +21,7 @@ class InferenceConfig:
 
     shorter_sides: tuple[float, ...] = (480.0,)  # pixels that the image is resized to, one pass each
     image_scales: tuple[float, ...] = ()  # instead of shorter_sides: factors of the image as it is, one pass each
+    overview: float = 192.0  # pixels of the shorter side in one more pass, for what fills the image; 0 for none
     longest_side: float = 1333.0  # pixels; what is longer is resized to less, in training, too, or cut into such tiles
     tiles: bool = False  # cut into overlapping tiles what would be longer than longest_side, and look at the whole once
     candidates: int = 1000  # windows kept by score, before assembling, of each ScoreMaps of each scale
@@ -38,7 +40,7 @@ class InferenceConfig:
         for key in ("nms_threshold", "soft_nms_threshold", "vote_threshold"):
             if not 0 <= getattr(self, key) <= 1:
                 raise ValueError(f"inference.{key} is {getattr(self, key)}; it must be from 0 to 1")
-        for key in ("quality_power", "stability_power"):
+        for key in ("quality_power", "stability_power", "overview"):
             if not 0 <= getattr(self, key) < math.inf:
                 raise ValueError(f"inference.{key} is {getattr(self, key)}; it must be 0 or more")
         if not self.shorter_sides or min(*self.shorter_sides, self.longest_side) < 1:
@@ -57,6 +59,7 @@ class InferenceConfig:
             "inference",
             shorter_sides=(1, 100_000),
             image_scales=(1e-6, 1000),
+            overview=(0, 100_000),
             longest_side=(1, 1e9),
             candidates=(1, 10_000_000),
             quality_power=(0, 1000),
@@ -71,6 +74,11 @@ class InferenceConfig:
     def sides_of(self, height: int, width: int) -> tuple[float, ...]:
         """The shorter sides that an image of this size is resized to, before ``longest_side``."""
         return tuple(scale * min(height, width) for scale in self.image_scales) or self.shorter_sides
+
+    @property
+    def overview_window(self) -> float:
+        """Pixels of a side that windows of the overview have at least; smaller ones are left to the other passes."""
+        return OVERVIEW_WINDOW * self.overview if self.overview else math.inf
 
     @property
     def longest_resized(self) -> float:

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from instancefcn.data.images import AnyImage, to_rgb
-from instancefcn.data.resizing import network_input, resize
+from instancefcn.data.resizing import network_input, resize, resized_size
 from instancefcn.devices import choose_device
 from instancefcn.geometry.rle import Rle
 from instancefcn.geometry.rle import tight_boxes as rle_boxes
@@ -42,6 +42,12 @@ class Part:
     pixels: UInt8[Tensor, "3 _ _"]  # of the tile, resized to its size or not
     tile: Tile
     image_scale: tuple[float, float]  # pixels of the resized image per image pixel, in x and in y
+
+    @classmethod
+    def whole(cls, pixels: UInt8[Tensor, "3 h w"], size: tuple[int, int]) -> Part:
+        """An image as a whole, seen at ``size`` (height, width)."""
+        height, width = pixels.shape[-2:]
+        return cls(pixels, Tile.whole(size), (size[1] / width, size[0] / height))
 
 
 @dataclass(frozen=True)
@@ -203,12 +209,16 @@ class Proposer:
     def windows(self, pixels: UInt8[Tensor, "3 h w"]) -> list[Windows]:
         """The best windows of each window size, over the network's levels and the scales the image is resized to.
 
-        Those of tiles are not among them.
+        Those of tiles are not among them; of the overview, large ones alone.
         """
-        height, width = pixels.shape[-2:]
-        sizes = sizes_in_one_pass(height, width, self.config)
-        wholes = (Part(pixels, Tile.whole(size), (size[1] / width, size[0] / height)) for size in sizes)
-        return [windows for whole in wholes for windows in self.windows_of(whole)]
+        (height, width), config = pixels.shape[-2:], self.config
+        sizes = sizes_in_one_pass(height, width, config)
+        found = [windows for size in sizes for windows in self.windows_of(Part.whole(pixels, size))]
+        if config.overview and self.network.largest_window >= config.overview_window:
+            overview = resized_size(height, width, config.overview, config.longest_side)
+            if overview not in sizes:
+                found += self.windows_of(Part.whole(pixels, overview), config.overview_window)
+        return found
 
     def parts(self, pixels: UInt8[Tensor, "3 h w"]) -> Iterator[Part]:
         """What is looked at besides the whole image: the tiles of each size that is cut into them."""
@@ -220,11 +230,11 @@ class Proposer:
                 yield Part(resized[:, top:bottom, left:right], tile, (size[1] / width, size[0] / height))
 
     @torch.inference_mode()
-    def windows_of(self, part: Part) -> list[Windows]:
-        """The best windows of each window size that belong to a tile."""
+    def windows_of(self, part: Part, least: float = 0.0) -> list[Windows]:
+        """The best windows, of each window size of ``least`` pixels or more, that belong to a tile."""
         images = network_input(part.pixels, part.tile.size, self.network.size_multiple, self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            score_maps = self.network(images)
+            score_maps = self.network.large_windows(images, least) if least else self.network(images)
         return [best_windows(maps, part.tile, part.image_scale, self.config) for maps in score_maps]
 
     def masks_of(self, windows: Sequence[Windows]) -> WindowMasks:

@@ -21,6 +21,15 @@ class Network(nn.Module):
     window_sizes: list[WindowSize]  # of each ScoreMaps that ``forward`` returns, in order
     training_window_sizes: list[WindowSize]  # the same in training mode
 
+    @property
+    def largest_window(self) -> int:
+        """Side of the largest windows, in pixels."""
+        return max(size.stride * size.m for size in self.window_sizes)
+
+    def large_windows(self, images: Float[Tensor, "b 3 h w"], least: float) -> list[ScoreMaps]:
+        """The ScoreMaps of windows of ``least`` pixels a side or more, without what they don't need."""
+        return [maps for maps in self(images) if maps.stride * maps.m >= least]
+
 
 class InstanceFCN(Network):
     """The paper's network (Fig. 4): one trunk, two branches, one window size; scales come from an image pyramid.
@@ -71,13 +80,25 @@ class PyramidInstanceFCN(Network):
         self.size_multiple = self.window_sizes[-1].stride
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[ScoreMaps]:
+        return self._from_level(images, 0)
+
+    def large_windows(self, images: Float[Tensor, "b 3 h w"], least: float) -> list[ScoreMaps]:
+        strides = [size.stride for size in self.window_sizes if size.stride * size.m >= least]
+        times = min(strides, default=self.size_multiple) // self.window_sizes[0].stride
+        first = times.bit_length() - 1  # strides double from level to level
+        return [maps for maps in self._from_level(images, first) if maps.stride * maps.m >= least]
+
+    def _from_level(self, images: Float[Tensor, "b 3 h w"], first: int) -> list[ScoreMaps]:
+        """The ScoreMaps of a level, and of all coarser ones."""
         maps = self.backbone(images)
         instances: list[Tensor] = []
         scores: list[Tensor] = []
-        for level, features in enumerate(self.pyramid(maps[1:])):
+        for level, features in enumerate(self.pyramid(maps[1:], first), first):
             instances += self.mask_head(features, maps, level)
             scores += self.score_head(features, level)
         return [
             ScoreMaps(instance, score[:, 0], score[:, 1], *size)
-            for instance, score, size in zip(instances, scores, self.window_sizes, strict=True)
+            for instance, score, size in zip(
+                instances, scores, self.window_sizes[len(self.window_sizes) - len(scores) :], strict=True
+            )
         ]

@@ -111,14 +111,19 @@ class Pyramid(nn.Module):
         )
         self.smooth = nn.ModuleList(SeparableConv(channels) for _ in range(self.levels))
 
-    def forward(self, maps: list[Float[Tensor, "b _ _ _"]]) -> list[Float[Tensor, "b c _ _"]]:
-        levels = [lateral(x) for lateral, x in zip(self.lateral, maps, strict=True)]
-        for downsample in self.context:
-            levels.append(downsample(levels[-1]))
-        for level in reversed(range(len(levels))):
-            if level + 1 < len(levels):
+    def forward(self, maps: list[Float[Tensor, "b _ _ _"]], first: int = 0) -> list[Float[Tensor, "b c _ _"]]:
+        """The levels from ``first`` on, the finest first."""
+        levels: dict[int, Tensor] = {}
+        coarsest = len(maps) - 1  # of the input maps; the context begins with it
+        for level, (lateral, x) in enumerate(zip(self.lateral, maps, strict=True)):
+            if level >= min(first, coarsest):
+                levels[level] = lateral(x)
+        for level, downsample in enumerate(self.context, coarsest + 1):
+            levels[level] = downsample(levels[level - 1])
+        for level in sorted(levels, reverse=True):
+            if level + 1 in levels:
                 # Context maps were computed from these maps, so their gradients need them unchanged.
-                fine = levels[level].clone() if level >= len(self.lateral) - 1 else levels[level]
+                fine = levels[level].clone() if level >= coarsest else levels[level]
                 levels[level] = add_enlarged(fine, levels[level + 1])
             levels[level] = self.blocks[level](levels[level])
-        return [smooth(x) for smooth, x in zip(self.smooth, levels, strict=False)]
+        return [self.smooth[level](levels[level]) for level in range(first, self.levels)]

@@ -109,13 +109,17 @@ def left_out(config: InferenceConfig) -> list[str]:
 def _score_maps(
     builder: GraphBuilder, pixels: ir.Value, size: Size, network: Network, config: InferenceConfig
 ) -> list[GraphMaps]:
-    """The network's output for each size that the image is resized to."""
+    """The network's output for each size that the image is resized to; of the overview, large windows alone."""
     op, body = builder.op, network_graph(network, OPSET)
     each = len(body.outputs) // len(network.window_sizes)
     found: list[GraphMaps] = []
     sizes: list[Size] = []
-    for side in config.image_scales or config.shorter_sides:
-        resized = resized_size(op, size, side, config.longest_side, factor=bool(config.image_scales))
+    sides, factors = config.image_scales or config.shorter_sides, bool(config.image_scales)
+    passes = [(side, factors, network.window_sizes) for side in sides]
+    if large := [window for window in network.window_sizes if window.stride * window.m >= config.overview_window]:
+        passes.append((config.overview, False, large))
+    for side, factor, wanted in passes:
+        resized = resized_size(op, size, side, config.longest_side, factor=factor)
         images = network_input(op, pixels, resized, network.size_multiple)
         outputs = insert(builder, body, f"pass_{len(sizes)}", images)
         scales = [
@@ -124,6 +128,8 @@ def _score_maps(
         ]
         scale_xyxy, fresh = op.Concat(*scales, *scales, axis=0), _is_fresh(op, resized, sizes)
         for index, window in enumerate(network.window_sizes):
+            if window not in wanted:
+                continue
             instance, objectness, *quality = outputs[index * each : (index + 1) * each]
             channels = body.outputs[index * each].shape
             assert channels is not None
