@@ -107,34 +107,28 @@ def tint(
     opacity: float = FILL_OPACITY,
 ) -> None:
     """Draw the tinted image inside a mask, in place."""
-    _blend(canvas, image, rle, colour, opacity, line_width, FRACTIONS)
+    place, coverage = _blurred(rle, line_width)
+    _blend(canvas[place], image[place], colour, opacity, FRACTIONS, coverage)
 
 
 def outline(canvas: UInt8[np.ndarray, "h w 3"], rle: Rle, colour: Int[np.ndarray, "3"], line_width: float) -> None:
     """Draw a line along a mask's border, in place."""
+    place, coverage = _blurred(rle, line_width)
     # Across a straight border the blurred mask is the normal distribution function of the distance to the border, in
     # units of the blur; near the border it is linear, with the slope of the density at 0.
     distances = (FRACTIONS - 0.5) * np.sqrt(2 * np.pi) * line_width
-    _blend(canvas, canvas, rle, colour, 1.0, line_width, np.clip(line_width / 2 + 0.5 - np.abs(distances), 0, 1))
+    opacities = np.clip(line_width / 2 + 0.5 - np.abs(distances), 0, 1)
+    _blend(canvas[place], canvas[place], colour, 1.0, opacities, coverage)
 
 
-def _blend(
-    canvas: UInt8[np.ndarray, "h w 3"],
-    image: UInt8[np.ndarray, "h w 3"],
-    rle: Rle,
-    colour: Int[np.ndarray, "3"],
-    tint: float,
-    blur: float,
-    opacities: Float[np.ndarray, "256"],
-) -> None:
-    """Lay the tinted image over the canvas, each pixel with the opacity for its brightness in the blurred mask."""
+def _blurred(rle: Rle, blur: float) -> tuple[tuple[slice, slice], UInt8[np.ndarray, "h w"]]:
+    """A blurred mask, and the rows and columns of the image that it lies on."""
     rows, columns, mask = near_box(rle, int(np.ceil(3 * blur)))
-    coverage = np.asarray(Image.fromarray(mask).convert("L").filter(ImageFilter.GaussianBlur(blur)))
-    _blend_pixels(canvas[rows, columns], image[rows, columns], colour, tint, opacities, coverage)
+    return (rows, columns), np.asarray(Image.fromarray(mask).convert("L").filter(ImageFilter.GaussianBlur(blur)))
 
 
 @compiled
-def _blend_pixels(
+def _blend(
     canvas: UInt8[np.ndarray, "h w 3"],
     image: UInt8[np.ndarray, "h w 3"],
     colour: Int[np.ndarray, "3"],
@@ -142,6 +136,7 @@ def _blend_pixels(
     opacities: Float[np.ndarray, "256"],
     coverage: UInt8[np.ndarray, "h w"],
 ) -> None:
+    """Lay the tinted image over the canvas, each pixel with the opacity for its brightness in the blurred mask."""
     for row in range(coverage.shape[0]):
         for column in range(coverage.shape[1]):
             opacity = opacities[coverage[row, column]]
