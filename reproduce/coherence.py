@@ -113,7 +113,7 @@ def suited_windows(
     height, width = image.shape[:2]
     sizes = sizes_in_one_pass(height, width, proposer.config)
     windows = proposer.network.window_sizes
-    sides = np.array([[size.stride * size.m * height / resized[0] for size in windows] for resized in sizes])
+    sides = np.array([[size.side * height / resized[0] for size in windows] for resized in sizes])
     longer = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).max(1, initial=0)
     distance = np.abs(np.log(longer[:, None, None] / (OBJECT_TO_WINDOW * sides)))
     best = distance.reshape(len(longer), -1).argmin(1) if len(longer) else np.zeros(0, dtype=int)

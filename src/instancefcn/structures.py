@@ -70,6 +70,11 @@ class WindowSize(NamedTuple):
     m: int  # window side, in positions
     density: int = 1  # cells of the instance maps per position
 
+    @property
+    def side(self) -> int:
+        """Of the window, in image pixels."""
+        return self.stride * self.m
+
 
 @dataclass(frozen=True)
 class ScoreMaps:

@@ -24,11 +24,11 @@ class Network(nn.Module):
     @property
     def largest_window(self) -> int:
         """Side of the largest windows, in pixels."""
-        return max(size.stride * size.m for size in self.window_sizes)
+        return max(size.side for size in self.window_sizes)
 
     def large_windows(self, images: Float[Tensor, "b 3 h w"], least: float) -> list[ScoreMaps]:
         """The ScoreMaps of windows of ``least`` pixels a side or more, without what they don't need."""
-        return [maps for maps in self(images) if maps.stride * maps.m >= least]
+        return [maps for maps, size in zip(self(images), self.window_sizes, strict=True) if size.side >= least]
 
 
 class InstanceFCN(Network):
@@ -80,16 +80,17 @@ class PyramidInstanceFCN(Network):
         self.size_multiple = self.window_sizes[-1].stride
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[ScoreMaps]:
-        return self._from_level(images, 0)
+        return self._of_levels(images, self.window_sizes)
 
     def large_windows(self, images: Float[Tensor, "b 3 h w"], least: float) -> list[ScoreMaps]:
-        strides = [size.stride for size in self.window_sizes if size.stride * size.m >= least]
-        times = min(strides, default=self.size_multiple) // self.window_sizes[0].stride
-        first = times.bit_length() - 1  # strides double from level to level
-        return [maps for maps in self._from_level(images, first) if maps.stride * maps.m >= least]
+        strides = {size.stride for size in self.window_sizes if size.side >= least}
+        sizes = [size for size in self.window_sizes if size.stride in strides]
+        every = zip(self._of_levels(images, sizes), sizes, strict=True)
+        return [maps for maps, size in every if size.side >= least]
 
-    def _from_level(self, images: Float[Tensor, "b 3 h w"], first: int) -> list[ScoreMaps]:
-        """The ScoreMaps of a level, and of all coarser ones."""
+    def _of_levels(self, images: Float[Tensor, "b 3 h w"], sizes: Sequence[WindowSize]) -> list[ScoreMaps]:
+        """The ScoreMaps of all windows on the coarsest levels, which are those of ``sizes``."""
+        first = self.pyramid.levels - len({size.stride for size in sizes})
         maps = self.backbone(images)
         instances: list[Tensor] = []
         scores: list[Tensor] = []
@@ -98,7 +99,5 @@ class PyramidInstanceFCN(Network):
             scores += self.score_head(features, level)
         return [
             ScoreMaps(instance, score[:, 0], score[:, 1], *size)
-            for instance, score, size in zip(
-                instances, scores, self.window_sizes[len(self.window_sizes) - len(scores) :], strict=True
-            )
+            for instance, score, size in zip(instances, scores, sizes, strict=True)
         ]

@@ -113,11 +113,8 @@ class Pyramid(nn.Module):
 
     def forward(self, maps: list[Float[Tensor, "b _ _ _"]], first: int = 0) -> list[Float[Tensor, "b c _ _"]]:
         """The levels from ``first`` on, the finest first."""
-        levels: dict[int, Tensor] = {}
-        coarsest = len(maps) - 1  # of the input maps; the context begins with it
-        for level, (lateral, x) in enumerate(zip(self.lateral, maps, strict=True)):
-            if level >= min(first, coarsest):
-                levels[level] = lateral(x)
+        coarsest = len(self.lateral) - 1  # of the input maps; the context begins with it
+        levels = {level: self.lateral[level](maps[level]) for level in range(min(first, coarsest), coarsest + 1)}
         for level, downsample in enumerate(self.context, coarsest + 1):
             levels[level] = downsample(levels[level - 1])
         for level in sorted(levels, reverse=True):

@@ -30,7 +30,7 @@ class Coverage:
 
 def coverage(source: Source, recipe: Recipe) -> Coverage:
     """Count the instances that a recipe's windows can learn, without reading any image."""
-    sides = [float(size.stride * size.m) for size in build_network(recipe.network).window_sizes]
+    sides = [float(size.side) for size in build_network(recipe.network).window_sizes]
     total = tiny = covered = 0
     for index in range(len(source)):
         labels = source.labels(index)
