@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import onnx
 import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxscript import GraphBuilder, OpBuilder
 
 from instancefcn.inference.config import InferenceConfig
@@ -84,7 +85,9 @@ def build_graph(
     for name, values in outputs.items():
         builder.add_output(op.Identity(values), name)
 
-    model = ir.to_proto(ir.Model(graph, ir_version=IR_VERSION, producer_name="instancefcn"))
+    whole = ir.Model(graph, ir_version=IR_VERSION, producer_name="instancefcn")
+    RemoveUnusedNodesPass()(whole)  # of the overview, what small windows alone need
+    model = ir.to_proto(whole)
     about = {
         "format": FORMAT,
         "objects": objects,
@@ -116,7 +119,7 @@ def _score_maps(
     sizes: list[Size] = []
     sides, factors = config.image_scales or config.shorter_sides, bool(config.image_scales)
     passes = [(side, factors, network.window_sizes) for side in sides]
-    if large := [window for window in network.window_sizes if window.stride * window.m >= config.overview_window]:
+    if large := [window for window in network.window_sizes if window.side >= config.overview_window]:
         passes.append((config.overview, False, large))
     for side, factor, wanted in passes:
         resized = resized_size(op, size, side, config.longest_side, factor=factor)
