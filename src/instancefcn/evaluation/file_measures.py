@@ -68,8 +68,9 @@ def measure_file(
     recall, metrics, counted = _without_categories(path, labelled, objects, min_score)
     precision = None
     if per_class:  # it reads the file again, by category
-        annotations, alone = labelled.annotations, labelled.crowds_of_one_part
-        precision = measure_precision(path, annotations, labelled.iou, crowds_of_one_part=alone)
+        precision = measure_precision(
+            path, labelled.annotations, labelled.iou, crowds_of_one_part=labelled.crowds_of_one_part
+        )
     return FileMeasures(path, recall, metrics, counted, precision)
 
 

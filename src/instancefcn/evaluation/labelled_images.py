@@ -51,10 +51,10 @@ class LabelledImages:
         images = parse_ground_truth(
             coco, iou, source=str(annotations), categories=categories, crowds_of_one_part=crowds_of_one_part
         )
-        crowds = [bool(crowd) for image in images for crowd in image.crowd]
-        if crowds and all(crowds):
+        instances = sum(len(image.crowd) for image in images)
+        if instances and all(image.crowd.all() for image in images):
             raise ValueError(
-                f"{annotations}: nothing to measure by: all {len(crowds)} instances are crowds (CVAT writes iscrowd 1 "
+                f"{annotations}: nothing to measure by: all {instances} instances are crowds (CVAT writes iscrowd 1 "
                 "for every mask): set iscrowd to 0, or count those of one connected part: --crowds-of-one-part"
             )
         return cls(annotations, iou, crowds_of_one_part, images, file_names(coco), categories or {})
