@@ -40,7 +40,7 @@ class InferenceConfig:
         for key in ("nms_threshold", "soft_nms_threshold", "vote_threshold"):
             if not 0 <= getattr(self, key) <= 1:
                 raise ValueError(f"inference.{key} is {getattr(self, key)}; it must be from 0 to 1")
-        for key in ("quality_power", "stability_power", "overview"):
+        for key in ("quality_power", "stability_power"):
             if not 0 <= getattr(self, key) < math.inf:
                 raise ValueError(f"inference.{key} is {getattr(self, key)}; it must be 0 or more")
         if not self.shorter_sides or min(*self.shorter_sides, self.longest_side) < 1:
