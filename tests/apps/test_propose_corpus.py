@@ -82,8 +82,13 @@ def table(folder: Path) -> list[Any]:
     return [row for path in sorted(folder.glob("*.parquet")) for row in read_results(path)]
 
 
-def run(command: Command, source: Any, out: Any, checkpoint: Path, *options: Any) -> Any:
-    return command("propose-corpus", source, "--out", out, "--checkpoint", checkpoint, "--max-proposals", 5, *options)
+@pytest.fixture
+def run(two_workers: None, checkpoint: Path, command: Command) -> Command:
+    def run(source: Any, out: Any, *options: Any) -> Any:
+        asked = ("--checkpoint", checkpoint, "--max-proposals", 5)
+        return command("propose-corpus", source, "--out", out, *asked, *options)
+
+    return run
 
 
 def work_here(
@@ -99,15 +104,10 @@ def work_here(
 
 
 def test_a_folder_gives_what_one_process_gives_and_goes_on(
-    two_workers: None,
-    photographs: Path,
-    checkpoint: Path,
-    expected: list[Any],
-    command: Command,
-    monkeypatch: pytest.MonkeyPatch,
+    run: Command, photographs: Path, expected: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = photographs.parent / "out"
-    done = run(command, photographs, out, checkpoint, "--block", 2)
+    done = run(photographs, out, "--block", 2)
     assert done.exit_code == 1
     assert f"{len(expected)} proposals of 8 images: {out / 'proposals'}" in done.stdout
     assert "1 of 9 images failed; blocks with errors: 1" in done.stderr
@@ -123,27 +123,22 @@ def test_a_folder_gives_what_one_process_gives_and_goes_on(
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
     (out / "proposals" / "000001.parquet").unlink()
     monkeypatch.setattr(pool, "work", work_here)
-    again = run(command, photographs, out, checkpoint, "--block", 2)
+    again = run(photographs, out, "--block", 2)
     assert "going on after 4 of 5 blocks" in again.stderr
     assert ordered(out) == expected
     changed = {path for path, time in before.items() if path.stat().st_mtime_ns != time}
     assert {path.name for path in changed} == {"000001.parquet"}
 
-    refused = run(command, photographs, out, checkpoint, "--block", 2, "--min-score", 0.5)
+    refused = run(photographs, out, "--block", 2, "--min-score", 0.5)
     assert "--min-score was None and is 0.5" in refused.stderr
     (photographs / "0.png").unlink()
-    refused = run(command, photographs, out, checkpoint, "--block", 2)
+    refused = run(photographs, out, "--block", 2)
     assert "INPUT was '9 images (" in refused.stderr
     assert ordered(out) == expected
 
 
 def test_a_worker_is_killed_under_way(
-    two_workers: None,
-    photographs: Path,
-    checkpoint: Path,
-    expected: list[Any],
-    command: Command,
-    monkeypatch: pytest.MonkeyPatch,
+    run: Command, photographs: Path, expected: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     processes: list[int] = []
     work = pool.work
@@ -157,7 +152,7 @@ def test_a_worker_is_killed_under_way(
 
     monkeypatch.setattr(pool, "work", killing)
     out = photographs.parent / "out"
-    assert run(command, photographs, out, checkpoint, "--block", 1).exit_code == 1
+    assert run(photographs, out, "--block", 1).exit_code == 1
     assert len(set(processes)) >= 2
     assert len(processes) == COUNT
     assert ordered(out) == expected
@@ -166,13 +161,7 @@ def test_a_worker_is_killed_under_way(
 
 
 def test_shards_tables_and_stores_give_the_same(
-    two_workers: None,
-    photographs: Path,
-    checkpoint: Path,
-    expected: list[Any],
-    command: Command,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    run: Command, photographs: Path, expected: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Besides ids, which those of a shard have of their own."""
     contents = [(photographs / f"{number}.png").read_bytes() for number in range(COUNT)]
@@ -184,7 +173,7 @@ def test_shards_tables_and_stores_give_the_same(
     columns_of = ["--key-column", "path", "--image-column", "jpg"]
     with monkeypatch.context() as patch:
         patch.setattr(pool, "work", work_here)
-        done = run(command, tmp_path / "tables", tmp_path / "a", checkpoint, *columns_of, *ONE)
+        done = run(tmp_path / "tables", tmp_path / "a", *columns_of, *ONE)
     assert done.exit_code == 1, done.stderr
     assert ordered(tmp_path / "a") == expected
 
@@ -197,7 +186,7 @@ def test_shards_tables_and_stores_give_the_same(
         return Place(bucket.filesystem, text.removeprefix("s3://")) if text.startswith("s3://") else of(text)
 
     monkeypatch.setattr(places.Place, "of", stand_in)
-    done = run(command, "s3://bucket/in", "s3://bucket/out", checkpoint, *ONE)
+    done = run("s3://bucket/in", "s3://bucket/out", *ONE)
     assert done.exit_code == 1, done.stderr
     out = tmp_path / "s3" / "bucket" / "out"
     files = {row["image_id"]: row["file_name"] for row in table(out / "images")}
@@ -209,14 +198,13 @@ def test_shards_tables_and_stores_give_the_same(
     ids = {image_id: int(Path(name).stem) + 1 for image_id, name in files.items()}
     assert [result | {"image_id": ids[result["image_id"]]} for result in ordered(out)] == expected
     assert {path.name for path in (tmp_path / "s3" / "bucket").iterdir()} == {"in", "out"}
-    again = run(command, "s3://bucket/in", "s3://bucket/out", checkpoint)
+    again = run("s3://bucket/in", "s3://bucket/out")
     assert "going on after 2 of 2 blocks" in again.stderr
 
 
 def test_what_was_written_is_evaluated_and_converted(
-    two_workers: None,
+    run: Command,
     photographs: Path,
-    checkpoint: Path,
     expected: list[Any],
     command: Command,
     monkeypatch: pytest.MonkeyPatch,
@@ -233,7 +221,7 @@ def test_what_was_written_is_evaluated_and_converted(
     content = {"images": images, "annotations": [annotation], "categories": [{"id": 1, "name": "a"}]}
     labels = tmp_path / "labels.json"
     labels.write_text(json.dumps(content))
-    done = run(command, photographs, tmp_path / "out2", checkpoint, "--annotations", labels, *ONE)
+    done = run(photographs, tmp_path / "out2", "--annotations", labels, *ONE)
     assert done.exit_code == 0, done.stderr
     assert {result["image_id"] for result in ordered(tmp_path / "out2")} <= {70, 71, 72}
     done = command("evaluate", tmp_path / "out2", "--annotations", labels, "--out", tmp_path / "report")
@@ -269,29 +257,25 @@ def test_what_cannot_be_done_is_said(
     options: list[str],
     code: int,
     said: str,
-    two_workers: None,
+    run: Command,
     photographs: Path,
-    checkpoint: Path,
-    command: Command,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(photographs.parent)
     Path("empty").mkdir()
     write_shard(Path("a.tar"), {})
     write_table(Path("a.parquet"), {"key": ["a"]})
-    done = run(command, options[0], "out", checkpoint, *options[1:])
+    done = run(options[0], "out", *options[1:])
     assert (done.exit_code, " ".join(done.stderr.split()).count(said)) == (code, 1), done.stderr
 
 
-def test_blocks_of_nobody_knows_what_are_left_alone(
-    two_workers: None, photographs: Path, checkpoint: Path, command: Command, tmp_path: Path
-) -> None:
+def test_blocks_of_nobody_knows_what_are_left_alone(run: Command, photographs: Path, tmp_path: Path) -> None:
     (tmp_path / "out" / "proposals").mkdir(parents=True)
     (tmp_path / "out" / "proposals" / "000000.parquet").write_bytes(b"")
-    done = run(command, photographs, tmp_path / "out", checkpoint)
+    done = run(photographs, tmp_path / "out")
     assert "holds 1 blocks, and no corpus.json that says of which run" in done.stderr
     (tmp_path / "out" / "corpus.json").write_text("[]")
-    done = run(command, photographs, tmp_path / "out", checkpoint)
+    done = run(photographs, tmp_path / "out")
     assert "corpus.json: damaged" in done.stderr
 
 
