@@ -71,7 +71,7 @@ def print_memory(begin: Begin, paths: Sequence[Path], overlays: bool) -> None:
     def counting(pixels: Pixels) -> Callable[[], Proposals]:
         nonlocal begun
         begun += 1
-        if begun % (len(paths) // 10) == 0:
+        if begun % max(1, len(paths) // 10) == 0:
             pages = int(Path("/proc/self/statm").read_text().split()[1])
             print(f"  {begun:6,} images  {pages * resource.getpagesize() / 1e9:.2f} GB", flush=True)
         return begin(pixels)
