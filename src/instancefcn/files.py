@@ -153,6 +153,15 @@ def file_sum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def size_and_time(path: str | Path) -> tuple[int, int]:
+    """Bytes of a file and when it was changed, in nanoseconds; -1 and -1 where it can't be looked at."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
+
+
 def nan_as_none(value: Any) -> Any:
     """Replace NaN, which JSON lacks, by None, also inside dicts, lists and tuples."""
     if isinstance(value, dict):

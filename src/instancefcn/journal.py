@@ -103,7 +103,7 @@ class Journal:
         flags = os.O_RDWR | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
         self._open = {name: os.open(self.folder / name, flags) for name in self.places}
         self._written, self.counts = written, counts
-        self._cut()
+        self.cut()
         self._synced = time.monotonic()
         return True
 
@@ -148,7 +148,7 @@ class Journal:
         Raises:
             OSError: a file can't be written; names it. The journal is kept, and can be gone on from.
         """
-        self._cut()
+        self.cut()
         try:
             if not finished:
                 with suppress(OSError):  # on a full disk; the state before says less, and what it says holds
@@ -175,7 +175,7 @@ class Journal:
             while left:
                 left = left[os.write(self._open[name], left) :]
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
         """Cut the files behind the last whole step, and go on from there."""
         for name, descriptor in self._open.items():
             os.ftruncate(descriptor, self._written[name].size)

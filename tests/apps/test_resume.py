@@ -19,6 +19,7 @@ from PIL import Image
 
 from instancefcn import journal
 from instancefcn.apps import results
+from instancefcn.data.result_files import read_results
 from instancefcn.inference.proposer import Proposer
 from instancefcn.run_folder import run_folder
 from pictures import FIRST_WIDTH, tree, write_photograph, write_photographs
@@ -263,15 +264,21 @@ def test_two_runs_at_once(photographs: Path, command: Callable[..., Any]) -> Non
 def disk(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
     """A disk on which the journals may have some bytes more."""
     space: dict[str, float] = {"left": float("inf")}
-    write = os.write
+    write, truncate = os.write, os.ftruncate
 
     def limited(descriptor: int, content: Any) -> int:
-        if len(content) > space["left"]:
+        if not space["left"] and len(content):
             raise OSError(errno.ENOSPC, "No space left on device")
-        space["left"] -= len(content)
-        return write(descriptor, content)
+        written = write(descriptor, content[: int(min(space["left"], len(content)))])
+        space["left"] -= written
+        return written
+
+    def freed(descriptor: int, size: int) -> None:
+        space["left"] += os.fstat(descriptor).st_size - size
+        truncate(descriptor, size)
 
     monkeypatch.setattr(journal.os, "write", limited)
+    monkeypatch.setattr(journal.os, "ftruncate", freed)
     return space
 
 
@@ -294,6 +301,18 @@ def test_a_full_disk_is_named_and_leaves_what_fits(
     disk["left"] = float("inf")
     assert command("propose", photographs, "--out", out, "--resume").exit_code == 1
     assert tree(out) == tree(whole)
+
+
+def test_tables_of_a_full_disk_are_of_what_fits(
+    photographs: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, disk: dict[str, float]
+) -> None:
+    """The last step of the compressed lines, which the table is made from, is cut in its middle."""
+    out = photographs.parent / "out"
+    with monkeypatch.context() as patch:
+        when_written(patch, "4.png", lambda: disk.update(left=60))
+        stopped = command("propose", photographs, "--out", out, "--to", "parquet")
+    assert f"No space left on device: '{out / '.unfinished/proposals.jsonl.gz'}'" in stopped.stderr
+    assert len([*read_results(out / "proposals.parquet")]) == 9
 
 
 def test_a_full_disk_keeps_the_last_good_results(

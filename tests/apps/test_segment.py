@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,9 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from classifier.models import proposal_network
+from instancefcn.classifier.segmenter import Segmenter
+from instancefcn.inference.checkpoint import load_checkpoint, save_checkpoint
+from instancefcn.proposals import Segments
 from labelled import HEIGHT, WIDTH, coco_annotation, square, write_coco, write_image
 
 RECIPE = """
@@ -130,6 +136,29 @@ def test_another_proposal_network_is_refused(
     assert done.exit_code == 1
     assert "proposals.safetensors" in done.stderr
     assert "other.safetensors" in done.stderr
+
+
+def test_the_same_weights_that_propose_otherwise_do_not_go_on_with_a_run(
+    tmp_path: Path, trained: tuple[Path, Path, str], command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier, network, _ = trained
+    checkpoint = load_checkpoint(network)
+    looser = tmp_path / "looser.safetensors"
+    save_checkpoint(replace(checkpoint, inference=replace(checkpoint.inference, nms_threshold=0.9)), looser)
+    name = Segmenter.name
+
+    def interrupted(self: Segmenter, *arguments: Any, **options: Any) -> Segments:
+        os.kill(os.getpid(), signal.SIGINT)
+        return name(self, *arguments, **options)
+
+    begin = ["segment", tmp_path / "images", "--classifier", classifier, "--out", tmp_path / "out"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Segmenter, "name", interrupted)
+        assert command(*begin, "--checkpoint", network).exit_code == 130
+    done = command(*begin, "--checkpoint", looser, "--resume")
+    assert done.exit_code == 1
+    assert "asked for other things: --checkpoint was" in done.stderr
+    assert command(*begin, "--checkpoint", network, "--resume").exit_code == 0
 
 
 def test_a_classifier_that_is_not_there_is_named(tmp_path: Path, command: Callable[..., Any]) -> None:

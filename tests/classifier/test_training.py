@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,15 @@ import pytest
 import torch
 
 from classifier.models import RECIPE, Scenes, proposal_network, train
-from instancefcn.classifier.checkpoint import load_classifier, save_classifier
+from instancefcn.classifier.checkpoint import load_classifier, load_proposer, save_classifier
 from instancefcn.classifier.config import ClassifierConfig, ClassifierRecipe, LearningConfig
 from instancefcn.classifier.segmenter import Segmenter
-from instancefcn.classifier.training import class_weights, count_instances, rate_factor
+from instancefcn.classifier.training import class_weights, count_instances, rate_factor, train_classifier
+from instancefcn.data.open import open_source
 from instancefcn.inference.checkpoint import load_checkpoint, save_checkpoint
 from instancefcn.inference.proposer import Proposer
 from instancefcn.proposals import Proposals, Segments
+from labelled import coco_annotation, write_coco, write_image
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -269,6 +272,27 @@ def test_what_is_kept_on_disk_is_not_taken_for_another_recipe(
     for recipe in (RECIPE, other):
         train(recipe, [Scenes(1, IDS, NAMES)], proposals, tmp_path)
     assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+def test_what_is_kept_on_disk_is_not_taken_for_another_trunk_precision_or_file(tmp_path: Path, proposals: Path) -> None:
+    """A frozen trunk of other weights has other maps; proposals in bf16 are others; a file may hold another image."""
+    path = tmp_path / "images" / "a.png"
+    write_image(path)
+    spec = write_coco(tmp_path, [coco_annotation(1)], images=[{"id": 1, "file_name": "a.png"}])
+    (proposer, network), cache = load_proposer(proposals), tmp_path / "cache"
+
+    def kept(recipe: ClassifierRecipe) -> int:
+        train_classifier(recipe, [open_source(spec)], proposer, network, tmp_path, cache=cache, imagenet=False)
+        return len(list(cache.iterdir()))
+
+    assert [kept(RECIPE), kept(RECIPE)] == [1, 1]
+    assert kept(replace(RECIPE, seed=1)) == 2
+    learning = replace(RECIPE.learning, trunk_learning_rate=0.5)
+    assert [kept(replace(RECIPE, learning=learning, seed=seed)) for seed in (0, 1)] == [3, 3]
+    proposer.precision = "bf16"
+    assert kept(RECIPE) == 4
+    os.utime(path, ns=(1, 1))
+    assert kept(RECIPE) == 5
 
 
 def test_the_rate_falls_as_the_optimizer_wants() -> None:

@@ -102,10 +102,16 @@ def test_after_a_change_it_is_read_again(tmp_path: Path, reads: list[str], chang
     assert len(reads) == 2
 
 
-def test_other_code_reads_again(tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [("version", lambda name: f"{name} of tomorrow"), ("image_extensions", lambda: {".of-a-package-that-came"})],
+)
+def test_other_code_reads_again(
+    name: str, other: Callable[..., Any], tmp_path: Path, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = write(tmp_path)
     open_source(spec)
-    monkeypatch.setattr(coco_cache, "version", lambda name: f"{name} of tomorrow")
+    monkeypatch.setattr(coco_cache, name, other)
     open_source(spec)
     assert len(reads) == 2
 

@@ -166,6 +166,7 @@ class RunFiles:
             ModuleNotFoundError: pyarrow is missing.
         """
         if self.parquet is not None and in_place:
+            self.journal.cut()  # on a full disk, half a step is behind the last whole one
             write_parquet(self.parquet, read_results(self.folder / self.jsonl_name))
         categories = json.dumps([{"id": category_id, "name": name} for category_id, name in self.categories.items()])
         drawn = f',\n"pictures": {json.dumps(sorted(pictures))}' if pictures else ""

@@ -73,6 +73,7 @@ def segment(
     from instancefcn.apps.run_files import PRECISION, fingerprint
     from instancefcn.apps.workers import answering
     from instancefcn.classifier.segmenter import Segmenter
+    from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT
 
     segmenter = Segmenter.from_checkpoints(classifier, checkpoint, device=device, precision=precision)
     say_precision(precision, segmenter.proposer.precision)
@@ -92,6 +93,7 @@ def segment(
             "command": "segment",
             "version": version("instancefcn"),
             "--classifier": fingerprint(Path(classifier)) if Path(classifier).is_file() else classifier,
+            "--checkpoint": fingerprint(checkpoint or SHIPPED_CHECKPOINT),
             "--max-segments": max_segments,
             "--min-score": min_score,
             "--shown-score": shown_score,

@@ -17,13 +17,12 @@ from jaxtyping import Float, UInt8
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from instancefcn.classifier.checkpoint import ProposalNetwork
+from instancefcn.classifier.checkpoint import ProposalNetwork, fingerprint
 from instancefcn.classifier.config import ClassifierRecipe
 from instancefcn.classifier.network import Trunk
 from instancefcn.classifier.rois import Rois, match_proposals
 from instancefcn.data.source import Source
-from instancefcn.files import write_whole
-from instancefcn.inference.config import InferenceConfig
+from instancefcn.files import size_and_time, write_whole
 from instancefcn.inference.proposer import Proposer, as_tensor
 from instancefcn.structures import Track
 
@@ -74,7 +73,7 @@ def cache_examples(
     Returns:
         Examples with at least one proposal or instance, and the reasons why images were left out.
     """
-    folder = folder / _key(sources, network, proposer.config, recipe)
+    folder = folder / _key(sources, proposer, network, trunk, recipe)
     examples: list[Example] = []
     problems: list[str] = []
     for number, index in track([(number, i) for number, source in enumerate(sources) for i in range(len(source))]):
@@ -110,18 +109,20 @@ def _mirrored(pixels: UInt8[Tensor, "3 h w"], flip: bool) -> UInt8[Tensor, "3 h 
 
 
 def _key(
-    sources: Sequence[Source], network: ProposalNetwork, proposing: InferenceConfig, recipe: ClassifierRecipe
+    sources: Sequence[Source], proposer: Proposer, network: ProposalNetwork, trunk: Trunk, recipe: ClassifierRecipe
 ) -> str:
     """Digest of all that the files depend on."""
     config = recipe.classifier
-    trunk = [config.trunk, config.shorter_side, config.longest_side, bool(recipe.learning.trunk_learning_rate)]
-    about = [network.fingerprint, asdict(proposing), recipe.naming.proposals, trunk]
+    frozen = None if recipe.learning.trunk_learning_rate else fingerprint(trunk)
+    proposing = [network.fingerprint, asdict(proposer.config), proposer.precision, recipe.naming.proposals]
+    about = [proposing, config.trunk, config.shorter_side, config.longest_side, frozen]
     digest = hashlib.sha256(json.dumps(about).encode())
     for source in sources:
         digest.update(f"{source.name} {source.partial}".encode())
         for index in range(len(source)):
             labels = source.labels(index)
             digest.update(f"{labels.image_id} {labels.file_name} {labels.instances.category_ids.tolist()}".encode())
+            digest.update(repr(labels.path and size_and_time(labels.path)).encode())
             flags = labels.partial, labels.instances.crowd.tolist(), labels.instances.ignore.tolist()
             digest.update(repr(flags).encode())
             for rle in labels.with_rejected().rles:

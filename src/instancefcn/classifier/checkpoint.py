@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from instancefcn.classifier.config import ClassifierConfig, NamingConfig
 from instancefcn.classifier.network import Classifier
@@ -63,12 +63,17 @@ class ClassifierCheckpoint:
 
 
 def identify(network: Network, path: Path) -> ProposalNetwork:
-    """A proposal network's name and fingerprint: of its weights in half precision, as shipping rounds them."""
+    """A proposal network's name and fingerprint."""
+    return ProposalNetwork(path.name, fingerprint(network))
+
+
+def fingerprint(module: nn.Module) -> str:
+    """Twelve digits of the SHA-256 of a module's weights in half precision, as shipping rounds them."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
+    for name, tensor in sorted(module.state_dict().items()):
         digest.update(f"{name} {list(tensor.shape)}".encode())
         digest.update(tensor.cpu().to(torch.float16).contiguous().numpy().tobytes())
-    return ProposalNetwork(path.name, digest.hexdigest()[:12])
+    return digest.hexdigest()[:12]
 
 
 def check_proposals(checkpoint: ClassifierCheckpoint, used: ProposalNetwork, where: str) -> None:

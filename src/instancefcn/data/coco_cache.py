@@ -19,8 +19,9 @@ from zipfile import ZipFile
 import numpy as np
 
 from instancefcn.data.coco_entries import CocoImage
+from instancefcn.data.image_formats import image_extensions
 from instancefcn.data.source import FileSource, Labels, Problem
-from instancefcn.files import file_sum
+from instancefcn.files import file_sum, size_and_time
 from instancefcn.structures import Instances
 from instancefcn.user_cache import keep_written, kept
 
@@ -134,7 +135,7 @@ class CocoCache:
         folder = os.fspath(self.images_dir)
         for index, (name, sound) in enumerate(files):
             path = os.path.join(folder, name)
-            stamps[index] = (*_stamp(path), 0 if sound else _stamp(os.path.dirname(path))[1])
+            stamps[index] = (*size_and_time(path), 0 if sound else size_and_time(os.path.dirname(path))[1])
         return stamps
 
 
@@ -143,14 +144,6 @@ def _digest(path: Path) -> bytes:
         return bytes.fromhex(file_sum(path))
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _stamp(path: str) -> tuple[int, int]:
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
 
 
 def _write(file: Any, arrays: dict[str, np.ndarray], counts: dict[str, list[bytes]]) -> None:
@@ -176,8 +169,9 @@ def _counts(name: str, arrays: dict[str, np.ndarray]) -> Iterator[bytes]:
 
 
 def _code() -> bytes:
-    """Digest of what reads: our own code, and the packages that open images and rasterise polygons."""
-    digest = hashlib.sha256(" ".join(version(name) for name in ("numpy", "pillow", "pycocotools")).encode())
+    """Digest of what reads: our own code, the packages that open images and rasterise polygons, and their formats."""
+    versions = (version(name) for name in ("numpy", "pillow", "pycocotools"))
+    digest = hashlib.sha256(" ".join([*versions, *sorted(image_extensions())]).encode())
     for path in sorted([*_PACKAGE.glob("data/*.py"), *_PACKAGE.glob("geometry/*.py"), _PACKAGE / "files.py"]):
         digest.update(path.read_bytes())
     return digest.digest()
