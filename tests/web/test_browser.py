@@ -224,3 +224,30 @@ def test_two_checkpoints_side_by_side(browser: Any, models: Models) -> None:
         page.context.close()
     finally:
         site.close()
+
+
+def test_the_second_checkpoints_objects_are_saved_though_it_is_asked_last(browser: Any, models: Models) -> None:
+    """Its answer comes late, and is waited for."""
+    site = Site(models)
+    try:
+        page, _ = open_page(browser, site.address, 1280, "light")
+        asked: list[str] = []
+
+        def late(route: Any) -> None:
+            asked.append(route.request.url)
+            if len(asked) == 1:
+                route.abort()  # so that the second checkpoint has not answered yet when the person saves
+            else:
+                route.continue_()
+
+        page.route("**/objects?by=1*", late)
+        page.set_input_files("#files", {"name": "a.png", "mimeType": "image/png", "buffer": png(discs())})
+        page.wait_for_selector(".stage:nth-child(1) .mask")
+        page.select_option("#of-model", "1")
+        with page.expect_download() as saved:
+            page.click("#download")
+        assert json.loads(Path(saved.value.path()).read_text())
+        assert len(asked) == 2
+        page.context.close()
+    finally:
+        site.close()

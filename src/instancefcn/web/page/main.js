@@ -176,7 +176,7 @@ async function askWhy(by, asked) {
     post(`/api/photographs/${photograph.key}/why`, { by, exclusive: choice.exclusive, ...asked }),
   );
   if (!table || photograph !== current) return why.close();
-  why.show(table, photograph, by, asked.pixel);
+  why.show(table, photograph, by);
   stages[by].mark(table.pixel);
 }
 
@@ -217,13 +217,14 @@ async function setExclusive(exclusive) {
 }
 
 async function download() {
-  const chosen = byId("every").checked ? photographs.filter((one) => one.of(0, choice.exclusive)) : [current];
-  const models = server.models.length > 1 ? Number(byId("of-model").value) : 0;
+  const by = server.models.length > 1 ? Number(byId("of-model").value) : 0;
+  const { exclusive } = choice;
+  if (!current.of(by, exclusive)) await load(current);
+  const chosen = (byId("every").checked ? photographs : [current]).filter((one) => one.of(by, exclusive));
+  if (!chosen.length) return; // the page says why nothing was found
   const table = {
     form: byId("form").value,
-    photographs: chosen.map((one) => ({
-      key: one.key, by: models, exclusive: choice.exclusive, kept: one.kept(models, choice),
-    })),
+    photographs: chosen.map((one) => ({ key: one.key, by, exclusive, kept: one.kept(by, choice) })),
   };
   const made = await busy(() => save("/api/download", table));
   if (made) byId("notes").textContent = [`Saved ${made.name}.`, ...made.notes].join(" ");

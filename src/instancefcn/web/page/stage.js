@@ -18,6 +18,7 @@ export class Stage {
     this.cursor = null;
     this.why = false;
     this.svg.addEventListener("click", (event) => {
+      if (!this.photograph) return;
       const number = Number(event.target.dataset?.number ?? 0) || null;
       this.events.click(number, this.pixelAt(event), this.why || event.shiftKey);
     });
