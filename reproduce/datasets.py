@@ -11,6 +11,7 @@ import numpy as np
 
 from instancefcn.data.open import open_source
 from instancefcn.data.source import FileSource
+from instancefcn.files import read_lines
 
 Scale = Literal["paper", "mini"]
 TRAINING_SET = "training images"  # as a test set: some of the images that a run was trained on
@@ -37,7 +38,7 @@ def open_images(images: ImageSelection) -> list[FileSource]:
     sources = [open_source(spec) for spec in images.specs]
     places = [(source, index) for source, opened in enumerate(sources) for index in range(len(opened))]
     if images.listed_in:
-        stems = {line.split()[0] for line in Path(images.listed_in).read_text(encoding="utf-8").splitlines() if line}
+        stems = {line.split()[0] for line in read_lines(Path(images.listed_in)) if line.strip()}
         places = [place for place in places if Path(_labels(sources, place).file_name).stem in stems]
         if not places:
             raise ValueError(f"{images.listed_in} names no image of {', '.join(images.specs)}")

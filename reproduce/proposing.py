@@ -6,7 +6,6 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from instancefcn.classifier.checkpoint import ProposalNetwork, identify
 from instancefcn.config import to_table
@@ -28,11 +27,11 @@ class IdentifiedProposer:
 
 
 @cache
-def shipped_weights(path: Path = SHIPPED_CHECKPOINT) -> str:
+def shipped_weights() -> str:
     """Which weights the shipped checkpoint has, in words for a page."""
-    checkpoint = load_checkpoint(path)
-    identity, record = identify(checkpoint.build(), path), checkpoint.training
-    training = f"{record.get('iteration', 0):,} iterations, {record.get('seconds', 0) / 60:.1f} minutes"
+    checkpoint = load_checkpoint(SHIPPED_CHECKPOINT)
+    identity = identify(checkpoint.build(), SHIPPED_CHECKPOINT)
     return (
-        f"`{identity.name}`, fingerprint `{identity.fingerprint}`; by its own record its last training had {training}"
+        f"`{identity.name}`, fingerprint `{identity.fingerprint}`; by its own record its last training had "
+        f"{checkpoint.training['iteration']:,} iterations"
     )

@@ -69,6 +69,13 @@ def test_a_second_run_is_refused_until_the_first_is_killed(
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("of a person")
+    with pytest.raises(ValueError, match="mine: is a file: give a folder"), run_folder(tmp_path / "mine"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
 def test_files_of_one_folder_are_held_one_by_one(tmp_path: Path, holder: Holder) -> None:
     holder(tmp_path / "a.json")
     with run_file(tmp_path / "b.json"):

@@ -31,7 +31,6 @@ ALLOWED = (
         "zlib",
         "cc0",
         "unlicense",
-        "bsl-1.0",
     ),
     *("mpl", "mozilla", "lgpl", "lesser general", "0bsd", "bsl-1.0", "boost", "cnri", "libpng", "unicode"),
 )

@@ -28,7 +28,7 @@ def run_folder(out: Path) -> Iterator[Path]:
     removed. The system holds the lock and ends it with the process, however that ends: a killed run blocks nobody.
 
     Raises:
-        ValueError: another run holds it; names the folder and the process.
+        ValueError: it is a file, or another run holds it; names the folder and the process.
         OSError: the folder or its lock can't be made; names it.
 
     Example:
@@ -37,6 +37,8 @@ def run_folder(out: Path) -> Iterator[Path]:
         ...     [path.name for path in out.iterdir()]
         ['.instancefcn.lock']
     """
+    if out.is_file():
+        raise ValueError(f"{out}: is a file: give a folder")
     with _lock_of(out / LOCK, out):
         for folder in _own_folders(out):
             remove_temporary(folder)

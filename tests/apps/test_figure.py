@@ -54,6 +54,27 @@ def test_proposals(scene: Path, command: Callable[..., Any]) -> None:
     assert (scene / "again" / "a.png").read_bytes() == first
 
 
+@pytest.mark.parametrize("kind", ["recall", "proposals"])
+def test_annotations_are_read_as_evaluate_reads_them(kind: str, scene: Path, command: Callable[..., Any]) -> None:
+    """Without sizes, which the results say, and with every instance a crowd, as CVAT marks masks."""
+    found = rectangle_rle(48, 64, 4, 4, 24, 24)
+    (scene / "all.json").write_text(json.dumps([result(image, found, 0.5) for image in (1, 2)]))
+    table = json.loads((scene / "coco.json").read_text())
+    for image in table["images"]:
+        del image["height"], image["width"]
+    for one in table["annotations"]:
+        one["iscrowd"] = 1
+    (scene / "cvat.json").write_text(json.dumps(table))
+    more = (
+        ["--out", scene / "recall.png"] if kind == "recall" else ["--images", scene / "images", "--out", scene / "out"]
+    )
+    arguments = ["figure", kind, scene / "all.json", "--annotations", scene / "cvat.json", *more]
+    refused = command(*arguments)
+    assert refused.exit_code == 1
+    assert "all 3 instances are crowds" in refused.stderr
+    assert command(*arguments, "--crowds-of-one-part").exit_code == 0
+
+
 def test_an_unreadable_photograph_is_named_and_the_rest_goes_on(scene: Path, command: Callable[..., Any]) -> None:
     (scene / "images" / "a.png").write_text("no image")
     arguments = ["--annotations", scene / "coco.json", "--images", scene / "images", "--out", scene / "out"]

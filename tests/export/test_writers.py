@@ -347,6 +347,13 @@ def test_a_folder_is_asked_for(form: str, tmp_path: Path) -> None:
         open_writer(form, tmp_path / "out.json", NAMES)
 
 
+@pytest.mark.parametrize("form", ["coco", "labelme"])
+def test_a_file_that_is_no_json_is_not_written_over(form: str, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("of a person")
+    with pytest.raises(ValueError, match="mine: is a file: give a folder"):
+        open_writer(form, tmp_path / "mine", NAMES)
+
+
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown format 'voc': give one of coco, cvat"):
         open_writer("voc", tmp_path, NAMES)

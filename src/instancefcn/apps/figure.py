@@ -12,13 +12,14 @@ from instancefcn.apps.options import (
     AsJson,
     CheckpointFile,
     ComparedRegions,
+    CrowdsOfOnePart,
     DeviceName,
     LabelsFile,
     OutFolder,
     ResultsFiles,
 )
 from instancefcn.apps.printing import echo, print_json
-from instancefcn.files import read_json, write_whole
+from instancefcn.files import write_whole
 
 figure = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
@@ -105,6 +106,7 @@ def recall(
     annotations: LabelsFile,
     out: ChartFile,
     iou: ComparedRegions = "segm",
+    crowds_of_one_part: CrowdsOfOnePart = False,
 ) -> None:
     """Draw recall against IoU with 10, 100 and 1,000 proposals an image, of several files together (Figures 6, 7).
 
@@ -122,12 +124,14 @@ def recall(
     from instancefcn.data.result_files import read_results
     from instancefcn.evaluation.average_recall import recall_per_image
     from instancefcn.evaluation.curves import CURVE_THRESHOLDS, FILE_COLORS, draw_recall_panels, render
+    from instancefcn.evaluation.labelled_images import LabelledImages
     from instancefcn.evaluation.names import unique_names
-    from instancefcn.evaluation.results import parse_ground_truth, parse_results
+    from instancefcn.evaluation.results import parse_results
 
     if len(proposals) > len(FILE_COLORS):
         raise typer.BadParameter(f"at most {len(FILE_COLORS)} files have colours of their own, not {len(proposals)}")
-    images = parse_ground_truth(read_json(annotations), iou, source=str(annotations))
+    labelled = LabelledImages.read(annotations, iou, results=proposals[0], crowds_of_one_part=crowds_of_one_part)
+    images = labelled.images
     curves = {}
     for name, path in zip(unique_names(proposals), proposals, strict=True):
         scored = parse_results(read_results(path), images, iou, source=str(path))
@@ -150,6 +154,7 @@ def proposals(
     max_images: Annotated[
         int | None, typer.Option(min=1, help="Draw the first images, by their ids.", show_default="all")
     ] = None,
+    crowds_of_one_part: CrowdsOfOnePart = False,
     as_json: AsJson = False,
 ) -> None:
     """Draw the proposal that fits each labelled object best, and what is missed (Figures 8, 9).
@@ -167,14 +172,17 @@ def proposals(
     from instancefcn.data.images import read_image
     from instancefcn.data.result_files import read_results
     from instancefcn.evaluation.curves import render
+    from instancefcn.evaluation.labelled_images import LabelledImages
     from instancefcn.evaluation.names import unique_names
-    from instancefcn.evaluation.results import parse_ground_truth, parse_results
+    from instancefcn.evaluation.results import parse_results
     from instancefcn.viz.best_proposals import draw_beside, find_best
 
     files = images_of_annotations(annotations, images)
     targets = [out / f"{stem}.png" for stem in output_stems(files)]
     by_id = {file.image_id: (file, target) for file, target in zip(files, targets, strict=True)}
-    ground_truth = parse_ground_truth(read_json(annotations), source=str(annotations))
+    ground_truth = LabelledImages.read(
+        annotations, "segm", results=proposals[0], crowds_of_one_part=crowds_of_one_part
+    ).images
     results = {
         name: parse_results(read_results(path), ground_truth, source=str(path))
         for name, path in zip(unique_names(proposals), proposals, strict=True)

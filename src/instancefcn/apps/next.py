@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -92,13 +93,13 @@ def unlabelled(images: Sequence[ImageFile], sources: Sequence[Source]) -> list[I
     files = {label.path.resolve() for label in labels if label.path is not None}
     given = {label.file_name for label in labels}
     names = {Path(name).name for name in given}
-    all_names = [image.path.name for image in images]
+    images_of_name = Counter(image.path.name for image in images)
     return [
         image
-        for image, name in zip(images, all_names, strict=True)
+        for image in images
         if image.path.resolve() not in files
         and image.file_name not in given
-        and not (name in names and all_names.count(name) == 1)
+        and not (image.path.name in names and images_of_name[image.path.name] == 1)
     ]
 
 

@@ -67,9 +67,11 @@ def open_writer(
     """
     if form not in FORMS:
         raise ValueError(f"unknown format {form!r}: give one of {', '.join(FORMS)}")
-    if is_one_file(form):
-        out = out if out.suffix == ".json" or out.is_file() else out / f"{form}.json"
-    elif out.suffix == ".json" or out.is_file():
+    if out.suffix != ".json":
+        if out.is_file():
+            raise ValueError(f"{out}: is a file: give a folder{' or FILE.json' * is_one_file(form)}")
+        out = out / f"{form}.json" if is_one_file(form) else out
+    elif not is_one_file(form):
         raise ValueError(f"{out}: {form} writes a file for each image: give a folder")
     place = Place(out, tolerance, names, read)
     return CocoWriter(place, categories, polygons=polygons) if form == "coco" else _WRITERS[form](place, categories)

@@ -81,9 +81,11 @@ class ReviewFolder:
         if self.ledger is None:
             return "none"
         name = self.file_name(place)
-        if self.ledger.is_persons(name) or place in self._elsewhere:
+        if place in self._elsewhere:
             return "others"
-        return "saved" if self.ledger.is_ours(name) else "none"
+        if self.ledger.is_ours(name):
+            return "saved"
+        return "others" if self._files[place].exists() else "none"
 
     def file_name(self, place: int) -> str:
         """The name of a photograph's file of labels."""
