@@ -109,6 +109,13 @@ def test_a_duplicate_and_a_clump_are_left_out_and_food_on_a_plate_stays() -> Non
     assert choose_objects([encode(mask) for mask in masks], RULE).tolist() == [0, 1]
 
 
+@pytest.mark.parametrize(("shared", "expected"), [(7, [0, 1]), (8, [0])])
+def test_a_better_object_lies_inside_from_more_than_seven_tenths_of_it(shared: int, expected: list[int]) -> None:
+    better, worse = np.zeros((2, 1, 20), dtype=bool)
+    better[0, :10], worse[0, 10 - shared : 10] = True, True
+    assert choose_objects([encode(better), encode(worse)], replace(RULE, max_iou=0.9)).tolist() == expected
+
+
 def test_a_tray_of_many_coins_is_left_out_and_one_of_few_stays() -> None:
     coins = [(3 * x, 4 * y, 3 * x + 1, 4 * y + 1) for x in range(3) for y in range(3)]
     masks = [encode(mask) for mask in rectangles(*coins, (0, 0, 20, 20))]

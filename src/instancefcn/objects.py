@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from instancefcn.compiled import compiled
 from instancefcn.geometry.rle import Rle, areas, decode, encode_in_box, ious
 
 INSIDE = 0.7  # share of a mask from which it lies inside another
@@ -136,16 +137,30 @@ def choose_by_overlap(
     overlap: Float[np.ndarray, "n n"], own: Float[np.ndarray, "n"], rule: ObjectRule
 ) -> Int[np.ndarray, "kept"]:
     """As ``choose_objects``, from the IoUs of the masks and their areas in pixels, for trying several rules."""
-    shared = shared_pixels(overlap, own[:, None], own)
-    kept: list[int] = []
+    by_better = np.ascontiguousarray(overlap.T)  # no copy: pycocotools gives IoUs column by column
+    return _chosen(by_better, own, rule.max_iou, rule.max_filled, rule.max_inside, INSIDE)
+
+
+@compiled
+def _chosen(ious, own, max_iou, max_filled, max_inside, share):
+    """Indices of the masks that are kept."""
+    kept, count = np.empty(len(own), dtype=np.int64), 0
     for index in range(len(own)):
-        if overlap[index, kept].max(initial=0) > rule.max_iou:
-            continue
-        inside = shared[index, kept] > INSIDE * own[kept]
-        if inside.sum() > rule.max_inside or shared[index, kept][inside].sum() > rule.max_filled * own[index]:
-            continue
-        kept.append(index)
-    return np.array(kept, dtype=int)
+        inside, filled, is_duplicate = 0, 0.0, False
+        for better in kept[:count]:
+            iou = ious[better, index]
+            if iou > max_iou:
+                is_duplicate = True
+                break
+            if iou > 0:
+                shared = np.rint(iou * (own[index] + own[better]) / (1 + iou))  # as ``shared_pixels``
+                if shared > share * own[better]:
+                    inside += 1
+                    filled += shared
+        if not is_duplicate and inside <= max_inside and filled <= max_filled * own[index]:
+            kept[count] = index
+            count += 1
+    return kept[:count]
 
 
 def shared_pixels(
