@@ -10,12 +10,14 @@ import pytest
 
 from inference.scenes import plain
 from instancefcn.data.segmentations import to_instances
+from instancefcn.data.selection import Selection
 from instancefcn.data.source import Labels, Problem, Source
 from instancefcn.geometry.rle import encode_in_box
 from instancefcn.model.config import NetworkConfig
 from instancefcn.training.assignment import AssignmentConfig
 from instancefcn.training.coverage import Coverage, coverage
 from instancefcn.training.recipe import Recipe
+from synthetic import SyntheticScenes
 
 HEIGHT, WIDTH = 600, 800
 
@@ -126,3 +128,12 @@ def test_nothing_to_cover_is_covered(source: Boxes) -> None:
     result = coverage(source, recipe(600))
     assert result == Coverage(0, 0, 0)
     assert result.share == 1
+
+
+def test_images_of_several_sizes_add_up() -> None:
+    few, many = SyntheticScenes(3, height=48, width=64), SyntheticScenes(5, height=480, width=300)
+    mixed = Selection([(many, 0), (few, 0), (many, 1), (few, 1), (few, 2), (many, 2), (many, 3), (many, 4)], "mixed")
+    one, other, both = (coverage(source, Recipe()) for source in (few, many, mixed))
+    assert one.share != other.share
+    sums = (one.instances + other.instances, one.tiny + other.tiny, one.covered + other.covered)
+    assert (both.instances, both.tiny, both.covered) == sums

@@ -25,6 +25,10 @@ def of_sides(*lengths: int) -> Boxes:
     return Boxes([(length, length) for length in lengths])
 
 
+def advice(source: Boxes, recipe: Recipe) -> str:
+    return hint(source, recipe, coverage(source, recipe))
+
+
 def test_a_recipe_that_looks_closer() -> None:
     recipe = looking_closer(Recipe(), 3)
     assert recipe.inference == replace(Recipe().inference, shorter_sides=(480.0, 1440.0), tiles=True)
@@ -43,13 +47,13 @@ def test_the_least_number_of_times_at_which_instances_are_judged(length: int, ti
 
 def test_few_that_stay_too_small_ask_for_nothing() -> None:
     assert times_needed([of_sides(6, *[50] * 49)], Recipe()) == 1
-    assert hint(of_sides(6, *[50] * 49), Recipe()) == ""
+    assert advice(of_sides(6, *[50] * 49), Recipe()) == ""
 
 
 def test_a_hint_says_the_side_and_how_many_it_brings_in() -> None:
-    text = hint(of_sides(7, 7, 8, 2, *[50] * 300), Recipe())
+    text = advice(of_sides(7, 7, 8, 2, *[50] * 300), Recipe())
     assert text == ""  # 4 of 304 are few
-    assert hint(of_sides(7, 7, 8, 2, *[50] * 60), Recipe()) == (
+    assert advice(of_sides(7, 7, 8, 2, *[50] * 60), Recipe()) == (
         "--tiles 2 (a shorter side of 960) would bring in 3 of 4"
     )
 

@@ -142,7 +142,7 @@ def train(
             f"{source.name}: {len(source)} images, {covered.instances} instances, {100 * covered.share:.1f} % covered"
             f"{skipped}"
         )
-        if tiles is None and (text := hint(source, loaded)):
+        if tiles is None and (text := hint(source, loaded, covered)):
             tell(text)
     try:
         best = train_network(

@@ -61,7 +61,8 @@ def validate(
             except ValueError as error:
                 listed.append(str(error))
         problems += len(listed)
-        notes, covered, advice = [*map(str, source.notes)], coverage(source, chosen), hint(source, chosen)
+        notes, covered = [*map(str, source.notes)], coverage(source, chosen)
+        advice = hint(source, chosen, covered)
         if as_json:
             about = {"name": source.name, "partial": source.partial, "problems": listed, "notes": notes}
             learnt = {"recipe": recipe, "share": covered.share} | asdict(covered)

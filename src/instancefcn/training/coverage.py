@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from instancefcn.data.resizing import resized_size
 from instancefcn.data.source import Source
 from instancefcn.geometry.rle import areas
-from instancefcn.model.build import build_network
+from instancefcn.model.build import build_empty
+from instancefcn.structures import Instances
 from instancefcn.training.assignment import is_covered, is_tiny
 from instancefcn.training.recipe import Recipe
 
@@ -30,17 +32,18 @@ class Coverage:
 
 def coverage(source: Source, recipe: Recipe) -> Coverage:
     """Count the instances that a recipe's windows can learn, without reading any image."""
-    sides = [float(size.side) for size in build_network(recipe.network).window_sizes]
-    total = tiny = covered = 0
+    sides = [float(size.side) for size in build_empty(recipe.network).window_sizes]
+    of_size: dict[tuple[int, int], list[Instances]] = {}  # of an image: those of one size are counted together
     for index in range(len(source)):
         labels = source.labels(index)
-        instances = labels.instances
-        boxes = torch.from_numpy(instances.boxes_xyxy[instances.judged]).float()
-        pixels = torch.from_numpy(areas(instances.divided()[0])).float()
+        of_size.setdefault((labels.height, labels.width), []).append(labels.instances)
+    total = tiny = covered = 0
+    for (height, width), every in of_size.items():
+        boxes = torch.from_numpy(np.concatenate([one.boxes_xyxy[one.judged] for one in every])).float()
+        pixels = torch.from_numpy(areas([rle for one in every for rle in one.divided()[0]])).float()
         longest = recipe.inference.longest_resized
         scales = [
-            resized_size(labels.height, labels.width, side, longest)[0] / labels.height
-            for side in recipe.inference.sides_of(labels.height, labels.width)
+            resized_size(height, width, side, longest)[0] / height for side in recipe.inference.sides_of(height, width)
         ]
         largest = max(scales) if recipe.assignment.judged_in == "view" else 1.0
         too_small = is_tiny(pixels * largest**2, boxes * largest)

@@ -15,7 +15,7 @@ from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.proposer import Proposer
 from instancefcn.inference.tiles import closer
 from instancefcn.structures import Track
-from instancefcn.training.coverage import coverage
+from instancefcn.training.coverage import Coverage, coverage
 from instancefcn.training.recipe import Recipe
 from instancefcn.training.run_files import BEST, LAST
 from instancefcn.training.validation import deciding_measure, mean_over_sources, validate
@@ -56,11 +56,16 @@ def times_needed(sources: Sequence[Source], recipe: Recipe) -> int:
     return MOST_TIMES
 
 
-def hint(source: Source, recipe: Recipe) -> str:
-    """What would bring in the instances of a source that are too small to be judged; empty if few are."""
-    if recipe.inference.image_scales or (times := times_needed([source], recipe)) == 1:
+def hint(source: Source, recipe: Recipe, before: Coverage) -> str:
+    """What would bring in the instances of a source that are too small to be judged; empty if few are.
+
+    Args:
+        before: ``coverage(source, recipe)``.
+    """
+    if recipe.inference.image_scales or before.tiny <= TINY_SHARE * before.instances:
         return ""
-    before, after = coverage(source, recipe), coverage(source, looking_closer(recipe, times))
+    times = times_needed([source], recipe)
+    after = coverage(source, looking_closer(recipe, times))
     side = max(closer(recipe.inference, times).shorter_sides)
     return f"--tiles {times} (a shorter side of {side:.0f}) would bring in {before.tiny - after.tiny} of {before.tiny}"
 
