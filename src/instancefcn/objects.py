@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from instancefcn.compiled import compiled
+from instancefcn.config import check_ranges
 from instancefcn.geometry.rle import Rle, areas, decode, encode_in_box, ious
 
 INSIDE = 0.7  # share of a mask from which it lies inside another
@@ -57,13 +58,10 @@ class ObjectRule:
     chances: tuple[float, ...] = ()  # ascending or equal
 
     def __post_init__(self) -> None:
-        for key in ("threshold", "max_iou", "max_filled", "smoothing"):
-            if not 0 <= getattr(self, key) <= 1:
-                raise ValueError(f"objects.{key} is {getattr(self, key)}; it must be from 0 to 1")
+        shares = dict.fromkeys(("threshold", "max_iou", "max_filled", "smoothing"), (0, 1))
+        check_ranges(self, "objects", **shares, max_inside=(0, ANY_NUMBER))
         if not 0 < self.alike <= 1:
             raise ValueError(f"objects.alike is {self.alike}; it must be above 0, and 1 at most")
-        if self.max_inside < 0:
-            raise ValueError(f"objects.max_inside is {self.max_inside}; it must be 0 or more")
         if len(self.scores) != len(self.chances):
             raise ValueError(f"objects.scores has {len(self.scores)} numbers, objects.chances {len(self.chances)}")
         for key in ("scores", "chances"):

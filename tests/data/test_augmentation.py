@@ -346,9 +346,9 @@ def test_a_whole_image_is_bounded_as_in_proposing(size: tuple[int, int]) -> None
         ({"crop": 0}, "copy_paste needs crops"),
         ({"shorter_sides": (300.0,)}, "needs two shorter_sides, not 1"),
         ({"shorter_sides": (300.0, 400.0, 500.0)}, "needs two shorter_sides, not 3"),
-        ({"shorter_sides": ()}, "must be pixels"),
-        ({"shorter_sides": (0.0, 600.0)}, "must be pixels"),
-        ({"image_scales": (1.0, 0.0), "draw": "one_of"}, r"image_scales must be factors above 0, not \(1\.0, 0\.0\)"),
+        ({"shorter_sides": ()}, "must name one side at least"),
+        ({"shorter_sides": (0.0, 600.0)}, "shorter_sides is 0.0; it must be from 1"),
+        ({"image_scales": (1.0, 0.0), "draw": "one_of"}, r"image_scales is 0\.0; it must be from 1e-06 to 1000"),
         ({"image_scales": (0.5, 1.0)}, "image_scales are drawn one by one: set augmentation.draw = 'one_of'"),
     ],
 )

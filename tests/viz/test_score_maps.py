@@ -19,10 +19,11 @@ from instancefcn.drawing import PALETTE
 from instancefcn.evaluation.curves import render
 from instancefcn.inference.proposer import Proposer, Windows, as_tensor, best_windows
 from instancefcn.inference.tiles import Tile
+from instancefcn.model.assembling import tile_edges
 from instancefcn.model.build import build_network
 from instancefcn.model.config import NetworkConfig
 from instancefcn.structures import ScoreMaps
-from instancefcn.viz.score_maps import choose_size, choose_windows, draw_sheet, tile_edges, window_side
+from instancefcn.viz.score_maps import choose_size, choose_windows, draw_sheet, window_side
 from pictures import photograph
 
 HEIGHT, WIDTH = 60, 90  # pixels of the image

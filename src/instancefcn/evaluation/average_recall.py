@@ -132,17 +132,22 @@ def best_ious(iou: Float[np.ndarray, "n g"]) -> Float[np.ndarray, "g k"]:
 def assigned_ious(iou: Float[np.ndarray, "n g"]) -> Float[np.ndarray, "g k"]:
     """IoU of each instance with its own proposal among the first N, for each N of ``MAX_PROPOSALS``; 0 without one.
 
-    As in Hosang's public code (``closest_candidates.m``): of all pairs the one with the highest IoU is taken, its
-    instance and its proposal are removed, and so on until either runs out. Of pairs with equal IoU the one of the first
-    instance is taken, then the one of the first proposal.
+    As in Hosang's public code (``closest_candidates.m``).
     """
-    assigned = np.zeros((iou.shape[1], len(MAX_PROPOSALS)))
-    for k, limit in enumerate(MAX_PROPOSALS):
-        left = iou[:limit].T.copy()  # [g, n]
-        for _ in range(min(left.shape)):
-            instance, proposal = np.unravel_index(left.argmax(), left.shape)
-            assigned[instance, k] = left[instance, proposal]
-            left[instance], left[:, proposal] = -1, -1
+    return np.stack([ious_one_to_one(iou[:limit]) for limit in MAX_PROPOSALS], axis=1)
+
+
+def ious_one_to_one(iou: Float[np.ndarray, "n g"]) -> Float[np.ndarray, "g"]:
+    """IoU of each of the second regions with its own of the first, highest first; 0 without one.
+
+    Of all pairs the one with the highest IoU is taken, both of it are removed, and so on until either runs out. Of
+    pairs with equal IoU the one of the earliest second region is taken, then the one of the earliest first.
+    """
+    assigned, left = np.zeros(iou.shape[1]), iou.T.copy()
+    for _ in range(min(left.shape)):
+        second, first = np.unravel_index(left.argmax(), left.shape)
+        assigned[second] = left[second, first]
+        left[second], left[:, first] = -1, -1
     return assigned
 
 

@@ -37,23 +37,12 @@ class InferenceConfig:
     def __post_init__(self) -> None:
         if not 0 < self.mask_threshold < 1:
             raise ValueError(f"inference.mask_threshold is {self.mask_threshold}; it must lie between 0 and 1")
-        for key in ("nms_threshold", "soft_nms_threshold", "vote_threshold"):
-            if not 0 <= getattr(self, key) <= 1:
-                raise ValueError(f"inference.{key} is {getattr(self, key)}; it must be from 0 to 1")
-        for key in ("quality_power", "stability_power"):
-            if not 0 <= getattr(self, key) < math.inf:
-                raise ValueError(f"inference.{key} is {getattr(self, key)}; it must be 0 or more")
-        if not self.shorter_sides or min(*self.shorter_sides, self.longest_side) < 1:
-            raise ValueError("inference.shorter_sides and longest_side must name sizes of at least one pixel")
+        if not self.shorter_sides:
+            raise ValueError("inference.shorter_sides must name one side at least")
         if self.tiles and self.longest_side < MIN_TILE:
             raise ValueError(
                 f"inference.longest_side is {self.longest_side}; with inference.tiles, {MIN_TILE} at least"
             )
-        if self.image_scales and not 0 < min(self.image_scales) <= max(self.image_scales) < math.inf:
-            raise ValueError(f"inference.image_scales must be factors above 0, not {self.image_scales}")
-        if min(self.candidates, self.nms_candidates) < 1:
-            raise ValueError("inference.candidates and nms_candidates must be at least 1")
-
         check_ranges(
             self,
             "inference",

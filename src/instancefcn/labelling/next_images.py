@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 
 from instancefcn.data.resizing import network_input, resized_size
+from instancefcn.evaluation.average_recall import ious_one_to_one
 from instancefcn.geometry.rle import Rle, decode, encode, ious
 from instancefcn.inference.proposer import Proposer, as_tensor
 from instancefcn.proposals import Proposals
@@ -109,17 +110,8 @@ def agreement(overlap: Float[np.ndarray, "n m"]) -> float:
         >>> agreement(np.array([[0.9, 0.8], [0.7, 0.0]]))
         0.45
     """
-    rows, columns = overlap.shape
-    if rows + columns == 0:
-        return 1.0
-    left, total = overlap.copy(), 0.0
-    for _ in range(min(rows, columns)):
-        row, column = np.unravel_index(left.argmax(), left.shape)
-        if left[row, column] <= 0:
-            break
-        total += float(left[row, column])
-        left[row, :] = left[:, column] = 0
-    return total / ((rows + columns) / 2)
+    both = sum(overlap.shape)
+    return float(2 * ious_one_to_one(overlap).sum() / both) if both else 1.0
 
 
 def mirror(rle: Rle) -> Rle:

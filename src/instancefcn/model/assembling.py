@@ -111,6 +111,11 @@ def write_masks(
     in_threads(_write_tiles, *zip(*tiles, strict=True))
 
 
+def tile_edges(m: int, k: int) -> Int[np.ndarray, "edges"]:
+    """Starts of a window's k tiles along an axis, in cells from its corner, and the end of the last."""
+    return np.searchsorted(cells(m, k).numpy(), np.arange(k + 1))
+
+
 def cell_shares(m: int, k: int) -> tuple[Int[np.ndarray, "m"], Float32[np.ndarray, "m"]]:
     """Cell whose centre lies before each window pixel along an axis, and the weight of the cell behind it."""
     places = ((np.arange(m) + 0.5) * k / m - 0.5).clip(0, k - 1)

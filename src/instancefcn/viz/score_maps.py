@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from instancefcn.drawing import FILL_OPACITY, PALETTE, choose_distinct
@@ -17,7 +17,7 @@ from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
 from instancefcn.inference.proposer import Windows, assemble_masks
 from instancefcn.inference.window_masks import WindowMasks
-from instancefcn.model.assembling import cells
+from instancefcn.model.assembling import tile_edges
 from instancefcn.viz.panels import show
 
 if TYPE_CHECKING:
@@ -98,11 +98,6 @@ def draw_sheet(image: UInt8[np.ndarray, "h w 3"], windows: Windows, shown: Windo
         on_photograph.contourf(*centres, logits, [shown.threshold_logit, np.inf], colors=[colour], alpha=FILL_OPACITY)
         on_photograph.contour(*centres, logits, [shown.threshold_logit], colors=[colour], linestyles="solid")
     return figure
-
-
-def tile_edges(m: int, k: int) -> Int[np.ndarray, "edges"]:
-    """Starts of a window's k tiles along an axis, in cells from its corner, and the end of the last."""
-    return np.searchsorted(cells(m, k).numpy(), np.arange(k + 1))
 
 
 def _outline(axes: Axes, x: np.ndarray, y: np.ndarray, **line: Any) -> None:

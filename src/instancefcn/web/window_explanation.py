@@ -12,7 +12,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from instancefcn.inference.proposer import Windows, assemble_masks
 from instancefcn.inference.voting import vote
 from instancefcn.inference.window_masks import WindowMasks
-from instancefcn.model.assembling import cells
+from instancefcn.model.assembling import tile_edges
 from instancefcn.web.passes import NOBODY, Pass
 from instancefcn.web.pictures import map_png
 
@@ -35,7 +35,7 @@ def window_json(pass_: Pass, window: int) -> dict[str, Any]:
     group, position = pass_.place_of(window)
     maps, box = group.score_maps, pass_.masks.window_boxes[window]
     side = int(pass_.masks.sides[window])
-    edges = np.searchsorted(cells(side, maps.k).numpy(), np.arange(maps.k + 1)) / side
+    edges = tile_edges(side, maps.k) / side
     return {
         "box": box.tolist(),
         "k": maps.k,
