@@ -66,12 +66,13 @@ class Trunk(nn.Module):
 class MaskRcnnProposer:
     """Proposes as ``instancefcn.Proposer`` does, as far as measuring asks."""
 
-    def __init__(self, side: int = 800, rule: ObjectRule | None = None) -> None:
+    rule: ObjectRule | None = None  # how its masks become objects, once one was chosen
+
+    def __init__(self, side: int = 800) -> None:
         # The trunk takes pixels in 0..255 and has its own normalisation.
         self.network = MaskRCNN(
             Trunk(), num_classes=2, min_size=side, image_mean=[0.0] * 3, image_std=[1 / 255] * 3, box_score_thresh=0.001
         )
-        self.rule = rule
 
     @torch.inference_mode()
     def __call__(self, image: UInt8[np.ndarray, "h w 3"], *, max_proposals: int = 100) -> Proposals:

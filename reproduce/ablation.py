@@ -11,13 +11,11 @@ import numpy as np
 from instancefcn.evaluation.average_recall import AVERAGES, ImageRecall
 from instancefcn.evaluation.compare import Difference, compare
 from instancefcn.evaluation.matching import MAX_PROPOSALS
-from instancefcn.files import write_whole
 from reproduce.datasets import test_images, training_images
 from reproduce.recall import pool
 from reproduce.recipe import ExperimentRecipe, load_recipe
-from reproduce.report import DRY, average_recalls, json_text, markdown_table
+from reproduce.report import average_recalls, markdown_table, write_page
 from reproduce.runner import Runner, speed_path
-from reproduce.settings import Settings
 from reproduce.speed import load_speed
 
 NAME = "ablation"
@@ -110,13 +108,18 @@ def reproduce_ablation(runner: Runner, rows: Sequence[Part] | None = None) -> Pa
         missing = [left.label for left in rows[len(measured) :]]
         first = measured[0].recall
         differences = [compare(first, row.recall, generator=np.random.default_rng(0)) for row in measured]
-        write_whole(page, _to_markdown(measured, differences, settings, missing))
-        table = {
+        notes = [
+            f"Masks of {TEST}, COCO's AR; the difference to the first row with the 95% interval of a paired bootstrap "
+            "over images, which does not know how much a seed changes.",
+            *([f"**Not made yet: {'; '.join(missing)}.**"] if missing else []),
+        ]
+        kept = {
             "dry_run": settings.dry,
             "not_made_yet": missing,
             "rows": [_to_table(row, difference) for row, difference in zip(measured, differences, strict=True)],
         }
-        write_whole(page.with_suffix(".json"), json_text(table))
+        title = "Parts of the lite preset, one off at a time"
+        page = write_page(settings, NAME, title, notes, _table(measured, differences), kept)
     return page
 
 
@@ -142,42 +145,16 @@ def _measure_seed(part: Part, seed: int, runner: Runner) -> tuple[ImageRecall, i
     return recalls[TEST, "segm"], result.iterations, result.seconds / 60, seconds
 
 
-def _to_markdown(
-    rows: Sequence[AblationRow],
-    differences: Sequence[dict[str, Difference]],
-    settings: Settings,
-    missing: Sequence[str],
-) -> str:
+def _table(rows: Sequence[AblationRow], differences: Sequence[dict[str, Difference]]) -> list[str]:
+    """Lines of markdown."""
     body = []
     for row, difference in zip(rows, differences, strict=True):
         gap = difference["coco/AR@100"]
-        body.append(
-            [
-                row.part.label,
-                *average_recalls([row.recall], AVERAGES["COCO AR"]),
-                *(
-                    (f"{gap.difference:+.1f}", f"{gap.low:+.1f} to {gap.high:+.1f}")
-                    if row is not rows[0]
-                    else ("-", "-")
-                ),
-                f"{row.iterations:.0f}",
-                f"{row.minutes:.1f}",
-                f"{row.seconds_an_image:.2f}",
-            ]
-        )
+        change = ["-", "-"] if row is rows[0] else [f"{gap.difference:+.1f}", f"{gap.low:+.1f} to {gap.high:+.1f}"]
+        costs = [f"{row.iterations:.0f}", f"{row.minutes:.1f}", f"{row.seconds_an_image:.2f}"]
+        body.append([row.part.label, *average_recalls([row.recall], AVERAGES["COCO AR"]), *change, *costs])
     columns = [*(f"AR@{n}" for n in MAX_PROPOSALS), "AR@100, difference", "interval", "steps", "minutes", "s an image"]
-    lines = [
-        "# Parts of the lite preset, one off at a time",
-        "",
-        *([DRY, ""] if settings.dry else []),
-        f"- `{settings.command(NAME)}`",
-        f"- Masks of {TEST}, COCO's AR; the difference to the first row with the 95% interval of a paired bootstrap "
-        "over images, which does not know how much a seed changes.",
-        *([f"- **Not made yet: {'; '.join(missing)}.**"] if missing else []),
-        "",
-        *markdown_table(["", *columns], body),
-    ]
-    return "\n".join(lines) + "\n"
+    return markdown_table(["", *columns], body)
 
 
 def _to_table(row: AblationRow, difference: dict[str, Difference]) -> dict[str, object]:

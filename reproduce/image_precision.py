@@ -82,8 +82,6 @@ def compare_precision(
     second: Sequence[ImagePrecision],
     *,
     generator: np.random.Generator,
-    draws: int = PRECISION_DRAWS,
-    confidence: float = CONFIDENCE,
 ) -> dict[str, Difference]:
     """Difference of ``PRECISION_MEASURES`` between two methods, with paired bootstrap intervals.
 
@@ -102,7 +100,7 @@ def compare_precision(
         return np.mean([one.percent(drawn) for one in seeds], axis=0)
 
     low, high = bootstrap(
-        lambda drawn: mean(second, drawn) - mean(first, drawn), len(instances), generator, draws, confidence
+        lambda drawn: mean(second, drawn) - mean(first, drawn), len(instances), generator, PRECISION_DRAWS, CONFIDENCE
     )
     a, b = mean(first, None)[0], mean(second, None)[0]
     images = int(np.count_nonzero(instances.any(1)))

@@ -60,6 +60,6 @@ def masks_of(source: Source, index: int) -> Proposals:
 def labelled_masks(labels: Labels) -> Proposals:
     """The instances of an image as proposals with score 1, without crowds and ignored ones."""
     instances = labels.instances
-    judged = np.flatnonzero(~(instances.crowd | instances.ignore))
-    rles = [instances.rles[index] for index in judged]
-    return Proposals(rles, instances.boxes_xyxy[judged], np.ones(len(rles)), labels.height, labels.width)
+    rles, _ = instances.divided()
+    boxes = instances.boxes_xyxy[instances.judged]
+    return Proposals(rles, boxes, np.ones(len(rles)), labels.height, labels.width)

@@ -126,9 +126,9 @@ def measure_seeds(
     return found, results
 
 
-def speeds(method: Method, experiment: str, runner: Runner, test: str, seeds: int, drawn: int = 0) -> tuple[Speed, ...]:
+def speeds(method: Method, experiment: str, runner: Runner, test: str, seeds: int) -> tuple[Speed, ...]:
     """How long a row takes to propose, for each seed whose time was measured."""
-    folders = [runner.folder(method, experiment, seed, drawn) for seed in range(seeds)]
+    folders = [runner.folder(method, experiment, seed) for seed in range(seeds)]
     found = [load_speed(speed_path(folder, test)) for folder in folders]
     return tuple(speed for speed in found if speed is not None)
 

@@ -92,8 +92,8 @@ class Journal:
             written = {name: _Written(int(size), int(crc)) for name, (size, crc) in state["files"].items()}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{self.folder / STATE}: damaged; leave out --resume to start anew") from error
-        others = differing(then, self.settings)
-        if others or written.keys() != self.places.keys():
+        others = differing(then, self.settings) or ["other files"] * (written.keys() != self.places.keys())
+        if others:
             raise ValueError(
                 f"{self.folder.parent}: the unfinished run there was asked for other things: {'; '.join(others)}. "
                 "Repeat the command as it was, or leave out --resume to start anew"

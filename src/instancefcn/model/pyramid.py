@@ -15,17 +15,17 @@ from instancefcn.model.separable import DepthwiseConv2d, PointwiseConv2d
 
 NORM_GROUPS = 8
 CONTEXT_LEVELS = 2
+EXPANSION = 2  # of the channels within a residual block
 
 
 class SeparableConv(nn.Sequential):
     """3x3 depthwise, 1x1 pointwise, group norm, ReLU: about a ninth of the cost of a full 3x3."""
 
-    def __init__(self, channels: int, out_channels: int | None = None, stride: int = 1) -> None:
-        out_channels = out_channels or channels
+    def __init__(self, channels: int, stride: int = 1) -> None:
         super().__init__(
             nn.Conv2d(channels, channels, 3, stride=stride, padding=1, groups=channels, bias=False),
-            PointwiseConv2d(channels, out_channels, bias=False),
-            nn.GroupNorm(NORM_GROUPS, out_channels),
+            PointwiseConv2d(channels, channels, bias=False),
+            nn.GroupNorm(NORM_GROUPS, channels),
             nn.ReLU(inplace=True),
         )
 
@@ -37,11 +37,11 @@ class ResidualBlock(nn.Module):
     Starts as a no-op, so older checkpoints keep their behaviour.
     """
 
-    def __init__(self, channels: int, expansion: int = 2) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.around = DepthwiseConv2d(channels, 5)
-        self.expand, self.activate = PointwiseConv2d(channels, expansion * channels), nn.ReLU(inplace=True)
-        self.reduce = PointwiseConv2d(expansion * channels, channels)
+        self.expand, self.activate = PointwiseConv2d(channels, EXPANSION * channels), nn.ReLU(inplace=True)
+        self.reduce = PointwiseConv2d(EXPANSION * channels, channels)
         nn.init.zeros_(self.reduce.weight)
         assert self.reduce.bias is not None
         nn.init.zeros_(self.reduce.bias)
