@@ -485,3 +485,81 @@ def write(height, width):
 write(60, 80)
 """
     assert megabytes_for("write(3000, 4000)", setup=setup) < 70
+
+
+def test_what_is_not_to_be_judged_is_a_crowd_in_coco(tmp_path: Path) -> None:
+    """pycocotools looks at nothing else; a void region is none of the objects, and no background."""
+    labels = labels_of(tmp_path)
+    ignore, void = np.array([True, False, False, False]), encode(rectangle(0, 0, 2, 9, SIZE))
+    labels = replace(labels, instances=replace(labels.instances, ignore=ignore), void=void)
+    writer = write("coco", tmp_path / "coco.json", labels, scores=None)
+    written = [(one["iscrowd"], one["ignore"]) for one in read(tmp_path / "coco.json")["annotations"]]
+    assert written == [(1, 1), (0, 0), (0, 0), (1, 0), (1, 1)]
+    assert writer.objects == 4
+    (again,) = open_source(f"coco:{tmp_path}/coco.json,{tmp_path}/images", crowds_of_one_part=True)
+    np.testing.assert_array_equal(decode(again.instances.rles[4]), decode(void))
+    assert again.instances.judged.tolist() == [False, True, True, True, False]
+
+
+def test_an_image_without_objects_is_no_persons_work_in_label_studio(tmp_path: Path) -> None:
+    labels = labels_of(tmp_path)
+    empty = replace(labels, instances=to_instances([], [], []))
+    for scores, kind in (([], "predictions"), (None, "annotations")):
+        write("labelstudio", tmp_path / "tasks.json", empty, scores=scores)
+        (task,) = read(tmp_path / "tasks.json")
+        assert task[kind][0]["result"] == []
+        assert len({"predictions", "annotations"} & set(task)) == 1
+
+
+@pytest.mark.parametrize("form", ["yolo", "xanylabeling", "labels", "geojson"])
+def test_files_that_no_tool_finds_are_told_of(form: str, tmp_path: Path) -> None:
+    names = ["cat.png", "cat.jpg", "dog.png"]
+    images = [labels_of(tmp_path, name) for name in names]
+    notes = " ".join(write(form, tmp_path / form, *images, scores=None, names=names).notes())
+    assert "2 images share their stem with another" in notes
+    notes = " ".join(write("labelme", tmp_path / "labelme", *images, scores=None, names=names).notes())
+    assert "share their stem" not in notes
+
+
+@pytest.mark.parametrize(("form", "file"), [("labelme", "a.json"), ("yolo", "data.yaml")])
+def test_images_are_found_from_behind_a_linked_folder(form: str, file: str, tmp_path: Path) -> None:
+    (tmp_path / "disk" / "a" / "b").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk" / "a" / "b")
+    out = tmp_path / "link" / form
+    write(form, out, labels_of(tmp_path, "a.png"), scores=None)
+    text = (out / file).read_text()
+    way = json.loads(text)["imagePath"] if form == "labelme" else json.loads(text.split("train: ")[1].split("\n")[0])
+    assert os.path.exists(os.path.join(out, way))  # as the system resolves "..", behind the link
+
+
+def test_an_island_in_a_hole_is_filled_with_it(tmp_path: Path) -> None:
+    square = rectangle(4, 4, 44, 44, SIZE)
+    island = square & ~rectangle(10, 10, 38, 38, SIZE) | rectangle(18, 18, 30, 30, SIZE)
+    labels = replace(labels_of(tmp_path, "a.png"), instances=to_instances([1], [encode(island)], [0]))
+    write("yolo", tmp_path / "labels", labels, scores=None)
+    (line,) = (tmp_path / "labels/labels/a.txt").read_text().splitlines()
+    ring = np.array(line.split()[1:], dtype=float).reshape(-1, 2) * (WIDTH, HEIGHT)
+    assert iou(decode(polygons_to_rle([ring.ravel().tolist()], HEIGHT, WIDTH)), square) > 0.97
+
+
+def test_any_parts_are_joined_by_the_shortest_ways() -> None:
+    """Every part is gone round once, and left as it was reached."""
+    rng = np.random.default_rng(0)
+    parts = [rng.random((rng.integers(3, 9), 2)) + 3 * rng.random(2) for _ in range(9)]
+    ring = join(parts)
+    points, times = np.unique(ring, axis=0, return_counts=True)
+    assert len(points) == sum(map(len, parts))
+    assert times.sum() == len(points) + 2 * (len(parts) - 1)
+    lengths = [np.hypot(*(part - np.roll(part, 1, axis=0)).T).sum() for part in parts]
+    around = np.hypot(*(ring - np.roll(ring, 1, axis=0)).T).sum()
+    every = np.concatenate(parts)
+    owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    apart = np.hypot(*(every[:, None] - every).T)
+    tree, ways = {0}, 0.0  # the shortest ways that join all parts, by Prim's rule
+    while len(tree) < len(parts):
+        inside = np.isin(owner, list(tree))
+        rows, columns = np.flatnonzero(inside), np.flatnonzero(~inside)
+        between = apart[np.ix_(rows, columns)]
+        ways += between.min()
+        tree.add(int(owner[columns[between.min(0).argmin()]]))
+    assert around == pytest.approx(sum(lengths) + 2 * ways)

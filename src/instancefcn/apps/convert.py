@@ -78,8 +78,9 @@ def convert(
     echo(f"{writer.images} images, {writer.objects} annotations: {writer.place.out}")
     if pictures:
         echo(f"{len(pictures)} images that were embedded: {next(iter(pictures)).parent}")
-    lost = sum(labels.partial or (bool(labels.rejected) and not writer.holds_rejected) for labels in every)
+    lost = sum(labels.partial or (bool(labels.unknown) and not writer.holds_unknown) for labels in every)
     if lost:
-        echo(f"instances of {lost} images are lost: who trains on this takes them for background", err=True)
+        lines = f"instances or unknown regions of {lost} images are lost: who trains on this takes them for background"
+        echo(lines, err=True)
     for note in writer.notes():
         echo(note)

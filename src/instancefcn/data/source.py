@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from instancefcn.data.images import read_image
-from instancefcn.geometry.rle import Rle, tight_boxes
+from instancefcn.geometry.rle import Rle, area, tight_boxes
 from instancefcn.structures import Instances, Sample
 
 UNNAMED = "object"  # the category of what has no name
@@ -55,6 +55,11 @@ class Labels:
     rejected: Sequence[Rle] = ()  # where instances lie whose masks can't be read
     partial: bool = False  # an instance can't be read, and nobody knows where it lies
     scores: Float[np.ndarray, "n"] | None = None  # of each instance, where a network found them
+
+    @property
+    def unknown(self) -> list[Rle]:
+        """Regions of which nobody knows what they show: rejected instances, and what is void."""
+        return [*self.rejected, *([self.void] if self.void is not None and area(self.void) else [])]
 
     def with_rejected(self) -> Instances:
         """The instances, and the regions of those that were rejected as not to be judged, so nobody takes them for

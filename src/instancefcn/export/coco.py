@@ -17,7 +17,8 @@ class CocoWriter(OneFileWriter):
     """Writer of a COCO file of instances, such as pycocotools and ``instancefcn evaluate`` read.
 
     Annotations are numbered from 1: pycocotools takes a match with annotation 0 for none. Images and categories keep
-    their ids. Each annotation has ``ignore`` besides COCO's keys, and ``score`` where there is one.
+    their ids. What is not to be judged is a crowd, too. Each annotation has ``ignore`` besides COCO's keys, and
+    ``score`` where there is one.
 
     Args:
         polygons: write masks without holes as polygons, one for each part; COCO's polygons can't have holes, so the
@@ -25,7 +26,7 @@ class CocoWriter(OneFileWriter):
     """
 
     tool = "COCO"
-    holds_rejected = True  # as crowds that are not to be judged, so that training on the file leaves them aside, too
+    holds_unknown = True  # as crowds that are not to be judged, so that training on the file leaves them aside, too
 
     def __init__(self, place: Place, categories: Mapping[int, str], *, polygons: bool = False) -> None:
         super().__init__(place, categories)
@@ -64,7 +65,7 @@ class CocoWriter(OneFileWriter):
             "segmentation": self.segmentation(found),
             "bbox": [left, top, right - left, bottom - top],
             "area": int(area(found.rle)),
-            "iscrowd": int(found.crowd),
+            "iscrowd": int(found.crowd or found.ignore),  # all that pycocotools looks at
             "ignore": int(found.ignore),
         } | score
 

@@ -24,7 +24,7 @@ class CvatWriter(CocoWriter):
     """
 
     tool = "CVAT"
-    holds_rejected = False
+    holds_unknown = False
 
     def __init__(self, place: Place, categories: Mapping[int, str]) -> None:
         self.shift = max(0, 1 - min(categories, default=1))
@@ -44,11 +44,9 @@ class CvatWriter(CocoWriter):
     def annotation(self, found: LabelledObject) -> dict[str, Any]:
         annotation = super().annotation(found)
         del annotation["ignore"]
-        crowd = found.crowd or found.ignore
         return annotation | {
             "category_id": found.category_id + self.shift,
-            "iscrowd": int(crowd),
-            "attributes": {"occluded": False} | ({"crowd": True} if crowd else {}),
+            "attributes": {"occluded": False} | ({"crowd": True} if annotation["iscrowd"] else {}),
         }
 
     def segmentation(self, found: LabelledObject) -> Any:

@@ -15,7 +15,7 @@ from PIL import Image
 from instancefcn.data.source import Labels
 from instancefcn.drawing import encoded
 from instancefcn.export.polygons import holes, rings, to_polygons
-from instancefcn.export.writer import LabelledObject, Writer
+from instancefcn.export.writer import LabelledObject, Writer, relative_path
 from instancefcn.geometry.rle import decode
 
 
@@ -28,6 +28,7 @@ class LabelmeWriter(Writer):
     """
 
     tool = "labelme"
+    names_image = True
     version = "5.5.0"  # of labelme: the first with all that is written here
     holds_scores = False
     holds_holes = True  # as masks
@@ -79,7 +80,7 @@ class LabelmeWriter(Writer):
         if labels.path.suffix == ".json":
             self.leave_out("image that another labelme file embeds")
             return labels.file_name
-        return Path(os.path.relpath(labels.path, path.parent)).as_posix()
+        return relative_path(labels.path, path.parent)
 
 
 def _mask(found: LabelledObject) -> tuple[list[list[float]], str]:

@@ -50,9 +50,9 @@ class LabelStudioWriter(OneFileWriter):
             name = f"{root.name}/{name}"
         scores = [found.score for found in objects if found.score is not None]
         made: dict[str, Any] = {"result": [self._result(found, labels) for found in objects]}
-        if scores:
-            made |= {"model_version": "instancefcn", "score": float(np.mean(scores))}
-        kind = "predictions" if scores else "annotations"
+        if self.scored:
+            made |= {"model_version": "instancefcn", "score": float(np.mean(scores)) if scores else 0.0}
+        kind = "predictions" if self.scored else "annotations"  # of a person, who has looked at the image
         image = "/data/local-files/?d=" + quote(os.fsencode(name.replace("\\", "/")))
         self.tasks.append(dumps({"data": {IMAGE: image}, kind: [made]}))
 

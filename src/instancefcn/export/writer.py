@@ -59,7 +59,8 @@ class Writer(ABC):
     folder, suffix = "", ".json"  # of the file of an image, in ``out``
     holds_scores = True
     holds_crowds = True  # regions of many objects, or not to be judged
-    holds_rejected = False  # regions of instances that could not be read
+    holds_unknown = False  # regions of which nobody knows what they show (``Labels.unknown``)
+    names_image = False  # whether a file says which image it is of; else the tool goes by the image's stem
     holds_size = True  # of the image, by which readers know whether labels are of the stored pixels or the upright ones
 
     def __init__(self, place: Place, categories: Mapping[int, str]) -> None:
@@ -70,7 +71,9 @@ class Writer(ABC):
         self._taken: set[str] = set()
         self.written: list[Path] = []  # files of images
         self._left_out: Counter[str] = Counter()
+        self._not_found = 0  # files whose stem is not that of their image
         self.keep = False  # whether files of images that are there stay as they are
+        self.scored = False  # whether the objects of the image at hand have scores, also where there are none
 
     def check_name(self, file_name: str, path: Path | None) -> None:
         """Look whether the format can name an image and its file, before anything is done for it.
@@ -89,7 +92,7 @@ class Writer(ABC):
         Raises:
             ValueError: a file that was read would be written over, or the image can't be read.
         """
-        labels = labels if self.holds_size else upright(labels)
+        labels, self.scored = labels if self.holds_size else upright(labels), scores is not None
         instances = labels.instances
         assert scores is None or len(scores) == len(instances)
         objects: list[LabelledObject] = []
@@ -109,11 +112,11 @@ class Writer(ABC):
                 LabelledObject(number, rle, (left, top, right, bottom), category_id, name, crowd, ignore, score)
             )
         self.objects += len(objects)
-        for rle, box in zip(labels.rejected, tight_boxes(labels.rejected).tolist(), strict=True):
-            if self.holds_rejected:
-                category_id, name = next(iter(self.categories.items()), (1, UNNAMED))
-                number = len(objects) + 1
-                objects.append(LabelledObject(number, rle, tuple(box), category_id, name, True, True, None))
+        unknown = labels.unknown if self.holds_unknown else []
+        for rle, box in zip(unknown, tight_boxes(unknown).tolist(), strict=True):
+            category_id, name = next(iter(self.categories.items()), (1, UNNAMED))
+            number = len(objects) + 1
+            objects.append(LabelledObject(number, rle, tuple(box), category_id, name, True, True, None))
         self.write(labels, objects)
         self.images += 1
 
@@ -131,12 +134,18 @@ class Writer(ABC):
 
     def notes(self) -> list[str]:
         """Lines for the user: what was left out, and what the tool needs to be told."""
-        if not self._left_out:
-            return []
-        counts = [f"{count} {noun}{'s' * (count > 1)}" for noun, count in self._left_out.items()]
-        listed = " and ".join(filter(None, [", ".join(counts[:-1]), counts[-1]]))
-        were = "was" if sum(self._left_out.values()) == 1 else "were"
-        return [f"{listed} {were} left out: {self.tool} has no place for them"]
+        lines: list[str] = []
+        if self._left_out:
+            counts = [f"{count} {noun}{'s' * (count > 1)}" for noun, count in self._left_out.items()]
+            listed = " and ".join(filter(None, [", ".join(counts[:-1]), counts[-1]]))
+            were = "was" if sum(self._left_out.values()) == 1 else "were"
+            lines.append(f"{listed} {were} left out: {self.tool} has no place for them")
+        if self._not_found:
+            lines.append(
+                f"{self._not_found} images share their stem with another, so their files have both endings "
+                f"(.jpg{self.suffix}): {self.tool} and --data go by the stem, and don't find them; rename the images"
+            )
+        return lines
 
     def leave_out(self, noun: str, count: int = 1) -> None:
         """Count what the format can't hold, for ``notes``."""
@@ -167,6 +176,7 @@ class Writer(ABC):
         stem = self._stem(labels.file_name)
         if str(stem).casefold() in self._taken:
             stem = name
+        self._not_found += not self.names_image and str(stem) == str(name)
         self._taken.add(str(stem).casefold())
         path = path_inside(self.place.out / self.folder, f"{stem}{suffix or self.suffix}")
         self.refuse_to_overwrite(path, labels)
@@ -211,6 +221,11 @@ def labels_of(
     """What was found in an image, as labels that ``Writer.add`` takes, numbered from 1."""
     instances = to_instances(range(1, len(found) + 1), found.rles, category_ids)
     return Labels(image_id, file_name, path, found.height, found.width, instances)
+
+
+def relative_path(path: Path, folder: Path) -> str:
+    """The way to a file from a folder, with forward slashes; ".." leads out of what a linked folder is a link to."""
+    return Path(os.path.relpath(path, os.path.realpath(folder))).as_posix()
 
 
 def images_root(labels: Labels) -> Path | None:

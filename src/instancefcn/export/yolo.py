@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Float
+from shapely import MultiPolygon, Polygon, STRtree
 
 from instancefcn.data.source import Labels
 from instancefcn.data.yolo import images_in, in_labels
 from instancefcn.export.polygons import holes, rings, to_polygons
-from instancefcn.export.writer import LabelledObject, Place, Writer, images_root
+from instancefcn.export.writer import LabelledObject, Place, Writer, images_root, relative_path
 from instancefcn.files import write_whole
 
 DATA = "data.yaml"
@@ -58,14 +60,13 @@ class YoloWriter(Writer):
             outline = to_polygons(found.rle, self.place.tolerance)
             self.leave_out("hole", holes(outline))
             self.joined += len(outline.geoms) > 1
-            parts = [np.array(rings(part)[0]) for part in outline.geoms]
-            ring = join(parts) / (labels.width, labels.height)
+            ring = join(filled(outline)) / (labels.width, labels.height)
             numbers = " ".join(f"{number:.6f}".rstrip("0").rstrip(".") for number in ring.ravel())
             lines.append(f"{self.classes[found.category_id]} {numbers}\n")
         self.put(self.path(labels), "".join(lines))
 
     def close(self) -> None:
-        ways = [Path(os.path.relpath(root, self.place.out)).as_posix() for root in self.roots]
+        ways = [relative_path(root, self.place.out) for root in self.roots]
         images = json.dumps(ways[0] if len(ways) == 1 else ways or "images", ensure_ascii=False)
         names = [json.dumps(self.categories[key], ensure_ascii=False) for key in self.classes]
         listed = "".join(f"  {index}: {name}\n" for index, name in enumerate(names))
@@ -88,6 +89,14 @@ class YoloWriter(Writer):
         return lines
 
 
+def filled(outline: MultiPolygon) -> list[Float[np.ndarray, "_ 2"]]:
+    """The outer rings of an outline's parts, without parts that lie in a hole of another, which will be filled."""
+    parts = [Polygon(rings(part)[0]) for part in outline.geoms]
+    inner, outer = STRtree(parts).query(parts, predicate="within")
+    inside = set(inner[inner != outer].tolist())
+    return [np.array(rings(part)[0]) for index, part in enumerate(outline.geoms) if index not in inside]
+
+
 def join(parts: Sequence[Float[np.ndarray, "_ 2"]]) -> Float[np.ndarray, "n 2"]:
     """One ring through several: each next one is reached from its nearest point, and left the same way.
 
@@ -95,11 +104,26 @@ def join(parts: Sequence[Float[np.ndarray, "_ 2"]]) -> Float[np.ndarray, "n 2"]:
         >>> join([np.array([[0.0, 0], [2, 0], [2, 2]]), np.array([[3.0, 0], [5, 0], [5, 2]])])[:, 0].tolist()
         [0.0, 2.0, 3.0, 5.0, 5.0, 3.0, 2.0, 2.0]
     """
-    ring, rest = parts[0], list(parts[1:])
-    while rest:
-        distances = [np.square(ring[:, None] - part[None]).sum(2) for part in rest]
-        nearest = int(np.argmin([distance.min() for distance in distances]))
-        here, there = np.unravel_index(distances[nearest].argmin(), distances[nearest].shape)
-        part = np.roll(rest.pop(nearest), -int(there), axis=0)
-        ring = np.concatenate([ring[: here + 1], part, part[:1], ring[here:]])
-    return ring
+    firsts: list[int] = np.cumsum([0, *map(len, parts)]).tolist()
+    points, owner = np.concatenate(parts), np.repeat(np.arange(len(parts)), list(map(len, parts)))
+    behind = [place for first, end in pairwise(firsts) for place in (*range(first + 1, end), first)]  # round each part
+    behind[firsts[1] - 1] = -1  # the ring begins and ends with the first
+    order = list(range(len(points)))  # of each place of the ring, its point: those of the way back come twice
+    squares, nearest = np.full(len(points), np.inf), np.zeros(len(points), dtype=int)  # of each point, to the ring
+    left, joined = owner > 0, 0
+    while left.any():
+        to_joined = np.square(parts[joined][:, None] - points).sum(2)
+        closer = to_joined.min(0) < squares
+        squares[closer], nearest[closer] = to_joined.min(0)[closer], firsts[joined] + to_joined.argmin(0)[closer]
+        there = int(np.where(left, squares, np.inf).argmin())
+        here, joined = int(nearest[there]), int(owner[there])
+        left &= owner != joined
+        before = there - 1 if there > firsts[joined] else firsts[joined + 1] - 1
+        order += [there, here]
+        behind += [len(order) - 1, behind[here]]
+        behind[here], behind[before] = there, len(order) - 2
+    ring, place = list[int](), 0
+    while place >= 0:
+        ring.append(order[place])
+        place = behind[place]
+    return points[ring]
