@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 from collections.abc import Callable
@@ -508,6 +509,22 @@ def test_next_leaves_out_what_is_labelled(photos: Path, command: Command) -> Non
     assert (photos.parent / "n.txt").read_text().splitlines() == paths
     assert "6 of 8 images are not labelled" in done.stderr
     assert done.stderr.count(".png") == 6
+
+
+def test_next_leaves_out_what_labelme_embeds(photos: Path, command: Command) -> None:
+    content = base64.b64encode((photos / "3.png").read_bytes()).decode()
+    labels = photos.parent / "labels"
+    write_labelme(labels, [], "of three", imagePath="..\\photos\\3.png", imageData=content)
+    found = next_images(command, photos, "--data", f"labelme:{labels}", "-n", 20)
+    assert sorted(found.stdout.splitlines()) == [str(photos / name) for name in NAMES if name != "3.png"]
+
+
+def test_pictures_of_runs_in_folders_below_are_no_photographs(photos: Path, command: Command) -> None:
+    run = photos / "deep" / "found"
+    drawn = [write_image(run / name) for name in ("labels/masks/1.png", "overlays/1.jpg")]
+    listed = [path.relative_to(run).as_posix() for path in drawn]
+    (run / "images.json").write_text(json.dumps({"images": [], "pictures": listed}))
+    assert sorted(next_images(command, photos, "-n", 20).stdout.split()) == [str(photos / name) for name in NAMES]
 
 
 @pytest.mark.parametrize("out", ["photos/next.txt", "next.txt"])

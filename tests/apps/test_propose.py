@@ -707,3 +707,25 @@ def test_a_run_is_gone_on_with_in_its_own_arithmetic(
     assert refused.exit_code == 1
     assert "--precision was 'bf16' and is 'fp32'" in refused.stderr
     assert command("propose", photograph, "--out", out, "--resume", "--precision", "bf16").exit_code == 0
+
+
+def test_somebodys_annotations_are_not_written_over(tmp_path: Path, command: Callable[..., Any]) -> None:
+    """``images.json`` is a likely name for a COCO file, too; a run's own may be replaced."""
+    write_photograph(tmp_path / "in" / "a.jpg")
+    labels = tmp_path / "out" / "images.json"
+    labels.parent.mkdir()
+    labels.write_text(json.dumps({"images": [], "annotations": [{"id": 1}], "categories": []}))
+    before = labels.read_text()
+    done = command("propose", tmp_path / "in", "--out", tmp_path / "out")
+    assert done.exit_code == 1
+    assert f"{labels} holds annotations" in done.stderr
+    assert labels.read_text() == before
+    labels.unlink()
+    for _ in range(2):
+        assert command("propose", tmp_path / "in", "--out", tmp_path / "out").exit_code == 0
+    labels = labels.rename(tmp_path / "out" / "metrics.json")
+    before, results = labels.read_text(), tmp_path / "out" / "proposals.json"
+    done = command("evaluate", results, "--annotations", labels, "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert "would write over an input" in " ".join(done.stderr.replace("│", " ").split())
+    assert labels.read_text() == before

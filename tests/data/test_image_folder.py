@@ -14,7 +14,15 @@ from labelled import write_image
 @pytest.fixture
 def folder(tmp_path: Path) -> ImageFolder:
     names = "a.jpg one/b.jpg two/b.jpg x%20y.png 0123abcd-e.jpg two/e.jpg f.jpg one/f.jpg"
-    for name in [*names.split(), "two/deep/c d.PNG"]:
+    for name in [
+        *names.split(),
+        "two/deep/c d.PNG",
+        "my photo (1).jpg",
+        "g h.jpg",
+        "one/g_h.jpg",
+        "i!.jpg",
+        "one/i.jpg",
+    ]:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
@@ -40,6 +48,8 @@ def folder(tmp_path: Path) -> ImageFolder:
         ("https://host/two/deep/c%20d.PNG?width=3", "two/deep/c d.PNG"),
         ("x%20y.png", "x%20y.png"),
         ("f.jpg", "f.jpg"),
+        ("/data/upload/7/fedc9876-my_photo_1.jpg", "my photo (1).jpg"),  # as Django names what is sent to it
+        ("/data/upload/7/fedc9876-g_h.jpg", "one/g_h.jpg"),  # has this very name
     ],
 )
 def test_found(folder: ImageFolder, given: str, found: str) -> None:

@@ -270,3 +270,21 @@ def test_round_trip_of_boxes(x: int, y: int, width: int, height: int) -> None:
     shape = _read_line(words, (HEIGHT, WIDTH), ["a", "b"])
     assert shape.name == "b"
     np.testing.assert_array_equal(decode(shape.rle), box_mask(x, y, right, bottom))
+
+
+def test_whole_paths_count_where_they_lead_inside_and_what_is_not_there_is_a_problem(tmp_path: Path) -> None:
+    root = write_yolo(tmp_path / "set", {"a.png": f"0 {SQUARE}"})
+    write_image(root / "more" / "images" / "b.png")
+    here = root.resolve()
+    (root / "list.txt").write_text(f"{here}/images/val/a.png\n{tmp_path}/c.png\n")
+    yaml = f"path: {here}\nnames: [cell]\nval: [images/val, {here}/more/images, gone/images]\nlisted: list.txt\n"
+    (root / "data.yaml").write_text(yaml)
+    source = open_source(f"yolo:{root},val")
+    assert [s.file_name for s in source] == ["images/val/a.png", "more/images/b.png"]
+    assert reasons(source) == [("data.yaml", None, "val: 'gone/images' is not inside")]
+    source = open_source(f"yolo:{root},listed")
+    assert [s.file_name for s in source] == ["images/val/a.png"]
+    assert [(name, number) for name, number, _ in reasons(source)] == [("list.txt", 2)]
+    (root / "list.txt").write_text(f"{tmp_path}/c.png\n")
+    with pytest.raises(ValueError, match=r"list.txt: holds no image; .*c.png"):
+        open_source(f"yolo:{root},listed")

@@ -275,3 +275,26 @@ def test_drawing_and_matching_are_imported_late() -> None:
         "sys.exit(any(name in sys.modules for name in ('matplotlib', 'hotcoco')))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_results_of_other_images_under_the_same_ids_are_refused(tmp_path: Path) -> None:
+    """``propose`` and ``convert`` number images each in its own order."""
+    mask = rectangle_rle(48, 64, 4, 4, 24, 24)
+    labels = coco(dict.fromkeys((1, 2), (48, 64)), [annotation(1, 1, mask)])
+    for image, name in zip(labels["images"], ("10.jpg", "sub/2.jpg"), strict=True):
+        image["file_name"] = name
+    labels_file, results, run = tmp_path / "labels.json", tmp_path / "run" / "r.json", tmp_path / "run" / "images.json"
+    run.parent.mkdir()
+    labels_file.write_text(json.dumps(labels))
+    results.write_text(json.dumps([result(1, mask, 0.5)]))
+
+    def named(*names: str, **more: Any) -> None:
+        images = [{"id": number, "file_name": name} for number, name in enumerate(names, start=1)]
+        run.write_text(json.dumps({"images": images, "annotations": [], "categories": []} | more))
+
+    named("2.jpg", "10.jpg")
+    with pytest.raises(ValueError, match=r"image 1 is '2.jpg', by .*images.json, but '10.jpg' in .*--annotations"):
+        evaluate(results, labels_file, tmp_path / "report")
+    for same in (lambda: named("10.jpg", "2.jpg", "3.jpg"), lambda: named("2.jpg", annotations=labels["annotations"])):
+        same()
+        assert evaluate(results, labels_file, tmp_path / "report")["segm"]["coco"]["AR@10"] == 100

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from instancefcn.apps.images import refuse_to_overwrite
 from instancefcn.apps.options import (
     AsJson,
     ComparedRegions,
@@ -96,9 +97,11 @@ def evaluate(
 
     from instancefcn.evaluation.average_recall import AVERAGES, averages
     from instancefcn.evaluation.compare import MIN_IMAGES
+    from instancefcn.evaluation.evaluate import WRITTEN
     from instancefcn.evaluation.evaluate import evaluate as write_evaluation
     from instancefcn.evaluation.names import recall_headings
 
+    refuse_to_overwrite([proposals, annotations, *(compare or ())], [out / name for name in WRITTEN])
     with run_folder(out):
         written = write_evaluation(
             proposals,

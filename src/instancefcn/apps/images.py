@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 import typer
 
 from instancefcn.apps.printing import echo
+from instancefcn.data.result_files import IMAGES
 from instancefcn.files import path_inside, read_json, unique_stems
 from instancefcn.folders import files_below, identity, natural_key
 
-IMAGES = "images.json"  # of a run; lists its pictures, too
 OVERLAYS, LABEL_MAPS = "overlays", "labels"  # folders, among a run's results, of pictures made from its images
 
 
@@ -60,8 +60,9 @@ def find_inputs(
     for text in inputs:
         path = Path(os.path.abspath(text))  # ".." must go, as it would from a name; a link's own name must stay
         if path.is_dir():
-            drawn, root = pictures_of_run(path), path
-            every = [file for file in files_below(path, closed) if file not in drawn]
+            every, root = files_below(path, closed), path
+            drawn = set[Path]().union(*(pictures_of_run(file.parent) for file in every if file.name == IMAGES))
+            every = [file for file in every if file not in drawn]
             paths = [file for file in every if file.suffix.lower() in suffixes]
             passed.update(dict.fromkeys(every))
         elif path.exists():

@@ -89,10 +89,12 @@ def unlabelled(images: Sequence[ImageFile], sources: Sequence[Source]) -> list[I
     An image is labelled if a source names the same file, the same path in the folder, or the same name, where only one
     of the images has it.
     """
+    from instancefcn.data.labelme import named_image
+
     labels = [source.labels(index) for source in sources for index in range(len(source))]
     files = {label.path.resolve() for label in labels if label.path is not None}
     given = {label.file_name for label in labels}
-    names = {Path(name).name for name in given}
+    names = {Path(name).name for name in given} | {named_image(path) for path in files if path.suffix == ".json"}
     images_of_name = Counter(image.path.name for image in images)
     return [
         image

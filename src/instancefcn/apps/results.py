@@ -14,15 +14,15 @@ import torch
 import typer
 
 from instancefcn.apps.exports import Exports, Shown
-from instancefcn.apps.images import IMAGES, ImageFile, pictures_of_run, pictures_there, refuse_to_overwrite
+from instancefcn.apps.images import ImageFile, pictures_of_run, pictures_there, refuse_to_overwrite
 from instancefcn.apps.printing import echo, progress_bar, say
 from instancefcn.apps.run_files import ERRORS, RESULT_FORMS, RunFiles
 from instancefcn.apps.tables import COUNTS, OBJECTS
 from instancefcn.apps.workers import Begin, Pixels
 from instancefcn.data.images import read_image
-from instancefcn.data.result_files import JSON, STEMS
+from instancefcn.data.result_files import IMAGES, JSON, STEMS
 from instancefcn.export.open import is_one_file
-from instancefcn.files import reason_of
+from instancefcn.files import read_json, reason_of
 from instancefcn.interrupts import Interrupted, Interrupts, as_interrupted, noted_interrupts
 from instancefcn.journal import unfinished
 from instancefcn.proposals import CATEGORY_ID, CATEGORY_NAME, Proposals
@@ -94,6 +94,8 @@ class ResultsFolder:
             settings={**settings, "--overlays": overlays, "--to": list(to), "--tolerance": tolerance},
         )
         _refuse_other_results(folder, self.files.paths)
+        if not self.one_file:
+            _refuse_labels(folder / IMAGES)
         self.exports = Exports(
             folder,
             images,
@@ -241,6 +243,13 @@ class ResultsFolder:
             where = "" if self.one_file else f": {self.folder / ERRORS}"
             echo(f"{counts['failed']} of {len(self.images)} images failed{where}", err=True)
             raise typer.Exit(1)
+
+
+def _refuse_labels(path: Path) -> None:
+    """Stop where a file that the run would replace holds somebody's annotations: no run writes any."""
+    table = read_json(path) if path.is_file() else None
+    if isinstance(table, dict) and table.get("annotations"):
+        raise ValueError(f"{path} holds annotations, and would be written over: give another --out, or move it")
 
 
 def _refuse_other_results(folder: Path, paths: Sequence[Path]) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from instancefcn.apps.images import IMAGES, ImageFile
+from instancefcn.apps.images import ImageFile
 from instancefcn.apps.tables import COUNTS, OBJECTS, first_lines, lines_of
-from instancefcn.data.result_files import JSON, JSONL, PARQUET, json_lines, read_results, write_parquet
+from instancefcn.data.result_files import IMAGES, JSON, JSONL, PARQUET, json_lines, read_results, write_parquet
 from instancefcn.files import file_sum
 from instancefcn.geometry.rle import from_json
 from instancefcn.journal import Journal

@@ -39,7 +39,8 @@ class ImageFolder:
         Args:
             given: ``sub/a.jpg``, ``C:\photos\a.jpg``, ``/data/upload/1/5f3a0c1e-a.jpg``,
                 ``/data/local-files/?d=sub/a.jpg``, ``s3://bucket/sub/a.jpg``, ...
-            prefixed: eight hexadecimal digits and "-" may stand before the file's own name.
+            prefixed: eight hexadecimal digits and "-" may stand before the file's own name, which may be written as
+                Django writes the names of files that are sent to it.
 
         Raises:
             ValueError: there is no such file, or more than one.
@@ -58,6 +59,11 @@ class ImageFolder:
                 raise ValueError(f"{given!r} may be {names} in {self.folder}: give the folder that holds one of them")
             if best:
                 return self.folder.joinpath(*best[0])
+        if prefixed:
+            asked = {parts[-1] for parts in readings if parts}
+            sent = [file for name, of_name in self._of_name.items() if _sent(name) in asked for file in of_name]
+            if len(sent) == 1:
+                return self.folder.joinpath(*sent[0])
         raise ValueError(f"{given!r}: no image of this name in {self.folder}")
 
 
@@ -127,6 +133,11 @@ def _parts(path: str) -> tuple[str, ...]:
 def _one_form(name: str) -> str:
     """A name with each accented letter as one sign; macOS has two."""
     return unicodedata.normalize("NFC", name)
+
+
+def _sent(name: str) -> str:
+    """A name as Django's ``get_valid_filename`` makes it of a file's own."""
+    return re.sub(r"[^-\w.]", "", name.strip().replace(" ", "_"))
 
 
 def _common_tail(first: tuple[str, ...], second: tuple[str, ...]) -> int:

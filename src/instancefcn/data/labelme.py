@@ -110,6 +110,11 @@ def _find_image(
     return file, inspect_image(embedded_image(table) if file == path else file, stated)
 
 
+def named_image(path: Path) -> str:
+    """The name, without folders, of the image that a JSON file is of; it may embed the image itself."""
+    return str(read_labelme_json(path).get("imagePath")).replace("\\", "/").rpartition("/")[2]
+
+
 def embedded_image(table: dict[str, Any]) -> bytes:
     """Content of the image file that the table of a labelme file embeds; a ValueError where there is none."""
     return _decode(table.get("imageData"), "imageData")

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 from instancefcn.files import whole_file
 
 JSON, JSONL, PARQUET = ".json", ".jsonl.gz", ".parquet"  # what ``propose`` ends their names with
+IMAGES = "images.json"  # beside a run's results: which images their ids are of, and its pictures
 STEMS = ("proposals", "objects")  # of the files of results, and of a corpus's folders of them
 ROWS_AT_ONCE = 10_000  # of a Parquet file: a row group, some megabytes
 _CHARACTERS_AT_ONCE = 1 << 18

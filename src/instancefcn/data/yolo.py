@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -67,8 +68,8 @@ class YoloFolder:
     def images(self, split: str) -> tuple[list[Path], list[Problem]]:
         """Image files of a split, sorted: those that data.yaml names, or else of images/SPLIT or SPLIT/images.
 
-        ``path`` of data.yaml, and "../" before a split's folder, count only where they lead to a folder inside.
-        Problems are lines of a list of images that lead outside.
+        ``path`` of data.yaml, whole paths, and "../" before a split's folder, count only where they lead inside.
+        Problems are entries of data.yaml, and lines of a list of images, that don't.
 
         Raises:
             ValueError: there are none.
@@ -79,10 +80,14 @@ class YoloFolder:
             found = [place for places in tries if (place := next(filter(os.path.exists, places), None))]
             if not found:
                 continue
-            problems: list[Problem] = []
+            problems = [
+                Problem(str(self.file), None, f"{split}: {shown(entry)} is not inside")
+                for entry, places in zip(entries, tries, strict=False)
+                if not any(map(os.path.exists, places))
+            ]
             images = {image for place in found for image in self._list(place, problems)}
             if not images:
-                raise ValueError(f"{found[0]}: holds no image")
+                raise ValueError(f"{found[0]}: holds no image{f'; {problems[0]}' if problems else ''}")
             return sorted(images), problems
         named = f"{', '.join(entries)}, by {self.file}, is not inside, and " if entries else ""
         raise ValueError(
@@ -104,11 +109,14 @@ class YoloFolder:
             while inner.startswith("../"):
                 inner = inner.removeprefix("../")
             for name in (f"{base}/{entry}", entry, inner):
-                try:
-                    places.append(path_inside(self.root, name))
-                except ValueError:
-                    continue
+                with suppress(ValueError):
+                    places.append(self._inside(name))
         return places
+
+    def _inside(self, name: str) -> Path:
+        """A path in the data set, which may be given as a whole path; a ValueError outside."""
+        root = Path(os.path.abspath(self.root))
+        return path_inside(self.root, os.path.relpath(name, root) if Path(name).is_relative_to(root) else name)
 
     def _list(self, place: Path, problems: list[Problem]) -> Iterator[Path]:
         """Images of a folder and below it, or those that a text file lists."""
@@ -119,7 +127,7 @@ class YoloFolder:
         beside = place.parent.relative_to(self.root)
         for number, line in _read_lines(place):
             try:
-                yield path_inside(self.root, str(beside / line.strip()))
+                yield self._inside(str(beside / line.strip()))
             except ValueError as error:
                 problems.append(Problem(str(place), number, str(error)))
 

@@ -26,6 +26,7 @@ from instancefcn.files import nan_as_none, write_whole
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+WRITTEN = ("metrics.json", "images.csv", "recall_curves.png", "recall_curves.svg", "report.html")
 Differences = Mapping[str, Mapping[str, Difference]]  # of each other file's measures from the first one's, by name
 
 

@@ -63,8 +63,9 @@ def measure_file(
         per_class: also measure average precision, by the categories that the file names.
 
     Raises:
-        ValueError: the file can't be used; says what, where, and how to mend it.
+        ValueError: the file can't be used, or is of other images; says what, where, and how to mend it.
     """
+    labelled.refuse_other_images(path)
     recall, metrics, counted = _without_categories(path, labelled, objects, min_score)
     precision = None
     if per_class:  # it reads the file again, by category

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from instancefcn.data.result_files import read_results
+from instancefcn.data.result_files import IMAGES, read_results
 from instancefcn.evaluation.per_image import file_names, names_where_sound
 from instancefcn.evaluation.regions import IouType
 from instancefcn.evaluation.results import GroundTruth, parse_ground_truth
 from instancefcn.evaluation.sizes import with_sizes
-from instancefcn.files import read_json
+from instancefcn.files import read_json, shown
 
 
 @dataclass(frozen=True)
@@ -58,3 +58,27 @@ class LabelledImages:
                 "for every mask): set iscrowd to 0, or count those of one connected part: --crowds-of-one-part"
             )
         return cls(annotations, iou, crowds_of_one_part, images, file_names(coco), categories or {})
+
+    def refuse_other_images(self, results: Path) -> None:
+        """Stop where the ``images.json`` of a run, beside its results, has other images under the same ids.
+
+        Raises:
+            ValueError: names one of them, and both files.
+        """
+        path = results.parent / IMAGES
+        try:
+            run = read_json(path) if path.is_file() else {}
+            theirs = {} if run.get("annotations") else file_names(run)  # labels of a person are no run's images
+        except (ValueError, TypeError, KeyError, AttributeError):  # another's file
+            return
+        for image_id, name in theirs.items():
+            own = self.file_names.get(image_id)
+            if name is not None and own is not None and _last_part(name) != _last_part(own):
+                raise ValueError(
+                    f"{results}: image {image_id} is {shown(name)}, by {path}, but {shown(own)} in {self.annotations}: "
+                    f"propose with --annotations {self.annotations}, which gives results its ids"
+                )
+
+
+def _last_part(name: str) -> str:
+    return name.replace("\\", "/").rpartition("/")[2]
