@@ -247,7 +247,9 @@ class ResultsFolder:
 
 def _refuse_labels(path: Path) -> None:
     """Stop where a file that the run would replace holds somebody's annotations: no run writes any."""
-    table = read_json(path) if path.is_file() else None
+    table = None
+    with suppress(ValueError, OSError):  # no JSON, so nobody's annotations
+        table = read_json(path)
     if isinstance(table, dict) and table.get("annotations"):
         raise ValueError(f"{path} holds annotations, and would be written over: give another --out, or move it")
 
