@@ -56,6 +56,10 @@ def test_both_ends_are_allowed() -> None:
         ("[optimization]\nlearning_rate = nan\n", "optimization.learning_rate is nan"),
         (f"[optimization]\nlearning_rate = 1{'0' * 400}\n", "learning_rate is 1000000000.* too large"),
         (f"[optimization]\nlearning_rate = 1{'0' * 5000}\n", "bad.toml: not TOML"),
+        (
+            "[loss]\nobjectness_weight = 0\nmask_weight = 0\ndice_weight = 0\nquality_weight = 0\n",
+            "all weights are 0, so there is nothing to learn by",
+        ),
         ("seed = -3\n", r"bad.toml: seed is -3; it must be from 0 to 4\.29497e\+09"),
         (f"x = {'[' * 5000}{']' * 5000}\n", "bad.toml: not TOML"),
     ],

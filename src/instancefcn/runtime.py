@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ class OnnxProposer:
         self.rule = None if rule is None else ObjectRule(**rule)
         self.finds_objects: bool = about["objects"]
         self.threshold_logit: float = about["threshold_logit"]
+        self.max_proposals: int | None = about.get("max_proposals")  # graphs of before do not say it
 
     def __call__(self, image: AnyImage) -> Proposals:
         """Propose masks, best first; objects, with clean masks, if the graph was exported with ``--objects``.
@@ -104,12 +106,21 @@ class OnnxProposer:
     def objects(self, image: AnyImage, threshold: float | None = None, *, exclusive: bool = False) -> Proposals:
         """The objects of an image, chosen among the graph's candidates by ``Proposals.objects``.
 
+        Where the graph gives as many candidates as it can, there may be more objects, and a warning says so.
+
         Raises:
             ValueError: as for proposing and for ``Proposals.objects``, or the graph chooses objects itself.
         """
         if self.finds_objects:
             raise ValueError("this graph chooses objects itself: call the proposer, or export one without --objects")
-        return self(image).objects(threshold, exclusive=exclusive)
+        candidates = self(image)
+        if len(candidates) == self.max_proposals:
+            warnings.warn(
+                f"there may be more objects: the graph gave all its {len(candidates)} candidates; export one with more "
+                "--max-proposals, or with --objects",
+                stacklevel=2,
+            )
+        return candidates.objects(threshold, exclusive=exclusive)
 
 
 def paste(

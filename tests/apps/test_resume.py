@@ -257,6 +257,43 @@ def test_two_runs_at_once(photographs: Path, command: Callable[..., Any]) -> Non
     assert tree(out) == {}
 
 
+def interrupted(photographs: Path, command: Callable[..., Any], *options: Any) -> None:
+    """A run that is told to end at its fourth image."""
+    with pytest.MonkeyPatch.context() as patch:
+        when_proposing(patch, 3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        assert command("propose", photographs, *options).exit_code == 143
+
+
+@pytest.mark.parametrize("form", ["cvat", "labelstudio", "yolo"])
+def test_a_file_of_all_images_that_was_changed_since_stops_a_run_that_goes_on(
+    form: str, photographs: Path, command: Callable[..., Any]
+) -> None:
+    out = photographs.parent / "out"
+    options = ["--out", out, "--to", form]
+    interrupted(photographs, command, *options)
+    name = "yolo/data.yaml" if form == "yolo" else f"{form}.json"
+    before = (out / name).read_bytes()
+    (out / name).write_text("of a person")
+    stopped = command("propose", photographs, *options, "--resume")
+    assert stopped.exit_code == 1
+    assert f"{out / name} was changed since the run stopped" in stopped.stderr
+    assert (out / name).read_text() == "of a person"
+    (out / name).write_bytes(before)
+    command("propose", photographs, *options, "--resume")
+    command("propose", photographs, "--out", photographs.parent / "whole", "--to", form)
+    assert tree(out) == tree(photographs.parent / "whole")
+
+
+def test_files_that_others_made_meanwhile_stay(photographs: Path, command: Callable[..., Any]) -> None:
+    out = photographs.parent / "out"
+    options = ["--out", out, "--to", "labelme"]
+    interrupted(photographs, command, *options)
+    (out / "labelme" / "5.json").write_text("of a person")
+    done = command("propose", photographs, *options, "--resume")
+    assert (out / "labelme" / "5.json").read_text() == "of a person"
+    assert f"left as they were: {out / 'labelme' / '5.json'}" in done.stdout
+
+
 # A full disk.
 
 

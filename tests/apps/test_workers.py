@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +77,55 @@ def test_a_killed_worker_is_told_of_and_resume_goes_on(
     done = command("propose", photographs, "--out", tmp_path / "cut", "--workers", 2, "--resume")
     assert "going on after" in done.stderr
     assert tree(tmp_path / "cut") == tree(tmp_path / "whole")
+
+
+RUN = """
+import signal, sys
+from instancefcn.apps.workers import answering
+
+def answer(pixels):
+    return pixels  # a worker only hands it back
+
+if __name__ == "__main__":
+    import multiprocessing, os, time
+    import numpy as np
+    if sys.argv[1] == "signals":
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        signal.signal(signal.SIGINT, lambda *_: None)
+    with answering(answer, 2) as begin:
+        waits = [begin(np.full((1, 1, 3), number, dtype=np.uint8)) for number in range(2)]
+        children = [process.pid for process in multiprocessing.active_children()]
+        if sys.argv[1] == "killed":
+            [wait() for wait in waits]
+            print(*children, flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.killpg(0, signal.SIGTERM)  # while they start
+        os.killpg(0, signal.SIGINT)
+        print(*[int(wait()[0, 0, 0]) for wait in waits], flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs groups of processes")
+def test_workers_outlive_signals_to_the_group_but_not_the_process_that_they_work_for(tmp_path: Path) -> None:
+    script = tmp_path / "run.py"
+    script.write_text(RUN)
+
+    def run(way: str) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, str(script), way]
+        return subprocess.run(words, capture_output=True, text=True, start_new_session=True, timeout=200, check=False)
+
+    done = run("signals")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0 1\n", "")
+    killed = run("killed")
+    assert killed.returncode == -signal.SIGKILL
+    workers, end = [int(pid) for pid in killed.stdout.split()], time.monotonic() + 20
+    assert len(workers) == 2
+    while (left := [pid for pid in workers if is_alive(pid)]) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert left == []
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that nobody has waited for does not."""
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"

@@ -295,6 +295,23 @@ def test_what_is_kept_on_disk_is_not_taken_for_another_trunk_precision_or_file(t
     assert kept(RECIPE) == 5
 
 
+def test_a_loss_that_becomes_infinite_leaves_the_earlier_classifier(tmp_path: Path, proposals: Path) -> None:
+    path = train(RECIPE, [Scenes(2, IDS, NAMES)], proposals, tmp_path)
+    before = path.read_bytes()
+    wild = replace(RECIPE, learning=replace(RECIPE.learning, learning_rate=1000.0, optimizer="sgd", epochs=50))
+    with pytest.raises(ValueError, match=r"the loss became (inf|nan) in epoch \d+: lower learning.learning_rate"):
+        train(wild, [Scenes(2, IDS, NAMES)], proposals, tmp_path)
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_file_on_disk_is_named(tmp_path: Path, proposals: Path) -> None:
+    train(RECIPE, [Scenes(2, IDS, NAMES)], proposals, tmp_path)
+    damaged = sorted((tmp_path / "cache").rglob("*.maps.*"))[0]
+    damaged.write_bytes(damaged.read_bytes()[:50])
+    with pytest.raises(ValueError, match=f"{damaged.name}: damaged; remove it"):
+        train(RECIPE, [Scenes(2, IDS, NAMES)], proposals, tmp_path)
+
+
 def test_the_rate_falls_as_the_optimizer_wants() -> None:
     shares = (0.0, 0.5, 0.74, 0.75, 1.0)
     factors = [rate_factor(share, LearningConfig(optimizer="sgd")) for share in shares]

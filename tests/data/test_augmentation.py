@@ -346,6 +346,7 @@ def test_a_whole_image_is_bounded_as_in_proposing(size: tuple[int, int]) -> None
         ({"crop": 0}, "copy_paste needs crops"),
         ({"shorter_sides": (300.0,)}, "needs two shorter_sides, not 1"),
         ({"shorter_sides": (300.0, 400.0, 500.0)}, "needs two shorter_sides, not 3"),
+        ({"shorter_sides": (800.0, 320.0)}, "must name the least first"),
         ({"shorter_sides": ()}, "must name one side at least"),
         ({"shorter_sides": (0.0, 600.0)}, "shorter_sides is 0.0; it must be from 1"),
         ({"image_scales": (1.0, 0.0), "draw": "one_of"}, r"image_scales is 0\.0; it must be from 1e-06 to 1000"),

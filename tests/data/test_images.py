@@ -516,3 +516,14 @@ def test_formats_without_their_decoder_say_what_to_install(tmp_path: Path, monke
 def test_what_is_no_image_is_a_type_error(image: Any) -> None:
     with pytest.raises(TypeError, match="an image must be a file's path, an array or a PIL image, not"):
         inspect.unwrap(to_rgb)(image)  # without the checks of annotations that tests add
+
+
+def test_a_pil_image_that_cannot_be_read_is_a_value_error(tmp_path: Path) -> None:
+    """One of a file is decoded only when it is asked for."""
+    path = tmp_path / "cut.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:9000])
+    with Image.open(path) as image, pytest.raises(ValueError, match=r"cut.jpg: .*truncated"):
+        to_rgb(image)
+    with pytest.raises(ValueError, match="image: no pixels"):
+        to_rgb(Image.new("RGB", (0, 5)))

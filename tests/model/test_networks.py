@@ -214,6 +214,11 @@ def test_folding_batch_norms_changes_nothing_but_their_number() -> None:
         assert torch.allclose(a, b, atol=1e-3 * float(a.abs().max()))
 
 
+def test_a_backbone_without_maps_of_several_strides_is_named() -> None:
+    with pytest.raises(ValueError, match="'vit_tiny_patch16_224' gives no maps of several strides"):
+        build_network(NetworkConfig(backbone="vit_tiny_patch16_224"))
+
+
 def test_an_unknown_backbone_is_named() -> None:
     with pytest.raises(ValueError, match="'resnot50' is no timm model"):
         build_network(NetworkConfig(backbone="resnot50"))

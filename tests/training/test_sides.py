@@ -50,6 +50,12 @@ def test_few_that_stay_too_small_ask_for_nothing() -> None:
     assert advice(of_sides(6, *[50] * 49), Recipe()) == ""
 
 
+def test_a_hint_refuses_nothing() -> None:
+    """Where tiles would be too small, larger images are not to be had."""
+    recipe = Recipe(inference=replace(Recipe().inference, shorter_sides=(160.0,), longest_side=224.0))
+    assert advice(of_sides(7, 7, 8, 2, *[50] * 60), recipe) == ""
+
+
 def test_a_hint_says_the_side_and_how_many_it_brings_in() -> None:
     text = advice(of_sides(7, 7, 8, 2, *[50] * 300), Recipe())
     assert text == ""  # 4 of 304 are few

@@ -375,3 +375,13 @@ def test_a_network_that_finds_nothing_keeps_its_rule(
     told = run(tmp_path, start, validation=[scenes(16, seed=3)])
     assert rules(tmp_path) == [RULE, RULE]
     assert "objects: nothing was found on 16 validation images to choose a rule by" in told
+
+
+@pytest.mark.parametrize("name", ["best.safetensors", "last.safetensors"])
+def test_checkpoints_of_no_run_are_not_written_over(name: str, start: Path) -> None:
+    (out := start.parent / "out").mkdir()
+    kept = start.rename(out / name)
+    before = kept.read_bytes()
+    with pytest.raises(ValueError, match=f"{name} would be written over, and there is no run to go on with"):
+        run(out, kept)
+    assert kept.read_bytes() == before

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import re
 import zipfile
 from threading import get_ident
+from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
@@ -25,6 +27,8 @@ from instancefcn.web.visit import Photograph, Visit, Visits, clean_name, free_na
 from web.conftest import ADDRESS, Visitor, discs, png, visit
 
 pytest.importorskip("starlette")
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.testclient import TestClient
 
 
@@ -271,3 +275,27 @@ def test_names() -> None:
     visited = Visit()
     names = [visited.add(Photograph(str(key), "<b>.png", b"", 1, 1, b"")).name for key in range(2)]
     assert names == ["<b>.png", "<b> (2).png"]
+
+
+def test_few_uploads_are_in_memory_at_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once: list[int] = [0]
+
+    async def body(*_: Any) -> bytes:
+        at_once.append(at_once[-1] + 1)
+        await asyncio.sleep(0.001)
+        at_once.append(at_once[-1] - 1)
+        return b"a photograph"
+
+    async def keep(*_: Any) -> Response:
+        return Response()
+
+    monkeypatch.setattr(server_file, "body_of", body)
+    monkeypatch.setattr(server, "_keep", keep)
+    request, visit = Request({"type": "http", "query_string": b"", "headers": []}), Visit()
+
+    async def upload_all() -> None:
+        await asyncio.gather(*(server.upload(request, visit) for _ in range(12)))
+
+    asyncio.run(upload_all())
+    assert len(at_once) == 25
+    assert max(at_once) == server_file.UPLOADS_AT_ONCE

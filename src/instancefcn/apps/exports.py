@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from instancefcn.apps.images import LABEL_MAPS, OVERLAYS, ImageFile, output_stem
 from instancefcn.drawing import encoded
 from instancefcn.export.open import is_one_file, open_writer
 from instancefcn.export.writer import Writer, labels_of
-from instancefcn.files import check_length, write_whole
+from instancefcn.files import check_length, file_sum, write_whole
 from instancefcn.proposals import CATEGORY_ID, Proposals, Segments
 
 REPLACED = ("labels",)  # forms whose files belong to one run, and are replaced by the next one's
@@ -79,8 +80,31 @@ class Exports:
         Raises:
             typer.BadParameter: names one.
         """
-        tools = (one for form, one in self.writers.items() if form not in REPLACED)
-        refuse_to_replace(path for writer in tools for path in writer.paths())
+        refuse_to_replace(path for writer in self._tools() for path in writer.paths())
+
+    def resume(self, sums: Mapping[str, str]) -> None:
+        """Go on with a run: files of images that are there and differ from what it would write stay as they are.
+
+        Args:
+            sums: ``sums`` as it was when the run stopped.
+
+        Raises:
+            ValueError: a file of all images was changed since, or is another's; names it.
+        """
+        for writer in self._tools():
+            writer.resumed = True
+        for name, found in self.sums().items():
+            if sums.get(name) != found:
+                path = os.path.normpath(self.out / name)
+                raise ValueError(f"{path} was changed since the run stopped: move it away, then --resume goes on")
+
+    def sums(self) -> dict[str, str]:
+        """SHA-256 of the tools' files of all images that are there, by their path from ``out``."""
+        files = (path for writer in self._tools() for path in writer.common_files())
+        return {os.path.relpath(path, self.out): file_sum(path) for path in files if path.is_file()}
+
+    def _tools(self) -> list[Writer]:
+        return [writer for form, writer in self.writers.items() if form not in REPLACED]
 
     def check_name(self, image: ImageFile) -> None:
         """Look whether all files can name an image.

@@ -146,6 +146,7 @@ class ResultsFolder:
     def _begin(self) -> None:
         self.earlier = pictures_of_run(self.folder)
         if self.resume and self.files.resume(self.images):
+            self.exports.resume(self.files.sums_of_tools())
             self.drawn |= {self.folder / name for name in self.files.pictures()}
             by_id = {image.image_id: image for image in self.images}
             for image_id, found in self.files.finished() if self.exports.writers else ():
@@ -209,6 +210,8 @@ class ResultsFolder:
     def _close(self, *, finished: bool) -> None:
         """Put all files in place."""
         self.exports.close()
+        if not finished:
+            self.files.note_sums_of_tools(self.exports.sums())
         pictures = [path.relative_to(self.folder).as_posix() for path in self.drawn]
         self.files.close(pictures, finished=finished)
         for path in self.earlier - self.drawn:

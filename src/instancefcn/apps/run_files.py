@@ -12,13 +12,14 @@ import numpy as np
 from instancefcn.apps.images import ImageFile
 from instancefcn.apps.tables import COUNTS, OBJECTS, first_lines, lines_of
 from instancefcn.data.result_files import IMAGES, JSON, JSONL, PARQUET, json_lines, read_results, write_parquet
-from instancefcn.files import file_sum
+from instancefcn.files import file_sum, read_json, write_whole
 from instancefcn.geometry.rle import from_json
 from instancefcn.journal import Journal
 from instancefcn.proposals import Proposals, Segments
 
 ERRORS = "errors.jsonl"
 INPUTS, PICTURES = "inputs.jsonl", "pictures.jsonl"  # of the journal alone: files that were read, pictures drawn
+SUMS = "sums.json"  # beside the journal's files: of what was written for tools when the run stopped
 UNFINISHED = ".unfinished"  # the journal's folder
 PRECISION, EXACT = "--precision", "fp32"  # a setting; another one than EXACT stands in ``images.json``, as "info"
 RESULT_FORMS = {"jsonl": JSONL, "parquet": PARQUET}  # of ``--to``, and how their files end
@@ -143,6 +144,16 @@ class RunFiles:
         """Pictures that the journal knows of, relative to the folder."""
         with self.journal.read(PICTURES) as lines:
             return [json.loads(line) for line in lines]
+
+    def note_sums_of_tools(self, sums: Mapping[str, str]) -> None:
+        """Keep with the journal what a run that goes on must find unchanged."""
+        write_whole(self.journal.folder / SUMS, json.dumps(sums))
+
+    def sums_of_tools(self) -> dict[str, str]:
+        """What was kept when the run stopped; nothing of one that was killed."""
+        path = self.journal.folder / SUMS
+        found = read_json(path) if path.is_file() else {}
+        return found if isinstance(found, dict) else {}
 
     def finished(self) -> Iterator[tuple[int, Proposals]]:
         """Id of each image that is done, and what was found in it."""

@@ -9,6 +9,7 @@ import typer
 
 from instancefcn.apps.options import DeviceName, OutFolder, RecipeName, SourceSpecs, SplitParts, existing_file
 from instancefcn.apps.printing import echo
+from instancefcn.run_folder import run_folder
 
 
 def train_classifier(
@@ -51,7 +52,7 @@ def train_classifier(
     from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT
 
     loaded = load_classifier_recipe(recipe)
-    with progress_bar() as progress:
+    with run_folder(out), progress_bar() as progress:
         path = train(
             loaded,
             [open_source(spec, split_parts=split_parts) for spec in data],

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float, UInt8
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -38,7 +39,7 @@ class Example:
 
     def rois(self, flip: bool) -> Rois:
         """Its proposals and instances, in the image's frame; ``flip`` mirrors both."""
-        rois = Rois(**load_file(self.file("proposals")))
+        rois = Rois(**_load(self.file("proposals")))
         return rois.flipped(self.size[1]) if flip else rois
 
     def pixels(self, flip: bool) -> UInt8[Tensor, "3 h w"]:
@@ -47,7 +48,7 @@ class Example:
 
     def maps(self, flip: bool, device: torch.device) -> list[Float[Tensor, "1 _ _ _"]]:
         """The trunk's maps of the image, or of the mirrored image, from disk."""
-        tensors = load_file(self.file("mirrored" if flip else "maps"), str(device))
+        tensors = _load(self.file("mirrored" if flip else "maps"), str(device))
         return [tensors[name].float() for name in sorted(tensors)]
 
     def file(self, kind: str) -> Path:
@@ -102,6 +103,13 @@ def cache_examples(
         else:
             problems.append(f"{labels.file_name}: neither proposals nor instances")
     return examples, problems
+
+
+def _load(path: Path, device: str = "cpu") -> dict[str, Tensor]:
+    try:
+        return load_file(path, device)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: damaged; remove it, and it is made anew: {error}") from error
 
 
 def _mirrored(pixels: UInt8[Tensor, "3 h w"], flip: bool) -> UInt8[Tensor, "3 h w"]:

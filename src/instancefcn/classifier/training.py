@@ -50,7 +50,8 @@ def train_classifier(
         track_images, track_steps: show progress over what they are given.
 
     Raises:
-        ValueError: nothing to learn from, categories that contradict each other, or no ImageNet weights.
+        ValueError: nothing to learn from, categories that contradict each other, no ImageNet weights, or a loss that
+            became infinite or NaN; then nothing is written.
     """
     names, counts = count_instances(sources)
     for category_id, name in names.items():
@@ -153,6 +154,8 @@ def learn(
         schedule.step()
         foreground = targets != BACKGROUND
         right = foreground & (logits[:, 1:].argmax(1) + 1 == targets)
+        if not math.isfinite(loss.item()):
+            raise ValueError(f"the loss became {loss.item()} in epoch {epoch + 1}: lower learning.learning_rate")
         sums.update(loss=loss.item(), rois=len(targets), foreground=int(foreground.sum()), right=int(right.sum()))
         if step + 1 == in_epoch:
             yield {

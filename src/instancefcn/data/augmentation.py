@@ -53,6 +53,8 @@ class Augmentation:
                 f"augmentation.draw = 'between' needs two shorter_sides, not {len(self.shorter_sides)}: give the least "
                 "and the largest, or set draw = 'one_of'"
             )
+        if self.draw == "between" and self.shorter_sides[0] > self.shorter_sides[1]:
+            raise ValueError(f"augmentation.shorter_sides must name the least first, not {self.shorter_sides}")
         check_ranges(
             self,
             "augmentation",

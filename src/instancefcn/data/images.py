@@ -54,7 +54,7 @@ def to_rgb(image: AnyImage) -> UInt8[np.ndarray, "h w 3"]:
       grey become RGB.
 
     Raises:
-        ValueError: a file can't be read, or an array has another shape, another type, or no pixels.
+        ValueError: a file or a PIL image can't be read, or an array has another shape, another type, or no pixels.
         TypeError: it is none of these.
 
     Example:
@@ -67,7 +67,13 @@ def to_rgb(image: AnyImage) -> UInt8[np.ndarray, "h w 3"]:
         return _array_to_rgb(image)
     if not isinstance(image, Image.Image):
         raise TypeError(f"an image must be a file's path, an array or a PIL image, not {type(image).__name__}")
-    return _upright(image, None, str(getattr(image, "filename", "")) or "image")
+    name = str(getattr(image, "filename", "")) or "image"
+    if not (image.width and image.height):
+        raise ValueError(f"{name}: no pixels")
+    try:
+        return _upright(image, None, name)
+    except Exception as error:  # a file that is open, and decoded only now
+        raise ValueError(f"{name}: {str(error) or type(error).__name__}") from error
 
 
 def read_image(file: ImageFile, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "h w 3"]:

@@ -73,6 +73,8 @@ class Writer(ABC):
         self._left_out: Counter[str] = Counter()
         self._not_found = 0  # files whose stem is not that of their image
         self.keep = False  # whether files of images that are there stay as they are
+        self.resumed = False  # whether files that are there may be another's: then those that differ stay, too
+        self.others: list[Path] = []  # that stayed so
         self.scored = False  # whether the objects of the image at hand have scores, also where there are none
 
     def check_name(self, file_name: str, path: Path | None) -> None:
@@ -125,9 +127,13 @@ class Writer(ABC):
         """Write one image, or keep it until the end."""
 
     def put(self, path: Path, content: bytes | str) -> None:
-        """Write the file of one image, unless it is there and ``keep`` says to leave it."""
-        if not (self.keep and path.exists()):
-            write_whole(path, content)
+        """Write the file of one image, unless it is there and ``keep`` or ``resumed`` says to leave it."""
+        if self.keep and path.exists():
+            return
+        if self.resumed and path.exists() and not _holds(path, content):
+            self.others.append(path)
+            return
+        write_whole(path, content)
 
     def close(self) -> None:  # noqa: B027 (most formats have nothing of the kind)
         """Write what belongs to no single image. Call it once, after the last image."""
@@ -135,6 +141,8 @@ class Writer(ABC):
     def notes(self) -> list[str]:
         """Lines for the user: what was left out, and what the tool needs to be told."""
         lines: list[str] = []
+        if self.others:
+            lines.append(f"another's, or changed, and left as they were: {', '.join(map(str, self.others))}")
         if self._left_out:
             counts = [f"{count} {noun}{'s' * (count > 1)}" for noun, count in self._left_out.items()]
             listed = " and ".join(filter(None, [", ".join(counts[:-1]), counts[-1]]))
@@ -158,7 +166,11 @@ class Writer(ABC):
 
     def paths(self) -> list[Path]:
         """Files that will be written: those of the images whose names are known, in their order, then any others."""
-        return [self._file(stem) for stem in self._stems.values()]
+        return [*(self._file(stem) for stem in self._stems.values()), *self.common_files()]
+
+    def common_files(self) -> list[Path]:
+        """Those among them that are of all images; ``close`` writes them."""
+        return []
 
     def _file(self, stem: PurePosixPath) -> Path:
         return self.place.out / self.folder / f"{stem}{self.suffix}"
@@ -197,6 +209,10 @@ class Writer(ABC):
                 raise ValueError(f"would write over {path}, among the data that is read: give another --out")
 
 
+def _holds(path: Path, content: bytes | str) -> bool:
+    return path.read_bytes() == (content.encode() if isinstance(content, str) else content)
+
+
 class OneFileWriter(Writer):
     """Writer of one file, which is written when all images are there."""
 
@@ -204,6 +220,9 @@ class OneFileWriter(Writer):
         """Nothing to look at: no file is called after an image."""
 
     def paths(self) -> list[Path]:
+        return self.common_files()
+
+    def common_files(self) -> list[Path]:
         return [self.place.out]
 
     def close(self) -> None:

@@ -48,8 +48,8 @@ class YoloWriter(Writer):
         name = PurePosixPath(file_name)
         return str(name if ".." in name.parts else in_labels(name))
 
-    def paths(self) -> list[Path]:
-        return [*super().paths(), self.place.out / DATA]
+    def common_files(self) -> list[Path]:
+        return [self.place.out / DATA]
 
     def write(self, labels: Labels, objects: Sequence[LabelledObject]) -> None:
         if root := images_root(labels):

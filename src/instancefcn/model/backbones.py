@@ -124,7 +124,10 @@ def _timm_features(name: str, output_stride: int) -> tuple[Any, Sequence[float],
     pretrained_cfg = timm.get_pretrained_cfg(name)
     if pretrained_cfg is None and not timm.is_model(name):
         raise ValueError(f"backbone {name!r} is no timm model; timm.list_models() lists them")
-    net = timm.create_model(name, features_only=True, pretrained=False, output_stride=output_stride)
+    try:
+        net = timm.create_model(name, features_only=True, pretrained=False, output_stride=output_stride)
+    except (TypeError, RuntimeError, AttributeError, AssertionError) as error:  # such as transformers raise
+        raise ValueError(f"backbone {name!r} gives no maps of several strides: {error}") from error
     shift_same_padding(net)
     mean, std = (pretrained_cfg.mean, pretrained_cfg.std) if pretrained_cfg else ((0.5,) * 3, (0.5,) * 3)
     return net, mean, std

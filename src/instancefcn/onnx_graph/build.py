@@ -92,6 +92,7 @@ def build_graph(
         "format": FORMAT,
         "objects": objects,
         "threshold_logit": config.threshold_logit,
+        "max_proposals": max_proposals,
         "rule": None if rule is None else asdict(rule),
     }
     onnx.helper.set_model_props(model, {METADATA: json.dumps(about)})

@@ -23,7 +23,7 @@ from instancefcn.training.log import show_progress
 from instancefcn.training.optimization import Budget
 from instancefcn.training.processes import images_of_pass, launch, was_restarted
 from instancefcn.training.recipe import Recipe
-from instancefcn.training.run_files import BEST
+from instancefcn.training.run_files import BEST, refuse_checkpoints
 from instancefcn.training.sides import store_sides
 from instancefcn.training.state import find_state
 from instancefcn.training.summary import summarize
@@ -97,7 +97,10 @@ def train(
     if stream is None:
         check_learnable(sources)
     with run_folder(out) if fabric.is_global_zero else nullcontext():
-        state = find_state(out, recipe, resume or was_restarted())
+        again = resume or was_restarted()
+        state = find_state(out, recipe, again)
+        if state is None and not again:
+            refuse_checkpoints(out)
         data = Fingerprint.of(sources, validation)
         if state is not None and (others := compare_data(out, state, data, changed_data)):
             tell(others)

@@ -37,6 +37,8 @@ class LossConfig:
         check_ranges(
             self, "loss", objectness_weight=weights, mask_weight=weights, dice_weight=weights, quality_weight=weights
         )
+        if not any((self.objectness_weight, self.mask_weight, self.dice_weight, self.quality_weight)):
+            raise ValueError("loss: all weights are 0, so there is nothing to learn by")
 
 
 class LossTotals(NamedTuple):

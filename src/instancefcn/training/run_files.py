@@ -12,6 +12,17 @@ from instancefcn.training.state import STATE_FILE, TrainingState, save_state
 LAST, BEST = "last.safetensors", "best.safetensors"
 
 
+def refuse_checkpoints(out: Path) -> None:
+    """Stop where a folder without a run has checkpoints, which a training would write over.
+
+    Raises:
+        ValueError: it has; names one.
+    """
+    for path in (out / BEST, out / LAST):
+        if path.exists():
+            raise ValueError(f"{path} would be written over, and there is no run to go on with: give another --out")
+
+
 class RunFiles:
     """Checkpoints and the state of one run.
 

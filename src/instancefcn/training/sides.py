@@ -57,15 +57,18 @@ def times_needed(sources: Sequence[Source], recipe: Recipe) -> int:
 
 
 def hint(source: Source, recipe: Recipe, before: Coverage) -> str:
-    """What would bring in the instances of a source that are too small to be judged; empty if few are.
+    """What would bring in the instances of a source that are too small to be judged; empty if few are or nothing can.
 
     Args:
         before: ``coverage(source, recipe)``.
     """
     if recipe.inference.image_scales or before.tiny <= TINY_SHARE * before.instances:
         return ""
-    times = times_needed([source], recipe)
-    after = coverage(source, looking_closer(recipe, times))
+    try:
+        times = times_needed([source], recipe)
+        after = coverage(source, looking_closer(recipe, times))
+    except ValueError:  # tiles would be too small, or sides too large
+        return ""
     side = max(closer(recipe.inference, times).shorter_sides)
     return f"--tiles {times} (a shorter side of {side:.0f}) would bring in {before.tiny - after.tiny} of {before.tiny}"
 

@@ -29,6 +29,7 @@ from instancefcn.web.walk import Walk
 
 PAGE = Path(__file__).parent / "page"
 MOST_UPLOADED = 20_000_000  # bytes
+UPLOADS_AT_ONCE = 4  # in memory
 THUMBNAIL_SIDE = 240  # pixels
 T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
@@ -65,6 +66,7 @@ class Server:
         self.cookie = f"instancefcn-{port}"
         self.examples = example_photographs()
         self._walk: tuple[tuple[str, int], Walk] | None = None
+        self._uploads = asyncio.Semaphore(UPLOADS_AT_ONCE)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="page")
         routes = [
             Route("/", self.page),
@@ -133,10 +135,11 @@ class Server:
     async def upload(self, request: Request, visit: Visit) -> Response:
         """Take a photograph: the request's body is its file, ``?name=`` what it is called."""
         name = clean_name(request.query_params.get("name", ""))
-        content = await body_of(request, MOST_UPLOADED, name)
-        if not content:
-            raise Refused(415, f"{name}: the file is empty")
-        return await self._keep(visit, name, content)
+        async with self._uploads:  # the others wait, unread
+            content = await body_of(request, MOST_UPLOADED, name)
+            if not content:
+                raise Refused(415, f"{name}: the file is empty")
+            return await self._keep(visit, name, content)
 
     async def picture(self, request: Request, visit: Visit) -> Response:
         """A photograph as JPEG, of up to 2,000 pixels a side."""
