@@ -140,7 +140,7 @@ def draw(runs: Sequence[Mapping[str, Any]]) -> bytes:
         highest = max([highest, *deleted])
         axes.set_xticks(list(places), labels)
         axes.set_xlabel("labelled images")
-        axes.set_title(f"{domain}\n{start}", fontsize=9, loc="left", parse_math=False)
+        axes.set_title("\n".join([domain, *start.split(", ")]), fontsize=9, loc="left", parse_math=False)
         axes.spines[["top", "right"]].set_visible(False)
     panels[0][0].set_ylim(0, highest)  # of all, as they share it
     for row in panels:
