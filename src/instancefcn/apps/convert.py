@@ -80,7 +80,7 @@ def convert(
         echo(f"{len(pictures)} images that were embedded: {next(iter(pictures)).parent}")
     lost = sum(labels.partial or (bool(labels.unknown) and not writer.holds_unknown) for labels in every)
     if lost:
-        lines = f"instances or unknown regions of {lost} images are lost: who trains on this takes them for background"
-        echo(lines, err=True)
+        told = f"instances or unknown regions of {lost} images are lost: who trains on this takes them for background"
+        echo(told, err=True)
     for note in writer.notes():
         echo(note)

@@ -188,7 +188,7 @@ class Writer(ABC):
         stem = self._stem(labels.file_name)
         if str(stem).casefold() in self._taken:
             stem = name
-        self._not_found += not self.names_image and str(stem) == str(name)
+        self._not_found += bool(name.suffix) and not self.names_image and str(stem) == str(name)
         self._taken.add(str(stem).casefold())
         path = path_inside(self.place.out / self.folder, f"{stem}{suffix or self.suffix}")
         self.refuse_to_overwrite(path, labels)
