@@ -73,6 +73,11 @@ def check_length(path: Path) -> None:
         )
 
 
+def last_part(name: str) -> str:
+    """The name of a file without folders, whichever system's slashes it has."""
+    return name.replace("\\", "/").rpartition("/")[2]
+
+
 def is_plain_name(file_name: str) -> bool:
     """Whether a name is of letters and digits of ASCII, with points, lines and such between: it can be but a file's."""
     return _PLAIN.fullmatch(file_name) is not None

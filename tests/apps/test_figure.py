@@ -73,6 +73,10 @@ def test_annotations_are_read_as_evaluate_reads_them(kind: str, scene: Path, com
     assert refused.exit_code == 1
     assert "all 3 instances are crowds" in refused.stderr
     assert command(*arguments, "--crowds-of-one-part").exit_code == 0
+    (scene / "images.json").write_text(json.dumps({"images": [{"id": 1, "file_name": "b.png"}], "annotations": []}))
+    other = command(*arguments, "--crowds-of-one-part")
+    assert other.exit_code == 1
+    assert "image 1 is 'b.png'" in other.stderr
 
 
 def test_an_unreadable_photograph_is_named_and_the_rest_goes_on(scene: Path, command: Callable[..., Any]) -> None:

@@ -134,6 +134,7 @@ def recall(
     images = labelled.images
     curves = {}
     for name, path in zip(unique_names(proposals), proposals, strict=True):
+        labelled.refuse_other_images(path)
         scored = parse_results(read_results(path), images, iou, source=str(path))
         curves[name] = recall_per_image(images, scored, iou).curves(CURVE_THRESHOLDS)
     instances = sum(int((~image.crowd).sum()) for image in images)
@@ -180,9 +181,10 @@ def proposals(
     files = images_of_annotations(annotations, images)
     targets = [out / f"{stem}.png" for stem in output_stems(files)]
     by_id = {file.image_id: (file, target) for file, target in zip(files, targets, strict=True)}
-    ground_truth = LabelledImages.read(
-        annotations, "segm", results=proposals[0], crowds_of_one_part=crowds_of_one_part
-    ).images
+    measured = LabelledImages.read(annotations, "segm", results=proposals[0], crowds_of_one_part=crowds_of_one_part)
+    for path in proposals:
+        measured.refuse_other_images(path)
+    ground_truth = measured.images
     results = {
         name: parse_results(read_results(path), ground_truth, source=str(path))
         for name, path in zip(unique_names(proposals), proposals, strict=True)

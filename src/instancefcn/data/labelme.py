@@ -25,7 +25,7 @@ from instancefcn.data.polygons import (
 )
 from instancefcn.data.shapes import Shape, ShapedImages
 from instancefcn.data.source import UNNAMED, FileSource, Problem
-from instancefcn.files import path_inside, read_json, shown
+from instancefcn.files import last_part, path_inside, read_json, shown
 from instancefcn.folders import existing_dir, visible_files
 from instancefcn.geometry.rle import Rle, encode_in_box
 
@@ -112,7 +112,7 @@ def _find_image(
 
 def named_image(path: Path) -> str:
     """The name, without folders, of the image that a JSON file is of; it may embed the image itself."""
-    return str(read_labelme_json(path).get("imagePath")).replace("\\", "/").rpartition("/")[2]
+    return last_part(str(read_labelme_json(path).get("imagePath")))
 
 
 def embedded_image(table: dict[str, Any]) -> bytes:

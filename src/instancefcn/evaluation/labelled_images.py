@@ -11,7 +11,7 @@ from instancefcn.evaluation.per_image import file_names, names_where_sound
 from instancefcn.evaluation.regions import IouType
 from instancefcn.evaluation.results import GroundTruth, parse_ground_truth
 from instancefcn.evaluation.sizes import with_sizes
-from instancefcn.files import read_json, shown
+from instancefcn.files import last_part, read_json, shown
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,8 @@ class LabelledImages:
             return
         for image_id, name in theirs.items():
             own = self.file_names.get(image_id)
-            if name is not None and own is not None and _last_part(name) != _last_part(own):
+            if name is not None and own is not None and last_part(name) != last_part(own):
                 raise ValueError(
                     f"{results}: image {image_id} is {shown(name)}, by {path}, but {shown(own)} in {self.annotations}: "
                     f"propose with --annotations {self.annotations}, which gives results its ids"
                 )
-
-
-def _last_part(name: str) -> str:
-    return name.replace("\\", "/").rpartition("/")[2]
