@@ -428,6 +428,30 @@ def test_masks_stay_on_their_object_in_a_photograph_that_is_turned(
     assert iou(decode(source.labels(0).instances.rles[0]), source.image(0).mean(2) > 128) > 0.95
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_tools_that_turn_photographs_get_labels_of_the_upright_one(form: str, tmp_path: Path) -> None:
+    """Their files say its size where they say any; COCO and label maps are of the stored pixels, as they were given."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    path = tmp_path / "images" / "a.jpg"
+    path.parent.mkdir()
+    Image.new("RGB", (WIDTH, HEIGHT)).save(path, exif=exif)
+    instances = to_instances([1], [encode(rectangle(2, 10, 20, 50, SIZE))], [7])
+    out = tmp_path / "images" if form in ("labelme", "xanylabeling") else tmp_path
+    write(form, out, Labels(1, "a.jpg", path, *SIZE, instances), scores=None)
+    found = open_source(SPECS[form].format(tmp_path)).labels(0)
+    kept = form in ("coco", "labels")
+    assert (found.height, found.width) == (SIZE if kept else SIZE[::-1])
+    box = [10, 2, 50, 20] if kept else [HEIGHT - 20, 10, HEIGHT - 2, 50]
+    np.testing.assert_allclose(found.instances.boxes_xyxy[0], box, atol=1)
+
+
+def test_labels_of_an_embedded_image_are_written(tmp_path: Path) -> None:
+    writer = write("labelme", tmp_path / "out", replace(labels_of(tmp_path), path=tmp_path / "A.JSON"))
+    assert read(tmp_path / "out" / "deep" / "a b.json")["imagePath"] == "deep/a b.png"
+    assert any("embeds" in note for note in writer.notes())
+
+
 def test_all_that_is_written_of_an_image_that_is_turned_is_turned(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6

@@ -25,6 +25,7 @@ class CvatWriter(CocoWriter):
 
     tool = "CVAT"
     holds_unknown = False
+    turns_upright = True
 
     def __init__(self, place: Place, categories: Mapping[int, str]) -> None:
         self.shift = max(0, 1 - min(categories, default=1))

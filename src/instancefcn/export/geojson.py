@@ -23,7 +23,7 @@ class GeoJsonWriter(Writer):
 
     tool = "QuPath"
     suffix = ".geojson"
-    holds_size = False
+    turns_upright = True
 
     def write(self, labels: Labels, objects: Sequence[LabelledObject]) -> None:
         features = [self._feature(found) for found in objects]

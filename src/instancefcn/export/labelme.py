@@ -29,6 +29,7 @@ class LabelmeWriter(Writer):
 
     tool = "labelme"
     names_image = True
+    turns_upright = True
     version = "5.5.0"  # of labelme: the first with all that is written here
     holds_scores = False
     holds_holes = True  # as masks
@@ -77,7 +78,7 @@ class LabelmeWriter(Writer):
     def _image_path(self, labels: Labels, path: Path) -> str:
         if labels.path is None:
             return labels.file_name
-        if labels.path.suffix == ".json":
+        if labels.path.suffix.lower() == ".json":
             self.leave_out("image that another labelme file embeds")
             return labels.file_name
         return relative_path(labels.path, path.parent)

@@ -36,6 +36,7 @@ class LabelStudioWriter(OneFileWriter):
 
     tool = "Label Studio"
     holds_crowds = False
+    turns_upright = True
 
     def __init__(self, place: Place, categories: Mapping[int, str]) -> None:
         super().__init__(place, categories)

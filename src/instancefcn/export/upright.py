@@ -1,4 +1,4 @@
-"""Labels of an image's stored pixels turned upright, for formats that state no size of the image."""
+"""Labels of an image's stored pixels turned upright, for tools that show photographs so."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ def upright(labels: Labels) -> Labels:
     Raises:
         ValueError: the image can't be read.
     """
-    turn = None if labels.path is None else turn_upright(labels.path, (labels.height, labels.width))
+    if labels.path is None or labels.path.suffix.lower() == ".json":  # labelme embeds images as it shows them
+        return labels
+    turn = turn_upright(labels.path, (labels.height, labels.width))
     if turn is None:
         return labels
 

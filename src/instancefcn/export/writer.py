@@ -61,7 +61,7 @@ class Writer(ABC):
     holds_crowds = True  # regions of many objects, or not to be judged
     holds_unknown = False  # regions of which nobody knows what they show (``Labels.unknown``)
     names_image = False  # whether a file says which image it is of; else the tool goes by the image's stem
-    holds_size = True  # of the image, by which readers know whether labels are of the stored pixels or the upright ones
+    turns_upright = False  # whether the tool shows photographs as EXIF turns them, so that labels must be of that frame
 
     def __init__(self, place: Place, categories: Mapping[int, str]) -> None:
         self.place, self.categories = place, dict(categories)
@@ -94,7 +94,7 @@ class Writer(ABC):
         Raises:
             ValueError: a file that was read would be written over, or the image can't be read.
         """
-        labels, self.scored = labels if self.holds_size else upright(labels), scores is not None
+        labels, self.scored = upright(labels) if self.turns_upright else labels, scores is not None
         instances = labels.instances
         assert scores is None or len(scores) == len(instances)
         objects: list[LabelledObject] = []

@@ -36,7 +36,7 @@ class YoloWriter(Writer):
     suffix = ".txt"
     holds_scores = False
     holds_crowds = False
-    holds_size = False
+    turns_upright = True
 
     def __init__(self, place: Place, categories: Mapping[int, str]) -> None:
         super().__init__(place, categories)
