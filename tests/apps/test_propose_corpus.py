@@ -226,6 +226,11 @@ def test_what_was_written_is_evaluated_and_converted(
     assert {result["image_id"] for result in ordered(tmp_path / "out2")} <= {70, 71, 72}
     done = command("evaluate", tmp_path / "out2", "--annotations", labels, "--out", tmp_path / "report")
     assert done.exit_code == 0, done.stderr
+    renamed = [image | {"file_name": f"x{image['file_name']}"} for image in images]
+    labels.write_text(json.dumps(content | {"images": renamed}))
+    for results in (tmp_path / "out2", tmp_path / "out2" / "proposals"):
+        done = command("evaluate", results, "--annotations", labels, "--out", tmp_path / "report")
+        assert (done.exit_code, "image 70 is '0.png', by" in done.stderr) == (1, True), done.stderr
     found = tmp_path / "found.json"
     done = command("convert", "--data", f"corpus:{tmp_path / 'out2'},{photographs}", "--to", "coco", "--out", found)
     assert done.exit_code == 0, done.stderr

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from instancefcn.data.image_folder import has_image_name
 from instancefcn.data.polygons import number_or_nan
 from instancefcn.data.result_files import PARQUET, parquet_files, read_results
 from instancefcn.data.segmentations import segmentation_to_rle, to_instances
@@ -42,6 +43,25 @@ def load_corpus(folder: Path, images_dir: Path | None) -> FileSource:
     for table in sorted((folder / ERRORS).glob(f"*{PARQUET}")):
         problems += [Problem(str(row["file_name"]), None, str(row["reason"])) for row in read_results(table)]
     return FileSource({1: UNNAMED}, every, problems)
+
+
+def images_of_corpus(folder: Path) -> Iterator[tuple[int, str, Path]]:
+    """Id and name of each image file that a run over a corpus lists, and the table that says so.
+
+    Names that a key column gives need not be those of files: these are left out.
+
+    Args:
+        folder: of the run, or its folder of results.
+
+    Raises:
+        ValueError: the folder holds no results, or a table can't be read; names it.
+    """
+    for results in parquet_files(folder):
+        images = results.parent.parent / IMAGES / results.name
+        for row in read_results(images) if images.is_file() else ():
+            image_id, name = whole_or_none(row.get("image_id")), row.get("file_name")
+            if image_id is not None and isinstance(name, str) and has_image_name(name):
+                yield image_id, name, images
 
 
 def _labels(results: Path, images: Path, images_dir: Path | None, problems: list[Problem]) -> Iterator[Labels]:

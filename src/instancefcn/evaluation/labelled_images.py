@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from instancefcn.data.corpus import images_of_corpus
 from instancefcn.data.result_files import IMAGES, read_results
 from instancefcn.evaluation.per_image import file_names, names_where_sound
 from instancefcn.evaluation.regions import IouType
@@ -60,21 +61,29 @@ class LabelledImages:
         return cls(annotations, iou, crowds_of_one_part, images, file_names(coco), categories or {})
 
     def refuse_other_images(self, results: Path) -> None:
-        """Stop where the ``images.json`` of a run, beside its results, has other images under the same ids.
+        """Stop where a run lists other images under the same ids: in ``images.json`` beside its results, or in tables.
 
         Raises:
             ValueError: names one of them, and both files.
         """
-        path = results.parent / IMAGES
-        try:
-            run = read_json(path) if path.is_file() else {}
-            theirs = {} if run.get("annotations") else file_names(run)  # labels of a person are no run's images
-        except (ValueError, TypeError, KeyError, AttributeError):  # another's file
-            return
-        for image_id, name in theirs.items():
+        for image_id, name, path in _listed(results):
             own = self.file_names.get(image_id)
             if name is not None and own is not None and last_part(name) != last_part(own):
                 raise ValueError(
                     f"{results}: image {image_id} is {shown(name)}, by {path}, but {shown(own)} in {self.annotations}: "
                     f"propose with --annotations {self.annotations}, which gives results its ids"
                 )
+
+
+def _listed(results: Path) -> Iterator[tuple[int, str | None, Path]]:
+    """Id and name of each image that a run lists beside its results, and the file that says so; none of another's."""
+    if results.is_dir():
+        yield from images_of_corpus(results)
+        return
+    path = results.parent / IMAGES
+    try:
+        run = read_json(path) if path.is_file() else {}
+        theirs = {} if run.get("annotations") else file_names(run)  # labels of a person are no run's images
+    except (ValueError, TypeError, KeyError, AttributeError):  # another's file
+        return
+    yield from ((image_id, name, path) for image_id, name in theirs.items())
