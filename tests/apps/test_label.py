@@ -511,6 +511,18 @@ def test_next_leaves_out_what_is_labelled(photos: Path, command: Command) -> Non
     assert done.stderr.count(".png") == 6
 
 
+def test_next_takes_images_that_a_file_for_all_lists_without_an_object(photos: Path, command: Command) -> None:
+    """CVAT exports every image of a task."""
+    images = [{"id": n, "file_name": name, "height": HEIGHT, "width": WIDTH} for n, name in enumerate(NAMES, start=1)]
+    drawn = {"id": 1, "image_id": 3, "category_id": 1, "segmentation": [[2, 3, 12, 3, 12, 13]], "iscrowd": 0}
+    unsound = {"id": 2, "image_id": 4, "category_id": 1, "bbox": [1, 1, 5, 5]}
+    content = {"images": images, "annotations": [drawn, unsound], "categories": [{"id": 1, "name": "a"}]}
+    labels = photos.parent / "export.json"
+    labels.write_text(json.dumps(content))
+    done = next_images(command, photos, "--data", f"cvat:{labels},{photos}", "-n", 20)
+    assert sorted(done.stdout.splitlines()) == [str(photos / name) for name in sorted({*NAMES} - {*NAMES[2:4]})]
+
+
 def test_next_leaves_out_what_labelme_embeds(photos: Path, command: Command) -> None:
     content = base64.b64encode((photos / "3.png").read_bytes()).decode()
     labels = photos.parent / "labels"

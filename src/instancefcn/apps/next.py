@@ -53,7 +53,8 @@ def next_images(
     [bold]instancefcn next[/] --data labels:mine [bold]--pool[/] photos --by uncertain --checkpoint mine.safetensors
     [dim]Those in which the network doubts most objects.[/]
 
-    Images that --data labels are left out: the same file, or the same name.
+    Images that --data labels are left out: the same file, or the same name. Of a file for all images (COCO, CVAT, Label
+    Studio) these are the ones with an object, as it lists also those that nobody has looked at.
     """
     images = find_inputs(pool, None, None)
 
@@ -67,6 +68,7 @@ def next_images(
         if source.problems:
             count = len(source.problems)
             echo(f"{source.name}: {count} problems; the first: {source.problems[0]}", err=True)
+    sources = [looked_at(source) for source in sources]
     left = unlabelled(images, sources)
     echo(f"{len(left)} of {len(images)} images are not labelled", err=True)
     chosen = choose(by, left, sources, number, checkpoint, seed, device)
@@ -81,6 +83,19 @@ def next_images(
         echo(f"{rank:>4}  {image.file_name}{'' if value is None else f'  {by} {value:.3f}'}", err=True)
     for image, _ in found:
         echo(image.path)
+
+
+def looked_at(source: Source) -> Source:
+    """The images that a person has labelled: a file for all images lists also those that nobody has looked at."""
+    from instancefcn.data.open import PARTIAL_PREFIX
+    from instancefcn.data.selection import Selection
+    from instancefcn.labelling.person_labels import ONE_FILE
+
+    if source.name.removeprefix(PARTIAL_PREFIX).partition(":")[0] not in ONE_FILE:
+        return source
+    every = ((index, source.labels(index)) for index in range(len(source)))
+    drawn = [index for index, labels in every if len(labels.with_rejected()) or labels.partial]
+    return Selection([(source, index) for index in drawn], source.name)
 
 
 def unlabelled(images: Sequence[ImageFile], sources: Sequence[Source]) -> list[ImageFile]:
