@@ -244,6 +244,29 @@ def test_file_that_is_no_data_yaml(tmp_path: Path, yaml: str, reason: str) -> No
         open_source(f"yolo:{write_yolo(tmp_path, {'a.png': None}, yaml)},val")
 
 
+def test_names_of_classes_txt_where_there_is_no_data_yaml(tmp_path: Path) -> None:
+    lines = {"a.png": f"1 {SQUARE}\n2 {SQUARE}\n"}
+    root = write_yolo(tmp_path, lines, yaml=None)
+    assert open_source(f"yolo:{root},val").categories == {1: "0", 2: "1", 3: "2"}
+    (root / "classes.txt").write_text("cell\r\na dish \r\n")
+    source = open_source(f"yolo:{root},val")
+    assert source.categories == {1: "cell", 2: "a dish", 3: "2"}
+    assert source.labels(0).instances.category_ids.tolist() == [2, 3]
+    (root / "data.yaml").write_text("names: [a, b, c]")
+    assert open_source(f"yolo:{root},val").categories == {1: "a", 2: "b", 3: "c"}
+
+
+def test_a_folder_that_is_not_divided(tmp_path: Path) -> None:
+    """As Label Studio exports it."""
+    root = write_yolo(tmp_path, {}, yaml=None)
+    write_image(root / "images" / "a.png")
+    (root / "labels" / "a.txt").write_text(f"1 {SQUARE}\n")
+    with pytest.raises(ValueError, match=r"no images/train or train/images; give the split \. for all of images/"):
+        open_source(f"yolo:{root},train")
+    source = open_source(f"yolo:{root},.")
+    assert (source.problems, [(s.file_name, len(s.instances)) for s in source]) == ([], [("images/a.png", 1)])
+
+
 def test_missing_folders(tmp_path: Path) -> None:
     root = write_yolo(tmp_path / "set", {"a.png": None}, "names: [cell]\ntrain: gone\n")
     write_image(tmp_path / "val" / "images" / "a.png")

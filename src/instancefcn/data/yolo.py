@@ -51,9 +51,10 @@ class YoloFolder:
         return cls(folder, named[0], _read_yaml(named[0])) if len(named) == 1 else cls(folder, None, {})
 
     def names(self) -> list[str] | None:
-        """Names of the classes from 0; None without a data.yaml."""
+        """Names of the classes from 0, by data.yaml or classes.txt; None without either."""
         if self.file is None:
-            return None
+            listed = self.root / "classes.txt"
+            return [name for _, line in _read_lines(listed) if (name := line.strip())] if listed.is_file() else None
         names = self.table.get("names")
         listed = names.values() if isinstance(names, dict) else names if isinstance(names, list) else ()
         plain = all(isinstance(name, str | int | float) for name in listed)  # lists of lists may be as long as you like
@@ -89,10 +90,14 @@ class YoloFolder:
             if not images:
                 raise ValueError(f"{found[0]}: holds no image{f'; {problems[0]}' if problems else ''}")
             return sorted(images), problems
+        whole = self.root / "images"
+        undivided = whole.is_dir() and images_by_stem(whole)
+        split_that_is = "the folder that holds images/ and labels/, and a split that it has"
+        mend = "the split . for all of images/" if undivided else split_that_is
         named = f"{', '.join(entries)}, by {self.file}, is not inside, and " if entries else ""
         raise ValueError(
-            f"{self.root}: no images of the split {split!r}: {named}there is no images/{split} or {split}/images; give "
-            "the folder that holds images/ and labels/, and a split that it has"
+            f"{self.root}: no images of the split {split!r}: {named}there is no images/{split} or {split}/images; "
+            f"give {mend}"
         )
 
     def label_file(self, image: Path) -> Path:
