@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from instancefcn.data.embedded import place_embedded, read_embedded
 from instancefcn.data.open import open_source
 from instancefcn.geometry.rle import decode
 from labelled import HEIGHT, WIDTH, box_mask, labelme_shape, write_image, write_labelme
@@ -108,6 +109,16 @@ def test_embedded_image_where_the_file_is_missing(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}")
     with pytest.raises(ValueError, match=r"a\.json: has no list"):
         source[0]
+
+
+def test_embedded_images_are_read_one_at_a_time(tmp_path: Path) -> None:
+    """What places them keeps none in memory: data sets embed gigabytes."""
+    content = png(np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8))
+    write_labelme(tmp_path, [], imagePath="gone.png", imageData=content)
+    source = open_source(f"labelme:{tmp_path}")
+    placed, sources = place_embedded([source.labels(0)], tmp_path / "out")
+    assert (placed[0].file_name, sources) == ("a.png", {tmp_path / "out" / "a.png": tmp_path / "a.json"})
+    assert read_embedded(tmp_path / "a.json") == base64.b64decode(content)
 
 
 def test_paths_of_windows_and_of_a_neighbour_folder(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def convert(
     Images are not copied: tools find them where they are, or want them beside the labels, and the last lines say so;
     those that labelme's files embed are written beside the labels. What is wrong in the labels is left out, and listed.
     """
-    from instancefcn.data.embedded import place_embedded
+    from instancefcn.data.embedded import place_embedded, read_embedded
     from instancefcn.data.open import open_source, places_of
     from instancefcn.export.open import is_one_file, open_writer
 
@@ -70,8 +70,8 @@ def convert(
         names = [labels.file_name for labels in every]
         writer = open_writer(to, out, source.categories, tolerance, polygons=polygons, names=names, read=read)
         refuse_to_replace([*pictures, *writer.paths()])
-        for path, content in pictures.items():
-            write_whole(path, content)
+        for path, embeds in pictures.items():
+            write_whole(path, read_embedded(embeds))
         for labels in every:
             writer.add(labels, None if labels.scores is None else labels.scores.tolist())
         writer.close()
