@@ -446,6 +446,13 @@ def test_tools_that_turn_photographs_get_labels_of_the_upright_one(form: str, tm
     np.testing.assert_allclose(found.instances.boxes_xyxy[0], box, atol=1)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_labels_of_an_image_that_is_no_file_are_written(form: str, tmp_path: Path) -> None:
+    """As those of a member of a shard, which propose-corpus names by both."""
+    labels = replace(labels_of(tmp_path), file_name="0.tar/a.png", path=tmp_path / "0.tar" / "a.png")
+    assert write(form, tmp_path / "out", labels).images == 1
+
+
 def test_labels_of_an_embedded_image_are_written(tmp_path: Path) -> None:
     writer = write("labelme", tmp_path / "out", replace(labels_of(tmp_path), path=tmp_path / "A.JSON"))
     assert read(tmp_path / "out" / "deep" / "a b.json")["imagePath"] == "deep/a b.png"

@@ -18,7 +18,9 @@ def upright(labels: Labels) -> Labels:
     Raises:
         ValueError: the image can't be read.
     """
-    if labels.path is None or labels.path.suffix.lower() == ".json":  # labelme embeds images as it shows them
+    if labels.path is None or not labels.path.exists():  # a member of a shard is no file
+        return labels
+    if labels.path.suffix.lower() == ".json":  # labelme embeds images as it shows them
         return labels
     turn = turn_upright(labels.path, (labels.height, labels.width))
     if turn is None:
