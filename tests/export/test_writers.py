@@ -446,6 +446,16 @@ def test_tools_that_turn_photographs_get_labels_of_the_upright_one(form: str, tm
     np.testing.assert_allclose(found.instances.boxes_xyxy[0], box, atol=1)
 
 
+def test_an_image_is_looked_at_once_for_all_formats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For which a PNG is decoded, as its orientation may stand behind the pixels."""
+    asked: list[Path] = []
+    monkeypatch.setattr("instancefcn.export.upright.turn_upright", lambda path, size: asked.append(path))
+    for labels in (labels_of(tmp_path, "a.png"), labels_of(tmp_path, "b.png")):
+        for form in FORMS:
+            write(form, tmp_path / labels.file_name / form, labels)
+    assert asked == [tmp_path / "images" / name for name in ("a.png", "b.png")]
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_labels_of_an_image_that_is_no_file_are_written(form: str, tmp_path: Path) -> None:
     """As those of a member of a shard, which propose-corpus names by both."""

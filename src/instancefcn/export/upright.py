@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from instancefcn.data.images import turn_upright
 from instancefcn.data.source import Labels
+from instancefcn.files import size_and_time
 from instancefcn.geometry.rle import Rle, decode, encode, tight_boxes
 
 
@@ -22,7 +25,7 @@ def upright(labels: Labels) -> Labels:
         return labels
     if labels.path.suffix.lower() == ".json":  # labelme embeds images as it shows them
         return labels
-    turn = turn_upright(labels.path, (labels.height, labels.width))
+    turn = _turn(labels.path, (labels.height, labels.width), size_and_time(labels.path))
     if turn is None:
         return labels
 
@@ -38,3 +41,8 @@ def upright(labels: Labels) -> Labels:
         void=None if labels.void is None else turned(labels.void),
         rejected=[turned(rle) for rle in labels.rejected],
     )
+
+
+@lru_cache(maxsize=1)  # the writer of each format asks, and a PNG is decoded for it
+def _turn(path: Path, size: tuple[int, int], stamp: tuple[int, int]) -> Image.Transpose | None:
+    return turn_upright(path, size)
