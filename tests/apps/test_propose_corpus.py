@@ -247,6 +247,16 @@ def test_what_was_written_is_evaluated_and_converted(
         open_source(f"corpus:{tmp_path / 'out2'}")[0]
 
 
+def test_folders_called_as_those_of_pictures_are_searched(
+    run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run draws none."""
+    monkeypatch.setattr(pool, "work", work_here)
+    write_photographs(tmp_path / "in" / "labels", 1)
+    assert run(tmp_path / "in", tmp_path / "in", *ONE).exit_code == 0
+    assert [row["file_name"] for row in table(tmp_path / "in" / "images")] == ["labels/0.png"]
+
+
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [

@@ -107,7 +107,7 @@ def propose_corpus(
     file = checkpoint or SHIPPED_CHECKPOINT
     loaded, model = load_checkpoint(file), fingerprint(file)
     place = Place.of(out)
-    corpus = _find(Place.of(source), source, annotations, place, block)
+    corpus = _find(Place.of(source), source, annotations, block)
     settings = {
         "command": "propose-corpus",
         "version": version("instancefcn"),
@@ -141,7 +141,7 @@ def propose_corpus(
     _report(outcome, job.tables, undone)
 
 
-def _find(place: Place, text: str, annotations: Path | None, out: Place, count: int) -> Corpus:
+def _find(place: Place, text: str, annotations: Path | None, count: int) -> Corpus:
     """What INPUT holds."""
     from instancefcn.corpus.blocks import Listed, corpus_of_files, corpus_of_images, images_of_store, kind_of
 
@@ -153,7 +153,7 @@ def _find(place: Place, text: str, annotations: Path | None, out: Place, count: 
     elif place.local is None:
         found = corpus_of_images(place, *images_of_store(place), count)
     else:
-        files = find_inputs([text.removeprefix("file://")], annotations, out.local or Path(text))
+        files = find_inputs([text.removeprefix("file://")], annotations, None)
         images = [Listed(one.image_id, one.file_name, str(one.path), one.size) for one in files]
         found = corpus_of_images(place, images, (_stamp(one.path) for one in files), count)
     if not found.blocks:
