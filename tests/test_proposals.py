@@ -188,8 +188,10 @@ def test_segments_keep_their_categories(segments: Segments) -> None:
 class Detections:
     """A stand-in for ``supervision.Detections``, with its documented arguments."""
 
-    def __init__(self, xyxy: Any, mask: Any = None, confidence: Any = None, class_id: Any = None) -> None:
-        self.xyxy, self.mask, self.confidence, self.class_id = xyxy, mask, confidence, class_id
+    def __init__(
+        self, xyxy: Any, mask: Any = None, confidence: Any = None, class_id: Any = None, *, data: dict[str, Any]
+    ) -> None:
+        self.xyxy, self.mask, self.confidence, self.class_id, self.data = xyxy, mask, confidence, class_id, data
 
 
 def test_supervision_gets_boxes_masks_scores_and_categories(
@@ -203,6 +205,8 @@ def test_supervision_gets_boxes_masks_scores_and_categories(
     np.testing.assert_array_equal(found.mask, segments.masks())
     np.testing.assert_allclose(found.confidence, segments.scores, rtol=1e-6)
     np.testing.assert_array_equal(found.class_id, segments.category_ids)
+    assert found.data["class_name"].tolist() == [one.name for one in segments]
+    assert segments[[]].to_supervision().data["class_name"].shape == (0,)
     monkeypatch.setitem(sys.modules, "supervision", None)
     with pytest.raises(ModuleNotFoundError, match="pip install supervision"):
         segments.to_supervision()

@@ -225,7 +225,9 @@ class Proposals(_ByValue):
         return [image[top:bottom, left:right] for left, top, right, bottom in self.boxes_xyxy.astype(int).tolist()]
 
     def to_supervision(self) -> Any:
-        """``supervision.Detections`` with boxes, masks, scores as ``confidence``, and categories as ``class_id``.
+        """``supervision.Detections``: boxes, masks, scores as ``confidence``, categories as ``class_id`` and by name.
+
+        Names are ``data["class_name"]``, which ``supervision.LabelAnnotator`` writes.
 
         Example: ``supervision.MaskAnnotator().annotate(image, proposals.to_supervision())``.
 
@@ -241,6 +243,7 @@ class Proposals(_ByValue):
             mask=self.masks(),
             confidence=self.scores.astype(np.float32),
             class_id=np.array(self._category_ids(), dtype=int),
+            data={"class_name": np.array([self._name(index) for index in range(len(self))], dtype=str)},
         )
 
     def _check_size(self, image: UInt8[np.ndarray, "h w 3"]) -> None:
