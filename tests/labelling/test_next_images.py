@@ -171,6 +171,12 @@ def test_variety_shuns_what_is_labelled(proposer: Proposer) -> None:
         assert chosen[-1].value == pytest.approx(0, abs=1e-5)
 
 
+@pytest.mark.parametrize("by", ["uncertain", "flip", "variety", "random"])
+def test_nothing_is_chosen_where_nothing_is_left(by: Any, proposer: Proposer) -> None:
+    labelled = reads(scenes(1)[0].image)
+    assert choose_next(by, [], 3, proposer=proposer, labelled=labelled) == []
+
+
 def test_a_real_network_can_be_asked_by_every_criterion(proposer: Proposer) -> None:
     proposer.rule = ObjectRule(threshold=0.1)
     pool = reads(*(scenes(3)[index].image for index in range(3)))

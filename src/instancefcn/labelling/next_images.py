@@ -75,7 +75,7 @@ def choose_next(
         except (ValueError, OSError) as error:
             failed(index, error)
     indices = list(found)
-    if by == "variety":
+    if by == "variety" and found:
         known = [pooled_features(proposer, read()) for read in labelled]
         features = np.array(list(found.values())).reshape(len(found), -1)
         return [Choice(indices[i], value) for i, value in farthest_first(features, np.array(known), count)]
