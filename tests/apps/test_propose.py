@@ -226,6 +226,17 @@ def test_overlays_and_label_maps(tmp_path: Path, command: Callable[..., Any]) ->
     np.testing.assert_array_equal(labels, np.ones((30, 40)))  # the best covers everything
 
 
+def test_a_package_that_is_missing_is_said_before_the_first_image(
+    tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_photograph(tmp_path / "in/a.png")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)  # as if it were not installed
+    done = command("propose", tmp_path / "in", "--out", tmp_path / "out", "--to", "parquet", "--to", "coco")
+    assert done.exit_code == 1
+    assert "error: pyarrow is not installed: pip install 'instancefcn[parquet]'" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("objects", [[], ["--objects"]])
 @pytest.mark.parametrize("form", FORMS)
 def test_every_format_beside_the_results(

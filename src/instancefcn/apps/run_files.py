@@ -11,7 +11,16 @@ import numpy as np
 
 from instancefcn.apps.images import ImageFile
 from instancefcn.apps.tables import COUNTS, OBJECTS, first_lines, lines_of
-from instancefcn.data.result_files import IMAGES, JSON, JSONL, PARQUET, json_lines, read_results, write_parquet
+from instancefcn.data.result_files import (
+    IMAGES,
+    JSON,
+    JSONL,
+    PARQUET,
+    json_lines,
+    read_results,
+    results_schema,
+    write_parquet,
+)
 from instancefcn.files import file_sum, read_json, write_whole
 from instancefcn.geometry.rle import from_json
 from instancefcn.journal import Journal
@@ -36,6 +45,9 @@ class RunFiles:
         tables: also write the tables of objects.
         categories: names by id.
         settings: what the run was asked for, as JSON.
+
+    Raises:
+        ModuleNotFoundError: pyarrow, which Parquet takes, is not installed.
     """
 
     def __init__(
@@ -55,6 +67,8 @@ class RunFiles:
         self.folder = out.with_name(f".{out.name[:100]}{UNFINISHED}") if one_file else out / UNFINISHED
         in_out = [] if one_file else [JSON] * (json or not forms) + [RESULT_FORMS[form] for form in forms]
         self.parquet = out / f"{stem}{PARQUET}" if PARQUET in in_out else None
+        if self.parquet is not None:
+            results_schema()  # what is missing is to be said now, and not when all images are done
         places: dict[str, Path | None] = {f"{stem}{end}": out / f"{stem}{end}" for end in in_out if end != PARQUET}
         if self.parquet is not None or one_file:
             places.setdefault(self.jsonl_name, None)
@@ -174,7 +188,6 @@ class RunFiles:
 
         Raises:
             OSError: a file can't be written; names it. The run can be gone on with.
-            ModuleNotFoundError: pyarrow is missing.
         """
         if self.parquet is not None and in_place:
             self.journal.cut()  # on a full disk, half a step is behind the last whole one
