@@ -174,7 +174,10 @@ def test_the_kinds_of_results_do_not_mix_in_one_folder(tmp_path: Path, command: 
     assert "proposals.json would not belong to" in done.stderr
 
 
-@pytest.mark.parametrize(("options", "said"), [(["--max-proposals", 2], True), ([], False)])
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(["--max-proposals", 2], True), ([], False), (["--objects", "--max-proposals", 1], True), (["--objects"], False)],
+)
 def test_a_cap_that_binds_is_said(options: list[Any], said: bool, tmp_path: Path, command: Callable[..., Any]) -> None:
     done = command("propose", write_photograph(tmp_path / "a.png"), "--out", tmp_path / "out", *options)
     assert ("1 images have as many as --max-proposals allows" in done.stderr) == said

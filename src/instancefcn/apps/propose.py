@@ -150,7 +150,6 @@ and score) and [bold]objects.csv[/]
     if times is not None:
         proposer.config = closer(proposer.config, times)
     request = Request(objects, exclusive, max_proposals, min_score)
-    verb, most = ("finding objects", None) if objects else ("proposing", request.most)
     with answering(partial(request.answer, proposer), workers) as begin:
-        folder.fill(verb, begin, most=most, at_once=workers)
+        folder.fill("finding objects" if objects else "proposing", begin, most=request.most, at_once=workers)
     folder.report("objects" if objects else "proposals")
