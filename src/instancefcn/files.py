@@ -168,12 +168,12 @@ def size_and_time(path: str | Path) -> tuple[int, int]:
 
 
 def nan_as_none(value: Any) -> Any:
-    """Replace NaN, which JSON lacks, by None, also inside dicts, lists and tuples."""
+    """Replace NaN and infinity, which JSON lacks, by None, also inside dicts, lists and tuples."""
     if isinstance(value, dict):
         return {key: nan_as_none(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [nan_as_none(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def is_integer(value: Any) -> TypeGuard[int]:

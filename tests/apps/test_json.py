@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from instancefcn.apps.printing import print_json
+from instancefcn.labelling import next_images
 from labelled import annotation, coco, coco_annotation, rectangle_rle, result, write_coco, write_image
 
 
@@ -62,6 +64,17 @@ def test_next(scene: Path, found: Callable[..., Any]) -> None:
     assert paths == [str(scene / "images" / name) for name in ("b.png", "c.png")]
     assert all(row["value"] is None for row in table.pop("next"))
     assert (code, table) == (0, {"images": 3, "unlabelled": 2, "by": "random"})
+
+
+@pytest.mark.usefixtures("asked_for")
+def test_next_of_which_the_first_is_infinitely_far(
+    scene: Path, found: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From what is labelled: nothing is."""
+    monkeypatch.setattr(next_images, "pooled_features", lambda proposer, image: np.ones(2))
+    write_image(scene / "images" / "b.png")
+    code, table, _ = found("next", "--pool", scene / "images", "--by", "variety")
+    assert (code, [row["value"] for row in table["next"]]) == (0, [None, 0.0])
 
 
 def test_validate(tmp_path: Path, found: Callable[..., Any], command: Callable[..., Any]) -> None:

@@ -34,7 +34,7 @@ def echo(text: object = "", *, err: bool = False) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as JSON on stdout: what ``--json`` of every command does. NaN becomes null.
+    """Print a value as JSON on stdout: what ``--json`` of every command does. NaN and infinity become null.
 
     Signs outside ASCII are written as codes, so that any terminal and any encoding takes them.
     """
