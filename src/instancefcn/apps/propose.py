@@ -142,7 +142,6 @@ and score) and [bold]objects.csv[/]
             "--shown-score": shown_score,
             "--tiles": times,
             "--device": device,
-            "--workers": workers,
             PRECISION: proposer.precision,
         },
         resume=resume,

@@ -98,7 +98,6 @@ def segment(
             "--min-score": min_score,
             "--shown-score": shown_score,
             "--device": device,
-            "--workers": workers,
             PRECISION: segmenter.proposer.precision,
         },
         resume=resume,
