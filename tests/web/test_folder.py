@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from instancefcn.apps.cli import app
 from instancefcn.data.open import open_source
 from instancefcn.geometry.rle import ious
 from instancefcn.inference.proposer import Proposer
@@ -113,6 +115,17 @@ def test_every_form_is_known_again(
     ReviewFolder(tmp_path / "photographs", photographs, labels, form).save(1, proposer.objects(discs(1)))
     again = ReviewFolder(tmp_path / "photographs", photographs, labels, form)
     assert [again.state(place) for place in range(3)] == ["none", "saved", "none"]
+
+
+def test_a_format_that_is_not_clear_is_asked_for(photographs: list[tuple[str, Path]], tmp_path: Path) -> None:
+    labels = tmp_path / "labels"
+    labels.mkdir()
+    (labels / "a.json").write_text('{"shapes": []}')
+    (labels / "b.txt").write_text("0 0.1 0.1 0.4 0.1 0.4 0.4\n")
+    with pytest.raises(ValueError, match=r"not clear \(labelme or yolo\): give --to"):
+        ReviewFolder(tmp_path / "photographs", photographs, labels)
+    done = CliRunner().invoke(app, ["web", str(tmp_path / "photographs"), "--labels", str(labels)])
+    assert "give --to" in done.output
 
 
 def test_what_is_no_folder_of_labels(photographs: list[tuple[str, Path]], tmp_path: Path) -> None:

@@ -26,8 +26,11 @@ BY_STEM = {
 }
 
 
-def guess_form(labels: Path) -> str | None:
+def guess_form(labels: Path, option: str = "--format") -> str | None:
     """The format of a file or a folder of labels, where it is clear; None where there are none.
+
+    Args:
+        option: of the command, that says it.
 
     Raises:
         ValueError: it is not clear; says what to give.
@@ -35,7 +38,7 @@ def guess_form(labels: Path) -> str | None:
     found = _forms(labels)
     if len(found) > 1 or (not found and labels.is_file()):
         raise ValueError(
-            f"{labels}: the format is not clear ({' or '.join(sorted(found)) or 'none is known'}): give --format"
+            f"{labels}: the format is not clear ({' or '.join(sorted(found)) or 'none is known'}): give {option}"
         )
     return found.pop() if found else None
 
