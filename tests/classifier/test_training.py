@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from classifier.models import RECIPE, Scenes, proposal_network, train
+from instancefcn.classifier import training
 from instancefcn.classifier.checkpoint import load_classifier, load_proposer, save_classifier
 from instancefcn.classifier.config import ClassifierConfig, ClassifierRecipe, LearningConfig
 from instancefcn.classifier.segmenter import Segmenter
@@ -122,6 +123,19 @@ def test_one_class_is_enough(tmp_path: Path, proposals: Path) -> None:
     segmenter = Segmenter.from_checkpoints(train(RECIPE, [scenes], proposals, tmp_path), proposals)
     segments = segmenter(scenes[1].image)
     assert set(segments.category_ids.tolist()) == {3}
+
+
+def test_an_image_with_nothing_to_learn_from_is_left_out(
+    tmp_path: Path, proposals: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that is proposed there may be an unlabelled object. A batch of such images would have no loss."""
+    monkeypatch.setattr(training, "BATCH_SIZE", 1)
+    said: list[str] = []
+    scenes = Scenes(3, IDS, NAMES, empty=1)  # the first image shows no instance
+    scenes.partial = True
+    train(RECIPE, [scenes], proposals, tmp_path, report=said.append)
+    name = scenes.labels(0).file_name
+    assert said[-1:] == [f"left out: {name}: only proposals that may be unlabelled objects, or lie on crowds"]
 
 
 def test_nothing_labelled_is_refused(tmp_path: Path, proposals: Path) -> None:

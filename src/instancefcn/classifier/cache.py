@@ -72,7 +72,7 @@ def cache_examples(
         classes: class, from 1, of each category id.
 
     Returns:
-        Examples with at least one proposal or instance, and the reasons why images were left out.
+        Examples with at least one proposal or instance to learn from, and the reasons why images were left out.
     """
     folder = folder / _key(sources, proposer, network, trunk, recipe)
     examples: list[Example] = []
@@ -98,10 +98,12 @@ def cache_examples(
             partial = source.partial or labels.partial
             matched = match_proposals(proposals, labels.with_rejected(), classes, partial=partial)
             write_whole(path, save(vars(matched)))
-        if len(example.rois(flip=False)):
+        rois = example.rois(flip=False)
+        if not rois.ignored.all():
             examples.append(example)
         else:
-            problems.append(f"{labels.file_name}: neither proposals nor instances")
+            unsure = "only proposals that may be unlabelled objects, or lie on crowds"
+            problems.append(f"{labels.file_name}: {unsure if len(rois) else 'neither proposals nor instances'}")
     return examples, problems
 
 
