@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -154,6 +157,34 @@ def test_a_kill_before_any_write_loses_nothing(
             run(tmp_path, **VALIDATED)
     run(tmp_path, **VALIDATED, resume=True)
     assert_same(whole, tmp_path)
+
+
+GONE = """
+import sys
+from pathlib import Path
+
+from instancefcn.training.loop import train
+from synthetic import SyntheticScenes
+from tiny import TINY
+
+
+class Gone(SyntheticScenes):
+    def __getitem__(self, index):
+        raise ValueError(f"{index}.png: no such file")
+
+
+try:
+    train(TINY, [Gone(4, height=64, width=80)], Path(sys.argv[1]), init="random", device="cpu", workers=2)
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_a_process_whose_images_are_gone_says_so_in_a_line_and_ends(tmp_path: Path) -> None:
+    """Workers leave signals alone, so Python would wait for those that an error still holds."""
+    words, tests = [sys.executable, "-c", GONE, str(tmp_path)], Path(__file__).parent.parent
+    told = subprocess.run(words, cwd=tests, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert re.fullmatch(r"10 images in a row can't be read, the last: \d\.png: no such file", told.splitlines()[-1])
 
 
 VALIDATED: dict[str, Any] = {"validation": [scenes(1, seed=5)], "iterations": 2}

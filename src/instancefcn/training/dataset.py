@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import count
+from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from instancefcn.data.augmentation import Augmentation, augment, copy_paste
 from instancefcn.data.source import Source
@@ -64,7 +65,7 @@ class TrainingStream(Dataset[TrainingImage]):
             except (ValueError, OSError) as error:
                 lost.append(str(error))
                 if len(lost) == MAX_REDRAWS:
-                    raise
+                    raise ValueError(f"{MAX_REDRAWS} images in a row can't be read, the last: {error}") from error
 
 
 class RankSampler(Sampler[int]):
@@ -75,3 +76,20 @@ class RankSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         return count(self.first, self.stride)
+
+
+def batches_of_steps(loader: DataLoader[Any], passes: int) -> Iterator[tuple[Any, ...]]:
+    """The batches of each step, one for each pass.
+
+    A worker's error is told in its own words, and without frames: they would keep the workers, which leave signals to
+    the main process, and which Python would wait for at its end.
+    """
+    try:
+        yield from zip(*[iter(loader)] * passes, strict=True)
+    except Exception as error:
+        if loader.num_workers:  # then its text has the worker's frames
+            error.__traceback__ = None
+            if isinstance(error, ValueError | OSError):
+                _, _, words = str(error).strip().rpartition("\n")[2].partition(": ")
+                raise ValueError(words or str(error)) from error
+        raise

@@ -20,7 +20,7 @@ from instancefcn.inference.proposer import Proposer
 from instancefcn.interrupts import Interrupts, leave_to_main, noted_interrupts
 from instancefcn.objects import ObjectRule
 from instancefcn.training.batch import Batch, BatchMaker
-from instancefcn.training.dataset import RankSampler
+from instancefcn.training.dataset import RankSampler, batches_of_steps
 from instancefcn.training.fingerprint import Fingerprint
 from instancefcn.training.history import History, standard_error
 from instancefcn.training.initial_weights import Start
@@ -129,7 +129,7 @@ class Trainer:
         progress = self.progress()
         saved, first = time.monotonic(), (self.iteration, self.seconds)
         # Unnamed: an error's traceback would keep it, and with it the workers, which Python waits for at its end.
-        for batches in zip(*[iter(loader)] * config.accumulate, strict=True) if progress < 1 else ():
+        for batches in batches_of_steps(loader, config.accumulate) if progress < 1 else ():
             self.tell_of_lost(batches)
             rate = learning_rate(progress, self.iteration, config)
             try:
