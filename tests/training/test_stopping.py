@@ -159,6 +159,12 @@ def test_a_kill_before_any_write_loses_nothing(
     assert_same(whole, tmp_path)
 
 
+def test_a_killed_process_that_loads_images_is_told_of_in_plain_words(tmp_path: Path) -> None:
+    source = acting(lambda: os.kill(os.getpid(), signal.SIGKILL), reads=3)
+    with pytest.raises(ValueError, match=r"a process that loads images was killed, .*: try fewer --workers; "):
+        run(tmp_path, source, workers=1)
+
+
 GONE = """
 import sys
 from pathlib import Path

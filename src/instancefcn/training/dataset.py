@@ -89,7 +89,7 @@ def batches_of_steps(loader: DataLoader[Any], passes: int) -> Iterator[tuple[Any
     except Exception as error:
         if loader.num_workers:  # then its text has the worker's frames
             error.__traceback__ = None
-            if isinstance(error, ValueError | OSError):
+            if isinstance(error, ValueError | OSError) and not isinstance(error, ConnectionError):
                 _, _, words = str(error).strip().rpartition("\n")[2].partition(": ")
                 raise ValueError(words or str(error)) from error
         raise

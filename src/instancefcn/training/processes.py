@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
@@ -15,6 +16,7 @@ from instancefcn.training.optimization import OptimizationConfig
 
 T = TypeVar("T")
 RESTARTS = "TORCHELASTIC_RESTART_COUNT"  # torchrun's
+KILLED_LOADER = r"DataLoader worker \(pid.*\) (is killed|exited unexpectedly)"  # torch's
 
 
 def launch(device: str, config: OptimizationConfig) -> Fabric:
@@ -99,11 +101,15 @@ def naming_a_lost_process(fabric: Fabric, kept: Callable[[], str]) -> Iterator[N
         kept: says where training can go on from.
 
     Raises:
-        ValueError: another process has ended.
+        ValueError: another process has ended, or one that loads images was killed.
     """
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, ConnectionError) as error:
+        if isinstance(error, ConnectionError) or re.match(KILLED_LOADER, str(error)):
+            raise ValueError(
+                f"a process that loads images was killed, for want of memory perhaps: try fewer --workers; {kept()}"
+            ) from error
         lost = isinstance(error, torch.distributed.DistError) or "gloo" in str(error) or "NCCL" in str(error)
         if fabric.world_size == 1 or not lost:
             raise
