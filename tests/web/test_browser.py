@@ -195,8 +195,7 @@ def test_a_folder_by_keyboard_alone(browser: Any, alone: Models, tmp_path: Path)
         press("Escape")
         press("Enter")
         page.wait_for_selector("#title:text-is('b.png')")
-        table = json.loads((tmp_path / "labels" / "a.json").read_text())
-        assert len({shape["group_id"] or index for index, shape in enumerate(table["shapes"])}) == count - 1
+        assert objects_of(tmp_path / "labels" / "a.json") == count - 1
         page.wait_for_selector(".mask")
         press("ArrowLeft")
         page.wait_for_selector("#title:text-is('a.png')")
@@ -207,6 +206,82 @@ def test_a_folder_by_keyboard_alone(browser: Any, alone: Models, tmp_path: Path)
         page.context.close()
     finally:
         site.close()
+
+
+@pytest.fixture
+def three(alone: Models, tmp_path: Path) -> Iterator[Site]:
+    """A folder of three photographs, of which the last can't be read; labels go to ``tmp_path / "labels"``."""
+    images = [(name, tmp_path / name) for name in ("a.png", "b.png", "c.png")]
+    for seed, (_, path) in enumerate(images):
+        path.write_bytes(png(discs(seed)) if seed < 2 else b"no image")
+    started = Site(alone, ReviewFolder(tmp_path, images, tmp_path / "labels"))
+    yield started
+    started.close()
+
+
+def objects_of(label: Path) -> int:
+    shapes = json.loads(label.read_text())["shapes"]
+    return len({shape["group_id"] or f"shape {place}" for place, shape in enumerate(shapes)})
+
+
+def test_saving_twice_at_once_passes_over_no_photograph(browser: Any, three: Site, tmp_path: Path) -> None:
+    page, errors = open_page(browser, three.address, 1280, "light")
+    page.wait_for_selector(".mask")
+    held: list[Any] = []
+    page.route("**/labels", lambda route: held.append(route))
+    page.keyboard.press("Enter")
+    page.keyboard.down("Enter")
+    page.wait_for_timeout(200)
+    for route in held:
+        route.continue_()
+    page.wait_for_selector("#title:text-is('b.png')")
+    page.wait_for_selector(".mask")
+    page.keyboard.down("Enter")  # still held down: a person has not looked yet
+    page.wait_for_timeout(500)
+    assert page.text_content("#title") == "b.png"
+    assert len(held) == 1
+    assert [path.name for path in (tmp_path / "labels").glob("*.json")] == ["a.json"]
+    assert [error for error in errors if "415" not in error] == []
+    page.context.close()
+
+
+def test_what_is_rejected_stays_so_when_an_earlier_answer_comes_late(browser: Any, three: Site, tmp_path: Path) -> None:
+    page, _ = open_page(browser, three.address, 1280, "light")
+    held: list[Any] = []
+    page.route("**/api/folder/1", lambda route: route.continue_() if held else held.append(route))
+    page.wait_for_selector(".mask")
+    while not held:  # the page asks for the next photograph before it is wanted
+        page.wait_for_timeout(20)
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#title:text-is('b.png')")
+    page.wait_for_selector(".mask")
+    count = page.locator(".mask").count()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("x")
+    page.wait_for_selector('.mask.rejected[data-number="1"]')
+    with page.expect_response("**/api/folder/1"):
+        held[0].continue_()
+    page.wait_for_timeout(500)
+    with page.expect_response("**/labels"):
+        page.keyboard.press("Enter")
+    assert objects_of(tmp_path / "labels" / "b.json") == count - 1
+    page.context.close()
+
+
+def test_where_a_photograph_cant_be_read_nothing_is_done_to_the_one_before(browser: Any, three: Site) -> None:
+    page, errors = open_page(browser, three.address, 1280, "light")
+    page.wait_for_selector(".mask")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#title:text-is('b.png')")
+    page.wait_for_selector(".mask")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#title:text-is('c.png')")
+    page.wait_for_selector(".message")
+    page.keyboard.press("x")
+    assert page.is_disabled("#download")
+    assert [error for error in errors if "415" not in error] == []
+    page.context.close()
 
 
 def test_two_checkpoints_side_by_side(browser: Any, models: Models) -> None:

@@ -288,7 +288,7 @@ function key(event) {
     Enter: () => !isButton && review?.save(),
   };
   if (event.key === " " && !isBox && !isButton && number !== null) actions[" "] = actions.x;
-  if (!(event.key in actions) || (event.key === "Enter" && (isButton || !review))) return;
+  if (!(event.key in actions) || (event.key === "Enter" && (isButton || !review || event.repeat))) return;
   event.preventDefault();
   actions[event.key]();
 }

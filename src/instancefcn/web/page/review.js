@@ -12,6 +12,7 @@ export class Review {
     this.images = [];
     this.place = 0;
     this.opened = new Map(); // photographs by place
+    this.saving = false; // an answer is awaited
     byId("review").hidden = false;
     byId("save").hidden = folder.labels === null;
     for (const one of document.querySelectorAll(".of-review")) one.hidden = folder.labels === null;
@@ -57,6 +58,7 @@ export class Review {
     if (place >= this.images.length || this.opened.has(place)) return;
     try {
       const photograph = this.page.photograph(await post(`/api/folder/${place}`));
+      if (this.opened.has(place)) return; // the person was faster, and may have rejected something
       this.opened.set(place, photograph);
       await photograph.load(0, this.page.choice.exclusive);
     } catch {
@@ -75,8 +77,19 @@ export class Review {
     else this.go(place);
   }
 
-  async save(over = null) {
-    const place = this.place;
+  // One at a time: a second one would go on by one photograph more, which nobody has seen.
+  async save() {
+    if (this.saving) return;
+    this.saving = true;
+    try {
+      await this.saveOver(this.place, null);
+    } finally {
+      this.saving = false;
+    }
+  }
+
+  // `over`: the sum of somebody's file that is to be replaced, or null.
+  async saveOver(place, over) {
     const photograph = this.opened.get(place);
     const { choice } = this.page;
     if (this.folder.labels === null || !photograph?.of(0, choice.exclusive)) return;
@@ -95,12 +108,12 @@ export class Review {
       return;
     }
     if (saved.sum) {
-      if (window.confirm(`${saved.sentence} Write over it?`)) await this.save(saved.sum);
+      if (window.confirm(`${saved.sentence} Write over it?`)) await this.saveOver(place, saved.sum);
       return;
     }
     this.images[place].state = "saved";
     this.page.say(`${photograph.name}: ${saved.objects} objects saved in ${saved.file}`);
-    if (place + 1 < this.images.length) await this.step(1);
+    if (this.place === place && place + 1 < this.images.length) this.step(1);
     else this.draw();
   }
 
