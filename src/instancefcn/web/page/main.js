@@ -81,10 +81,12 @@ function clear(name) {
   why.close();
   byId("work").hidden = false;
   byId("title").textContent = name;
+  byId("download").disabled = true;
   for (const by of stages.keys()) {
     stages[by].clear();
     lists[by].show({ width: 1, height: 1 }, [], new Set(), true);
   }
+  light(null);
 }
 
 async function load(photograph) {
