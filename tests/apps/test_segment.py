@@ -60,6 +60,21 @@ def arguments(tmp_path: Path, trained: tuple[Path, Path, str], *more: Any) -> li
     return ["segment", tmp_path / "images", "--classifier", classifier, "--checkpoint", network, *more]
 
 
+def test_the_log_of_a_training_is_not_written_over(
+    tmp_path: Path, trained: tuple[Path, Path, str], command: Callable[..., Any]
+) -> None:
+    _, network, spec = trained
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "last.state").touch()
+    (run / "metrics.jsonl").write_text("of hours")
+    recipe = tmp_path / "recipe.toml"
+    done = command("train-classifier", "--recipe", recipe, "--proposals-from", network, "--data", spec, "--out", run)
+    assert done.exit_code == 1
+    assert "holds a run of `instancefcn train`, whose metrics.jsonl would be lost" in done.stderr
+    assert (run / "metrics.jsonl").read_text() == "of hours"
+
+
 def test_results_have_the_ids_of_the_data_set(
     tmp_path: Path, trained: tuple[Path, Path, str], command: Callable[..., Any]
 ) -> None:

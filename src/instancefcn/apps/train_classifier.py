@@ -50,7 +50,9 @@ def train_classifier(
     from instancefcn.classifier.training import train_classifier as train
     from instancefcn.data.open import open_source
     from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT
+    from instancefcn.training.run_files import refuse_run
 
+    refuse_run(out)
     loaded = load_classifier_recipe(recipe)
     with run_folder(out), progress_bar() as progress:
         path = train(

@@ -23,6 +23,18 @@ def refuse_checkpoints(out: Path) -> None:
             raise ValueError(f"{path} would be written over, and there is no run to go on with: give another --out")
 
 
+def refuse_run(out: Path) -> None:
+    """Stop where a folder has a run of ``train``, whose log another command would write over.
+
+    Raises:
+        ValueError: it has.
+    """
+    if (out / STATE_FILE).exists():
+        raise ValueError(
+            f"{out} holds a run of `instancefcn train`, whose metrics.jsonl would be lost: give another --out"
+        )
+
+
 class RunFiles:
     """Checkpoints and the state of one run.
 
