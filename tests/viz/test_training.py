@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from instancefcn.evaluation.curves import render
-from instancefcn.viz.training import best_validation, draw_course, read_course, running_mean
+from instancefcn.viz.training import draw_course, highest_validation, read_course, running_mean
 
 
 def write(folder: Path, *lines: Any) -> Path:
@@ -68,16 +68,16 @@ def test_a_number_without_end_is_refused_by_its_line(tmp_path: Path, key: str, n
 
 def test_the_best_is_by_the_mean_over_sources(tmp_path: Path) -> None:
     lines = [recall(0, a=10.0, b=None), recall(5, a=30.0, b=0.0), recall(9, a=20.0, b=14.0), recall(12, a=17.0, b=17.0)]
-    assert best_validation(read_course(write(tmp_path, *lines)).recall) == (9, 17)
-    assert best_validation(read_course(write(tmp_path, recall(0, a=None))).recall) is None
+    assert highest_validation(read_course(write(tmp_path, *lines)).recall) == (9, 17)
+    assert highest_validation(read_course(write(tmp_path, recall(0, a=None))).recall) is None
 
 
 def test_the_best_is_by_f1_where_it_was_measured(tmp_path: Path) -> None:
     lines = [recall(0, a=30.0) | {"a/F1": 50.0}, recall(5, a=10.0) | {"a/F1": 60.0}]
     course = read_course(write(tmp_path, *lines))
-    assert best_validation(course.recall) == (5, 60)
+    assert highest_validation(course.recall) == (5, 60)
     texts = [text.get_text() for text in draw_course(course, "run").axes[0].get_legend().get_texts()]
-    assert texts == ["AR@1000", "AR@100", "AR@10", "F1", "best: F1 60.0 at 5"]
+    assert texts == ["AR@1000", "AR@100", "AR@10", "F1", "highest: F1 60.0 at 5"]
 
 
 def test_running_mean_is_the_mean_around_each_value() -> None:
@@ -100,7 +100,7 @@ def test_a_panel_of_losses_and_one_of_validation(tmp_path: Path) -> None:
     assert [text.get_text() for text in loss.get_legend().get_texts()] == ["all together", "mask", "dice"]
     texts = [text.get_text() for text in validation.get_legend().get_texts()]
     assert texts[0] == "AR@1000, $a$"
-    assert texts[-1] == "best: AR@100 15.0 at 2"
+    assert texts[-1] == "highest: AR@100 15.0 at 2"
     lines = validation.get_lines()
     assert [line.get_linestyle() for line in lines[:6]] == ["-"] * 3 + ["--"] * 3  # sources differ without colours, too
     assert validation.get_ylim()[1] > 20

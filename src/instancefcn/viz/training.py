@@ -95,8 +95,8 @@ def read_course(run: Path) -> Course:
 def draw_course(course: Course, title: str) -> Figure:
     """Figure of one panel of losses and one of validation, where there is any.
 
-    Losses are drawn as they are, thin, and as running means; validation with a ring where those weights are that are
-    the best.
+    Losses are drawn as they are, thin, and as running means; validation with a ring where it is highest. (A
+    checkpoint that training started from may be highest, and not be kept as the best: ``History.to_beat``.)
     """
     panels = bool(course.losses) + bool(course.recall)
     figure = empty_figure(6.4 * panels, 4.8)
@@ -109,16 +109,16 @@ def draw_course(course: Course, title: str) -> Figure:
     return figure
 
 
-def best_validation(recall: Mapping[str, Mapping[str, Points]]) -> tuple[int, float] | None:
-    """Iteration of the best weights, and their F1 or AR@100, the mean over sources; None without validation."""
+def highest_validation(recall: Mapping[str, Mapping[str, Points]]) -> tuple[int, float] | None:
+    """Iteration of the highest F1 or AR@100, the mean over sources, and what it is; None without validation."""
     at: dict[float, list[float]] = defaultdict(list)
     for of in recall.values():
         for iteration, value in zip(*of.get(_deciding(recall), ((), ())), strict=True):
             if math.isfinite(value):
                 at[iteration].append(value)
     means = {iteration: sum(values) / len(values) for iteration, values in at.items()}
-    best = max(means, key=lambda iteration: (means[iteration], -iteration), default=None)
-    return None if best is None else (int(best), means[best])
+    highest = max(means, key=lambda iteration: (means[iteration], -iteration), default=None)
+    return None if highest is None else (int(highest), means[highest])
 
 
 def _deciding(recall: Mapping[str, Mapping[str, Points]]) -> str:
@@ -159,11 +159,11 @@ def _draw_recall(axes: Axes, recall: Mapping[str, Mapping[str, Points]]) -> None
             if measure in of:
                 axes.plot(*of[measure], color=color, linestyle=line, linewidth=2, marker=".")
                 names.append(measure + (f", {in_font(source)}" if len(recall) > 1 else ""))
-    best = best_validation(recall)
-    if best is not None:
-        iteration, value = best
+    highest = highest_validation(recall)
+    if highest is not None:
+        iteration, value = highest
         axes.plot([iteration], [value], "o", markersize=11, fillstyle="none", color=FILE_COLORS[1])
-        names.append(f"best: {_deciding(recall)} {value:.1f} at {iteration:,}")
+        names.append(f"highest: {_deciding(recall)} {value:.1f} at {iteration:,}")
     _from_zero(axes)
     legend = axes.legend(axes.get_lines(), [" "] * len(names), loc="best", frameon=False)
     for text, name in zip(legend.get_texts(), names, strict=True):
