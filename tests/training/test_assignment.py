@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 import oracles
 from instancefcn.geometry.windows import window_boxes
+from instancefcn.structures import WindowSize
 from instancefcn.training.assignment import (
     IGNORED,
     NEGATIVE,
@@ -42,7 +43,7 @@ def test_deepmask_rule_equals_the_loop(seed: int, m: int) -> None:
     config = config_of("deepmask")
     padding = torch.rand(220, 250, generator=generator) < 0.3  # and beyond it, up to 240 x 256
     kept = torch.ones(3, dtype=torch.bool)
-    (assignment,) = assign(gt, ~kept, [Grid(8, m, 30, 32)], config, padding=padding)
+    (assignment,) = assign(gt, ~kept, [Grid(WindowSize(8, m), 30, 32)], config, padding=padding)
     for y in range(0, 30, 3):
         for x in range(0, 32, 3):
             window = window_boxes(torch.tensor([[y, x]]), 8, m)[0].tolist()
@@ -64,7 +65,7 @@ def test_deepmask_rule_equals_the_loop(seed: int, m: int) -> None:
 def test_the_papers_window_in_pixels() -> None:
     # Window 168 px, object 96 px: positive within 12 px, negative from 24 px on.
     (assignment,) = assign(
-        boxes([100, 100, 196, 150]), torch.tensor([False]), [Grid(8, 21, 40, 40)], config_of("deepmask")
+        boxes([100, 100, 196, 150]), torch.tensor([False]), [Grid(WindowSize(8, 21), 40, 40)], config_of("deepmask")
     )
     rows, columns = (assignment.labels == POSITIVE).nonzero().unbind(1)
     centers_y, centers_x = (rows + 0.5) * 8, (columns + 0.5) * 8
@@ -92,13 +93,13 @@ def test_deepmask_has_gaps_and_gapless_stops_at_the_window() -> None:
 
 
 def test_nearest_scale_takes_one_size() -> None:
-    grids = [Grid(8, 21, 40, 40), Grid(8, 30, 40, 40)]
+    grids = [Grid(WindowSize(8, 21), 40, 40), Grid(WindowSize(8, 30), 40, 40)]
     assignments = assign(boxes([100, 100, 210, 150]), torch.tensor([False]), grids, config_of("nearest_scale"))
     assert [bool((a.labels == POSITIVE).any()) for a in assignments] == [True, False]
 
 
 def test_an_instance_may_be_left_to_another_scale() -> None:
-    box, grid = boxes([100, 100, 220, 150]), [Grid(8, 21, 40, 40)]
+    box, grid = boxes([100, 100, 220, 150]), [Grid(WindowSize(8, 21), 40, 40)]
     config = config_of("nearest_scale")
     (alone,) = assign(box, torch.tensor([False]), grid, config)
     (beside,) = assign(box, torch.tensor([False]), grid, config, other_sides=[210.0])
@@ -107,7 +108,9 @@ def test_an_instance_may_be_left_to_another_scale() -> None:
 
 
 def test_ignored_instances_are_neither() -> None:
-    (assignment,) = assign(boxes([80, 80, 176, 176]), torch.tensor([True]), [Grid(8, 21, 40, 40)], config_of("gapless"))
+    (assignment,) = assign(
+        boxes([80, 80, 176, 176]), torch.tensor([True]), [Grid(WindowSize(8, 21), 40, 40)], config_of("gapless")
+    )
     assert not (assignment.labels == POSITIVE).any()
     assert (assignment.labels[10:22, 10:22] == IGNORED).all()
     assert (assignment.labels[:9] == NEGATIVE).all()
@@ -115,7 +118,11 @@ def test_ignored_instances_are_neither() -> None:
 
 def test_partial_labels_say_nothing_of_the_background() -> None:
     (assignment,) = assign(
-        boxes([100, 100, 196, 150]), torch.tensor([False]), [Grid(8, 21, 60, 60)], config_of("gapless"), partial=True
+        boxes([100, 100, 196, 150]),
+        torch.tensor([False]),
+        [Grid(WindowSize(8, 21), 60, 60)],
+        config_of("gapless"),
+        partial=True,
     )
     assert (assignment.labels == POSITIVE).sum() == 9
     assert (assignment.labels[40:] == IGNORED).all()
@@ -128,7 +135,9 @@ def test_windows_centred_on_padding_are_neither_positive_nor_negative() -> None:
     padding[:, :148] = False
     box, config = boxes([98, 80, 194, 120]), config_of("gapless")
     for partial in (False, True):
-        (assignment,) = assign(box, torch.tensor([False]), [Grid(8, 21, 20, 20)], config, partial, padding=padding)
+        (assignment,) = assign(
+            box, torch.tensor([False]), [Grid(WindowSize(8, 21), 20, 20)], config, partial, padding=padding
+        )
         # Row 15 is centred on pixel 124, the first that is none; column 18 on 148.
         assert (assignment.labels[15:] == IGNORED).all()
         assert (assignment.labels[:, 18:] == IGNORED).all()  # though the instance is but 2 pixels away
@@ -148,7 +157,7 @@ def test_a_centre_may_not_be_positive_and_negative_at_once() -> None:
 def test_every_positive_window_has_its_instance() -> None:
     # Centres lie 0, 8, ... px from the instance's, in a window of 160 px: some at 0.1 exactly.
     config = config_of("gapless", center_tolerance=0.1, center_negative=0.1)
-    (assignment,) = assign(boxes([80, 104, 176, 152]), torch.tensor([False]), [Grid(8, 20, 40, 40)], config)
+    (assignment,) = assign(boxes([80, 104, 176, 152]), torch.tensor([False]), [Grid(WindowSize(8, 20), 40, 40)], config)
     assert (assignment.labels == POSITIVE).any()
     assert (assignment.gt_index[assignment.labels == POSITIVE] == 0).all()
 
@@ -157,12 +166,12 @@ def test_a_wide_tolerance_of_scale_is_what_coverage_says() -> None:
     box = boxes([140, 140, 172, 160])  # 32 px, a third of the 96 that windows of 168 px are made for
     for tolerance in (1.5, 2.9, 3.1):
         config = config_of("deepmask", scale_tolerance=tolerance)
-        (assignment,) = assign(box, torch.tensor([False]), [Grid(8, 21, 40, 40)], config)
+        (assignment,) = assign(box, torch.tensor([False]), [Grid(WindowSize(8, 21), 40, 40)], config)
         assert bool((assignment.labels == POSITIVE).any()) == bool(is_covered(box, [168.0], config)) == (tolerance > 3)
 
 
 def test_no_instances() -> None:
-    (assignment,) = assign(boxes(), NONE, [Grid(8, 21, 4, 5)], config_of("gapless"))
+    (assignment,) = assign(boxes(), NONE, [Grid(WindowSize(8, 21), 4, 5)], config_of("gapless"))
     assert (assignment.labels == NEGATIVE).all()
     assert (assignment.gt_index == -1).all()
     assert is_covered(boxes(), [168.0], config_of("gapless")).shape == (0,)

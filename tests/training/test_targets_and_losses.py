@@ -79,7 +79,7 @@ def test_sampling_is_one_to_one_and_negatives_fill_up() -> None:
 @pytest.mark.parametrize("density", [1, 2])
 def test_targets_are_the_instance_averaged_over_cells(density: int, soft: bool) -> None:
     image = scene((61, 50, 93, 82))  # 32 px: what 56-px windows are made for
-    assignments = assign(image.gt_boxes, image.gt_ignored, [Grid(8, 7, 20, 20)], CONFIG)
+    assignments = assign(image.gt_boxes, image.gt_ignored, [Grid(WindowSize(8, 7), 20, 20)], CONFIG)
     config = SamplingConfig(near_misses=0, soft_targets=soft)
     (windows,) = sample_windows([WindowSize(8, 7, density)], [assignments], [image], config, [generator()])
     assert len(windows.positions_yx) == int((assignments[0].labels == POSITIVE).sum()) > 0
@@ -97,7 +97,7 @@ def test_targets_are_the_instance_averaged_over_cells(density: int, soft: bool) 
 def test_near_misses_are_drawn_on_request() -> None:
     image = scene((64, 64, 96, 96))
     config = replace(CONFIG, center_negative=0.3)
-    assignments = assign(image.gt_boxes, image.gt_ignored, [Grid(8, 7, 20, 20)], config)
+    assignments = assign(image.gt_boxes, image.gt_ignored, [Grid(WindowSize(8, 7), 20, 20)], config)
     (without,) = sample_windows([SIZE], [assignments], [image], SamplingConfig(near_misses=0), [generator()])
     (with_some,) = sample_windows([SIZE], [assignments], [image], SamplingConfig(near_misses=3), [generator()])
     assert without.positive.all()
@@ -148,7 +148,7 @@ def test_objectness_leaves_the_ignored_out(kind: str, expected: float) -> None:
 
 def test_no_instances_still_give_a_differentiable_loss() -> None:
     image, maps = scene(), blank_maps(1)
-    assignments = assign(image.gt_boxes, image.gt_ignored, [Grid(8, 7, 20, 20)], CONFIG)
+    assignments = assign(image.gt_boxes, image.gt_ignored, [Grid(WindowSize(8, 7), 20, 20)], CONFIG)
     sampled = sample_windows([SIZE], [assignments], [image], SamplingConfig(near_misses=0), [generator()])
     labels = [assignments[0].labels[None]]
     losses = compute_losses([maps], labels, sampled, LossConfig(), LossTotals.of(labels, sampled))
@@ -160,7 +160,7 @@ def test_no_instances_still_give_a_differentiable_loss() -> None:
 
 def test_gradients_reach_the_mask_only_at_positives() -> None:
     image, maps = scene((64, 64, 96, 96)), blank_maps(1)
-    assignments = assign(image.gt_boxes, image.gt_ignored, [Grid(8, 7, 20, 20)], CONFIG)
+    assignments = assign(image.gt_boxes, image.gt_ignored, [Grid(WindowSize(8, 7), 20, 20)], CONFIG)
     sampled = sample_windows([SIZE], [assignments], [image], SamplingConfig(near_misses=20), [generator()])
     labels = [assignments[0].labels[None]]
     losses = compute_losses([maps], labels, sampled, LossConfig(), LossTotals.of(labels, sampled))

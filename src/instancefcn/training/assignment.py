@@ -63,20 +63,19 @@ class AssignmentConfig:
 class Grid:
     """Positions of the windows of one size over one image."""
 
-    stride: int  # image pixels per position
-    m: int  # window side, in positions
+    size: WindowSize
     height: int  # in positions
     width: int
 
     @classmethod
     def over(cls, height: int, width: int, size: WindowSize) -> Grid:
         """The grid of windows of one size over an image of ``height`` x ``width`` pixels."""
-        return cls(size.stride, size.m, -(-height // size.stride), -(-width // size.stride))
+        return cls(size, -(-height // size.stride), -(-width // size.stride))
 
     @property
-    def side(self) -> int:
-        """Window side, in pixels of the network's frame."""
-        return self.stride * self.m
+    def centers(self) -> tuple[Float[Tensor, "h"], Float[Tensor, "w"]]:
+        """``window_centers`` of all windows."""
+        return window_centers(self.height, self.width, self.size.stride, self.size.m)
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def assign(
         padding: pixels of the network's frame that are no pixels of an image; windows centred on them, or beyond them
             on the right and below, are ignored. None: every window is centred on the image.
     """
-    sides = torch.tensor([*(float(grid.side) for grid in grids), *other_sides])
+    sides = torch.tensor([*(float(grid.size.side) for grid in grids), *other_sides])
     scale_error = scale_errors(gt_boxes[~gt_ignored], sides, config)  # [kept, sides]
     positive_scale = scale_error <= config.scale_tolerance
     if config.rule == "nearest_scale" and len(scale_error):
@@ -150,7 +149,7 @@ def _assign_grid(
     partial: bool,
 ) -> Assignment:
     shape = grid.height, grid.width
-    center_y, center_x = window_centers(*shape, grid.stride, grid.m)
+    center_y, center_x = grid.centers
     labels = torch.full(shape, IGNORED if partial else NEGATIVE)
     gt_index = torch.full(shape, -1)
     for box in gt_boxes if partial else ():  # nothing else is unlabelled on or beside a labelled instance
@@ -161,13 +160,13 @@ def _assign_grid(
 
     # In numpy, whose operations on small arrays take less time than torch's: an image may have 10,000 instances.
     of_windows, of_instances, nearest = labels.numpy(), gt_index.numpy(), np.full(shape, np.inf, dtype=np.float32)
-    centers, reach = (center_y.numpy(), center_x.numpy()), config.center_negative * grid.side
+    centers, reach = (center_y.numpy(), center_x.numpy()), config.center_negative * grid.size.side
     boxes, indices = gt_boxes[kept].numpy(), kept.nonzero()[:, 0].tolist()
     for i in ((scale_error < SCALE_NEGATIVE) | positive_scale).nonzero()[:, 0].tolist():
         middle = ((boxes[i, 1::-1] + boxes[i, :1:-1]) / 2).tolist()
         part = tuple(_close(axis, place, reach) for axis, place in zip(centers, middle, strict=True))
         offset_y, offset_x = (abs(axis[near] - place) for axis, near, place in zip(centers, part, middle, strict=True))
-        distance = np.maximum(offset_y[:, None], offset_x[None]) / np.float32(grid.side)
+        distance = np.maximum(offset_y[:, None], offset_x[None]) / np.float32(grid.size.side)
         positive = (distance <= np.float32(config.center_tolerance)) & bool(positive_scale[i])
         near = (distance < np.float32(config.center_negative)) | positive
         # A window goes to an instance that it is positive for, and among those to the nearest.
@@ -189,7 +188,7 @@ def _close(centers: Float[np.ndarray, "n"], place: float, reach: float) -> slice
 def _on_padding(grid: Grid, padding: Bool[Tensor, "h w"]) -> Bool[Tensor, "_ _"]:
     """Whether each window of a grid is centred on padding, or outside the pixels of ``padding``."""
     height, width = padding.shape
-    center_y, center_x = window_centers(grid.height, grid.width, grid.stride, grid.m)
+    center_y, center_x = grid.centers
     rows, columns = center_y.long(), center_x.long()
     outside = (rows >= height)[:, None] | (columns >= width)[None]
     return outside | padding[rows.clamp(max=height - 1)][:, columns.clamp(max=width - 1)]

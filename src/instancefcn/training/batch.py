@@ -125,7 +125,7 @@ def assign_image(image: TrainingImage, grids: Sequence[Grid], recipe: Recipe) ->
         sides = recipe.augmentation.sides_of(shorter)
         scales = [resizing_scale(shorter, longer, side, recipe.longest_view) for side in sides]
         ratios = [image.scale / scale for scale in scales if not math.isclose(scale, image.scale)]
-        other_sides = [grid.side * ratio for grid in grids for ratio in ratios]
+        other_sides = [grid.size.side * ratio for grid in grids for ratio in ratios]
     return assign(image.gt_boxes, ignored, grids, recipe.assignment, image.partial, other_sides, image.padding)
 
 
