@@ -11,7 +11,8 @@ import numpy as np
 
 from instancefcn.evaluation.average_recall import ImageRecall
 from instancefcn.evaluation.compare import CONFIDENCE
-from instancefcn.files import nan_as_none, write_whole
+from instancefcn.files import write_whole
+from instancefcn.values import nan_as_none
 from reproduce.settings import Settings
 from reproduce.verdict import Finding
 

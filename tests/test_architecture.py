@@ -33,8 +33,10 @@ LEVELS = {
     "threads": 0,
     "user_cache": 0,
     "waiting": 0,
+    "file_names": 0,
     "files": 0,
     "folders": 0,
+    "values": 0,
     "interrupts": 0,
     "geometry": 0,
     "journal": 0,
@@ -133,7 +135,17 @@ def test_no_room_imports_a_higher_one() -> None:
 
 def test_evaluation_knows_files_and_never_the_model() -> None:
     others = {other for path in (PACKAGE / "evaluation").glob("*.py") for _, other in imports(path, PACKAGE)}
-    assert others <= {"config", "drawing", "files", "geometry", "structures", "data", "evaluation"}
+    assert others <= {
+        "config",
+        "drawing",
+        "file_names",
+        "files",
+        "geometry",
+        "structures",
+        "values",
+        "data",
+        "evaluation",
+    }
 
 
 @pytest.mark.parametrize(

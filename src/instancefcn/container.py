@@ -12,7 +12,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from instancefcn.config import Table
-from instancefcn.files import nan_as_none, write_whole
+from instancefcn.files import write_whole
+from instancefcn.values import nan_as_none
 
 PICKLES = (b"PK\x03\x04", b"\x80")  # how PyTorch's files begin, and pickles of Python
 

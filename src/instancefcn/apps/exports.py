@@ -15,7 +15,8 @@ from instancefcn.apps.images import LABEL_MAPS, OVERLAYS, ImageFile, output_stem
 from instancefcn.drawing import encoded
 from instancefcn.export.open import is_one_file, open_writer
 from instancefcn.export.writer import Writer, labels_of
-from instancefcn.files import check_length, file_sum, write_whole
+from instancefcn.file_names import check_length
+from instancefcn.files import file_sum, write_whole
 from instancefcn.proposals import CATEGORY_ID, Proposals, Segments
 
 REPLACED = ("labels",)  # forms whose files belong to one run, and are replaced by the next one's

@@ -12,7 +12,8 @@ import typer
 
 from instancefcn.apps.printing import echo
 from instancefcn.data.result_files import IMAGES
-from instancefcn.files import path_inside, read_json, unique_stems
+from instancefcn.file_names import path_inside, unique_stems
+from instancefcn.files import read_json
 from instancefcn.folders import files_below, identity, natural_key
 
 OVERLAYS, LABEL_MAPS = "overlays", "labels"  # folders, among a run's results, of pictures made from its images

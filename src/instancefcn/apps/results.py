@@ -22,11 +22,12 @@ from instancefcn.apps.workers import Begin, Pixels
 from instancefcn.data.images import read_image
 from instancefcn.data.result_files import IMAGES, JSON, STEMS
 from instancefcn.export.open import is_one_file
-from instancefcn.files import read_json, reason_of
+from instancefcn.files import read_json
 from instancefcn.interrupts import Interrupted, Interrupts, as_interrupted, noted_interrupts
 from instancefcn.journal import unfinished
 from instancefcn.proposals import CATEGORY_ID, CATEGORY_NAME, Proposals
 from instancefcn.run_folder import run_file, run_folder
+from instancefcn.values import reason_of
 
 ONE_CATEGORY = {CATEGORY_ID: CATEGORY_NAME}
 PROPOSALS_STEM, OBJECTS_STEM = STEMS

@@ -18,10 +18,10 @@ from instancefcn.corpus.ledger import MOST_STARTS, Told
 from instancefcn.corpus.reading import DamagedError, Entry, Reader, printable_name
 from instancefcn.corpus.tables import BlockTables
 from instancefcn.data.images import EMBEDDED, read_image
-from instancefcn.files import reason_of
 from instancefcn.inference.checkpoint import Checkpoint
 from instancefcn.inference.proposer import Proposer
 from instancefcn.inference.request import Request
+from instancefcn.values import reason_of
 
 TELL_SECONDS = 1.0  # between two words on how far a worker is
 

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from instancefcn.data.images import MAX_PIXELS
 from instancefcn.data.polygons import as_numbers, box_of_points
 from instancefcn.data.segmentations import region_of_box
-from instancefcn.files import shown, whole_or_none
 from instancefcn.geometry.rle import Rle, union
+from instancefcn.values import shown, whole_or_none
 
 _NUMBERS = {int, float}
 

@@ -34,9 +34,10 @@ from instancefcn.data.polygon_texts import masks_of_texts
 from instancefcn.data.polygons import Note
 from instancefcn.data.segmentations import pixels_of_box, segmentation_to_rle
 from instancefcn.data.source import UNNAMED, Problem
-from instancefcn.files import is_plain_name, path_inside, shown, whole_or_none
+from instancefcn.file_names import is_plain_name, path_inside
 from instancefcn.geometry.boxes import xyxy_to_xywh
 from instancefcn.geometry.rle import Rle, tight_boxes
+from instancefcn.values import shown, whole_or_none
 
 LARGE = 2**62  # ids from here on leave room for no more
 MEND = "`instancefcn validate` lists all that is wrong, `instancefcn convert` writes what is sound"

@@ -15,8 +15,9 @@ from instancefcn.data.polygons import number_or_nan
 from instancefcn.data.result_files import PARQUET, parquet_files, read_results
 from instancefcn.data.segmentations import segmentation_to_rle, to_instances
 from instancefcn.data.source import UNNAMED, FileSource, Labels, Problem
-from instancefcn.files import path_inside, whole_or_none
+from instancefcn.file_names import path_inside
 from instancefcn.geometry.rle import Rle
+from instancefcn.values import whole_or_none
 
 MANIFEST = "corpus.json"  # what the run was asked for
 IMAGES, ERRORS = "images", "errors"  # folders of tables

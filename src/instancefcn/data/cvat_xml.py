@@ -15,8 +15,9 @@ from instancefcn.data.images import inspect_image
 from instancefcn.data.polygons import NoAreaError, Note, box_of_points, ellipse_to_rle, polygons_to_rle
 from instancefcn.data.shapes import Shape, ShapedImages
 from instancefcn.data.source import UNNAMED, FileSource, Problem
-from instancefcn.files import path_inside, shown
+from instancefcn.file_names import path_inside
 from instancefcn.geometry.rle import Rle, encode_in_box
+from instancefcn.values import shown
 
 CROWD_NAMES = ("crowd", "iscrowd", "is_crowd")  # of attributes, in lower case, that mark a crowd
 NO_AREA = ("polyline", "points", "skeleton")

@@ -10,8 +10,9 @@ from instancefcn.data.images import inspect_image
 from instancefcn.data.polygons import box_of_points, flatten_points, parts_to_rle
 from instancefcn.data.shapes import Shape, ShapedImages
 from instancefcn.data.source import UNNAMED, FileSource, Problem
-from instancefcn.files import read_json, shown
+from instancefcn.files import read_json
 from instancefcn.folders import existing_dir
+from instancefcn.values import shown
 
 # What QuPath's objectType, and before it the id, call what is no object: the parts of a grid, and the whole slide.
 NO_OBJECTS = ("tile", "tmaCore", "root", "PathTileObject", "TMACoreObject", "PathRootObject")

@@ -25,9 +25,11 @@ from instancefcn.data.polygons import (
 )
 from instancefcn.data.shapes import Shape, ShapedImages
 from instancefcn.data.source import UNNAMED, FileSource, Problem
-from instancefcn.files import last_part, path_inside, read_json, shown
+from instancefcn.file_names import last_part, path_inside
+from instancefcn.files import read_json
 from instancefcn.folders import existing_dir, visible_files
 from instancefcn.geometry.rle import Rle, encode_in_box
+from instancefcn.values import shown
 
 QUADRILATERALS = ("rectangle", "rotation", "quadrilateral", "oriented_rectangle")  # of 4 points
 

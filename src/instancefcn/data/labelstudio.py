@@ -16,8 +16,9 @@ from instancefcn.data.images import inspect_image
 from instancefcn.data.polygons import Note, as_numbers, box_of_points, ellipse_to_rle, flatten_points, polygons_to_rle
 from instancefcn.data.shapes import Shape, ShapedImages
 from instancefcn.data.source import UNNAMED, FileSource, Problem
-from instancefcn.files import read_json, shown
+from instancefcn.files import read_json
 from instancefcn.geometry.rle import Rle
+from instancefcn.values import shown
 
 # What a value of each kind of region has, and what it is called where it can't be read.
 REGIONS = {"points": "polygon", "rle": "brush", "radiusX": "ellipse", "height": "rectangle"}

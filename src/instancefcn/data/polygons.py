@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from instancefcn.files import shown
 from instancefcn.geometry.rle import Rle, difference, encode_in_box, from_polygons, union
+from instancefcn.values import shown
 
 MAX_PERIMETER = 1_000_000  # pixels; rasterising takes about 100 bytes for each
 OUTSIDE_TOLERANCE = 1.0  # pixels; points this far beyond the border are taken for rounding

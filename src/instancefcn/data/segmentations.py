@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from instancefcn.data.polygons import Note, as_numbers, check_inside, polygons_to_rle, say_nothing
-from instancefcn.files import shown, whole_or_none
 from instancefcn.geometry.rle import Rle, area, encode_edges, encode_in_box, from_counts, run_ends, tight_boxes
 from instancefcn.structures import Instances
+from instancefcn.values import shown, whole_or_none
 
 NO_PIXEL = "zero area: the mask covers no pixel"
 

@@ -14,7 +14,8 @@ from instancefcn.data.label_maps import split_label_map
 from instancefcn.data.label_pixels import read_label_map
 from instancefcn.data.segmentations import to_instances
 from instancefcn.data.source import FileSource, Labels, Problem
-from instancefcn.files import path_inside, read_lines
+from instancefcn.file_names import path_inside
+from instancefcn.files import read_lines
 from instancefcn.folders import existing_dir
 from instancefcn.geometry.rle import encode
 

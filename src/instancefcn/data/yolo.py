@@ -19,8 +19,10 @@ from instancefcn.data.images import inspect_image
 from instancefcn.data.polygons import box_of_points, polygons_to_rle
 from instancefcn.data.shapes import Shape, ShapedImages
 from instancefcn.data.source import FileSource, Problem
-from instancefcn.files import path_inside, read_lines, shown
+from instancefcn.file_names import path_inside
+from instancefcn.files import read_lines
 from instancefcn.folders import existing_dir, files_below
+from instancefcn.values import shown
 
 BEYOND = 0.1  # of the image; points further outside are taken for pixels instead of shares
 MOST_CLASSES = 100_000

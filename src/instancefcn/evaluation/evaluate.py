@@ -21,7 +21,8 @@ from instancefcn.evaluation.per_image import image_table, missed
 from instancefcn.evaluation.regions import IouType
 from instancefcn.evaluation.report import render_html
 from instancefcn.evaluation.sections import render_categories, render_comparison, render_objects, render_precision
-from instancefcn.files import nan_as_none, write_whole
+from instancefcn.files import write_whole
+from instancefcn.values import nan_as_none
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

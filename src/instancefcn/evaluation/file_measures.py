@@ -18,7 +18,7 @@ from instancefcn.evaluation.object_metrics import object_metrics
 from instancefcn.evaluation.per_class import measure_precision
 from instancefcn.evaluation.per_image import category_rows, image_rows
 from instancefcn.evaluation.results import GroundTruth, ScoredRegions, parse_results
-from instancefcn.files import nan_as_none
+from instancefcn.values import nan_as_none
 
 OBJECTS_NAME = "objects"  # as `propose --objects` begins its file's: it holds objects, not ranked candidates
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from instancefcn.data.images import read_image
 from instancefcn.drawing import default_line_width, encoded, outline, tint
 from instancefcn.evaluation.results import GroundTruth
-from instancefcn.files import path_inside
+from instancefcn.file_names import path_inside
 
 MOST_IMAGES = 20
 SIDE = 360  # pixels of a picture's longer side, at most

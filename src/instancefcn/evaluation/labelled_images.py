@@ -12,7 +12,9 @@ from instancefcn.evaluation.per_image import file_names, names_where_sound
 from instancefcn.evaluation.regions import IouType
 from instancefcn.evaluation.results import GroundTruth, parse_ground_truth
 from instancefcn.evaluation.sizes import with_sizes
-from instancefcn.files import last_part, read_json, shown
+from instancefcn.file_names import last_part
+from instancefcn.files import read_json
+from instancefcn.values import shown
 
 
 @dataclass(frozen=True)

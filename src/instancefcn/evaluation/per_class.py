@@ -10,7 +10,8 @@ from instancefcn.evaluation.average_precision import coco_precision, region_prec
 from instancefcn.evaluation.regions import IouType
 from instancefcn.evaluation.results import split_by_category
 from instancefcn.evaluation.sizes import with_sizes
-from instancefcn.files import nan_as_none, read_json
+from instancefcn.files import read_json
+from instancefcn.values import nan_as_none
 
 
 def measure_precision(

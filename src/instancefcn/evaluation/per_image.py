@@ -13,7 +13,8 @@ from instancefcn.data.coco_reader import CocoReader
 from instancefcn.evaluation.average_recall import ImageRecall, hosang_average_recall
 from instancefcn.evaluation.matching import MAX_PROPOSALS
 from instancefcn.evaluation.results import GroundTruth
-from instancefcn.files import csv_lines, nan_as_none, whole_or_none
+from instancefcn.files import csv_lines
+from instancefcn.values import nan_as_none, whole_or_none
 
 MISSED_IOU = 0.5  # an instance that no proposal overlaps so much is missed
 CATEGORY_IOUS = (0.5, 0.75)  # at which a category's recall is stated

@@ -19,9 +19,9 @@ from instancefcn.data.polygons import number_or_nan
 from instancefcn.data.segmentations import damage, read_segmentation
 from instancefcn.evaluation.packed_masks import PackedMasks
 from instancefcn.evaluation.regions import IouType, Regions, areas, select
-from instancefcn.files import shown
 from instancefcn.geometry.boxes import xyxy_to_xywh
 from instancefcn.geometry.rle import Rle, damaged, tight_boxes
+from instancefcn.values import shown
 
 
 @dataclass(frozen=True)

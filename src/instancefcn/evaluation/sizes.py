@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from instancefcn.files import whole_or_none
+from instancefcn.values import whole_or_none
 
 KEYS = ("height", "width")
 

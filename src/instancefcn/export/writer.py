@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 from instancefcn.data.segmentations import to_instances
 from instancefcn.data.source import UNNAMED, Labels
 from instancefcn.export.upright import upright
-from instancefcn.files import check_length, path_inside, unique_stems, write_whole
+from instancefcn.file_names import check_length, path_inside, unique_stems
+from instancefcn.files import write_whole
 from instancefcn.geometry.rle import Rle, tight_boxes
 from instancefcn.proposals import Proposals
 

@@ -8,7 +8,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import BinaryIO
 
-from instancefcn.files import file_sum, named_errors, path_inside
+from instancefcn.file_names import path_inside
+from instancefcn.files import file_sum, named_errors
 
 
 class Ledger:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from instancefcn.files import is_integer
+from instancefcn.values import is_integer
 
 WINDOW = 20  # iterations at the start and at the end, over which losses are averaged
 

@@ -16,8 +16,8 @@ from jaxtyping import Float
 from instancefcn.data.polygons import number_or_nan
 from instancefcn.evaluation.curves import FILE_COLORS, LIMIT_COLORS, empty_figure, in_font, style
 from instancefcn.evaluation.matching import MAX_PROPOSALS
-from instancefcn.files import shown
 from instancefcn.training.history import AR, F1, logged_entry
+from instancefcn.values import shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
