@@ -163,7 +163,7 @@ def soft_suppression(boxes: list[list[float]], scores: list[float], threshold: f
         taken.append((best, left.pop(best)))
         for index in left:
             iou = box_iou(boxes[best], boxes[index])
-            left[index] *= 1 - iou if iou > threshold else 1
+            left[index] *= (1 - iou) / (1 - threshold) if iou > threshold else 1
     return taken
 
 

@@ -30,7 +30,7 @@ class InferenceConfig:
     blend_tiles: bool = True  # interpolate between the score maps of neighbouring cells; the paper copies tiles
     mask_threshold: float = 0.37  # on the logistic of the mask logits
     nms_threshold: float = 0.8  # IoU of tight boxes above which the worse of two is suppressed
-    soft_nms_threshold: float = 0.5  # IoU of tight boxes above which the worse survivor falls in rank; 0 for never
+    soft_nms_threshold: float = 0.4  # IoU of tight boxes above which the worse survivor falls in rank; 0 for never
     nms_candidates: int = 3500  # best windows of all that suppression looks at
     vote_threshold: float = 0.7  # IoU of tight boxes from which candidates are averaged into a survivor; 0 for never
 

@@ -36,10 +36,11 @@ def suppress(
 def soft_nms(
     boxes: Float[np.ndarray, "n 4"], scores: Float[np.ndarray, "n"], threshold: float, wanted: int | None = None
 ) -> tuple[Int[np.ndarray, "n"], Float[np.ndarray, "n"]]:
-    """Soft-NMS, linear rule (Bodla et al., ICCV 2017): each taken box lowers the scores of boxes it overlaps.
+    """Soft-NMS (Bodla et al., ICCV 2017): each taken box lowers the scores of boxes it overlaps.
 
-    A score falls by the factor 1 - IoU where the IoU is above ``threshold``. A near-duplicate costs a better object its
-    place among the first ten; among the last of a thousand it may be the better outline.
+    The factor falls linearly, from 1 at an IoU of ``threshold`` to 0 at an IoU of 1 (theirs, 1 - IoU, has a step at the
+    threshold). A near-duplicate costs a better object its place among the first ten; among the last of a thousand it
+    may be the better outline.
 
     Args:
         wanted: how many must be in order; the others are lowered by these alone. None for all.
@@ -85,5 +86,5 @@ def _soft_nms(boxes, threshold, scores, order):
         ious_with(boxes, best, ious)
         for other in range(count):
             if waiting[other] and ious[other] > threshold:
-                scores[other] *= 1 - ious[other]
+                scores[other] *= (1 - ious[other]) / (1 - threshold)
     return waiting

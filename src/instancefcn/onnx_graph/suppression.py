@@ -54,8 +54,9 @@ def _soft_nms(
         )
         shared = body.Mul(width, height)
         ious = body.Div(shared, body.Sub(body.Add(areas, body.Gather(areas, best)), shared))
-        lowered = body.Where(body.Greater(ious, threshold), body.Mul(waiting, body.Sub(1.0, ious)), waiting)
-        # What is taken has a score below 0 from here on, and so has what does not count: times 1 - IoU it stays so.
+        factors = body.Div(body.Sub(1.0, ious), 1.0 - threshold)
+        lowered = body.Where(body.Greater(ious, threshold), body.Mul(waiting, factors), waiting)
+        # What is taken has a score below 0 from here on, and so has what does not count: times a factor it stays so.
         return [body.Where(body.Equal(indices, best), -1.0, lowered), best, score]
 
     gathered = [(ir.DataType.INT64, [1]), (ir.DataType.FLOAT, [1])]

@@ -122,7 +122,6 @@ def suppression_json(pass_: Pass, window: int) -> dict[str, Any]:
     mine = mine[(-pass_.masks.scores[mine]).argsort(kind="stable")]
     return {
         "threshold": pass_.config.nms_threshold,
-        "soft_threshold": pass_.config.soft_nms_threshold,
         "by": None if by == NOBODY else neighbour(pass_, by, overlap),
         "suppressed": len(mine),
         "neighbours": [neighbour(pass_, int(other), overlap) for other in mine[:MOST_NEIGHBOURS]],
