@@ -36,7 +36,7 @@ class Local(Network):
 
     def __init__(self) -> None:
         nn.Module.__init__(self)
-        self.size_multiple = MULTIPLE
+        self.size_multiple, self.window_sizes = MULTIPLE, list(SIZES)
 
     def forward(self, pixels: Tensor) -> list[ScoreMaps]:
         maps = []

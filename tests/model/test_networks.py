@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Literal
 
@@ -75,18 +76,20 @@ def test_timm_trunk_at_stride_8() -> None:
 
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-@pytest.mark.parametrize("size", [(6, 8), (12, 20), (7, 9)])  # twice, four and five times, and no whole number
-def test_a_map_is_added_enlarged(size: tuple[int, int], layout: torch.memory_format) -> None:
+@pytest.mark.parametrize(("size", "times"), [((6, 8), 2), ((12, 16), 4), ((5, 8), 2), ((6, 7), 2), ((10, 13), 4)])
+def test_a_map_is_added_enlarged(size: tuple[int, int], times: int, layout: torch.memory_format) -> None:
     generator = torch.Generator().manual_seed(0)
     coarse, fine = torch.randn(2, 3, 3, 4, generator=generator), torch.randn(2, 3, *size, generator=generator)
-    expected = fine + torch.nn.functional.interpolate(coarse, size=size)
-    assert torch.equal(add_enlarged(fine.contiguous(memory_format=layout), coarse), expected)
+    expected = fine.clone()
+    for row, column in itertools.product(range(size[0]), range(size[1])):
+        expected[..., row, column] += coarse[..., row // times, column // times]
+    assert torch.equal(add_enlarged(fine.contiguous(memory_format=layout), coarse, times), expected)
 
 
 def test_an_exported_sum_is_not_bound_to_the_sizes_of_its_example() -> None:
     class Sum(nn.Module):
         def forward(self, fine: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
-            return add_enlarged(fine.clone(), coarse)
+            return add_enlarged(fine.clone(), coarse, 2)
 
     sizes = tuple({axis: torch.export.Dim(f"{name}{axis}", min=2) for axis in (2, 3)} for name in ("fine", "coarse"))
     whole, broken = ((torch.rand(1, 2, side, side), torch.rand(1, 2, -(-side // 2), -(-side // 2))) for side in (8, 5))

@@ -1,4 +1,4 @@
-"""From an image to a network's input: resized, and padded to a multiple of the network's coarsest stride."""
+"""From an image to a network's input: resized, and padded to sides that the network takes."""
 
 from __future__ import annotations
 

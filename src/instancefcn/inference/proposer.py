@@ -225,7 +225,7 @@ class Proposer:
         height, width = pixels.shape[-2:]
         for size in sizes_in_tiles(height, width, self.config):
             resized = resize(pixels, size)
-            for tile in cut(size, self.config.longest_side, self.network.size_multiple):
+            for tile in cut(size, self.config.longest_side, self.network.coarsest_stride):
                 left, top, right, bottom = tile.box
                 yield Part(resized[:, top:bottom, left:right], tile, (size[1] / width, size[0] / height))
 

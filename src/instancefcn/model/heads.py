@@ -79,7 +79,7 @@ class MaskHead(nn.Module):
         if level >= FIRST_FINE_LEVEL:
             x = self.refine_again(x, maps[level - 1], level - FIRST_FINE_LEVEL)
         predict = [*self.predict, *(self.predict_finest if finest else ())]
-        score_maps = add_enlarged(side_by_side(predict, x, planar), coarse)
+        score_maps = add_enlarged(side_by_side(predict, x, planar), coarse, density_of_level(level))
         return list(score_maps.split(score_maps.shape[1] // len(predict), dim=1))
 
 
@@ -110,7 +110,7 @@ class Refine(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"], detail: Float[Tensor, "b _ _ _"], index: int) -> Tensor:
         """Refine ``x``, the map of the refined level ``index``, by ``detail``."""
         activate, around, across, activate_again = self.mix
-        mixed = around(activate(add_enlarged(self.detail[index](detail), self.reduce(x))))
+        mixed = around(activate(add_enlarged(self.detail[index](detail), self.reduce(x), 2)))
         return activated(across, activate_again, mixed)
 
     def init_identity(self) -> None:

@@ -17,9 +17,14 @@ class Network(nn.Module):
     """Base of all networks: ``forward`` maps images to ScoreMaps, one for each window size."""
 
     backbone: Backbone
-    size_multiple: int  # image sides must be multiples of it
+    size_multiple: int  # image sides must be multiples of it: the trunk's coarsest stride
     window_sizes: list[WindowSize]  # of each ScoreMaps that ``forward`` returns, in order
     training_window_sizes: list[WindowSize]  # the same in training mode
+
+    @property
+    def coarsest_stride(self) -> int:
+        """Pixels from one window to the next, of the windows that lie farthest apart."""
+        return max(size.stride for size in self.window_sizes)
 
     @property
     def largest_window(self) -> int:
@@ -77,7 +82,7 @@ class PyramidInstanceFCN(Network):
             for level in range(pyramid.levels)
             for m in (*window_sizes, *(finest_window_sizes if level == 0 else ()))
         ]
-        self.size_multiple = self.window_sizes[-1].stride
+        self.size_multiple = backbone.strides[-1]
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[ScoreMaps]:
         return self._of_levels(images, self.window_sizes)

@@ -50,23 +50,33 @@ class ResidualBlock(nn.Module):
         return x + self.reduce(activated(self.expand, self.activate, self.around(x)))
 
 
-def add_enlarged(fine: Float[Tensor, "b c fh fw"], coarse: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c fh fw"]:
-    """Add a map, enlarged by nearest neighbour, to a finer map in place.
+def add_enlarged(
+    fine: Float[Tensor, "b c fh fw"], coarse: Float[Tensor, "b c h w"], times: int
+) -> Float[Tensor, "b c fh fw"]:
+    """Add a map, each of its positions enlarged to ``times`` x ``times`` cells, to a finer map in place.
 
-    The enlarged map is not made if each position of the coarse map covers a whole number of fine cells. Where the
-    network is exported, nothing is added in place: an exporter may lose what is added to a view.
+    The last positions may reach beyond the finer map. If none does, the enlarged map is not made. Where the network is
+    exported, nothing is added in place: an exporter may lose what is added to a view.
     """
     fine = fine.to(torch.promote_types(fine.dtype, coarse.dtype))  # they differ under autocast: norms give fp32
     (h, w), (fh, fw) = coarse.shape[-2:], fine.shape[-2:]
     if torch.compiler.is_exporting():
-        return fine + F.interpolate(coarse, size=(fh, fw))
-    if fh % h or fw % w:
-        return fine.add_(F.interpolate(coarse, size=(fh, fw)))
+        return fine + enlarged(coarse, times, fine)
+    if (fh, fw) != (times * h, times * w):
+        return fine.add_(enlarged(coarse, times, fine))
     return AddWholeCells.apply(fine, coarse)  # pyright: ignore[reportReturnType]
 
 
+def enlarged(
+    coarse: Float[Tensor, "b c h w"], times: int, fine: Float[Tensor, "b c fh fw"]
+) -> Float[Tensor, "b c fh fw"]:
+    """A map with positions of ``times`` x ``times`` cells, without what reaches beyond the finer one."""
+    cells = F.interpolate(coarse, scale_factor=times)
+    return F.pad(cells, (0, fine.shape[3] - cells.shape[3], 0, fine.shape[2] - cells.shape[2]))  # negative: cut off
+
+
 class AddWholeCells(torch.autograd.Function):
-    """``add_enlarged`` where each position of the coarse map covers a whole number of fine cells.
+    """``add_enlarged`` where no position of the coarse map reaches beyond the fine one.
 
     Its gradient is a pooling, which takes a fifteenth of the time that autograd takes for a sum to the coarse map.
     """
@@ -121,6 +131,6 @@ class Pyramid(nn.Module):
             if level + 1 in levels:
                 # Context maps were computed from these maps, so their gradients need them unchanged.
                 fine = levels[level].clone() if level >= coarsest else levels[level]
-                levels[level] = add_enlarged(fine, levels[level + 1])
+                levels[level] = add_enlarged(fine, levels[level + 1], 2)
             levels[level] = self.blocks[level](levels[level])
         return [self.smooth[level](levels[level]) for level in range(first, self.levels)]

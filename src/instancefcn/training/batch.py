@@ -83,7 +83,7 @@ class BatchMaker:
 
     Args:
         sizes: window size of each ScoreMaps that the network returns in training.
-        size_multiple: the sides of images are padded to a multiple of this, the network's coarsest stride.
+        size_multiple: the sides of images are padded to a multiple of this, ``Network.size_multiple``.
     """
 
     recipe: Recipe
@@ -108,7 +108,7 @@ class BatchMaker:
 
 
 def pad_to_batch(images: Sequence[TrainingImage], multiple: int) -> UInt8[Tensor, "b 3 h w"]:
-    """Images padded to the largest, and to a multiple of the network's coarsest stride."""
+    """Images padded to the largest, and to sides that are multiples of ``multiple``."""
     height, width = (max(-(-image.image.shape[axis] // multiple) * multiple for image in images) for axis in (1, 2))
     return torch.stack([pad(image.image, height, width) for image in images])
 
