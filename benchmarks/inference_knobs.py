@@ -32,7 +32,7 @@ KNOBS: dict[str, list[Any]] = {
     "soft_nms_threshold": [0.3, 0.5, 0.6],
     "candidates": [300, 3000],
     "nms_candidates": [2000, 5000],
-    "vote_threshold": [0.6, 0.7, 0.8],
+    "vote_threshold": [0.6, 0.7, 0.9],
 }
 
 

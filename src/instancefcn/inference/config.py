@@ -32,7 +32,7 @@ class InferenceConfig:
     nms_threshold: float = 0.8  # IoU of tight boxes above which the worse of two is suppressed
     soft_nms_threshold: float = 0.4  # IoU of tight boxes above which the worse survivor falls in rank; 0 for never
     nms_candidates: int = 3500  # best windows of all that suppression looks at
-    vote_threshold: float = 0.7  # IoU of tight boxes from which candidates are averaged into a survivor; 0 for never
+    vote_threshold: float = 0.8  # IoU of tight boxes from which candidates are averaged into a survivor; 0 for never
 
     def __post_init__(self) -> None:
         if not 0 < self.mask_threshold < 1:
