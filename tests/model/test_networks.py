@@ -117,16 +117,18 @@ def test_score_maps_are_planar_where_nothing_learns() -> None:
             assert maps.instance[0].is_contiguous()
 
 
-def test_pyramid_gives_what_window_sizes_announce() -> None:
+@pytest.mark.parametrize(("height", "width"), [(64, 128), (32, 160)])  # of the coarsest stride, and of the trunk's
+def test_pyramid_gives_what_window_sizes_announce(height: int, width: int) -> None:
     network = build_network(NetworkConfig(channels=16))
-    maps = network(torch.zeros(2, 3, 64, 128))
+    assert (network.size_multiple, network.coarsest_stride) == (32, 64)
+    maps = network(torch.zeros(2, 3, height, width))
     assert [(m.stride, m.m, m.density) for m in maps] == network.window_sizes
     for m in maps:
-        height, width = 64 // m.stride, 128 // m.stride
-        assert m.instance.shape == (2, 25, m.density * height, m.density * width)
-        assert m.objectness.shape == (2, height, width)
+        assert m.instance.shape == (2, 25, m.density * height // m.stride, m.density * width // m.stride)
+        rows, columns = -(-height // m.stride), -(-width // m.stride)
+        assert m.objectness.shape == (2, rows, columns)
         assert m.quality is not None
-        assert m.quality.shape == (2, height, width)
+        assert m.quality.shape == (2, rows, columns)
 
 
 @pytest.mark.parametrize("kind", ["pyramid", "single"])
