@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
+
+NO_MEMORY = ("DefaultCPUAllocator", "could not create a primitive", "could not create a memory")  # of torch, of oneDNN
 
 
 def choose_device(name: str | torch.device = "auto") -> torch.device:
@@ -22,3 +27,24 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch without CUDA asserts
         reason = str(error).splitlines()[0]
         raise ValueError(f"device {str(name)!r} can't be used: {reason}; write auto or cpu") from error
+
+
+@contextmanager
+def told_as_memory_error() -> Iterator[None]:
+    """Raise MemoryError where torch has too little memory: it says that by a RuntimeError, on each device another.
+
+    Raises:
+        MemoryError: a sentence for a user.
+
+    Example:
+        >>> with told_as_memory_error():
+        ...     torch.empty(1 << 60)
+        Traceback (most recent call last):
+        MemoryError: there is not enough memory for this image: make it smaller
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in NO_MEMORY):
+            raise MemoryError("there is not enough memory for this image: make it smaller") from error
+        raise

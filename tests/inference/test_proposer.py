@@ -110,11 +110,18 @@ def test_quality_acts_by_its_power() -> None:
         torch.testing.assert_close(windows.scores, expected)
 
 
+def test_an_image_that_memory_is_too_small_for(proposer: Proposer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error that commands take for this image's alone, and not for the run's."""
+    monkeypatch.setattr(proposer.network, "forward", lambda _: torch.empty(1 << 60))
+    with pytest.raises(MemoryError, match="not enough memory for this image"):
+        proposer(np.zeros((64, 64, 3), dtype=np.uint8))
+
+
 def test_stability_acts_by_its_power() -> None:
     generator = torch.Generator().manual_seed(0)
     maps = ScoreMaps(torch.randn(1, 4, 8, 8, generator=generator), torch.zeros(1, 8, 8), None, 8, 5)
     unweighted, *powers = (
-        ranked_masks([best_windows(maps, Tile.whole((64, 64)), (1.0, 1.0), config)], config)
+        ranked_masks([best_windows(maps, Tile.whole((64, 64)), (1.0, 1.0), config)], config)[0]
         for config in (plain(stability_power=power) for power in (0.0, 1.0, 2.0))
     )
     assert 0 <= unweighted.stability.min() < unweighted.stability.max() < 1
@@ -158,8 +165,9 @@ def test_masks_lie_where_their_windows_say() -> None:
     instance[0, 0, 4, 3] = 5.0
     maps = ScoreMaps(instance, torch.zeros(1, 9, 9), None, stride=8, m=5)
     windows = Windows(maps, (2.0, 2.0), torch.tensor([[4, 3], [0, 8]]), torch.tensor([0.9, 0.8]), ANYWHERE)
-    masks = ranked_masks([windows], plain())
-    assert masks.scores.tolist() == pytest.approx([0.9])  # the other is empty
+    masks, chosen = ranked_masks([windows], plain())
+    assert chosen.tolist() == [True, False]  # the other is empty
+    assert masks.scores.tolist() == pytest.approx([0.9])
     assert masks.window_boxes.tolist() == [[4, 8, 24, 28]]  # columns 1 to 5 and rows 2 to 6, times 8, over 2
     assert masks.tight_boxes.tolist() == [[12, 16, 16, 20]]
 

@@ -160,11 +160,11 @@ def test_masks_of_tiles_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[weakref.ref[WindowMasks]] = []
     alive: list[int] = []
 
-    def ranked_and_noted(*arguments: Any) -> WindowMasks:
+    def ranked_and_noted(*arguments: Any) -> Any:
         alive.append(sum(masks() is not None for masks in made))
-        masks = ranked_masks(*arguments)
+        masks, chosen = ranked_masks(*arguments)
         made.append(weakref.ref(masks))
-        return masks
+        return masks, chosen
 
     monkeypatch.setattr(proposer_file, "ranked_masks", ranked_and_noted)
     local(shorter_sides=(125.0, 500.0), longest_side=256.0, tiles=True)(squares_at((100, 100, 30), (500, 50, 40)))

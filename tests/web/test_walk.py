@@ -20,13 +20,17 @@ from instancefcn.web.passes import NOBODY, Pass
 from instancefcn.web.walk import Walk
 from web.conftest import discs
 
+SIDES = {
+    "whole": {},
+    "twice": {"shorter_sides": (120.0, 240.0)},  # windows of one size in the image, from levels of two passes
+    "tiles": {"shorter_sides": (160.0, 240.0), "longest_side": 256.0, "tiles": True},
+}
 
-@pytest.fixture(scope="module", params=["whole", "tiles"])
+
+@pytest.fixture(scope="module", params=list(SIDES))
 def either(proposer: Proposer, request: pytest.FixtureRequest) -> Proposer:
-    """One that looks at the photograph as a whole, and one that also looks at larger tiles of it."""
-    if request.param == "whole":
-        return proposer
-    config = replace(proposer.config, shorter_sides=(160.0, 240.0), longest_side=256.0, tiles=True)
+    """One that looks at the photograph as a whole, once or at two sides, and one that also looks at larger tiles."""
+    config = replace(proposer.config, **SIDES[request.param])
     return Proposer(proposer.network, config, device="cpu", rule=proposer.rule)
 
 

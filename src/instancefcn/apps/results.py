@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
 import typer
 
 from instancefcn.apps.exports import Exports, Shown
@@ -188,7 +187,7 @@ class ResultsFolder:
                 try:
                     pixels, answer = now.result()
                     found = answer()
-                except (ValueError, OSError, MemoryError, torch.OutOfMemoryError) as error:
+                except (ValueError, OSError, MemoryError) as error:
                     pixels, found = None, reason_of(error, image.path)
                     say(progress, f"{image.file_name}: {found}")
                 if written is not None:

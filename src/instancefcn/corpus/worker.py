@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from instancefcn.corpus.blocks import Block
 from instancefcn.corpus.ledger import MOST_STARTS, Told
@@ -119,7 +118,7 @@ class Worker:
                     continue
                 try:
                     found = self.job.request.answer(self.proposer, pixels)
-                except (ValueError, OSError, MemoryError, torch.OutOfMemoryError) as error:
+                except (ValueError, OSError, MemoryError) as error:
                     fail(entry.image_id, entry.file_name, reason_of(error, EMBEDDED))
                     continue
                 size = {"width": found.width, "height": found.height}

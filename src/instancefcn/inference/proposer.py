@@ -9,12 +9,12 @@ from typing import Literal, overload
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from instancefcn.data.images import AnyImage, to_rgb
 from instancefcn.data.resizing import network_input, resize, resized_size
-from instancefcn.devices import choose_device
+from instancefcn.devices import choose_device, told_as_memory_error
 from instancefcn.geometry.rle import Rle
 from instancefcn.geometry.rle import tight_boxes as rle_boxes
 from instancefcn.geometry.windows import window_boxes
@@ -134,6 +134,7 @@ class Proposer:
         Raises:
             ValueError: an image can't be read, or an option is out of range.
             TypeError: ``image`` is no image.
+            MemoryError: an image is too large for the memory that is left.
         """
         if max_proposals < 0 or not min_score == min_score:
             raise ValueError(
@@ -141,7 +142,8 @@ class Proposer:
             )
         if isinstance(image, list | tuple):
             return [self(one, max_proposals=max_proposals, min_score=min_score) for one in image]
-        return self._propose(as_tensor(image), max_proposals, min_score)
+        with told_as_memory_error():
+            return self._propose(as_tensor(image), max_proposals, min_score)
 
     @torch.inference_mode()
     def _propose(self, pixels: UInt8[Tensor, "3 h w"], max_proposals: int, min_score: float) -> Proposals:
@@ -239,7 +241,7 @@ class Proposer:
 
     def masks_of(self, windows: Sequence[Windows]) -> WindowMasks:
         """The masks of the best ``nms_candidates`` windows, by their rank's scores."""
-        return ranked_masks(keep_best(windows, self.config.nms_candidates), self.config)
+        return ranked_masks(keep_best(windows, self.config.nms_candidates), self.config)[0]
 
 
 def as_tensor(image: AnyImage) -> UInt8[Tensor, "3 h w"]:
@@ -278,14 +280,19 @@ def keep_best(windows: Sequence[Windows], count: int) -> list[Windows]:
     ]
 
 
-def ranked_masks(windows: Sequence[Windows], config: InferenceConfig) -> WindowMasks:
-    """The masks of the windows that have foreground, and are whole in their tile, weighted by their stability."""
+def ranked_masks(windows: Sequence[Windows], config: InferenceConfig) -> tuple[WindowMasks, Bool[np.ndarray, "w"]]:
+    """The masks of the windows that have foreground, and are whole in their tile, weighted by their stability.
+
+    Returns:
+        Those masks, and for each window, in the order of the groups, whether its mask is among them.
+    """
     masks = assemble_masks(windows, config.threshold_logit, config.blend_tiles)
     ranked = replace(masks, scores=masks.scores * masks.stability**config.stability_power)
     ends = np.cumsum([len(group.scores) for group in windows])
     parts = (slice(end - len(group.scores), end) for group, end in zip(windows, ends, strict=True))
     whole = [group.tile.holds(masks[part], group.image_scale) for group, part in zip(windows, parts, strict=True)]
-    return ranked[masks.has_foreground & np.concatenate(whole)]
+    chosen = masks.has_foreground & np.concatenate(whole)
+    return ranked[chosen], chosen
 
 
 def assemble_masks(windows: Sequence[Windows], threshold_logit: float, blend: bool = False) -> WindowMasks:

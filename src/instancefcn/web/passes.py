@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from instancefcn.geometry.boxes import ious_with
 from instancefcn.inference.config import InferenceConfig
-from instancefcn.inference.proposer import Proposer, Windows
+from instancefcn.inference.proposer import Proposer, Windows, keep_best, ranked_masks
 from instancefcn.inference.suppression import suppress
 from instancefcn.inference.window_masks import WindowMasks
 
@@ -30,6 +30,8 @@ class Pass:
     width: int
     groups: list[Windows]  # the score maps, a group for each window size
     masks: WindowMasks  # of all windows that suppression looks at
+    group_of: Int[np.ndarray, "w"]  # the group of each window
+    positions_yx: Int[np.ndarray, "w 2"]  # and where it is on that group's score maps
     survivors: Int[np.ndarray, "s"]  # windows, best first
     scores: Float[np.ndarray, "s"]  # of the survivors
 
@@ -37,9 +39,13 @@ class Pass:
     @torch.inference_mode()
     def of(cls, proposer: Proposer, groups: list[Windows], height: int, width: int) -> Pass:
         """Go on from the score maps, with the proposer's own functions."""
-        masks, config = proposer.masks_of(groups), proposer.config
+        config = proposer.config
+        best = keep_best(groups, config.nms_candidates)
+        masks, chosen = ranked_masks(best, config)
+        group_of = np.repeat(np.arange(len(groups)), [len(group.scores) for group in best])
+        positions_yx = torch.cat([group.positions_yx for group in best]).cpu().numpy()
         survivors, scores = suppress(masks, height, width, config, config.nms_candidates)
-        return cls(config, height, width, groups, masks, survivors, scores)
+        return cls(config, height, width, groups, masks, group_of[chosen], positions_yx[chosen], survivors, scores)
 
     @cached_property
     def suppressor(self) -> Int[np.ndarray, "w"]:
@@ -80,15 +86,8 @@ class Pass:
 
     def place_of(self, window: int) -> tuple[Windows, tuple[int, int]]:
         """The group of a window, and its position (y, x) there."""
-        box, side = self.masks.window_boxes[window], self.masks.sides[window]
-        for group in self.groups:
-            maps, scale = group.score_maps, np.array(group.image_scale)
-            sides = (box[2:] - box[:2]) * scale
-            if side == maps.m * maps.density and np.allclose(sides, maps.stride * maps.m, rtol=1e-4):
-                corner = box[:2] * scale - group.tile.box[:2]
-                column, row = np.rint(corner / maps.stride).astype(int) + maps.m // 2
-                return group, (int(row), int(column))
-        raise AssertionError("a window that no group has")
+        row, column = self.positions_yx[window].tolist()
+        return self.groups[self.group_of[window]], (row, column)
 
     def _clipped(self, order: Int[np.ndarray, "w"]) -> Float[np.ndarray, "4 w"]:
         frame = [self.width, self.height, self.width, self.height]
