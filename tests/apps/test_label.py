@@ -21,6 +21,7 @@ from instancefcn.interrupts import Interrupted
 from instancefcn.labelling.person_labels import open_labels
 from instancefcn.objects import ObjectRule
 from instancefcn.proposals import Proposals
+from instancefcn.run_folder import run_folder
 from instancefcn.training import loop
 from labelled import HEIGHT, WIDTH, coco_annotation, labelme_shape, square, write_image, write_labelme
 
@@ -569,3 +570,27 @@ def test_next_is_by_chance_unless_it_is_asked(photos: Path, command: Command, pr
     assert len(done.stdout.splitlines()) == 2
     assert "uncertain 0.188" in done.stderr  # 0.75 * 0.25
     assert proposer.asked == [None]
+
+
+def test_a_second_run_into_the_same_folder_is_refused(photos: Path, command: Command, proposer: FakeProposer) -> None:
+    with run_folder(photos.parent / "out"):
+        told = run(command, photos, code=1)
+    assert "out: another run" in told
+    assert proposer.calls == 0
+
+
+def test_an_image_that_memory_is_too_small_for_is_told_of(
+    photos: Path, command: Command, proposer: FakeProposer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find, sizes = proposer.objects, []
+
+    def objects(image: Any, *arguments: Any, **options: Any) -> Proposals:
+        sizes.append(image.shape)
+        if len(sizes) == 3:
+            raise MemoryError("there is not enough memory")
+        return find(image, *arguments, **options)
+
+    monkeypatch.setattr(proposer, "objects", objects)
+    told = run(command, photos, code=1)
+    assert "3.png: there is not enough memory" in told
+    assert "7 objects in 7 images" in told

@@ -16,6 +16,7 @@ from instancefcn.apps.printing import echo
 from instancefcn.apps.train import say
 from instancefcn.files import write_whole
 from instancefcn.interrupts import Interrupted, as_interrupted
+from instancefcn.run_folder import run_folder
 
 if TYPE_CHECKING:
     from instancefcn.data.source import Source
@@ -77,26 +78,27 @@ def label(
     from instancefcn.labelling.person_labels import folders_of_maps, guess_form, labelled_files
     from instancefcn.labelling.rounds import Rounds
 
-    chosen_form = form or guess_form(labels) or to or "labelme"
-    chosen_to = to or chosen_form
-    images = find_inputs([str(folder)], None, out, folders_of_maps(chosen_form, labels, folder))
-    rounds, ledger = Rounds(out), Ledger(out / PROPOSALS, out / LEDGER)
-    sources = find_labels(images, folder, labels, chosen_form, chosen_to, out, ledger, split_parts)
-    labelled = labelled_files(sources)
-    left = [image for image in images if image.path.resolve() not in labelled]
-    failed = 0
-    try:
-        if only in (None, "train"):
-            train(rounds, sources, minutes, rounds.checkpoint if init == "last" else None, recipe, device, workers)
-        if only in (None, "propose"):
-            failed = propose(rounds, ledger, sources, left, images, chosen_to, tolerance, device)
-        if only in (None, "next"):
-            say_next(rounds, sources, left, number, by, device)
-    except KeyboardInterrupt as error:
-        stopped = as_interrupted(error)
-        raise Interrupted(stopped.number, f"{stopped}\nthe same command goes on") from error
-    if failed:
-        raise typer.Exit(1)
+    with run_folder(out):
+        chosen_form = form or guess_form(labels) or to or "labelme"
+        chosen_to = to or chosen_form
+        images = find_inputs([str(folder)], None, out, folders_of_maps(chosen_form, labels, folder))
+        rounds, ledger = Rounds(out), Ledger(out / PROPOSALS, out / LEDGER)
+        sources = find_labels(images, folder, labels, chosen_form, chosen_to, out, ledger, split_parts)
+        labelled = labelled_files(sources)
+        left = [image for image in images if image.path.resolve() not in labelled]
+        failed = 0
+        try:
+            if only in (None, "train"):
+                train(rounds, sources, minutes, rounds.checkpoint if init == "last" else None, recipe, device, workers)
+            if only in (None, "propose"):
+                failed = propose(rounds, ledger, sources, left, images, chosen_to, tolerance, device)
+            if only in (None, "next"):
+                say_next(rounds, sources, left, number, by, device)
+        except KeyboardInterrupt as error:
+            stopped = as_interrupted(error)
+            raise Interrupted(stopped.number, f"{stopped}\nthe same command goes on") from error
+        if failed:
+            raise typer.Exit(1)
 
 
 def find_labels(
@@ -234,7 +236,7 @@ def propose(
         for image in progress.track(left, description="proposing"):
             try:
                 folder.propose(proposer, image.image_id, image.file_name, image.path)
-            except (ValueError, OSError) as error:
+            except (ValueError, OSError, MemoryError) as error:
                 failed += 1
                 say_above(progress, f"{image.file_name}: {error}")
     folder.close()
