@@ -355,6 +355,24 @@ def test_train_hands_everything_on(
     }
 
 
+@pytest.mark.parametrize(("tiles", "chosen"), [((), False), (("--tiles", 1), False), (("--tiles", 2), True)])
+def test_sides_are_chosen_among_those_that_tiles_add(
+    tiles: tuple[Any, ...],
+    chosen: bool,
+    label_maps: Path,
+    tmp_path: Path,
+    command: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A recipe's own sides stay where nothing is looked at closer."""
+    from instancefcn.training import loop
+
+    asked: list[bool] = []
+    monkeypatch.setattr(loop, "train", lambda *_, choose_sides, **__: asked.append(choose_sides))
+    command("train", "--recipe", "paper", "--data", f"labels:{label_maps}", "--out", tmp_path / "run", *tiles)
+    assert asked == [chosen]
+
+
 @pytest.mark.parametrize("name", ["propose", "train", "evaluate", "validate", "convert"])
 def test_help_teaches_by_example(name: str, command: Callable[..., Any]) -> None:
     done = command(name, "--help")

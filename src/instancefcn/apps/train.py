@@ -131,6 +131,7 @@ def train(
         for specs in (data, val or ())
     )
     check_learnable(sources)
+    times = 1
     if tiles is not None:
         times = times_needed(sources, loaded) if tiles == AUTO else times_of_tiles(tiles)
         loaded = looking_closer(loaded, times)
@@ -157,7 +158,7 @@ def train(
             device=device,
             workers=workers,
             report=say,
-            choose_sides=tiles is not None,
+            choose_sides=times > 1,
             changed_data=changed_data,
         )
     except Interrupted as stopped:
