@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,9 +22,11 @@ from instancefcn.labelling.person_labels import guess_form
 from instancefcn.web.folder import FORMS, LEDGER, OthersFile, ReviewFolder
 from instancefcn.web.models import Models
 from instancefcn.web.server import Server
+from instancefcn.web.visit import Visit
 from web.conftest import discs, png, visit
 
 pytest.importorskip("starlette")
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 NAMES = ("a.png", "b.png", "deep/c.png")
@@ -48,6 +53,30 @@ def keep(client: TestClient, place: int, numbers: list[int], **more: Any) -> Any
     key = client.post(f"/api/folder/{place}").json()["key"]
     chosen = {"key": key, "by": 0, "exclusive": False, "kept": numbers, **more}
     return client.post(f"/api/folder/{place}/labels", json=chosen)
+
+
+def test_two_photographs_of_one_name_have_two_files(client: TestClient) -> None:
+    """An upload, and then the folder's own, whose name is that of its labels."""
+    uploaded = client.post("/api/photographs", params={"name": "a.png"}, content=png(discs(5))).json()
+    keys = [uploaded["key"], client.post("/api/folder/0").json()["key"]]
+    chosen = [{"key": key, "by": 0, "exclusive": False, "kept": [1]} for key in keys]
+    answer = client.post("/api/download", json={"form": "labelme", "photographs": chosen})
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert sorted(archive.namelist()) == ["a (2).json", "a.json"]
+
+
+def test_a_place_that_is_opened_twice_at_once_is_one_photograph(
+    models: Models, photographs: list[tuple[str, Path]], tmp_path: Path
+) -> None:
+    server, visited = Server(models, folder=ReviewFolder(tmp_path, photographs, tmp_path / "labels")), Visit()
+    request = Request({"type": "http", "path_params": {"place": 0}, "headers": []})
+
+    async def open_twice() -> None:
+        await asyncio.gather(*(server.open_place(request, visited) for _ in range(2)))
+
+    asyncio.run(open_twice())
+    server.close()
+    assert len(visited.photographs) == 1
 
 
 def states(client: TestClient) -> list[str]:

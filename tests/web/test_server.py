@@ -20,7 +20,7 @@ from instancefcn.inference.proposer import Proposer
 from instancefcn.web import pictures
 from instancefcn.web import server as server_file
 from instancefcn.web import visit as visit_file
-from instancefcn.web.downloads import FORMS
+from instancefcn.web.downloads import FORMS, distinct_names
 from instancefcn.web.models import Models
 from instancefcn.web.server import Server
 from instancefcn.web.visit import Photograph, Visit, Visits, clean_name, free_name
@@ -275,6 +275,7 @@ def test_names() -> None:
     visited = Visit()
     names = [visited.add(Photograph(str(key), "<b>.png", b"", 1, 1, b"")).name for key in range(2)]
     assert names == ["<b>.png", "<b> (2).png"]
+    assert distinct_names(["a.png", "a (2).png", "a.png"]) == ["a.png", "a (2).png", "a (3).png"]
 
 
 def test_few_uploads_are_in_memory_at_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,8 +151,9 @@ class Writer(ABC):
             lines.append(f"{listed} {were} left out: {self.tool} has no place for them")
         if self._not_found:
             lines.append(
-                f"{self._not_found} images share their stem with another, so their files have both endings "
-                f"(.jpg{self.suffix}): {self.tool} and --data go by the stem, and don't find them; rename the images"
+                f"{self._not_found} images share their stem with another, so their files have both endings, "
+                f"such as .jpg{self.suffix}: {self.tool} and --data go by the stem, and don't find them; rename the "
+                "images"
             )
         return lines
 
@@ -183,12 +184,15 @@ class Writer(ABC):
         """Path of the file of one image: its name with another suffix, unless two images would share it.
 
         Raises:
-            ValueError: the name leads out of the folder, or a file that was read would be written over.
+            ValueError: the name leads out of the folder or was written before, or a file that was read would be
+                written over.
         """
         name = PurePosixPath(self.name_in_folder(labels.file_name))
         stem = self._stem(labels.file_name)
         if str(stem).casefold() in self._taken:
             stem = name
+            if str(stem).casefold() in self._taken:
+                raise ValueError(f"{name}: two images have this name; each needs one of its own")
         self._not_found += bool(name.suffix) and not self.names_image and str(stem) == str(name)
         self._taken.add(str(stem).casefold())
         path = path_inside(self.place.out / self.folder, f"{stem}{suffix or self.suffix}")

@@ -17,7 +17,7 @@ from instancefcn.export.open import open_writer
 from instancefcn.export.writer import labels_of
 from instancefcn.proposals import CATEGORY_ID, CATEGORY_NAME, Proposals
 from instancefcn.web.found import Found
-from instancefcn.web.visit import Photograph
+from instancefcn.web.visit import Photograph, free_name
 
 STEM = "objects"
 RESULTS = ("json", "jsonl", "parquet")  # COCO results with scores, as ``propose`` writes them
@@ -94,10 +94,10 @@ def download(form: str, wanted: Sequence[tuple[Photograph, Chosen, Found]]) -> D
         return _results(form, kept)
     with tempfile.TemporaryDirectory(prefix="instancefcn-") as folder:
         out = Path(folder)
-        names = [photograph.name for photograph, _ in kept]
+        names = distinct_names([photograph.name for photograph, _ in kept])
         writer = open_writer(form, out, {CATEGORY_ID: CATEGORY_NAME}, names=names)
-        for number, (photograph, found) in enumerate(kept, start=1):
-            labels = labels_of(found, [CATEGORY_ID] * len(found), number, photograph.name, None)
+        for number, (name, (_, found)) in enumerate(zip(names, kept, strict=True), start=1):
+            labels = labels_of(found, [CATEGORY_ID] * len(found), number, name, None)
             writer.add(labels, found.scores.tolist())
         writer.close()
         files = sorted(path for path in out.rglob("*") if path.is_file())
@@ -108,6 +108,19 @@ def download(form: str, wanted: Sequence[tuple[Photograph, Chosen, Found]]) -> D
             for path in files:
                 archive.write(path, path.relative_to(out).as_posix())
         return Download(f"{STEM}-{form}.zip", content.getvalue(), writer.notes())
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """The names; one that came before, such as of an upload and of a photograph of the folder, gets a number.
+
+    Example:
+        >>> distinct_names(["a.png", "b.png", "a.png"])
+        ['a.png', 'b.png', 'a (2).png']
+    """
+    distinct: list[str] = []
+    for name in names:
+        distinct.append(free_name(name, {*names, *distinct} if name in distinct else set()))
+    return distinct
 
 
 def _results(form: str, kept: Sequence[tuple[Photograph, Proposals]]) -> Download:

@@ -16,6 +16,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
+from instancefcn.devices import told_as_memory_error
 from instancefcn.web.answers import Refused, as_text, body_of, folder_json, json_of, number_of, photograph_json
 from instancefcn.web.downloads import FORMS, Chosen, download
 from instancefcn.web.explanation import explain
@@ -182,9 +183,10 @@ class Server:
         """Take a photograph of the folder among the visitor's."""
         folder, place = self._folder(), self._place(request)
         name, path = folder.images[place]
-        there = next((one for one in visit.photographs.values() if one.place == place), None)
+        there = visit.of_place(place)
         if there is None:
-            there = visit.add(await self._work(lambda: Photograph.read(name, path, place)))
+            read = await self._work(lambda: Photograph.read(name, path, place))
+            there = visit.of_place(place) or visit.add(read)  # another request may have been faster
             self.visits.trim()
         visit.get(there.key)
         return JSONResponse(photograph_json(there) | {"state": await self._work(lambda: folder.state(place))})
@@ -271,7 +273,8 @@ class Server:
     async def _work(self, function: Callable[[], T]) -> T:
         """Run a function in the worker's thread; what it raises for a user becomes an answer."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._worker, function)
+            with told_as_memory_error():
+                return await asyncio.get_running_loop().run_in_executor(self._worker, function)
         except LookupError as error:
             raise Refused(404, str(error)) from error
         except (ValueError, OSError, ModuleNotFoundError) as error:

@@ -66,7 +66,7 @@ class Visit:
         self.photographs: OrderedDict[str, Photograph] = OrderedDict()
 
     def add(self, photograph: Photograph) -> Photograph:
-        """Keep a photograph; a second one of the same name gets another."""
+        """Keep a photograph; a second one of the same name gets another, but for one of the folder."""
         names = {other.name for other in self.photographs.values()}
         photograph.name = free_name(photograph.name, names) if photograph.place is None else photograph.name
         self.photographs[photograph.key] = photograph
@@ -74,6 +74,10 @@ class Visit:
         while len(self.photographs) > MOST_PHOTOGRAPHS:
             self.photographs.popitem(last=False)
         return photograph
+
+    def of_place(self, place: int) -> Photograph | None:
+        """The photograph of a place in the folder; None where it was not opened."""
+        return next((one for one in self.photographs.values() if one.place == place), None)
 
     def get(self, key: str) -> Photograph:
         """A photograph of this visitor.
