@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -154,3 +156,15 @@ def test_a_small_file_is_not_kept(tmp_path: Path, reads: list[str], monkeypatch:
     spec = write(tmp_path)
     open_source(spec)
     assert not (tmp_path / "cache").exists()
+
+
+def test_every_file_that_reads_is_in_the_key() -> None:
+    """Those that a reading imports, in a process that has imported no other."""
+    program = (
+        "import sys; import instancefcn.data.coco; "
+        "print(*(module.__file__ for name, module in sys.modules.items() if name.startswith('instancefcn')), sep='\\n')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    imported = {Path(name) for name in done.stdout.split("\n") if name}
+    assert len(imported) > 20
+    assert {path.name for path in imported - set(coco_cache.code_files())} <= {"__init__.py"}

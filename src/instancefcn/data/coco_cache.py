@@ -169,9 +169,14 @@ def _counts(name: str, arrays: dict[str, np.ndarray]) -> Iterator[bytes]:
 
 
 def _code() -> bytes:
-    """Digest of what reads: our own code, the packages that open images and rasterise polygons, and their formats."""
-    versions = (version(name) for name in ("numpy", "pillow", "pycocotools"))
+    """Digest of what reads: our own code, the packages that parse, open images and rasterise, and their formats."""
+    versions = (version(name) for name in ("msgspec", "numpy", "pillow", "pycocotools"))
     digest = hashlib.sha256(" ".join([*versions, *sorted(image_extensions())]).encode())
-    for path in sorted([*_PACKAGE.glob("data/*.py"), *_PACKAGE.glob("geometry/*.py"), _PACKAGE / "files.py"]):
+    for path in code_files():
         digest.update(path.read_bytes())
     return digest.digest()
+
+
+def code_files() -> list[Path]:
+    """Our own files that have a part in what is read, and some that have none."""
+    return sorted(path for folder in (".", "data", "geometry") for path in (_PACKAGE / folder).glob("*.py"))
