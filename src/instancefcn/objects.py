@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from instancefcn.compiled import compiled
-from instancefcn.config import check_ranges
+from instancefcn.config import Table, check_ranges, from_table
 from instancefcn.geometry.rle import Rle, areas, decode, encode_in_box, ious
 
 INSIDE = 0.7  # share of a mask from which it lies inside another
@@ -67,6 +67,15 @@ class ObjectRule:
         for key in ("scores", "chances"):
             if list(values := getattr(self, key)) != sorted(values) or not all(0 <= value <= 1 for value in values):
                 raise ValueError(f"objects.{key} must rise, from 0 to 1 at most")
+
+    @classmethod
+    def from_stored(cls, table: Table, where: str) -> ObjectRule:
+        """The rule that a checkpoint or a graph carries. Keys that older ones lack get what was done then.
+
+        Raises:
+            ValueError: a key is missing, unknown or out of range; names it and ``where``.
+        """
+        return from_table(cls, {"max_inside": ANY_NUMBER, "alike": 1.0} | table, where, complete=True)
 
     def chance(self, scores: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
         """The chance that a mask of this rank's score is an object at IoU 0.5."""

@@ -6,12 +6,12 @@ import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
 from instancefcn.cleaning import clean
+from instancefcn.config import Table
 from instancefcn.data.images import AnyImage, to_rgb
 from instancefcn.geometry.boxes import last_cell_inside
 from instancefcn.geometry.rle import Rle, encode, encode_in_box, tight_boxes
@@ -54,15 +54,16 @@ class OnnxProposer:
             raise ValueError(
                 f"{path}: ONNX Runtime can't read it ({error}); `instancefcn export` writes one"
             ) from error
-        about = json.loads(self.session.get_modelmeta().custom_metadata_map.get(METADATA, "{}"))
-        if about.get("format") != FORMAT:
-            raise ValueError(f"{path}: no graph of this version's `instancefcn export`; write it again")
-        rule: dict[str, Any] | None = about["rule"]
-        if rule is not None:
-            rule |= {key: tuple(rule[key]) for key in ("scores", "chances")}
-        self.rule = None if rule is None else ObjectRule(**rule)
-        self.finds_objects: bool = about["objects"]
-        self.threshold_logit: float = about["threshold_logit"]
+        try:
+            about = json.loads(self.session.get_modelmeta().custom_metadata_map.get(METADATA, "{}"))
+            if about.get("format") != FORMAT:
+                raise ValueError("no graph of this version's `instancefcn export`")
+            rule: Table | None = about["rule"]
+            self.rule = None if rule is None else ObjectRule.from_stored(rule, "rule")
+            self.finds_objects: bool = about["objects"]
+            self.threshold_logit: float = about["threshold_logit"]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:  # somebody wrote there
+            raise ValueError(f"{path}: {error}; write it again") from error
         self.max_proposals: int | None = about.get("max_proposals")  # graphs of before do not say it
 
     def __call__(self, image: AnyImage) -> Proposals:

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 import pytest
 from PIL import Image
 
+from instancefcn.objects import ANY_NUMBER
 from instancefcn.proposals import Proposals
-from instancefcn.runtime import OnnxProposer
+from instancefcn.runtime import METADATA, OnnxProposer
 from onnx_graph.small import RULE, Exported, picture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -56,3 +59,25 @@ def test_a_file_that_is_none_of_ours_is_named(tmp_path: Path) -> None:
     onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9), tmp_path / "another.onnx")
     with pytest.raises(ValueError, match=r"another.onnx: no graph of this version's"):
         OnnxProposer(tmp_path / "another.onnx")
+
+
+def test_a_rule_of_before_is_read_as_a_checkpoints_is(
+    single: Exported, proposer_of: ProposerOf, tmp_path: Path
+) -> None:
+    proposer_of(single)
+    path = tmp_path / "graph.onnx"
+    model = onnx.load(path)
+    (about,) = (entry for entry in model.metadata_props if entry.key == METADATA)
+    table = json.loads(about.value)
+
+    def opened(told: str) -> OnnxProposer:
+        about.value = told
+        onnx.save(model, path)
+        return OnnxProposer(path)
+
+    before = {key: value for key, value in table["rule"].items() if key not in ("max_inside", "alike")}
+    assert opened(json.dumps(table | {"rule": before})).rule == replace(RULE, max_inside=ANY_NUMBER, alike=1.0)
+    unknown = before | {"colour": 1}
+    for told in ("{", "[]", json.dumps(table | {"rule": unknown}), json.dumps({"format": table["format"]})):
+        with pytest.raises(ValueError, match=r"graph.onnx: .*; write it again"):
+            opened(told)

@@ -16,7 +16,7 @@ from instancefcn.inference.config import InferenceConfig
 from instancefcn.model.build import build_empty, build_network
 from instancefcn.model.config import NetworkConfig
 from instancefcn.model.network import Network
-from instancefcn.objects import ANY_NUMBER, ObjectRule
+from instancefcn.objects import ObjectRule
 
 FORMAT = "instancefcn/1"
 SHIPPED_CHECKPOINT = Path(__file__).parent.parent / "weights" / "lite.safetensors"
@@ -45,7 +45,6 @@ ADDED_INFERENCE: Table = {
     "overview": 0.0,
     "tiles": False,
 }
-ADDED_OBJECTS: Table = {"max_inside": ANY_NUMBER, "alike": 1.0}
 
 
 @dataclass(frozen=True)
@@ -134,9 +133,7 @@ def load_checkpoint(path: Path, network_type: type[NetworkConfig] = NetworkConfi
         from_stored(InferenceConfig, ADDED_INFERENCE | tables["inference"], RETIRED_INFERENCE, f"{path}: inference"),
         weights,
         tables["training"],
-        from_stored(ObjectRule, ADDED_OBJECTS | tables["objects"], {}, f"{path}: objects")
-        if "objects" in tables
-        else None,
+        ObjectRule.from_stored(tables["objects"], f"{path}: objects") if "objects" in tables else None,
         path,
     )
     check_weights(weights, path)
