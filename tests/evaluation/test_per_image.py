@@ -65,11 +65,13 @@ def test_recall_of_a_category_is_that_of_its_instances_alone() -> None:
 
 def test_categories_are_looked_at_where_all_are_sound() -> None:
     table = coco({1: (10, 10)}, [annotation(1, 1, rectangle_rle(10, 10, 0, 0, 5, 5))])
-    assert names_where_sound(table) == {1: "1", 2: "2", 3: "3"}
+    assert names_where_sound(table, "a.json") == {1: "1", 2: "2", 3: "3"}
     table["annotations"][0]["category_id"] = 9
-    assert names_where_sound(table) is None
+    assert names_where_sound(table, "a.json") is None
     table["categories"] = "none"
-    assert names_where_sound(table) is None
+    assert names_where_sound(table, "a.json") is None
+    with pytest.raises(ValueError, match=r"^a\.json: has no list \"images\""):
+        names_where_sound({}, "a.json")
 
 
 @pytest.mark.parametrize("categories", [[], None, [{"id": 1, "name": "a"}], "nonsense"])

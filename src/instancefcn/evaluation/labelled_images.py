@@ -50,7 +50,7 @@ class LabelledImages:
             ValueError: a file can't be used, or every instance is a crowd; says which, what, where, and how to mend it.
         """
         coco = with_sizes(read_json(annotations), read_results(results))
-        categories = names_where_sound(coco)
+        categories = names_where_sound(coco, str(annotations))
         images = parse_ground_truth(
             coco, iou, source=str(annotations), categories=categories, crowds_of_one_part=crowds_of_one_part
         )

@@ -21,12 +21,18 @@ CATEGORY_IOUS = (0.5, 0.75)  # at which a category's recall is stated
 CSV_COLUMNS = ("file_name", "image_id", "instances", "missed", *(f"AR@{limit}" for limit in MAX_PROPOSALS))
 
 
-def names_where_sound(coco: Any) -> dict[int, str] | None:
+def names_where_sound(coco: Any, source: str) -> dict[int, str] | None:
     """Names of the categories by id, where every annotation has one of them; None otherwise, and without categories.
 
     Recall looks at no category, so files are taken whose categories are wrong.
+
+    Args:
+        source: what errors call the annotations.
+
+    Raises:
+        ValueError: these are no COCO annotations.
     """
-    names = CocoReader(coco, "annotations", keys=("images", "annotations")).categories()
+    names = CocoReader(coco, source).categories()
     known = all(whole_or_none(entry.get("category_id")) in names for entry in coco["annotations"])
     return names if names and known else None
 
@@ -47,7 +53,8 @@ def image_rows(recall: ImageRecall, names: Mapping[int, str | None]) -> list[dic
 
     AR is COCO's, in percent; None in an image without instances.
     """
-    every = [recall.measures()[f"coco/AR@{limit}"] for limit in MAX_PROPOSALS]
+    measures = recall.measures()
+    every = [measures[f"coco/AR@{limit}"] for limit in MAX_PROPOSALS]
     rows: list[dict[str, Any]] = []
     for index, (image_id, gone) in enumerate(zip(recall.image_ids, missed(recall), strict=True)):
         row = {"image_id": image_id, "file_name": names[image_id], "instances": len(gone), "missed": int(gone.sum())}
