@@ -106,8 +106,10 @@ def test_one_is_taken_by_its_rank_and_several_by_anything_that_numpy_takes(propo
         assert (part.height, part.width) == (40, 60)
     with pytest.raises(IndexError):
         proposals[12]
-    with pytest.raises(IndexError):
-        proposals[large[:-1]]
+    for wrong in (large[:-1], large[:0]):
+        with pytest.raises(IndexError):
+            proposals[wrong]
+    assert len(proposals[[]]) == len(proposals[:0][large[:0]]) == 0
 
 
 def test_equal_is_what_holds_the_same(proposals: Proposals) -> None:

@@ -107,6 +107,8 @@ class Proposals(_ByValue):
             return Proposal(self.rles[chosen], self.boxes_xyxy[chosen], float(self.scores[chosen]), self._name(chosen))
         if not isinstance(chosen, slice):
             chosen = np.asarray(chosen)
+            if chosen.dtype == bool and chosen.shape != (len(self),):
+                raise IndexError(f"{chosen.size} booleans for {len(self)} proposals")
             chosen = chosen if chosen.size else slice(0)  # an empty list has no type that selects
         indices = np.arange(len(self))[chosen]
         arrays = {key: values[indices] for key, values in vars(self).items() if isinstance(values, np.ndarray)}

@@ -201,6 +201,8 @@ def test_images_with_unlabelled_objects_are_kept_out_only_where_there_are_no_oth
 def test_validation_without_an_object_is_refused() -> None:
     with pytest.raises(ValueError, match="no labelled object to choose the best checkpoint by"):
         divide([scenes(30)], [Empty(3, height=64, width=80)], 0)
+    with pytest.raises(ValueError, match="given for validation twice; each needs a name of its own"):
+        divide([scenes(30)], [scenes(3)] * 2, 0)  # the second would hide what the first gave
 
 
 def test_training_keeps_out_and_says_so(tmp_path: Path) -> None:

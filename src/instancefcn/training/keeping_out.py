@@ -48,9 +48,12 @@ def divide(sources: Sequence[Source], validation: Sequence[Source], seed: int, m
     """Validate on the images that are given for it; else on some of the others, if there are enough.
 
     Raises:
-        ValueError: no image that is given for validation has an object.
+        ValueError: no image that is given for validation has an object, or two sources there have one name.
     """
     if validation:
+        names = [source.name for source in validation]
+        if repeated := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"{repeated}: given for validation twice; each needs a name of its own")
         if not any(count_objects(source, index) for source in validation for index in range(len(source))):
             raise ValueError(
                 f"{', '.join(source.name for source in validation)}: no labelled object to choose the best checkpoint "
