@@ -52,9 +52,9 @@ def train_classifier(
     from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT
     from instancefcn.training.run_files import refuse_run
 
-    refuse_run(out)
     loaded = load_classifier_recipe(recipe)
     with run_folder(out), progress_bar() as progress:
+        refuse_run(out)
         path = train(
             loaded,
             [open_source(spec, split_parts=split_parts) for spec in data],
