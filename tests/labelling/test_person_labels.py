@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from instancefcn.data.source import Source
-from instancefcn.labelling.person_labels import guess_form, open_labels
-from labelled import coco_annotation, labelme_shape, write_image, write_labelme
+from instancefcn.labelling.person_labels import guess_form, lone_files, open_labels
+from labelled import coco_annotation, labelme_shape, square, write_image, write_labelme
 
 SQUARE = [[2, 3], [10, 3], [10, 11], [2, 11]]
 APPLE = b"\0\5\x16\7\0\2\0\0Mac OS X        "  # what macOS writes beside a file on a disk of another system
@@ -48,3 +48,30 @@ def test_hidden_files_are_no_labels(tmp_path: Path) -> None:
     assert guess_form(tmp_path / "labels") is None
     for form in ("labelme", "coco", "yolo", "geojson"):
         assert len(open_guessed(form, tmp_path)) == 0
+
+
+def write_geojson(path: Path) -> None:
+    ring = [[x, y] for x, y in zip(square(2, 3)[::2], square(2, 3)[1::2], strict=True)]
+    feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}, "properties": {}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+
+
+@pytest.mark.parametrize("name", ["a.geojson", "a.png.geojson", "elsewhere/a.png.geojson"])
+def test_geojson_may_have_the_images_whole_name(tmp_path: Path, name: str) -> None:
+    """As ``validate --data geojson:`` reads it."""
+    write_image(tmp_path / "images" / "sub" / "a.png")
+    write_geojson(tmp_path / "labels" / name)
+    source = open_guessed("geojson", tmp_path)
+    assert list(source.problems) == []
+    assert lone_files("geojson", tmp_path / "labels", tmp_path / "images") == []
+    assert [len(source.labels(index).instances) for index in range(len(source))] == [1]
+
+
+def test_two_geojson_files_of_an_image_are_a_problem(tmp_path: Path) -> None:
+    write_image(tmp_path / "images" / "a.png")
+    for name in ("a.geojson", "a.png.geojson"):
+        write_geojson(tmp_path / "labels" / name)
+    source = open_guessed("geojson", tmp_path)
+    (problem,) = source.problems
+    assert "it takes one GeoJSON file of the same stem, and has 2" in problem.reason

@@ -71,7 +71,7 @@ def open_labels(form: str, labels: Path, images: Path, view: Path, *, split_part
             place = image.relative_to(images)
             name = PurePosixPath("images", "train" if form == "yolo" else "", place)
             own = in_labels(name) if form == "yolo" else PurePosixPath(BY_STEM[form][0], place)
-            links |= {view / name: image, view / own.with_suffix(file.suffix): file}
+            links |= {view / name: image, view / own.with_name(file.name): file}
     if not links:
         return _nothing()
     if form == "yolo" and (labels / "data.yaml").is_file():
@@ -155,6 +155,8 @@ def _pairs(form: str, labels: Path, images: Path) -> dict[Path, Path | None]:
         files = inside or {PurePosixPath(folder) / key: own for key, own in files.items()}
     for key, own in there.items():
         wanted.setdefault(in_labels(key) if form == "yolo" else key, []).extend(own)
+        for image in own if form == "geojson" else ():  # whose files may have the image's whole name (``data.geojson``)
+            wanted.setdefault(key.with_name(image.name), []).append(image)
     found = matched(files, wanted)
     only = {key: those[0] if len(those) == 1 else None for key, those in found.items()}
     return {file: only[key] for key, those in files.items() for file in those}
