@@ -477,6 +477,24 @@ def test_a_file_for_all_images_labels_those_with_objects(
     assert len(again) == 5
 
 
+def test_predictions_are_no_persons_labels(
+    photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
+) -> None:
+    """Label Studio exports what it was given beside what was drawn."""
+    run(command, photos, "--to", "labelstudio", "--only", "propose")
+    tasks = json.loads((photos.parent / "out/proposals/labelstudio.json").read_text())
+    drawn, skipped = (
+        {"result": task["predictions"][0]["result"], "was_cancelled": task is tasks[1]} for task in tasks[:2]
+    )
+    tasks[0]["annotations"], tasks[1]["annotations"] = [drawn], [skipped]
+    labels = photos.parent / "labels.json"
+    labels.write_text(json.dumps(tasks))
+    told = run(command, photos, "--only", "find", labels="labels.json")
+    assert f"1 of 8 images are labelled in {labels} (labelstudio)" in told
+    found = next_images(command, photos, "--data", f"labelstudio:{labels},{photos}", "-n", 20).stdout
+    assert sorted(found.splitlines()) == [str(photos / name) for name in NAMES[1:]]
+
+
 @pytest.mark.parametrize(("labels", "out"), [("labels", "labels/out"), ("photos", "photos/out"), ("out/mine", "out")])
 def test_output_among_a_persons_files_is_refused(labels: str, out: str, photos: Path, command: Command) -> None:
     root = photos.parent

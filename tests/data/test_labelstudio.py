@@ -116,9 +116,19 @@ def test_which_annotation_counts(tmp_path: Path) -> None:
     assert names(tmp_path, task(annotations=[made("one"), made("two")])) == ["two"]
     cancelled = made("cancelled", was_cancelled=True, **late)
     assert names(tmp_path, task(annotations=[made("early", **early), cancelled], predictions=predictions)) == ["early"]
-    assert names(tmp_path, task(annotations=[cancelled], predictions=predictions)) == ["guess"]
     assert names(tmp_path, task(annotations=[], predictions=predictions)) == ["guess"]
     assert names(tmp_path, task(annotations=[{"result": []}], predictions=predictions)) == []
+
+
+def test_predictions_are_told_from_annotations(tmp_path: Path) -> None:
+    guess = {"result": [result()]}
+    for entry, predicted in (
+        (task(annotations=[], predictions=[guess]), True),
+        (task(annotations=[guess], predictions=[guess]), False),
+        (task(annotations=[{"result": []}], predictions=[guess]), False),
+    ):
+        source = open_source(write_export(tmp_path, [entry]))
+        assert source.labels(0).predicted == predicted
 
 
 def test_json_min(tmp_path: Path) -> None:
@@ -176,6 +186,10 @@ def test_rejected_region(tmp_path: Path, bad: dict[str, Any], reason: str) -> No
     [
         (task(annotations=[]), "has no annotation that is not cancelled, and no prediction"),
         (task(annotations=[{"result": None}, 3]), "has no annotation"),
+        (
+            task(annotations=[{"result": [], "was_cancelled": True}], predictions=[{"result": [result()]}]),
+            "was skipped in Label Studio: it is not labelled",
+        ),
         ({"image": "a.png"}, "neither annotations nor data"),
         (task(image="gone.png"), "'gone.png': no image of this name in"),
         (task(image="twice.png"), "may be one/twice.png or two/twice.png"),

@@ -86,7 +86,8 @@ def next_images(
 
 
 def looked_at(source: Source) -> Source:
-    """The images that a person has labelled: a file for all images lists also those that nobody has looked at."""
+    """The images that a person has labelled: a file for all images lists also those that nobody has looked at, and
+    may have predictions."""
     from instancefcn.data.open import PARTIAL_PREFIX
     from instancefcn.data.selection import Selection
     from instancefcn.labelling.person_labels import ONE_FILE
@@ -94,7 +95,9 @@ def looked_at(source: Source) -> Source:
     if source.name.removeprefix(PARTIAL_PREFIX).partition(":")[0] not in ONE_FILE:
         return source
     every = ((index, source.labels(index)) for index in range(len(source)))
-    drawn = [index for index, labels in every if len(labels.with_rejected()) or labels.partial]
+    drawn = [
+        index for index, labels in every if (len(labels.with_rejected()) or labels.partial) and not labels.predicted
+    ]
     return Selection([(source, index) for index in drawn], source.name)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -29,8 +30,9 @@ FARTHEST = 1e300  # percent; a coordinate beyond counts as this one
 def load_labelstudio(export: Path, images_dir: Path) -> FileSource:
     """Open an export. The categories are numbered in the order of their use.
 
-    Of a task counts the annotation that was changed last and not cancelled, or else the last prediction; a task with
-    neither is a problem. Images are found by name, whatever address the task gives (``ImageFolder.find``).
+    Of a task counts the annotation that was changed last and not cancelled, or else the last prediction
+    (``Labels.predicted``), unless the task was skipped; a task with neither is a problem. Images are found by name,
+    whatever address the task gives (``ImageFolder.find``).
 
     Raises:
         ValueError: the file or the folder is missing, or the file is no export.
@@ -40,6 +42,7 @@ def load_labelstudio(export: Path, images_dir: Path) -> FileSource:
         raise ValueError(f"{export}: is no list of tasks: export as JSON, or as JSON-MIN, from Label Studio")
     folder = ImageFolder(images_dir, f"the images of {export}")
     images = ShapedImages(_read_region, _box)
+    predicted: set[int] = set()  # ids of images
     count = rectangles = 0
     for image_id, task in enumerate(tasks, start=1):
         place = f"tasks[{image_id - 1}]"
@@ -47,7 +50,8 @@ def load_labelstudio(export: Path, images_dir: Path) -> FileSource:
             if not isinstance(task, dict):
                 raise ValueError("is no task of Label Studio's")
             place += f" (id {task['id']})" if isinstance(task.get("id"), int) else ""
-            regions = _regions(_results(task))
+            results, is_predicted = _results(task)
+            regions = _regions(results)
             path = folder.find(_image_name(task), prefixed=True)
             images.claim(path, place, "put its labels into one task")
             size = inspect_image(path, _stated_size(regions))
@@ -56,24 +60,31 @@ def load_labelstudio(export: Path, images_dir: Path) -> FileSource:
             continue
         name = path.relative_to(folder.folder).as_posix()
         numbers = images.add(image_id, name, path, size, enumerate(regions), export, f"{place}: ")
+        if is_predicted:
+            predicted.add(image_id)
         count += len(numbers)
         rectangles += sum(_drawn(regions[number])[0] == "rectangle" for number in numbers)
     if count and rectangles == count:
         reason = f"all {count} instances are rectangles, which teach no outlines: draw polygons, or use the brush"
         images.problems.append(Problem(str(export), None, reason))
-    return images.source()
+    source = images.source()
+    every = [replace(labels, predicted=labels.image_id in predicted) for labels in source.all_labels]
+    return replace(source, all_labels=every)
 
 
-def _results(task: dict[str, Any]) -> list[dict[str, Any]]:
-    """The results of the annotation that counts."""
+def _results(task: dict[str, Any]) -> tuple[list[dict[str, Any]], bool]:
+    """The results of the annotation that counts, and whether it is a prediction."""
     if "annotations" not in task and "predictions" not in task and "data" not in task:
-        return _minimal_results(task)
+        return _minimal_results(task), False
     for key in ("annotations", "completions", "predictions"):  # completions: before Label Studio 1.0
         made = task.get(key)
-        entries = [entry for entry in made if _is_finished(entry)] if isinstance(made, list) else []
+        given = [entry for entry in made if isinstance(entry, dict)] if isinstance(made, list) else []
+        entries = [entry for entry in given if isinstance(entry.get("result"), list) and not _is_cancelled(entry)]
         if entries:
             newest = max(range(len(entries)), key=lambda i: (_time(entries[i]), i))
-            return [result for result in entries[newest]["result"] if isinstance(result, dict)]
+            return [result for result in entries[newest]["result"] if isinstance(result, dict)], key == "predictions"
+        if any(map(_is_cancelled, given)):
+            raise ValueError("was skipped in Label Studio: it is not labelled, and left out")
     raise ValueError("has no annotation that is not cancelled, and no prediction: it is not labelled, and left out")
 
 
@@ -85,9 +96,8 @@ def _minimal_results(task: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"value": entry} | entry for entries in lists for entry in entries if isinstance(entry, dict)]
 
 
-def _is_finished(entry: Any) -> TypeGuard[dict[str, Any]]:
-    cancelled = isinstance(entry, dict) and (entry.get("was_cancelled") or entry.get("skipped"))
-    return isinstance(entry, dict) and not cancelled and isinstance(entry.get("result"), list)
+def _is_cancelled(entry: dict[str, Any]) -> bool:
+    return bool(entry.get("was_cancelled") or entry.get("skipped"))
 
 
 def _time(entry: dict[str, Any]) -> str:

@@ -55,6 +55,7 @@ class Labels:
     rejected: Sequence[Rle] = ()  # where instances lie whose masks can't be read
     partial: bool = False  # an instance can't be read, and nobody knows where it lies
     scores: Float[np.ndarray, "n"] | None = None  # of each instance, where a network found them
+    predicted: bool = False  # a labelling tool has them from a network, and no person has said that they are right
 
     @property
     def unknown(self) -> list[Rle]:

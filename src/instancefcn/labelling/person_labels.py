@@ -90,7 +90,7 @@ def labelled_images(source: Source, images: Sequence[Path], form: str) -> Select
     """The images of a folder that have labels, as a source.
 
     A file for an image labels it, also without an object. A file for all images lists also those that nobody has
-    looked at, so there an image is labelled if it has an object.
+    looked at, so there an image is labelled if it has an object; predictions are no person's.
     """
     wanted = {path.resolve() for path in images}
     every = [(index, source.labels(index)) for index in range(len(source))]
@@ -100,6 +100,7 @@ def labelled_images(source: Source, images: Sequence[Path], form: str) -> Select
         if labels.path is not None
         and labels.path.resolve() in wanted
         and (form not in ONE_FILE or len(labels.instances))
+        and not labels.predicted
     ]
     return Selection(chosen, source.name or form)
 
