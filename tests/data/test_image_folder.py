@@ -107,3 +107,18 @@ def test_a_folder_that_is_named_like_an_image_is_none(tmp_path: Path) -> None:
     assert ImageFolder(tmp_path, "images").find("a.jpg") == tmp_path / "s" / "a.jpg"
     assert images_by_stem(tmp_path) == {}
     assert list(images_below(tmp_path)[0]) == [PurePosixPath("s/a")]
+
+
+def test_a_place_is_compared_sign_by_sign(tmp_path: Path) -> None:
+    """Where the path starts, accents may be of one sign or two; what can be no path leads nowhere."""
+    written, given = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFD", "NFC"))
+    for name in ("a.jpg", f"{written}/a.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    folder = ImageFolder(tmp_path, "images")
+    assert folder.find("a.jpg", near=[tmp_path / given]) == tmp_path / written / "a.jpg"
+    assert folder.find("a.jpg", near=[tmp_path / "gone", tmp_path / given]) == tmp_path / written / "a.jpg"
+    assert folder.find("a.jpg", near=[tmp_path / "gone"]) == tmp_path / "a.jpg"
+    for name in ("", ".", "..", "/", "\0", "\ud800.jpg", "../" * 99 + "b.jpg"):
+        with pytest.raises(ValueError, match="no image of this name"):
+            folder.find(name, near=[tmp_path])

@@ -278,3 +278,44 @@ def test_files_and_images_may_lie_in_two_folders(tmp_path: Path) -> None:
     images.rename(with_comma)
     (labels / "a.json").rename(with_comma / "a.json")
     assert len(open_source(f"labelme:{with_comma}")) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "image_path", "found"),
+    [
+        ("photos/day2/a.json", "a.png", "day2/a.png"),  # beside it, though others have the name
+        ("photos/day2/a.json", "./a.png", "day2/a.png"),
+        ("photos/day2/a.json", "..\\a.png", "a.png"),
+        ("photos/day2/a.json", "../day3/a.png", "day3/a.png"),
+        ("photos/day4/a.json", "a.png", "a.png"),  # by its name
+        ("labels/a.json", "a.png", "a.png"),
+        ("labels/day2/a.json", "a.png", "day2/a.png"),  # the same place
+        ("labels/day2/a.json", "../a.png", "a.png"),
+        ("labels/day2/a.json", "../../photos/day3/a.png", "day3/a.png"),
+        ("labels/day2/a.json", "day3/a.png", "day3/a.png"),
+        ("labels/day2/a.json", "/gone/day3/a.png", "day3/a.png"),
+        ("labels/day2/a.json", "C:\\gone\\day3\\a.png", "day3/a.png"),
+        ("copies/day3/a.json", "a.png", "day3/a.png"),  # the image beside it lies outside
+        ("copies/a.json", "day2/a.png", "day2/a.png"),
+    ],
+)
+def test_where_a_file_lies_decides_between_images_of_one_name(
+    tmp_path: Path, file: str, image_path: str, found: str
+) -> None:
+    for name in ("photos/a.png", "photos/day2/a.png", "photos/day3/a.png", "copies/day3/a.png", "copies/day2/a.png"):
+        write_image(tmp_path / name)
+    path = tmp_path / file
+    write_labelme(path.parent, [labelme_shape(SQUARE)], imagePath=image_path)
+    source = open_source(f"labelme:{tmp_path / path.relative_to(tmp_path).parts[0]},{tmp_path / 'photos'}")
+    assert source.problems == []
+    assert [(source.labels(0).file_name, source.labels(0).path)] == [(found, tmp_path / "photos" / found)]
+
+
+def test_an_absolute_image_path_names_the_very_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the folders are given from another one."""
+    for name in ("photos/a.png", "photos/day2/a.png"):
+        write_image(tmp_path / name)
+    write_labelme(tmp_path / "photos", [labelme_shape(SQUARE)], imagePath=str(tmp_path / "photos" / "a.png"))
+    monkeypatch.chdir(tmp_path)
+    source = open_source("labelme:photos,photos")
+    assert [source.labels(0).path] == [Path("photos/a.png")]

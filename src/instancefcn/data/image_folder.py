@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from instancefcn.data.image_formats import image_extensions, left_out
@@ -30,21 +31,25 @@ class ImageFolder:
             if path.suffix.lower() in readable:
                 self._of_name.setdefault(_one_form(path.name), []).append(parts)
 
-    def find(self, given: str, *, prefixed: bool = False) -> Path:
+    def find(self, given: str, *, near: Iterable[Path] = (), prefixed: bool = False) -> Path:
         r"""The file that a path or an address of an export means.
 
-        It is the file of the same name whose folders agree best with those that are given, counted from the end; so
-        a name never leads out of the folder.
+        It is the one to which the path leads from a folder of ``near``, or else the file of the same name whose folders
+        agree best with those that are given, counted from the end; so a name never leads out of the folder.
 
         Args:
             given: ``sub/a.jpg``, ``C:\photos\a.jpg``, ``/data/upload/1/5f3a0c1e-a.jpg``,
                 ``/data/local-files/?d=sub/a.jpg``, ``s3://bucket/sub/a.jpg``, ...
+            near: where the path may start from, as the label file's folder; the first that leads to an image counts.
             prefixed: eight hexadecimal digits and "-" may stand before the file's own name, which may be written as
                 Django writes the names of files that are sent to it.
 
         Raises:
             ValueError: there is no such file, or more than one.
         """
+        for start in near:
+            if (file := self._at(start / given.replace("\\", "/"))) is not None:
+                return file
         readings = dict.fromkeys([_parts(given), _parts(_path_of_address(given))])
         if prefixed:
             readings |= {(*parts[:-1], re.sub(r"^[0-9a-f]{8}-", "", parts[-1])): None for parts in readings if parts}
@@ -65,6 +70,12 @@ class ImageFolder:
             if len(sent) == 1:
                 return self.folder.joinpath(*sent[0])
         raise ValueError(f"{given!r}: no image of this name in {self.folder}")
+
+    def _at(self, path: Path) -> Path | None:
+        """The image at a place, which may be written from elsewhere; None where there is none of this folder's."""
+        place = PurePath(os.path.relpath(path, self.folder)).parts
+        same = (parts for parts in self._of_name.get(_one_form(path.name), []) if _same(parts, place))
+        return next((self.folder.joinpath(*parts) for parts in same), None)
 
 
 def images_by_stem(folder: Path) -> dict[str, list[Path]]:
@@ -133,6 +144,10 @@ def _parts(path: str) -> tuple[str, ...]:
 def _one_form(name: str) -> str:
     """A name with each accented letter as one sign; macOS has two."""
     return unicodedata.normalize("NFC", name)
+
+
+def _same(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
+    return len(first) == len(second) == _common_tail(first, second)
 
 
 def _sent(name: str) -> str:

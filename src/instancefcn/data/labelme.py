@@ -38,8 +38,9 @@ def load_labelme(folder: Path, images: Path | None = None) -> FileSource:
     """Open all JSON files in a folder and below, but hidden ones. The labels, sorted by name, become the categories.
 
     Args:
-        images: a folder in which, and below, the images lie that the files name; None: where the files say, inside
-            ``folder``.
+        images: a folder in which, and below, the images lie that the files name: where a file says, from its own
+            folder or from the same place in ``images``, or else by name (``ImageFolder.find``); None: where the files
+            say, inside ``folder``.
 
     Raises:
         ValueError: the folder is missing, or holds no JSON.
@@ -96,10 +97,11 @@ def _find_image(
     stated = None
     if height is not None and width is not None:
         stated = whole_number(height, "imageHeight"), whole_number(width, "imageWidth")
+    here = path.parent.relative_to(folder)
     if elsewhere is not None:
-        file = elsewhere.find(image_path)
+        file = elsewhere.find(image_path, near=(path.parent, elsewhere.folder / here))
         return file, inspect_image(file, stated)
-    beside = path.parent.relative_to(folder) / image_path.replace("\\", "/")  # labelme runs on Windows too
+    beside = here / image_path.replace("\\", "/")  # labelme runs on Windows too
     embedded = bool(table.get("imageData"))
     try:
         file = path_inside(folder, str(beside))
