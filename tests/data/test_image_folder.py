@@ -22,6 +22,13 @@ def folder(tmp_path: Path) -> ImageFolder:
         "one/g_h.jpg",
         "i!.jpg",
         "one/i.jpg",
+        "Box 1/j.jpg",
+        "K\u00e4sten/j.jpg",
+        "one/k l.jpg",
+        "two/k (l).jpg",
+        "k%20m.jpg",
+        "one/k%20m.jpg",
+        "k m.jpg",
     ]:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,6 +57,9 @@ def folder(tmp_path: Path) -> ImageFolder:
         ("f.jpg", "f.jpg"),
         ("/data/upload/7/fedc9876-my_photo_1.jpg", "my photo (1).jpg"),  # as Django names what is sent to it
         ("/data/upload/7/fedc9876-g_h.jpg", "one/g_h.jpg"),  # has this very name
+        ("/data/local-files/?d=set/Box%201/j.jpg", "Box 1/j.jpg"),  # the names of folders tell only when decoded
+        ("/data/local-files/?d=set/K%C3%A4sten/j.jpg", "K\u00e4sten/j.jpg"),
+        ("https://host/set/Box%201/j.jpg", "Box 1/j.jpg"),
     ],
 )
 def test_found(folder: ImageFolder, given: str, found: str) -> None:
@@ -62,6 +72,9 @@ def test_found(folder: ImageFolder, given: str, found: str) -> None:
         ("b.jpg", r"'b.jpg' may be one/b.jpg or two/b.jpg in .*: give the folder that holds one of them"),
         ("three/b.jpg", "may be one/b.jpg or two/b.jpg"),
         ("set/f.jpg", "may be f.jpg or one/f.jpg"),
+        ("/data/local-files/?d=set/Box%202/j.jpg", "may be Box 1/j.jpg or K\u00e4sten/j.jpg"),
+        ("set/k%20m.jpg", "may be k%20m.jpg or one/k%20m.jpg"),  # never another name, where some have this one
+        ("/data/upload/7/fedc9876-k_l.jpg", r"may be one/k l.jpg or two/k \(l\).jpg"),  # as Django names both
         ("z.jpg", "'z.jpg': no image of this name in"),
         ("notes.txt", "no image of this name"),
         (".hidden.jpg", "no image of this name"),

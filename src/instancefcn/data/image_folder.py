@@ -53,23 +53,28 @@ class ImageFolder:
         readings = dict.fromkeys([_parts(given), _parts(_path_of_address(given))])
         if prefixed:
             readings |= {(*parts[:-1], re.sub(r"^[0-9a-f]{8}-", "", parts[-1])): None for parts in readings if parts}
+        found = self._named(readings)
+        if prefixed and not found:
+            asked = {_one_form(parts[-1]) for parts in readings if parts}
+            found = [file for name, of_name in self._of_name.items() if _sent(name) in asked for file in of_name]
+        if len(found) > 1:
+            names = " or ".join("/".join(file) for file in found)
+            raise ValueError(f"{given!r} may be {names} in {self.folder}: give the folder that holds one of them")
+        if not found:
+            raise ValueError(f"{given!r}: no image of this name in {self.folder}")
+        return self.folder.joinpath(*found[0])
+
+    def _named(self, readings: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        """The files of the first reading that some have the name of: later ones only decide between these."""
+        left: list[tuple[str, ...]] = []
         for parts in readings:
-            files = self._of_name.get(_one_form(parts[-1]), []) if parts else []
+            of_name = self._of_name.get(_one_form(parts[-1]), []) if parts else []
+            files = [file for file in left if file in of_name] if left else of_name
             if parts in files:
-                return self.folder.joinpath(*parts)
+                return [parts]
             agreed = [_common_tail(parts, file) for file in files]
-            best = [file for file, length in zip(files, agreed, strict=True) if length == max(agreed)]
-            if len(best) > 1:
-                names = " or ".join("/".join(file) for file in best)
-                raise ValueError(f"{given!r} may be {names} in {self.folder}: give the folder that holds one of them")
-            if best:
-                return self.folder.joinpath(*best[0])
-        if prefixed:
-            asked = {parts[-1] for parts in readings if parts}
-            sent = [file for name, of_name in self._of_name.items() if _sent(name) in asked for file in of_name]
-            if len(sent) == 1:
-                return self.folder.joinpath(*sent[0])
-        raise ValueError(f"{given!r}: no image of this name in {self.folder}")
+            left = [file for file, length in zip(files, agreed, strict=True) if length == max(agreed)] or left
+        return left
 
     def _at(self, path: Path) -> Path | None:
         """The image at a place, which may be written from elsewhere; None where there is none of this folder's."""
