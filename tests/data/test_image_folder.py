@@ -135,3 +135,14 @@ def test_a_place_is_compared_sign_by_sign(tmp_path: Path) -> None:
     for name in ("", ".", "..", "/", "\0", "\ud800.jpg", "../" * 99 + "b.jpg"):
         with pytest.raises(ValueError, match="no image of this name"):
             folder.find(name, near=[tmp_path])
+
+
+@pytest.mark.parametrize("given", ["photos/a.jpg", "/data/local-files/?d=photos/a.jpg", "D:\\trip\\photos\\a.jpg"])
+def test_the_folders_own_name_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    """As in the addresses that we write for Label Studio; also where the folder is given as another's "."."""
+    for name in ("a.jpg", "one/a.jpg", "one/photos-2/a.jpg"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).touch()
+    assert ImageFolder(tmp_path / "photos", "images").find(given) == tmp_path / "photos" / "a.jpg"
+    monkeypatch.chdir(tmp_path / "photos")
+    assert ImageFolder(Path(), "images").find(given) == Path("a.jpg")

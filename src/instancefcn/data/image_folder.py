@@ -25,6 +25,7 @@ class ImageFolder:
     def __init__(self, folder: Path, what: str) -> None:
         readable = image_extensions()
         self.folder = folder
+        self._above = PurePath(os.path.abspath(folder)).parts  # "photos/a.jpg" is the a.jpg of the folder "photos"
         self._of_name: dict[str, list[tuple[str, ...]]] = {}  # the parts of their paths in the folder
         for path in sorted(files_below(existing_dir(folder, what))):
             parts = path.relative_to(folder).parts
@@ -35,7 +36,8 @@ class ImageFolder:
         r"""The file that a path or an address of an export means.
 
         It is the one to which the path leads from a folder of ``near``, or else the file of the same name whose folders
-        agree best with those that are given, counted from the end; so a name never leads out of the folder.
+        agree best with those that are given, counted from the end, on to those above this one; so a name never leads
+        out of the folder.
 
         Args:
             given: ``sub/a.jpg``, ``C:\photos\a.jpg``, ``/data/upload/1/5f3a0c1e-a.jpg``,
@@ -72,7 +74,7 @@ class ImageFolder:
             files = [file for file in left if file in of_name] if left else of_name
             if parts in files:
                 return [parts]
-            agreed = [_common_tail(parts, file) for file in files]
+            agreed = [_common_tail(parts, (*self._above, *file)) for file in files]
             left = [file for file, length in zip(files, agreed, strict=True) if length == max(agreed)] or left
         return left
 
