@@ -477,6 +477,38 @@ def test_a_file_for_all_images_labels_those_with_objects(
     assert len(again) == 5
 
 
+@pytest.mark.parametrize("form", ["coco", "cvat", "labelstudio"])
+def test_a_file_for_all_images_is_made_anew_for_images_that_it_does_not_hold(
+    form: str, photos: Path, command: Command, proposer: FakeProposer
+) -> None:
+    def proposed(*options: Any, code: int = 0) -> tuple[str, list[str]]:
+        told = run(command, photos, "--to", form, "--only", "propose", *options, code=code)
+        source = open_source(f"{form}:{photos.parent / f'out/proposals/{form}.json'},{photos}")
+        return told, sorted(source.labels(index).file_name for index in range(len(source)))
+
+    (photos / "3.png").write_bytes(b"no image")
+    by_hand(photos.parent / "labels", "1")
+    others = NAMES[1:2] + NAMES[3:]
+    assert proposed(code=1)[1] == others
+    calls = proposer.calls
+    told, names = proposed(code=1)  # still no image
+    assert ("6 images had theirs" in told, names, proposer.calls) == (True, others, calls)
+    write_image(photos / "3.png")
+    told, names = proposed()
+    assert ("7 objects in 7 images" in told, names) == (True, NAMES[1:])
+    (photos.parent / "labels/1.json").unlink()  # a label no more
+    write_image(photos / "9.png")
+    told, names = proposed()
+    assert ("9 objects in 9 images" in told, names) == (True, [*NAMES, "9.png"])
+    calls = proposer.calls
+    assert "9 images had theirs" in proposed()[0]
+    written = photos.parent / f"out/proposals/{form}.json"
+    written.write_text("changed")
+    assert "9 objects in 9 images" in run(command, photos, "--to", form, "--only", "propose")
+    assert "9 images had theirs" in run(command, photos, "--to", form, "--only", "propose")  # in FORM-round-0.json
+    assert (proposer.calls, written.read_text()) == (calls + 9, "changed")
+
+
 def test_predictions_are_no_persons_labels(
     photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
 ) -> None:

@@ -100,6 +100,16 @@ def test_a_file_of_another_format_finishes_no_image(out: Path) -> None:
     assert ledger(out).forms["masks/b.png"] == "labels"
 
 
+def test_a_file_for_all_finishes_the_images_that_it_holds(out: Path) -> None:
+    for number, name, held in ((1, "a.json", ["a.png", "b.png"]), (1, "b.json", ["b.png"]), (2, "c.json", ["c.png"])):
+        (out / "proposals").mkdir(parents=True, exist_ok=True)
+        (out / "staged").write_text(name)
+        ledger(out).place(out / "staged", name, number, "", "coco", held)
+    assert ledger(out).finished(1, "coco") == {"a.png", "b.png"}
+    (out / "proposals/a.json").write_text("changed")
+    assert ledger(out).finished(1, "coco") == {"b.png"}
+
+
 def test_hidden_files_and_names_that_lead_out(out: Path) -> None:
     write(out, "a.json", "one")
     (out / "proposals/.DS_Store").write_text("x")

@@ -231,9 +231,10 @@ def propose(
     shutil.rmtree(staging, ignore_errors=True)
     names = [image.file_name for image in images]
     folder = ProposalFolder(ledger, staging, number, to, category_of(sources), names, tolerance)
+    new_first = sorted(left, key=lambda image: image.file_name in folder.done)
     failed = 0
     with progress_bar() as progress:
-        for image in progress.track(left, description="proposing"):
+        for image in progress.track(new_first, description="proposing"):
             try:
                 folder.propose(proposer, image.image_id, image.file_name, image.path)
             except (ValueError, OSError, MemoryError) as error:

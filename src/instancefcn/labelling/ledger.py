@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from instancefcn.file_names import path_inside
 from instancefcn.files import file_sum, named_errors
@@ -28,16 +29,18 @@ class Ledger:
         self.sums: dict[str, set[str]] = defaultdict(set)  # by name in the folder
         self.rounds: dict[str, int] = {}  # that wrote each file last
         self.images: dict[str, str] = {}  # that each file belongs to; "" for all
+        self.held: dict[str, list[str]] = {}  # images that a file for all holds
         self.forms: dict[str, str] = {}  # formats that they were written in
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
             try:
                 entry = json.loads(line)
                 name, digest, image = (str(entry[key]) for key in ("file", "sha256", "image"))
-                number = int(entry["round"])
+                number, held = int(entry["round"]), [str(image) for image in entry.get("images", [])]
             except (ValueError, TypeError, KeyError):  # a line that an interruption cut
                 continue
             self.sums[name].add(digest)
             self.rounds[name], self.images[name], self.forms[name] = number, image, str(entry.get("form", ""))
+            self.held[name] = held
 
     def is_ours(self, name: str) -> bool:
         """Whether a file is there, and as we wrote it."""
@@ -56,14 +59,19 @@ class Ledger:
         return [name for name in visible if not self.is_ours(name)]
 
     def finished(self, number: int, form: str = "") -> set[str]:
-        """Images whose files of a format a round has written, and that are still ours."""
+        """Images whose files of a format a round has written, or that a file for all holds, and that are still ours."""
         images: dict[str, bool] = {}
+        held: set[str] = set()
         for name, image in self.images.items():
             if self.forms[name] == form:
-                images[image] = images.get(image, True) and self.rounds[name] == number and self.is_ours(name)
-        return {image for image, whole in images.items() if whole}
+                whole = self.rounds[name] == number and self.is_ours(name)
+                images[image] = images.get(image, True) and whole
+                held |= set(self.held[name]) if whole else set()
+        return held | {image for image, whole in images.items() if whole}
 
-    def place(self, staged: Path, name: str, number: int, image: str = "", form: str = "") -> bool:
+    def place(
+        self, staged: Path, name: str, number: int, image: str = "", form: str = "", held: Sequence[str] = ()
+    ) -> bool:
         """Move a finished file to its name in the folder, unless a person's file is there.
 
         Args:
@@ -71,6 +79,7 @@ class Ledger:
             number: of the round.
             image: that it belongs to; "" for all.
             form: that it is written in.
+            held: images that a file for all holds.
 
         Returns:
             Whether the file was placed.
@@ -79,21 +88,24 @@ class Ledger:
         if self.is_persons(name):
             staged.unlink()
             return False
-        self.enter(name, file_sum(staged), number, image, form)
+        self.enter(name, file_sum(staged), number, image, form, held)
         target.parent.mkdir(parents=True, exist_ok=True)
         staged.replace(target)
         return True
 
-    def enter(self, name: str, digest: str, number: int, image: str = "", form: str = "") -> None:
+    def enter(
+        self, name: str, digest: str, number: int, image: str = "", form: str = "", held: Sequence[str] = ()
+    ) -> None:
         """Note that a file of these bytes is ours; the arguments are those of ``place``, and the bytes' SHA-256."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        entry = {"file": name, "sha256": digest, "round": number, "image": image, "form": form}
+        entry: dict[str, Any] = {"file": name, "sha256": digest, "round": number, "image": image, "form": form}
+        entry |= {"images": list(held)} if held else {}
         with named_errors(self.path), self.path.open("a+b") as file:
             file.write((_end_of_cut_line(file) + json.dumps(entry) + "\n").encode())
             file.flush()
             os.fsync(file.fileno())
         self.sums[name].add(digest)
-        self.rounds[name], self.images[name], self.forms[name] = number, image, form
+        self.rounds[name], self.images[name], self.forms[name], self.held[name] = number, image, form, list(held)
 
 
 def _end_of_cut_line(file: BinaryIO) -> str:

@@ -19,7 +19,8 @@ class ProposalFolder:
     """Writer of proposals in a tool's format, which leaves a person's files alone.
 
     Files are written into a staging folder, and moved into place one by one; of a format of one file, at the end. Files
-    that this round has written already are not made again, so an interrupted round goes on.
+    that this round has written already are not made again, so an interrupted round goes on. The one file of such a
+    format is made again as a whole once there is an image that it does not hold: give these (not ``done``) first.
 
     Args:
         ledger: of the folder; it says whose its files are.
@@ -46,21 +47,22 @@ class ProposalFolder:
         self.one_file = is_one_file(form)
         self.images = self.objects = self.kept = 0  # written; kept are images whose file is of this round already
         self.refused: list[str] = []  # names of a person's files
-        finished = ledger.finished(number, form)
-        self.done = set(names) if self.one_file and "" in finished else finished
+        self.done = ledger.finished(number, form)  # names of images
+        self._held: list[str] = []  # by the one file
 
     def propose(self, proposer: Proposer, image_id: int, file_name: str, path: Path) -> None:
-        """Propose in one image, unless its file is of this round.
+        """Propose in one image, unless its file is of this round, and is not made again.
 
         Raises:
             ValueError: the image can't be read.
         """
-        if file_name in self.done:
+        if file_name in self.done and not (self.one_file and self.images):
             self.kept += 1
             return
         found = find_objects(proposer, read_image(path))
         labels = labels_of(found, [self.category[0]] * len(found), image_id, file_name, path)
         self.writer.add(labels, found.scores.tolist())
+        self._held += [file_name] if self.one_file else []
         if self.one_file or self._place(file_name):
             self.images += 1
             self.objects += len(found)
@@ -84,7 +86,7 @@ class ProposalFolder:
             if self.one_file and self.ledger.is_persons(name):
                 self.refused.append(name)
                 name = f"{Path(name).stem}-round-{self.number}.json"
-            if not self.ledger.place(path, name, self.number, image, self.form):
+            if not self.ledger.place(path, name, self.number, image, self.form, self._held):
                 self.refused.append(name)
         return len(self.refused) == refused
 
