@@ -306,7 +306,8 @@ def test_images_that_cannot_be_read_leave_exit_code_1(
     (photos / "3.png").write_bytes(b"no image")
     told = run(command, photos, code=1)
     assert "1 images can't be read" in told
-    assert "next: label these" in told  # the rest is done
+    assert "next: label these 7 of 7 images" in told  # the rest is done
+    assert str(photos / "3.png") not in (photos.parent / "out/next.txt").read_text()
     assert "7 objects in 7 images" in told
 
 

@@ -86,14 +86,15 @@ def label(
         sources = find_labels(images, folder, labels, chosen_form, chosen_to, out, ledger, split_parts)
         labelled = labelled_files(sources)
         left = [image for image in images if image.path.resolve() not in labelled]
-        failed = 0
+        failed: list[ImageFile] = []
         try:
             if only in (None, "train"):
                 train(rounds, sources, minutes, rounds.checkpoint if init == "last" else None, recipe, device, workers)
             if only in (None, "propose"):
                 failed = propose(rounds, ledger, sources, left, images, chosen_to, tolerance, device)
             if only in (None, "next"):
-                say_next(rounds, sources, left, number, by, device)
+                readable = [image for image in left if image not in failed]
+                say_next(rounds, sources, readable, number, by, device)
         except KeyboardInterrupt as error:
             stopped = as_interrupted(error)
             raise Interrupted(stopped.number, f"{stopped}\nthe same command goes on") from error
@@ -214,11 +215,11 @@ def propose(
     to: str,
     tolerance: float,
     device: str,
-) -> int:
+) -> list[ImageFile]:
     """Write the objects of every image without labels, beside and never over what a person has touched.
 
     Returns:
-        How many images can't be read.
+        Images that can't be read.
     """
     from instancefcn.apps.printing import progress_bar
     from instancefcn.apps.printing import say as say_above
@@ -232,13 +233,13 @@ def propose(
     names = [image.file_name for image in images]
     folder = ProposalFolder(ledger, staging, number, to, category_of(sources), names, tolerance)
     new_first = sorted(left, key=lambda image: image.file_name in folder.done)
-    failed = 0
+    failed: list[ImageFile] = []
     with progress_bar() as progress:
         for image in progress.track(new_first, description="proposing"):
             try:
                 folder.propose(proposer, image.image_id, image.file_name, image.path)
             except (ValueError, OSError, MemoryError) as error:
-                failed += 1
+                failed.append(image)
                 say_above(progress, f"{image.file_name}: {error}")
     folder.close()
     shutil.rmtree(staging, ignore_errors=True)
@@ -252,7 +253,7 @@ def propose(
     for note in folder.notes():
         echo(f"  {note}")
     if failed:
-        echo(f"  {failed} images can't be read", err=True)
+        echo(f"  {len(failed)} images can't be read", err=True)
     return failed
 
 
