@@ -1,5 +1,6 @@
 from .allocator import keep_freed_memory as keep_freed_memory
 from .classifier.segmenter import Segmenter as Segmenter
+from .data.arrays import ArraySource as ArraySource
 from .data.coco import source_to_coco as source_to_coco
 from .data.open import open_source as open_source
 from .data.source import Source as Source
