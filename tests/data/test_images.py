@@ -135,7 +135,7 @@ def test_deep_grey_with_next_to_nothing_in_it(tmp_path: Path, foreground: int, e
 def test_floating_grey_with_nan(tmp_path: Path) -> None:
     grey = np.array([[0.0, 0.5], [np.nan, 1.0]], dtype=np.float32)
     Image.fromarray(grey).save(tmp_path / "a.tif")
-    assert read_image(tmp_path / "a.tif")[..., 0].tolist() == [[0, 128], [0, 255]]
+    assert read_image(tmp_path / "a.tif")[..., 0].tolist() == [[0, 127], [0, 255]]  # NaN has no part in the range
 
 
 def test_modes_other_than_rgb(tmp_path: Path) -> None:
@@ -527,3 +527,33 @@ def test_a_pil_image_that_cannot_be_read_is_a_value_error(tmp_path: Path) -> Non
         to_rgb(image)
     with pytest.raises(ValueError, match="image: no pixels"):
         to_rgb(Image.new("RGB", (0, 5)))
+
+
+def test_nan_and_infinity_take_no_contrast(rng: np.random.Generator) -> None:
+    """Temperatures in kelvin, of which some are missing: a few values far away from the others."""
+    kelvin = rng.uniform(280, 310, (60, 80)).astype(np.float32)
+    expected = to_rgb(kelvin)
+    spoilt = kelvin.copy()
+    spoilt[:1], spoilt[1:2], spoilt[2:3] = np.nan, np.inf, -np.inf
+    found = to_rgb(spoilt)
+    assert np.abs(found[3:].astype(int) - expected[3:]).max() <= 3
+    assert (found[0].max(), found[1].min(), found[2].max()) == (0, 255, 0)
+    assert not to_rgb(np.full((4, 5), np.nan)).any()
+
+
+@pytest.mark.parametrize("kind", ["int32", "int64", "uint32", "float32", "float64"])
+def test_alpha_is_out_of_what_it_goes_up_to(kind: str) -> None:
+    """An image of 8 bits in another type is no other image."""
+    rgba = np.zeros((8, 10, 4), dtype=np.uint8)
+    rgba[..., 0], rgba[2:4, :5, 1], rgba[..., 3] = 255, 255, np.linspace(0, 255, 10).round()
+    found = to_rgb(rgba.astype(kind))
+    np.testing.assert_array_equal(found, to_rgb(rgba))
+    ones = rgba.astype(kind)
+    ones[..., 3] = 1
+    np.testing.assert_array_equal(to_rgb(ones), rgba[..., :3])
+
+
+def test_what_is_no_alpha_is_refused() -> None:
+    four = np.ones((8, 10, 4), dtype=np.float32) * 80_000
+    with pytest.raises(ValueError, match="the last channel is no alpha: it goes up to 80000; leave it out"):
+        to_rgb(four)

@@ -22,6 +22,7 @@ from instancefcn.data.sixteen_bits import more_than_8_bits
 EMBEDDED = "embedded image"  # what errors call an image without a file
 MAX_PIXELS = 100_000_000  # more is taken for a decompression bomb: 100 megapixels are 300 MB as RGB
 FAINT = 0.1  # mean opacity below which a 4th channel may be something else
+OPAQUE = (1, 255, 65_535)  # alpha of an opaque pixel, where the type does not say
 STRETCH_PERCENTILES = (0.1, 99.9)  # of an image of more than 8 bits, to 0 and 255
 
 ImageFile = str | Path | bytes  # a path, or the content of a file
@@ -48,13 +49,17 @@ def to_rgb(image: AnyImage) -> UInt8[np.ndarray, "h w 3"]:
       TIFF the first page, with a warning where there are others.
     - Arrays are [h, w] or [h, w, 1] for grey, [h, w, 2] with alpha, [h, w, 3] for RGB, [h, w, 4] with alpha.
     - More than 8 bits (16 bits, floats, ...), grey or colour, are stretched: the 0.1 and 99.9 percentiles of all values
-      but alpha's become 0 and 255, since the 12 bits of a microscope in a 16-bit file would be black otherwise. Of
-      booleans True is 255. (A PIL image has 8 bits of a 16-bit colour file once it is loaded: give the path.)
+      but alpha's become 0 and 255, since the 12 bits of a microscope in a 16-bit file would be black otherwise. NaN
+      becomes 0, and infinity 255. Of booleans True is 255. (A PIL image has 8 bits of a 16-bit colour file once it is
+      loaded: give the path.)
+    - Alpha is out of 255 in 8 bits and out of 65,535 in 16; of other types out of 1, 255 or 65,535, the first that no
+      pixel exceeds.
     - Transparent pixels are composited on white, with a warning where that leaves almost nothing; CMYK, palette and
       grey become RGB.
 
     Raises:
-        ValueError: a file or a PIL image can't be read, or an array has another shape, another type, or no pixels.
+        ValueError: a file or a PIL image can't be read, or an array has another shape, another type, or no pixels, or
+            an alpha that goes further.
         TypeError: it is none of these.
 
     Example:
@@ -241,15 +246,28 @@ def _array_to_rgb(array: Shaped[np.ndarray, "*_"], name: str = "image") -> UInt8
     rgb = np.repeat(colours, 3, axis=2) if colours.shape[2] == 1 else colours
     if alpha is None:
         return rgb
-    most = np.iinfo(alpha.dtype).max if alpha.dtype.kind in "iu" else 1
-    opacity = np.rint(np.clip(alpha / most, 0, 1) * 255).astype(np.uint8)
+    opacity = np.rint(np.clip(np.nan_to_num(alpha) / _opaque(alpha), 0, 1) * 255).astype(np.uint8)
     return np.array(_on_white(Image.fromarray(np.concatenate([rgb, opacity], axis=2)), name))
 
 
+def _opaque(alpha: Num[np.ndarray, "*_"]) -> int:
+    """What an opaque pixel has: the largest number of 8 or 16 bits; of other types the least that none exceeds."""
+    highest = [int(np.iinfo(alpha.dtype).max)] if alpha.dtype.kind in "iu" else []
+    if alpha.dtype in (np.uint8, np.uint16):
+        return highest[0]
+    largest = float(np.nan_to_num(alpha.astype(np.float64), posinf=0).max())
+    most = next((most for most in (*OPAQUE, *highest) if largest <= most), None)
+    if most is None:
+        raise ValueError(f"the last channel is no alpha: it goes up to {largest:g}; leave it out")
+    return most
+
+
 def _stretch(values: Num[np.ndarray, "*_"]) -> UInt8[np.ndarray, "*_"]:
-    """Values of any range to 0..255; an image of one value becomes black."""
-    values = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
-    low, high = np.percentile(values, STRETCH_PERCENTILES)
-    if low == high:  # all that differs lies beyond the percentiles
-        low, high = values.min(), values.max()
+    """Values of any range to 0..255; an image of one value becomes black, as NaN does."""
+    values = values.astype(np.float32)
+    finite = values[np.isfinite(values)]
+    low, high = np.percentile(finite, STRETCH_PERCENTILES) if finite.size else (0.0, 0.0)
+    if low == high and finite.size:  # all that differs lies beyond the percentiles
+        low, high = finite.min(), finite.max()
+    values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
     return (255 * np.clip((values - low) / max(high - low, 1e-12), 0, 1)).round().astype(np.uint8)
