@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from instancefcn.config import check_ranges, from_table, load_table
+from instancefcn.config import check_values, from_table, load_table
 from instancefcn.training.recipe import RECIPES, Recipe
 from reproduce.networks import ExperimentNetwork
 
@@ -19,7 +19,7 @@ class CropConfig:
     per_image: int = 0  # crops around single windows, half of them positive ones (Table 2); 0 for whole images
 
     def __post_init__(self) -> None:
-        check_ranges(self, "crops", per_image=(0, 100_000))
+        check_values(self, "crops", per_image=(0, 100_000))
 
 
 @dataclass(frozen=True)

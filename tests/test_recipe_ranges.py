@@ -6,12 +6,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import numpy as np
 import pytest
 
 from instancefcn.classifier.config import ClassifierRecipe, load_classifier_recipe
-from instancefcn.config import check_ranges
+from instancefcn.config import check_values
+from instancefcn.objects import ObjectRule
 from instancefcn.training.recipe import Recipe, load_recipe
 
 
@@ -41,10 +43,10 @@ def test_every_number_has_a_range(config: Any, table: str, key: str, hint: Any) 
 
 def test_both_ends_are_allowed() -> None:
     recipe = Recipe(seed=3)
-    check_ranges(recipe, "", seed=(3, 4))
-    check_ranges(recipe, "", seed=(2, 3))
+    check_values(recipe, "", seed=(3, 4))
+    check_values(recipe, "", seed=(2, 3))
     with pytest.raises(ValueError, match=r"^seed is 3; it must be from 4 to 5$"):
-        check_ranges(recipe, "", seed=(4, 5))
+        check_values(recipe, "", seed=(4, 5))
 
 
 @pytest.mark.parametrize(
@@ -75,3 +77,29 @@ def test_a_classifier_has_ranges_too(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("[learning]\nepochs = 0\n")
     with pytest.raises(ValueError, match=r"bad.toml: learning\.epochs is 0; it must be from 1 to"):
         load_classifier_recipe(str(tmp_path / "bad.toml"))
+
+
+CHOICES = [
+    (config, key)
+    for config in (*vars(Recipe()).values(), *vars(ClassifierRecipe()).values())
+    if is_dataclass(config)
+    for key, hint in get_type_hints(type(config)).items()
+    if get_origin(hint) is Literal
+]
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(("config", "key"), CHOICES, ids=[key for _, key in CHOICES])
+def test_choices_are_checked_in_python_too(config: Any, key: str) -> None:
+    for value in ("another", None):
+        with pytest.raises(ValueError, match=rf"{key} is {value!r}; it must be one of '"):
+            replace(config, **{key: value})
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_arrays_are_tuples_in_python() -> None:
+    for value in ([7], 7):
+        with pytest.raises(ValueError, match=r"^network\.window_sizes must be a tuple, not"):
+            replace(Recipe().network, window_sizes=value)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"^objects\.scores must be a tuple"):
+        ObjectRule(0.2, scores=np.array([0.1]), chances=(0.1,))  # pyright: ignore[reportArgumentType]

@@ -6,14 +6,14 @@ import dataclasses
 import tomllib
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 Table = dict[str, Any]
 T = TypeVar("T")
 to_table = dataclasses.asdict  # which ``from_table`` reads back
 
 
-def load_table(name_or_path: str, *folders: Traversable) -> Table:
+def load_table(name_or_path: str | Path, *folders: Traversable) -> Table:
     """Read a recipe's table, on top of the recipe that its key ``base`` names, and so on.
 
     Args:
@@ -29,7 +29,7 @@ def load_table(name_or_path: str, *folders: Traversable) -> Table:
         for file in folder.iterdir()
         if file.name.endswith(".toml")
     }
-    return _load(name_or_path, shipped, Path(), ())
+    return _load(str(name_or_path), shipped, Path(), ())
 
 
 def _load(name: Any, shipped: dict[str, Traversable], here: Path, above: tuple[str, ...]) -> Table:
@@ -52,22 +52,33 @@ def _load(name: Any, shipped: dict[str, Traversable], here: Path, above: tuple[s
     return merge_tables(_load(base, shipped, path.parent if file is path else here, (*above, str(file))), table)
 
 
-def check_ranges(config: Any, table: str, **ranges: tuple[int | float, int | float]) -> None:
-    """Check the numbers of a dataclass, each of which has a least and a largest value; those of an array, too.
+def check_values(config: Any, table: str, **ranges: tuple[int | float, int | float]) -> None:
+    """Check the values of a dataclass: choices are among those of their type, arrays are tuples, numbers in a range.
 
     Args:
         table: the recipe's table that it is read from, for messages; empty for the top.
-        ranges: from each key to both ends, which are allowed.
+        ranges: from each key to the least and the largest value, which are allowed, of its number or of an array's.
 
     Raises:
-        ValueError: a number lies outside, or is NaN; names the key and the range.
+        ValueError: a value is none of these, or NaN; names the key and what it may be.
     """
+    values = {key: (f"{table}.{key}" if table else key, getattr(config, key)) for key in get_type_hints(type(config))}
+    for key, hint in get_type_hints(type(config)).items():
+        (name, value), of = values[key], get_origin(hint)
+        if of is Literal:
+            _check_choice(hint, value, name)
+        if of is tuple and not isinstance(value, tuple):
+            raise ValueError(f"{name} must be a tuple, not {value!r:.40}")
     for key, (least, largest) in ranges.items():
-        value = getattr(config, key)
+        name, value = values[key]
         for number in value if isinstance(value, tuple) else (value,):
             if not least <= number <= largest:
-                name = f"{table}.{key}" if table else key
                 raise ValueError(f"{name} is {number!s:.40}; it must be from {least:g} to {largest:g}")
+
+
+def _check_choice(hint: Any, value: Any, name: str) -> None:
+    if value not in get_args(hint):
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, get_args(hint)))}")
 
 
 def merge_tables(below: Table, above: Table) -> Table:
@@ -115,10 +126,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, list | tuple):
             raise ValueError(f"{where} must be an array, not {value!r}")
         return tuple(_convert(get_args(hint)[0], item, where) for item in value)
-    choices = get_args(hint)  # of a Literal
-    if choices:
-        if value not in choices:
-            raise ValueError(f"{where} is {value!r}; it must be one of {', '.join(map(repr, choices))}")
+    if get_origin(hint) is Literal:
+        _check_choice(hint, value, where)
         return value
     if hint is float and type(value) is int:
         if abs(value) > 2**53:  # beyond what every float can say

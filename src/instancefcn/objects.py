@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from instancefcn.compiled import compiled
-from instancefcn.config import Table, check_ranges, from_table
+from instancefcn.config import Table, check_values, from_table
 from instancefcn.geometry.rle import Rle, areas, decode, encode_in_box, ious
 
 INSIDE = 0.7  # share of a mask from which it lies inside another
@@ -59,7 +59,7 @@ class ObjectRule:
 
     def __post_init__(self) -> None:
         shares = dict.fromkeys(("threshold", "max_iou", "max_filled", "smoothing"), (0, 1))
-        check_ranges(self, "objects", **shares, max_inside=(0, ANY_NUMBER))
+        check_values(self, "objects", **shares, max_inside=(0, ANY_NUMBER))
         if not 0 < self.alike <= 1:
             raise ValueError(f"objects.alike is {self.alike}; it must be above 0, and 1 at most")
         if len(self.scores) != len(self.chances):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Literal
 
-from instancefcn.config import check_ranges, from_table, load_table
+from instancefcn.config import check_values, from_table, load_table
 
 RECIPES = files("instancefcn") / "recipes" / "classifier"
 
@@ -24,7 +24,7 @@ class ClassifierConfig:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w.-]+", self.trunk):  # timm would fetch hf-hub:NAME from the network
             raise ValueError(f"classifier.trunk is {self.trunk!r:.60}; it must be the name of a timm model, or vgg16")
-        check_ranges(self, "classifier", shorter_side=(16, 100_000), longest_side=(16, 1e9), width=(1, 65_536))
+        check_values(self, "classifier", shorter_side=(16, 100_000), longest_side=(16, 1e9), width=(1, 65_536))
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class LearningConfig:
     label_smoothing: float = 0.05  # share of a target that all classes get alike
 
     def __post_init__(self) -> None:
-        check_ranges(
+        check_values(
             self,
             "learning",
             epochs=(1, 1_000_000),
@@ -62,7 +62,7 @@ class NamingConfig:
     objectness_power: float = 0.5  # a segment scores its class's times the proposal's score to this power; paper: 0
 
     def __post_init__(self) -> None:
-        check_ranges(
+        check_values(
             self,
             "naming",
             proposals=(1, 1_000_000),
@@ -82,7 +82,7 @@ class ClassifierRecipe:
     naming: NamingConfig = field(default_factory=NamingConfig)
 
     def __post_init__(self) -> None:
-        check_ranges(self, "", seed=(0, 2**32 - 1))
+        check_values(self, "", seed=(0, 2**32 - 1))
 
 
 def load_classifier_recipe(name_or_path: str) -> ClassifierRecipe:

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torchvision.transforms.v2 import functional as TF
 
-from instancefcn.config import check_ranges
+from instancefcn.config import check_values
 from instancefcn.data.resizing import pad, resizing_scale
 from instancefcn.data.training_image import MIN_VISIBLE, TrainingImage
 from instancefcn.geometry.cropped_masks import CroppedMasks
@@ -55,7 +55,7 @@ class Augmentation:
             )
         if self.draw == "between" and self.shorter_sides[0] > self.shorter_sides[1]:
             raise ValueError(f"augmentation.shorter_sides must name the least first, not {self.shorter_sides}")
-        check_ranges(
+        check_values(
             self,
             "augmentation",
             shorter_sides=(1, 100_000),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from instancefcn.config import check_ranges
+from instancefcn.config import check_values
 
 OVERVIEW_WINDOW = 0.9  # of the overview's shorter side, at least, that windows of the overview have
 MIN_TILE = 256  # pixels: several positions of the coarsest level, and room for what neighbours share
@@ -43,7 +43,7 @@ class InferenceConfig:
             raise ValueError(
                 f"inference.longest_side is {self.longest_side}; with inference.tiles, {MIN_TILE} at least"
             )
-        check_ranges(
+        check_values(
             self,
             "inference",
             shorter_sides=(1, 100_000),

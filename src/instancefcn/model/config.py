@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from instancefcn.config import check_ranges
+from instancefcn.config import check_values
 from instancefcn.model.pyramid import NORM_GROUPS
 
 MOST_SIZES = 16  # window sizes of one kind
@@ -30,7 +30,7 @@ class NetworkConfig:
     batch_norm: Literal["folded", "frozen", "running"] = "folded"  # the trunk's; folded: frozen, and no layer left
 
     def __post_init__(self) -> None:
-        check_ranges(
+        check_values(
             self,
             "network",
             k=(1, 64),

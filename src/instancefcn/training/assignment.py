@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from instancefcn.config import check_ranges
+from instancefcn.config import check_values
 from instancefcn.geometry.windows import window_centers
 from instancefcn.structures import WindowSize
 
@@ -43,7 +43,7 @@ class AssignmentConfig:
     scale_tolerance: float = 1.22
 
     def __post_init__(self) -> None:
-        check_ranges(
+        check_values(
             self,
             "assignment",
             object_to_window=(0.01, 10),

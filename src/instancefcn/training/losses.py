@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from instancefcn.config import check_ranges
+from instancefcn.config import check_values
 from instancefcn.model.assembling import assemble_windows
 from instancefcn.structures import ScoreMaps
 from instancefcn.training.assignment import IGNORED, POSITIVE
@@ -34,7 +34,7 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         weights = (0, 1e6)
-        check_ranges(
+        check_values(
             self, "loss", objectness_weight=weights, mask_weight=weights, dice_weight=weights, quality_weight=weights
         )
         if not any((self.objectness_weight, self.mask_weight, self.dice_weight, self.quality_weight)):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from instancefcn.config import check_ranges
+from instancefcn.config import check_values
 from instancefcn.model.network import Network
 
 MAX_WARMUP = 0.1  # fraction of a run
@@ -37,7 +37,7 @@ class OptimizationConfig:
     precision: Literal["fp32", "bf16"] = "fp32"  # of the network's arithmetic
 
     def __post_init__(self) -> None:
-        check_ranges(
+        check_values(
             self,
             "optimization",
             learning_rate=(0, 1000),

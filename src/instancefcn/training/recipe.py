@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from importlib.resources import files
+from pathlib import Path
 
-from instancefcn.config import check_ranges, from_table, load_table
+from instancefcn.config import check_values, from_table, load_table
 from instancefcn.data.augmentation import Augmentation
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.model.config import NetworkConfig
@@ -33,7 +34,7 @@ class Recipe:
     inference: InferenceConfig = field(default_factory=InferenceConfig)
 
     def __post_init__(self) -> None:
-        check_ranges(self, "", seed=(0, 2**32 - 1), source_balance=(-100, 100))
+        check_values(self, "", seed=(0, 2**32 - 1), source_balance=(-100, 100))
 
     @property
     def longest_view(self) -> float:
@@ -41,7 +42,7 @@ class Recipe:
         return math.inf if self.augmentation.crop else self.inference.longest_resized
 
 
-def load_recipe(name_or_path: str) -> Recipe:
+def load_recipe(name_or_path: str | Path) -> Recipe:
     """Read an installed recipe by name (``lite``, ``paper``), or a TOML file by path.
 
     Raises:
@@ -51,4 +52,4 @@ def load_recipe(name_or_path: str) -> Recipe:
         >>> load_recipe("paper").network.backbone
         'vgg16'
     """
-    return from_table(Recipe, load_table(name_or_path, RECIPES), name_or_path)
+    return from_table(Recipe, load_table(name_or_path, RECIPES), str(name_or_path))

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from instancefcn.config import check_ranges
+from instancefcn.config import check_values
 from instancefcn.data.training_image import TrainingImage
 from instancefcn.structures import WindowSize
 from instancefcn.training.assignment import IGNORED, NEGATIVE, POSITIVE, Assignment
@@ -26,7 +26,7 @@ class SamplingConfig:
     soft_targets: bool = True  # fraction of each cell that the instance covers; False: whether it covers half (paper)
 
     def __post_init__(self) -> None:
-        check_ranges(self, "sampling", windows=(1, 1_000_000), near_misses=(0, 1_000_000))
+        check_values(self, "sampling", windows=(1, 1_000_000), near_misses=(0, 1_000_000))
 
 
 @dataclass(frozen=True)
