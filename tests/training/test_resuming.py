@@ -19,6 +19,7 @@ from instancefcn.config import to_table
 from instancefcn.data.selection import Selection
 from instancefcn.data.source import Source
 from instancefcn.inference.checkpoint import load_checkpoint
+from instancefcn.model.build import build_network
 from instancefcn.training import trainer
 from instancefcn.training.fingerprint import Fingerprint, differences
 from instancefcn.training.log import Log
@@ -256,3 +257,23 @@ def test_a_budget_that_is_spent_still_ends_with_a_validation_and_a_best(
     assert best.training == last.training
     assert list(best.training["validation"]) == [scenes(2, seed=5).name]
     assert [json.loads(line)["iteration"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()][-1] == 1
+
+
+def test_a_run_that_kept_images_out_goes_on_so(tmp_path: Path) -> None:
+    """Else it would train on what it validates on, and compare scores with nothing."""
+    many = scenes(20)
+    run(tmp_path, [many])
+    with pytest.raises(ValueError, match="kept images out to validate on, and this one would not"):
+        run(tmp_path, [many], resume=True, keep_out=False, changed_data=True)
+    assert run(tmp_path, [many], resume=True)
+
+
+def test_a_network_is_the_recipes(tmp_path: Path) -> None:
+    """Checkpoints name the recipe's, and would build it from another one's weights."""
+    for other, message in (
+        (replace(RECIPE.network, window_sizes=(5,)), "the network has .*, and the recipe's "),
+        (replace(RECIPE.network, k=2), "the network is not the recipe's: .* have another shape"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run(tmp_path, network=build_network(other))
+    run(tmp_path, network=build_network(RECIPE.network))

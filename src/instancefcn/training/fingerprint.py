@@ -32,11 +32,12 @@ class Fingerprint:
 
     training: list[SourceSum]
     validation: list[SourceSum]
+    keep_out: bool | None = None  # images of the training data, where none are given to validate on; None: nobody said
 
     @classmethod
-    def of(cls, training: Sequence[Source], validation: Sequence[Source]) -> Fingerprint:
+    def of(cls, training: Sequence[Source], validation: Sequence[Source], keep_out: bool | None = None) -> Fingerprint:
         """Read all labels, but no image."""
-        return cls([sum_source(source) for source in training], [sum_source(source) for source in validation])
+        return cls([sum_source(source) for source in training], [sum_source(source) for source in validation], keep_out)
 
     @classmethod
     def from_table(cls, table: dict[str, Any]) -> Fingerprint:
@@ -50,7 +51,8 @@ class Fingerprint:
                 texts = all(isinstance(text, str) for text in (one["name"], *one["files"], *one["sums"]))
                 if not texts or not isinstance(one["partial"], bool) or len(one["files"]) != len(one["sums"]):
                     raise ValueError("its list of the data holds values of other types")
-            return cls(*([SourceSum(**one) for one in table[part]] for part in ("training", "validation")))
+            training, validation = ([SourceSum(**one) for one in table[part]] for part in ("training", "validation"))
+            return cls(training, validation, table.get("keep_out"))
         except (TypeError, KeyError) as error:
             raise ValueError("its list of the data has other keys") from error
 
@@ -84,14 +86,18 @@ def compare_data(out: Path, state: TrainingState, now: Fingerprint, may_differ: 
         A warning, where they differ and may, or where an older state does not say what they were; else nothing.
 
     Raises:
-        ValueError: they differ, and may not, or the state is damaged.
+        ValueError: they differ, and may not, images are kept out and were not, or the reverse, or the state is damaged.
     """
     if state.data is None:
         return f"warning: {out / STATE_FILE} is of an older version and does not say on which data: they may be others"
     try:
-        found = differences(Fingerprint.from_table(state.data), now)
+        before = Fingerprint.from_table(state.data)
     except ValueError as error:
         raise ValueError(f"{out / STATE_FILE}: not a training state ({error}): {ANEW}") from error
+    if before.keep_out is not None and before.keep_out != now.keep_out:
+        kept = "kept images out to validate on" if before.keep_out else "trained on all images"
+        raise ValueError(f"the run in {out} {kept}, and this one would not: go on as it was begun, or {ANEW}")
+    found = differences(before, now)
     if not found:
         return ""
     what = f"the run in {out} was trained on other data: {'. '.join(found)}"

@@ -6,8 +6,10 @@ import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from instancefcn.container import check_fit
 from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, Checkpoint, load_checkpoint
-from instancefcn.model.build import build_network
+from instancefcn.model.build import build_empty, build_network
+from instancefcn.model.config import NetworkConfig
 from instancefcn.model.network import Network
 from instancefcn.objects import ObjectRule
 from instancefcn.training.recipe import Recipe
@@ -41,6 +43,25 @@ def choose_init(init: str, recipe: Recipe, labelled: int) -> str:
         return init
     few = labelled < FEW_IMAGES
     return SHIPPED if few and load_checkpoint(SHIPPED_CHECKPOINT).network == recipe.network else IMAGENET
+
+
+def check_network(network: Network, config: NetworkConfig) -> None:
+    """Stop where a network is not the one that checkpoints of a recipe name, which would build another from them.
+
+    The experiments of the paper have networks of their own, and configurations: these are not looked at.
+
+    Raises:
+        ValueError: says what differs.
+    """
+    if type(config) is not NetworkConfig:
+        return
+    named = build_empty(config)
+    if network.window_sizes != named.window_sizes:
+        raise ValueError(f"the network has {network.window_sizes}, and the recipe's {named.window_sizes}")
+    try:
+        check_fit(network.state_dict(), named.state_dict())
+    except ValueError as error:
+        raise ValueError(f"the network is not the recipe's: {error}") from error
 
 
 def initial_network(recipe: Recipe, init: str) -> Start:

@@ -16,7 +16,7 @@ from instancefcn.run_folder import run_folder
 from instancefcn.training.calibration import store_rules
 from instancefcn.training.dataset import TrainingStream
 from instancefcn.training.fingerprint import Fingerprint, compare_data
-from instancefcn.training.initial_weights import AUTO, RANDOM, Start, choose_init, initial_network
+from instancefcn.training.initial_weights import AUTO, RANDOM, Start, check_network, choose_init, initial_network
 from instancefcn.training.keeping_out import divide
 from instancefcn.training.learnable import check_learnable
 from instancefcn.training.log import show_progress
@@ -33,7 +33,7 @@ from instancefcn.training.trainer import Trainer
 def train(
     recipe: Recipe,
     sources: Sequence[Source],
-    out: Path,
+    out: str | Path,
     *,
     validation: Sequence[Source] = (),
     iterations: int | None = None,
@@ -68,7 +68,7 @@ def train(
         resume: continue from ``last.state`` in ``out``, if there is one.
         device: see ``choose_device``.
         workers: processes that load images; 0 to load between the steps.
-        network: a network to train as it is, instead of the recipe's; ``init`` is then not read.
+        network: the recipe's, with weights to start from; ``init`` is then not read.
         stream: training images, or lists of them, instead of random views of the sources.
         changed_data: resume although the data are not those that the run was trained on; what differs is reported.
         choose_sides: in the end, choose among the recipe's ``inference.shorter_sides`` on the validation images.
@@ -79,16 +79,16 @@ def train(
 
     Raises:
         ValueError: no iterations or minutes, nothing to learn, no weights, a checkpoint of another network, ``out``
-            holds a run already, the data to resume with are others, another run writes to it, or losses became infinite
-            or NaN.
+            holds a run already, ``network`` is not the recipe's, the data to resume with are others, another run writes
+            to it, or losses became infinite or NaN.
         Interrupted: it was stopped; a KeyboardInterrupt.
         OSError: a file can't be written; names it, and what is safe.
 
     Example:
         >>> source = open_source("labelme:labelled")  # doctest: +SKIP
-        >>> best = train(load_recipe("lite"), [source], Path("runs/mine"), minutes=10)  # doctest: +SKIP
+        >>> best = train(load_recipe("lite"), [source], "runs/mine", minutes=10)  # doctest: +SKIP
     """
-    config = recipe.optimization
+    config, out = recipe.optimization, Path(out)
     budget = Budget(config.iterations if iterations is None else iterations, minutes)
     fabric = launch(device, config)
     fabric.seed_everything(recipe.seed, verbose=False)
@@ -101,12 +101,13 @@ def train(
         state = find_state(out, recipe, again)
         if state is None and not again:
             refuse_checkpoints(out)
-        data = Fingerprint.of(sources, validation)
+        data = Fingerprint.of(sources, validation, keep_out)
         if state is not None and (others := compare_data(out, state, data, changed_data)):
             tell(others)
         images = divide(sources, validation, recipe.seed, keep_out and stream is None)
         tell(images.described)
         if network is not None:
+            check_network(network, recipe.network)
             start = Start(network)
         else:
             weights = choose_init(init, recipe, images.labelled)
