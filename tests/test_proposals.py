@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pycocotools.coco import COCO
 
 from instancefcn.geometry.rle import decode, encode, from_json, tight_boxes
+from instancefcn.objects import ObjectRule
 from instancefcn.proposals import Proposals, Segments
 
 EMPTY = Proposals([], np.zeros((0, 4)), np.zeros(0), 7, 5)
@@ -110,6 +112,16 @@ def test_one_is_taken_by_its_rank_and_several_by_anything_that_numpy_takes(propo
         with pytest.raises(IndexError):
             proposals[wrong]
     assert len(proposals[[]]) == len(proposals[:0][large[:0]]) == 0
+    assert proposals[np.int64(3)] == proposals[3]
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_numpy_and_torch_take_for_one_number_is_one(proposals: Proposals) -> None:
+    assert proposals[np.array(3)] == proposals[torch.tensor(3)] == proposals[3]  # pyright: ignore[reportArgumentType]
+    assert proposals[torch.tensor([3])] == proposals[3:4]  # pyright: ignore[reportArgumentType]
+    for wrong in (np.zeros((1, 12), dtype=int), [[0]]):
+        with pytest.raises(IndexError, match="do not select among 12 proposals"):
+            proposals[wrong]  # pyright: ignore[reportArgumentType]
 
 
 def test_equal_is_what_holds_the_same(proposals: Proposals) -> None:
@@ -147,6 +159,7 @@ def test_what_is_no_rgb_array_is_not_drawn_on() -> None:
     script = """
 import numpy as np
 from PIL import Image
+from instancefcn.objects import ObjectRule
 from instancefcn.proposals import Proposals
 proposals, rgb = Proposals([], np.zeros((0, 4)), np.zeros(0), 5, 6), np.zeros((5, 6, 3), dtype=np.uint8)
 for image in (rgb[..., 0], np.zeros((5, 6, 4), dtype=np.uint8), rgb / 255, Image.fromarray(rgb), "photo.jpg"):
@@ -220,6 +233,7 @@ import sys
 sys.modules["torch"] = None
 import numpy as np
 from instancefcn.geometry.rle import encode
+from instancefcn.objects import ObjectRule
 from instancefcn.proposals import Proposals, Segments
 mask = np.ones((5, 6), dtype=bool)
 columns = [encode(mask)] * 2, np.array([[0.0, 0.0, 6.0, 5.0]] * 2), np.array([0.9, 0.1]), 5, 6
@@ -230,3 +244,30 @@ for proposals in (Proposals(*columns), Segments(*columns, np.array([1, 2]), {1: 
     proposals.crops(image), repr(proposals), proposals._repr_png_(), [one.mask() for one in proposals]
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_objects_go_by_the_scores_whatever_the_order(proposals: Proposals) -> None:
+    expected = proposals.objects(0.05)
+    assert len(expected) > 1
+    for order in (np.argsort(-proposals.areas), np.arange(12)[::-1], np.random.default_rng(0).permutation(12)):
+        assert proposals[order].objects(0.05) == expected
+
+
+def test_results_are_read_back(proposals: Proposals) -> None:
+    results = json.loads(json.dumps(proposals.to_coco(np.int64(7))))
+    assert {result["image_id"] for result in results} == {7}
+    assert Proposals.from_coco(results, 40, 60) == proposals
+    assert Proposals.from_coco([], 40, 60) == proposals[:0]
+    rule = ObjectRule(0.3)
+    assert Proposals.from_coco(results, 40, 60, rule=rule).rule == rule
+    ids, names = np.arange(12) % 3, {0: "cat", 1: "dog"}
+    segments = Segments(proposals.rles, proposals.boxes_xyxy, proposals.scores, 40, 60, ids, names)
+    assert Segments.from_coco(segments.to_coco(1), 40, 60, names=names) == segments
+    assert [(one.name, one.category_id) for one in segments[:3]] == [("cat", 0), ("dog", 1), ("2", 2)]
+    with pytest.raises(ValueError, match=r"a mask of .*40, 60.* pixels in an image of 60 x 40"):
+        Proposals.from_coco(results, 60, 40)
+
+
+def test_a_negative_number_of_masks_is_refused(proposals: Proposals) -> None:
+    with pytest.raises(ValueError, match="top must be 0 or more, not -1"):
+        proposals.draw(np.zeros((40, 60, 3), dtype=np.uint8), top=-1)

@@ -72,3 +72,8 @@ def test_animals_get_their_names(shared_data: Path) -> None:
         segments = segmenter(source.image(index), max_segments=1)
         right += segments.category_ids.tolist() == source.labels(index).instances.category_ids.tolist()
     assert right >= 8
+    image = source.image(alone[0])
+    assert segmenter([image], max_segments=1) == [segmenter(image, max_segments=1)]
+    for wrong in ({"max_segments": -1}, {"min_score": float("nan")}):
+        with pytest.raises(ValueError, match="max_segments must be 0 or more and min_score a number"):
+            segmenter(image, **wrong)

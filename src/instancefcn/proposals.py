@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeVar, cast, overload
+from typing import Any, SupportsIndex, TypeVar, cast, overload
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8, UInt16
@@ -13,7 +14,7 @@ from PIL import Image
 from instancefcn.cleaning import clean
 from instancefcn.drawing import draw_distinct, encoded, write_names
 from instancefcn.geometry.boxes import xyxy_to_xywh
-from instancefcn.geometry.rle import Rle, area, areas, decode, tight_boxes, to_json
+from instancefcn.geometry.rle import Rle, area, areas, decode, from_json, tight_boxes, to_json
 from instancefcn.objects import ObjectRule, choose_objects, eased, make_exclusive
 
 CATEGORY_ID = 1  # proposals have no class; COCO results need a category
@@ -47,6 +48,7 @@ class Proposal(_ByValue):
     box_xyxy: Float[np.ndarray, "4"]  # tight, half-open pixels
     score: float
     name: str = CATEGORY_NAME
+    category_id: int = CATEGORY_ID
 
     @property
     def area(self) -> int:
@@ -85,6 +87,32 @@ class Proposals(_ByValue):
     rule: ObjectRule | None = field(default=None, kw_only=True)  # the checkpoint's, for ``objects``
     distinct: bool = field(default=False, kw_only=True)  # these are objects: no two masks show the same thing
 
+    @classmethod
+    def from_coco(cls: type[Self], results: Sequence[Mapping[str, Any]], height: int, width: int, **more: Any) -> Self:
+        """What ``to_coco`` gave, of one image: results of ``proposals.json`` whose ``image_id`` is the same.
+
+        Example: ``Proposals.from_coco([one for one in json.load(file) if one["image_id"] == 7], 480, 640)``.
+
+        Args:
+            height: of the image, in pixels, as ``width``.
+            more: other fields, such as ``rule``, or ``names`` of ``Segments``.
+
+        Raises:
+            ValueError: a mask's code is damaged, or of an image of another size.
+            KeyError: a result has no mask, box or score.
+        """
+        rles = [from_json(result["segmentation"]) for result in results]
+        if other := next((rle for rle in rles if tuple(rle["size"]) != (height, width)), None):
+            raise ValueError(f"a mask of {other['size']} pixels in an image of {height} x {width} (height x width)")
+        boxes_xyxy = np.array([result["bbox"] for result in results], dtype=float).reshape(-1, 4)
+        boxes_xyxy[:, 2:] += boxes_xyxy[:, :2]
+        scores = np.array([result["score"] for result in results], dtype=float)
+        return cls(rles, boxes_xyxy, scores, height, width, **cls._categories(results), **more)
+
+    @classmethod
+    def _categories(cls, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {}
+
     def __len__(self) -> int:
         return len(self.rles)
 
@@ -92,23 +120,25 @@ class Proposals(_ByValue):
         return (self[index] for index in range(len(self)))
 
     @overload
-    def __getitem__(self, chosen: int) -> Proposal: ...
+    def __getitem__(self, chosen: int | np.integer) -> Proposal: ...
     @overload
     def __getitem__(self: Self, chosen: Selection) -> Self: ...
-    def __getitem__(self: Self, chosen: int | Selection) -> Proposal | Self:
+    def __getitem__(self: Self, chosen: int | np.integer | Selection) -> Proposal | Self:
         """One proposal by its rank, or several by a slice, indices, or a boolean for each.
 
         Example: ``proposals[0]``, ``proposals[:10]``, ``proposals[[2, 5]]``, ``proposals[proposals.scores > 0.5]``.
 
         Raises:
-            IndexError: there is no such rank, or not one boolean for each proposal.
+            IndexError: there is no such rank, not one boolean for each proposal, or indices in two dimensions.
         """
-        if isinstance(chosen, int | np.integer):
-            return Proposal(self.rles[chosen], self.boxes_xyxy[chosen], float(self.scores[chosen]), self._name(chosen))
+        if isinstance(chosen, SupportsIndex) and getattr(chosen, "ndim", 0) == 0:  # an array or a tensor of one, too
+            rank = operator.index(chosen)
+            values = self.rles[rank], self.boxes_xyxy[rank], float(self.scores[rank])
+            return Proposal(*values, self._name(rank), self._category_ids()[rank])
         if not isinstance(chosen, slice):
             chosen = np.asarray(chosen)
-            if chosen.dtype == bool and chosen.shape != (len(self),):
-                raise IndexError(f"{chosen.size} booleans for {len(self)} proposals")
+            if chosen.ndim != 1 or (chosen.dtype == bool and len(chosen) != len(self)):
+                raise IndexError(f"{list(chosen.shape)} {chosen.dtype} do not select among {len(self)} proposals")
             chosen = chosen if chosen.size else slice(0)  # an empty list has no type that selects
         indices = np.arange(len(self))[chosen]
         arrays = {key: values[indices] for key, values in vars(self).items() if isinstance(values, np.ndarray)}
@@ -144,8 +174,9 @@ class Proposals(_ByValue):
     def objects(self: Self, threshold: float | None = None, *, exclusive: bool = False) -> Self:
         """The objects among these candidates: no duplicates, no clumps, none below a threshold, with clean masks.
 
-        The rule is described in ``instancefcn.objects``. Objects are chosen among the candidates that there are, so
-        take them from ``Proposer.objects`` or from many proposals: the best 100 of 300 nuclei are no 300 objects.
+        The rule is described in ``instancefcn.objects``; it goes by the scores, whatever the order. Objects are chosen
+        among the candidates that there are, so take them from ``Proposer.objects`` or from many proposals: the best 100
+        of 300 nuclei are no 300 objects.
 
         Args:
             threshold: the lowest score of an object; None for the rule's. With a rule, the score of an object is the
@@ -160,7 +191,8 @@ class Proposals(_ByValue):
         if threshold is None and self.rule is None:
             raise ValueError("these proposals carry no rule of a checkpoint: give objects(threshold=...)")
         rule = self.rule or ObjectRule(threshold=0.0)
-        found = self.at_least(rule.lowest_of_any_image(threshold))
+        best_first = self[np.argsort(-self.scores, kind="stable")]
+        found = best_first.at_least(rule.lowest_of_any_image(threshold))
         found = found[choose_objects(found.rles, rule)]
         scores = eased(found.scores, rule.easing(found.scores, found.areas))
         found = replace(found, scores=rule.chance(scores), rule=None, distinct=True)
@@ -172,12 +204,13 @@ class Proposals(_ByValue):
             found = replace(found[kept], rles=masks, boxes_xyxy=tight_boxes(masks))
         return found
 
-    def to_coco(self, image_id: int) -> list[dict[str, Any]]:
+    def to_coco(self, image_id: int | np.integer) -> list[dict[str, Any]]:
         """COCO results, best first, which ``json.dump`` writes and pycocotools' ``loadRes`` reads.
 
         Each is ``{"image_id", "category_id", "segmentation": {"size": [h, w], "counts": text}, "bbox": [x, y, w, h],
         "score"}``, in pixels; the category of proposals is 1. Example: ``json.dump(proposals.to_coco(7), file)``.
         """
+        image_id = operator.index(image_id)  # a NumPy number is none that JSON knows
         columns = (self._category_ids(), self.rles, xyxy_to_xywh(self.boxes_xyxy).tolist(), self.scores.tolist())
         return [
             {"image_id": image_id, "category_id": number, "segmentation": to_json(rle), "bbox": box, "score": score}
@@ -211,7 +244,7 @@ class Proposals(_ByValue):
             top: how many masks to draw at most; None for all objects, or the ten best candidates.
 
         Raises:
-            ValueError: the image has another size, or is no RGB array.
+            ValueError: the image has another size, or is no RGB array, or ``top`` is negative.
         """
         return self._drawn(image, top, SHOWN)[0]
 
@@ -263,6 +296,8 @@ class Proposals(_ByValue):
     def _drawn(self, image: UInt8[np.ndarray, "h w 3"], top: int | None, usual: int) -> tuple[np.ndarray, list[int]]:
         """The picture, and what it shows: of candidates as many as is usual, where nothing is asked for."""
         self._check_size(image)
+        if top is not None and top < 0:
+            raise ValueError(f"top must be 0 or more, not {top}")
         if self.distinct:
             return draw_distinct(image, self.rles, len(self) if top is None else top, max_iou=1.0)
         return draw_distinct(image, self.rles, usual if top is None else top)
@@ -280,6 +315,10 @@ class Segments(Proposals):
 
     category_ids: Int[np.ndarray, "n"]  # as the data set numbers them
     names: Mapping[int, str] = field(default_factory=dict)  # of categories, by id
+
+    @classmethod
+    def _categories(cls, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {"category_ids": np.array([result["category_id"] for result in results], dtype=int)}
 
     def draw(self, image: UInt8[np.ndarray, "h w 3"], top: int | None = None) -> UInt8[np.ndarray, "h w 3"]:
         """As ``Proposals.draw``, with name and score at each mask.

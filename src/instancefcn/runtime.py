@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -66,19 +68,25 @@ class OnnxProposer:
             raise ValueError(f"{path}: {error}; write it again") from error
         self.max_proposals: int | None = about.get("max_proposals")  # graphs of before do not say it
 
-    def __call__(self, image: AnyImage) -> Proposals:
+    @overload
+    def __call__(self, image: AnyImage) -> Proposals: ...
+    @overload
+    def __call__(self, image: Sequence[AnyImage]) -> list[Proposals]: ...
+    def __call__(self, image: AnyImage | Sequence[AnyImage]) -> Proposals | list[Proposals]:
         """Propose masks, best first; objects, with clean masks, if the graph was exported with ``--objects``.
 
         Args:
-            image: a file's path, an array or a PIL image, read by the rules of ``data.images.to_rgb``.
+            image: a file's path, an array or a PIL image, read by the rules of ``data.images.to_rgb``; or several.
 
         Returns:
-            Proposals in the frame of the image, as many as the graph gives.
+            Proposals in the frame of the image, as many as the graph gives; a list of them for several images.
 
         Raises:
             ValueError: the image can't be read.
             TypeError: ``image`` is no image.
         """
+        if isinstance(image, Sequence) and not isinstance(image, str):
+            return [self(one) for one in image]
         pixels = np.ascontiguousarray(to_rgb(image))
         height, width = pixels.shape[:2]
         names = [output.name for output in self.session.get_outputs()]

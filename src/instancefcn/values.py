@@ -1,4 +1,4 @@
-"""Values that files state: whole numbers as tools write them, and any value or error in a line of a message."""
+"""Values from outside: whole numbers as tools write them, limits, and any value or error in a line of a message."""
 
 from __future__ import annotations
 
@@ -49,3 +49,16 @@ def reason_of(error: BaseException, name: object) -> str:
         'is cut off'
     """
     return " ".join(str(error).removeprefix(f"{name}: ").split()) or type(error).__name__
+
+
+def check_limits(name: str, most: int, min_score: float) -> None:
+    """Check how many results are asked for, and from which score on.
+
+    Args:
+        name: of the first, for the message.
+
+    Raises:
+        ValueError: ``most`` is negative, or ``min_score`` is NaN.
+    """
+    if most < 0 or math.isnan(min_score):
+        raise ValueError(f"{name} must be 0 or more and min_score a number, not {most} and {min_score}")

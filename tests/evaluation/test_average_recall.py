@@ -226,3 +226,9 @@ def test_real_annotations_find_themselves(shared_data: Path) -> None:
     numbers = average_recall(ground_truth, results)
     assert numbers["coco"]["AR@1000"] == numbers["hosang"]["AR@1000"] == pytest.approx(100)
     assert numbers["coco"]["AR@10"] < 90
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_compared_has_two_names() -> None:
+    with pytest.raises(ValueError, match="iou is 'boxes'; it must be one of 'segm', 'bbox'"):
+        average_recall({"images": [], "annotations": []}, [], "boxes")  # pyright: ignore[reportArgumentType]

@@ -110,6 +110,13 @@ def test_quality_acts_by_its_power() -> None:
         torch.testing.assert_close(windows.scores, expected)
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_a_precision_that_is_none_is_refused(proposer: Proposer) -> None:
+    for name in ("bfloat16", "fp16", None):
+        with pytest.raises(ValueError, match=f"precision is {name!r}; it must be one of 'auto', 'fp32', 'bf16'"):
+            Proposer(proposer.network, proposer.config, precision=name)  # pyright: ignore[reportArgumentType]
+
+
 def test_an_image_that_memory_is_too_small_for(proposer: Proposer, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error that commands take for this image's alone, and not for the run's."""
     monkeypatch.setattr(proposer.network, "forward", lambda _: torch.empty(1 << 60))

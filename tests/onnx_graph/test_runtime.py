@@ -35,6 +35,7 @@ def test_it_imports_no_torch(single: Exported, proposer_of: ProposerOf, tmp_path
 def test_proposals_carry_the_rule_of_the_checkpoint(single: Exported, proposer_of: ProposerOf) -> None:
     proposer, image = proposer_of(single), picture(64, 80)
     assert proposer.rule == RULE
+    assert proposer([image, image[:40]]) == [proposer(image), proposer(image[:40])]
     with pytest.warns(UserWarning, match="there may be more objects: the graph gave all its 30 candidates"):
         assert proposer.objects(image) == proposer(image).objects()
 

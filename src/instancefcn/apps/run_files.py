@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from instancefcn.apps.images import ImageFile
 from instancefcn.apps.tables import COUNTS, OBJECTS, first_lines, lines_of
 from instancefcn.data.result_files import (
@@ -22,7 +20,6 @@ from instancefcn.data.result_files import (
     write_parquet,
 )
 from instancefcn.files import file_sum, read_json, write_whole
-from instancefcn.geometry.rle import from_json
 from instancefcn.journal import Journal
 from instancefcn.proposals import Proposals, Segments
 
@@ -212,14 +209,9 @@ class RunFiles:
 
     def _proposals(self, results: Sequence[dict[str, Any]], height: int, width: int) -> Proposals:
         """The proposals whose results these are."""
-        boxes_xyxy = np.array([result["bbox"] for result in results], dtype=float).reshape(-1, 4)
-        boxes_xyxy[:, 2:] += boxes_xyxy[:, :2]
-        rles = [from_json(result["segmentation"]) for result in results]
-        scores = np.array([result["score"] for result in results], dtype=float)
         if self.stem != "segments":
-            return Proposals(rles, boxes_xyxy, scores, height, width)
-        ids = np.array([result["category_id"] for result in results], dtype=int)
-        return Segments(rles, boxes_xyxy, scores, height, width, ids, self.categories)
+            return Proposals.from_coco(results, height, width)
+        return Segments.from_coco(results, height, width, names=self.categories)
 
 
 def fingerprint(path: Path) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, overload
 
 import torch
 
@@ -13,10 +14,12 @@ from instancefcn.classifier.heads import mask_grids
 from instancefcn.classifier.network import Classifier
 from instancefcn.classifier.voting import name_proposals
 from instancefcn.data.images import AnyImage, to_rgb
+from instancefcn.devices import told_as_memory_error
 from instancefcn.geometry.runs import Edges
 from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT
 from instancefcn.inference.proposer import Proposer, as_tensor
 from instancefcn.proposals import Proposals, Segments
+from instancefcn.values import check_limits
 
 
 class Segmenter:
@@ -57,16 +60,27 @@ class Segmenter:
         check_proposals(named, network, str(classifier))
         return cls(proposer, named.build(), named.naming)
 
-    def __call__(self, image: AnyImage, *, max_segments: int = 100, min_score: float = 0.0) -> Segments:
-        """Named masks of an image, best first; ``image`` as for ``Proposer``.
+    @overload
+    def __call__(self, image: AnyImage, *, max_segments: int = ..., min_score: float = ...) -> Segments: ...
+    @overload
+    def __call__(
+        self, image: Sequence[AnyImage], *, max_segments: int = ..., min_score: float = ...
+    ) -> list[Segments]: ...
+    def __call__(
+        self, image: AnyImage | Sequence[AnyImage], *, max_segments: int = 100, min_score: float = 0.0
+    ) -> Segments | list[Segments]:
+        """Named masks of an image, best first; ``image`` as for ``Proposer``: several images give a list.
 
         Args:
             max_segments: at most this many.
             min_score: none below it.
 
         Raises:
-            ValueError: the image can't be read.
+            ValueError: an image can't be read, or an option is out of range.
+            MemoryError: an image is too large for the memory that is left.
         """
+        if isinstance(image, Sequence) and not isinstance(image, str):
+            return [self(one, max_segments=max_segments, min_score=min_score) for one in image]
         pixels = to_rgb(image)  # once: a file would be decoded twice
         proposals = self.proposer(pixels, max_proposals=self.config.proposals)
         return self.name(pixels, proposals, max_segments=max_segments, min_score=min_score)
@@ -78,8 +92,11 @@ class Segmenter:
         """Named masks of an image from given proposals, best first, of which ``config.proposals`` are named.
 
         Raises:
-            ValueError: the image can't be read, or the proposals are of an image of another size.
+            ValueError: the image can't be read, an option is out of range, or the proposals are of an image of another
+                size.
+            MemoryError: the image is too large for the memory that is left.
         """
+        check_limits("max_segments", max_segments, min_score)
         pixels, (height, width) = as_tensor(image), (proposals.height, proposals.width)
         if pixels.shape[-2:] != (height, width):
             raise ValueError(
@@ -90,7 +107,8 @@ class Segmenter:
         edges = Edges.of(proposals.rles, height, width)
         boxes = torch.from_numpy(proposals.boxes_xyxy).float().to(self.proposer.device)
         masks = torch.from_numpy(mask_grids(edges, proposals.boxes_xyxy)).to(self.proposer.device)
-        logits = self.classifier(self.classifier.trunk(pixels), (height, width), boxes, masks)
+        with told_as_memory_error():
+            logits = self.classifier(self.classifier.trunk(pixels), (height, width), boxes, masks)
         scores = logits.softmax(1)[:, 1:].cpu().numpy()
         scores = scores * (proposals.scores[:, None] ** self.config.objectness_power).astype(scores.dtype)
         return name_proposals(

@@ -32,18 +32,18 @@ Differences = Mapping[str, Mapping[str, Difference]]  # of each other file's mea
 
 
 def evaluate(
-    proposals: Path,
-    annotations: Path,
-    out: Path,
+    proposals: str | Path,
+    annotations: str | Path,
+    out: str | Path,
     iou: IouType = "segm",
     *,
-    others: Sequence[Path] = (),
+    others: Sequence[str | Path] = (),
     seed: int = 0,
     per_class: bool = False,
     objects: bool = False,
     min_score: float | None = None,
     crowds_of_one_part: bool = False,
-    photographs: Path | None = None,
+    photographs: str | Path | None = None,
     published: bool = False,
 ) -> dict[str, Any]:
     """Write the average recall of anybody's proposals to a folder, with that of other files beside it.
@@ -88,9 +88,10 @@ def evaluate(
         OSError: a file can't be written.
 
     Example:
-        >>> found = evaluate(Path("objects.json"), Path("val.json"), Path("report"), objects=True)  # doctest: +SKIP
+        >>> found = evaluate("objects.json", "val.json", "report", objects=True)  # doctest: +SKIP
         >>> found["objects"]["objects"]["at"]["0.5"]["F1"]  # doctest: +SKIP
     """
+    proposals, annotations, out = Path(proposals), Path(annotations), Path(out)
     if len(others) >= len(FILE_COLORS):
         raise ValueError(
             f"{len(others)} files to compare with; the figure has colours for {len(FILE_COLORS) - 1} at most"
@@ -100,7 +101,7 @@ def evaluate(
     if min_score is not None and not objects:
         raise ValueError("a least score is of objects: give --objects with --min-score (Python: objects=True)")
     labelled = LabelledImages.read(annotations, iou, results=proposals, crowds_of_one_part=crowds_of_one_part)
-    paths = [proposals, *others]
+    paths = [proposals, *map(Path, others)]
     measured = {
         name: measure_file(path, labelled, objects=objects, min_score=min_score, per_class=per_class)
         for name, path in zip(unique_names(paths), paths, strict=True)
@@ -113,8 +114,9 @@ def evaluate(
     }
     figure = _draw(measured, iou)
     svg = render(figure, "svg")
+    folder = None if photographs is None else Path(photographs)
     sections = _sections(measured, differences, seed=seed, published=published)
-    sections.append(render_gallery(first.metrics["images"], labelled.images, missed(first.recall), photographs))
+    sections.append(render_gallery(first.metrics["images"], labelled.images, missed(first.recall), folder))
     html = render_html(
         first.metrics,
         svg.decode(),

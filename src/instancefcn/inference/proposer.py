@@ -21,7 +21,7 @@ from instancefcn.geometry.windows import window_boxes
 from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, load_checkpoint
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
-from instancefcn.inference.precision import choose_precision
+from instancefcn.inference.precision import check_precision, choose_precision
 from instancefcn.inference.suppression import suppress
 from instancefcn.inference.tiles import Tile, cut, joined, settled, sizes_in_one_pass, sizes_in_tiles
 from instancefcn.inference.voting import vote
@@ -31,6 +31,7 @@ from instancefcn.model.network import Network
 from instancefcn.objects import ObjectRule
 from instancefcn.proposals import Proposals
 from instancefcn.structures import ScoreMaps
+from instancefcn.values import check_limits
 
 MIN_SCORE = 0.002  # a rank's score below which nothing becomes an object
 
@@ -71,6 +72,9 @@ class Proposer:
             (``precision.choose_precision``); the attribute is what it came to.
         rule: how candidates become objects; the proposals carry it.
 
+    Raises:
+        ValueError: the device can't be used, or there is no such precision.
+
     Example:
         >>> proposer = Proposer.from_checkpoint()
         >>> proposals = proposer("photo.jpg", max_proposals=10)  # doctest: +SKIP
@@ -88,6 +92,7 @@ class Proposer:
         self.device = choose_device(device)
         self.network = network.to(device=self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.config = config
+        check_precision(precision)
         self.precision = choose_precision(self.network, self.device) if precision == "auto" else precision
         self.rule = rule
 
@@ -112,11 +117,11 @@ class Proposer:
     def __call__(self, image: AnyImage, *, max_proposals: int = ..., min_score: float = ...) -> Proposals: ...
     @overload
     def __call__(
-        self, image: list[AnyImage] | tuple[AnyImage, ...], *, max_proposals: int = ..., min_score: float = ...
+        self, image: Sequence[AnyImage], *, max_proposals: int = ..., min_score: float = ...
     ) -> list[Proposals]: ...
     def __call__(
         self,
-        image: AnyImage | list[AnyImage] | tuple[AnyImage, ...],
+        image: AnyImage | Sequence[AnyImage],
         *,
         max_proposals: int = 100,
         min_score: float = 0.0,
@@ -124,23 +129,20 @@ class Proposer:
         """Propose masks, best first.
 
         Args:
-            image: a file's path, an array or a PIL image, read by the rules of ``data.images.to_rgb``; or a list.
+            image: a file's path, an array or a PIL image, read by the rules of ``data.images.to_rgb``; or several.
             max_proposals: at most this many.
             min_score: none below it.
 
         Returns:
-            Proposals in the frame of the image; a list of them for a list of images.
+            Proposals in the frame of the image; a list of them for several images.
 
         Raises:
             ValueError: an image can't be read, or an option is out of range.
             TypeError: ``image`` is no image.
             MemoryError: an image is too large for the memory that is left.
         """
-        if max_proposals < 0 or not min_score == min_score:
-            raise ValueError(
-                f"max_proposals must be 0 or more and min_score a number, not {max_proposals} and {min_score}"
-            )
-        if isinstance(image, list | tuple):
+        check_limits("max_proposals", max_proposals, min_score)
+        if isinstance(image, Sequence) and not isinstance(image, str):
             return [self(one, max_proposals=max_proposals, min_score=min_score) for one in image]
         with told_as_memory_error():
             return self._propose(as_tensor(image), max_proposals, min_score)
@@ -166,19 +168,19 @@ class Proposer:
     def objects(self, image: AnyImage, threshold: float | None = ..., *, exclusive: bool = ...) -> Proposals: ...
     @overload
     def objects(
-        self, image: list[AnyImage] | tuple[AnyImage, ...], threshold: float | None = ..., *, exclusive: bool = ...
+        self, image: Sequence[AnyImage], threshold: float | None = ..., *, exclusive: bool = ...
     ) -> list[Proposals]: ...
     def objects(
         self,
-        image: AnyImage | list[AnyImage] | tuple[AnyImage, ...],
+        image: AnyImage | Sequence[AnyImage],
         threshold: float | None = None,
         *,
         exclusive: bool = False,
     ) -> Proposals | list[Proposals]:
-        """The objects of an image, as many as there are: ``Proposals.objects`` of all its candidates.
+        """The objects of an image, as many as there are: ``Proposals.objects`` of its candidates from MIN_SCORE on.
 
         Args:
-            image: as for proposing; a list of images gives a list.
+            image: as for proposing; several images give a list.
             threshold: the lowest chance of an object; None for the checkpoint's.
             exclusive: a pixel belongs to one object at most.
 
@@ -188,7 +190,7 @@ class Proposer:
         Example:
             >>> count = len(proposer.objects("grains.jpg"))  # doctest: +SKIP
         """
-        if isinstance(image, list | tuple):
+        if isinstance(image, Sequence) and not isinstance(image, str):
             return [self.objects(one, threshold, exclusive=exclusive) for one in image]
         rule = self.rule or ObjectRule(threshold=0.0)
         lowest = rule.lowest_of_any_image(threshold)  # below it nothing need be pasted
