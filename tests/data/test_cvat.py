@@ -204,6 +204,10 @@ def test_xml(tmp_path: Path) -> None:
         ('<mask label="cell" rle="0,12" left="1e99" top="0" width="4" height="3"/>', "left '1e99' is no whole number"),
         ('<mask label="cell" rle="12" left="0" top="0" width="4" height="3"/>', "zero area"),
         ('<ellipse label="cell" cx="9" cy="9" rx="1e200" ry="2"/>', "ellipse is longer than 1000000 pixels"),
+        (
+            '<ellipse label="cell" cx="33" cy="12" rx="6" ry="4"/>',
+            "ellipse spans x 27..39, y 8..16: outside the image of 32 x 24",
+        ),
     ],
 )
 def test_rejected_shape_of_xml(tmp_path: Path, bad: str, reason: str) -> None:
@@ -270,3 +274,11 @@ def test_file_that_is_not_cvats_xml(tmp_path: Path, content: str, reason: str) -
 def test_xml_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a.xml: cannot be read: No such file"):
         open_source(f"cvat:{tmp_path / 'a.xml'},{tmp_path}")
+
+
+def test_an_ellipse_at_the_border_is_cut_off_and_noted(tmp_path: Path) -> None:
+    source = open_source(write_xml(tmp_path, xml(SQUARE, '<ellipse label="cell" cx="30" cy="12" rx="6" ry="4"/>')))
+    assert source.problems == []
+    assert source.labels(0).instances.ids.tolist() == [0, 1]
+    (note,) = source.notes
+    assert "ellipse spans x 24..36, y 8..16: cut off at the border of the image of 32 x 24" in note.reason

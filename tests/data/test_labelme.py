@@ -319,3 +319,12 @@ def test_an_absolute_image_path_names_the_very_file(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     source = open_source("labelme:photos,photos")
     assert [source.labels(0).path] == [Path("photos/a.png")]
+
+
+def test_a_circle_at_a_corner_is_cut_off_and_noted(tmp_path: Path) -> None:
+    """Labelme keeps its two points inside, so they are no other image's, though three quarters of it are outside."""
+    write_labelme(tmp_path, [labelme_shape([[0, 0], [0, 8]], "circle")])
+    source = open_source(f"labelme:{tmp_path}")
+    assert source.problems == []
+    (note,) = source.notes
+    assert "circle spans x -8..8, y -8..8: cut off at the border of the image of 32 x 24" in note.reason

@@ -165,6 +165,10 @@ def test_json_min(tmp_path: Path) -> None:
             "rectangle[2] is None, not a finite number",
         ),
         (result("ellipselabels", value={"x": 1, "y": 1, "radiusX": 5, "radiusY": 0}), "zero area"),
+        (
+            result("ellipselabels", value={"x": 102, "y": 50, "radiusX": 25, "radiusY": 25}),
+            "ellipse spans x 24.64..40.64, y 6..18: outside the image of 32 x 24",
+        ),
         (result("keypointlabels", value={"x": 1, "y": 1, "width": 1}), "keypoint is no outline"),
         (result("bitmasklabels", value={"imageDataURL": "data:"}), "bitmask is no outline that can be read"),
         (result("videorectangle", value={"sequence": []}), "video is no outline"),
@@ -249,3 +253,11 @@ def test_file_that_is_no_export(tmp_path: Path, content: str) -> None:
     (tmp_path / "export.json").write_bytes(content.encode("latin-1"))
     with pytest.raises(ValueError, match=r"export.json: (is no list of tasks|not a JSON file)"):
         open_source(spec)
+
+
+def test_an_ellipse_at_the_border_is_cut_off_and_noted(tmp_path: Path) -> None:
+    value = {"x": 100, "y": 50, "radiusX": 25, "radiusY": 25}
+    source = open_source(write_export(tmp_path, [task(result("ellipselabels", value=value))]))
+    assert source.problems == []
+    (note,) = source.notes
+    assert "ellipse spans x 24..40, y 6..18: cut off at the border of the image of 32 x 24" in note.reason

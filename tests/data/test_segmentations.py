@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import oracles
-from instancefcn.data.polygons import OUTSIDE_TOLERANCE, box_of_points, ellipse_to_rle, parts_to_rle, polygons_to_rle
+from instancefcn.data.polygons import (
+    OUTSIDE_TOLERANCE,
+    Note,
+    box_of_points,
+    ellipse_to_rle,
+    parts_to_rle,
+    polygons_to_rle,
+)
 from instancefcn.data.segmentations import region_of_box, segmentation_to_rle, to_instances
 from instancefcn.geometry.rle import Rle, decode, encode, run_ends
 from labelled import HEIGHT, WIDTH, box_mask, square
@@ -220,7 +228,7 @@ numbers = st.floats(-20, 50).map(lambda number: round(number, 1))
 def test_ellipse(x: float, y: float, radius_x: float, radius_y: float, degrees: float) -> None:
     """Its pixels, turned back about its centre, are those whose centres a circle of radius 1 has, scaled by axis."""
     ellipse = oracles.ellipse(x, y, radius_x, radius_y, degrees, HEIGHT, WIDTH)
-    mask = decode(ellipse_to_rle((x, y), (radius_x, radius_y), degrees, HEIGHT, WIDTH))
+    mask = decode(ellipse_to_rle((x, y), (radius_x, radius_y), degrees, HEIGHT, WIDTH, least=0.0))
     assert (mask | ~(ellipse < 0.999)).all()
     assert not (mask & (ellipse > 1.001)).any()
 
@@ -233,3 +241,29 @@ def test_ellipse_by_hand() -> None:
     assert not decode(ellipse_to_rle((10, 10), (6, 0), 0, HEIGHT, WIDTH)).any()
     with pytest.raises(ValueError, match=r"ellipse\[1\] is nan"):
         ellipse_to_rle((10, float("nan")), (6, 1), 0, HEIGHT, WIDTH)
+
+
+def outcome(read: Callable[[Note], Rle]) -> str:
+    notes: list[str] = []
+    try:
+        read(notes.append)
+    except ValueError as error:
+        return str(error).partition(":")[2]
+    return " ".join(notes).partition(":")[2]
+
+
+@settings(deadline=None)
+@given(numbers, numbers, st.integers(1, 30), st.integers(1, 30), st.floats(-360, 360))
+def test_an_ellipse_has_to_be_inside_as_its_outline_has(x: float, y: float, a: int, b: int, degrees: float) -> None:
+    """Refused, noted as cut off, or neither, as the polygon of its outline is, but for the last digits of its box."""
+    angles, turn = np.linspace(0, 2 * np.pi, 10_001), np.deg2rad(degrees)
+    along, across = a * np.cos(angles), b * np.sin(angles)
+    dx, dy = np.cos(turn) * along - np.sin(turn) * across, np.sin(turn) * along + np.cos(turn) * across
+    grown, shrunk, exact = (
+        outcome(
+            lambda note, by=by: polygons_to_rle([np.c_[x + by * dx, y + by * dy].ravel().tolist()], HEIGHT, WIDTH, note)
+        )
+        for by in (1.0001, 0.9999, 1)
+    )
+    assume(grown == shrunk)
+    assert outcome(lambda note: ellipse_to_rle((x, y), (a, b), degrees, HEIGHT, WIDTH, note)) == exact

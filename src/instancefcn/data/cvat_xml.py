@@ -117,7 +117,7 @@ def _to_rle(shape: ElementTree.Element, height: int, width: int, note: Note) -> 
         return polygons_to_rle([_points(shape)], height, width, note)
     if shape.tag == "ellipse":
         cx, cy, rx, ry, turn = (_number(shape.get(key, "0"), key) for key in ("cx", "cy", "rx", "ry", "rotation"))
-        return ellipse_to_rle((cx, cy), (rx, ry), turn, height, width)
+        return ellipse_to_rle((cx, cy), (rx, ry), turn, height, width, note)
     left, top, across, down = (_whole(shape, key) for key in ("left", "top", "width", "height"))
     if min(left, top, across, down) < 0 or left + across > width or top + down > height:
         raise ValueError(f"mask of {across} x {down} at {left}, {top}: outside the image of {width} x {height}")

@@ -22,6 +22,7 @@ from instancefcn.data.polygons import (
     ellipse_to_rle,
     flatten_points,
     polygons_to_rle,
+    say_nothing,
 )
 from instancefcn.data.shapes import Shape, ShapedImages
 from instancefcn.data.source import UNNAMED, FileSource, Problem
@@ -180,10 +181,10 @@ def shape_to_rle(shape: dict[str, Any], height: int, width: int, note: Note) -> 
     if kind == "rectangle":
         (x0, y0), (x1, y1) = points.tolist()
         return polygons_to_rle([[x0, y0, x1, y0, x1, y1, x0, y1]], height, width, note)
-    check_inside([points], height, width, kind, note)
-    if kind == "circle":
+    check_inside([points], height, width, kind, note if kind == "mask" else say_nothing)
+    if kind == "circle":  # its two points are inside, as labelme keeps them, so in a corner a quarter is enough
         radius = float(np.hypot(*(points[1] - points[0])))
-        return ellipse_to_rle(points[0].tolist(), (radius, radius), 0, height, width)
+        return ellipse_to_rle(points[0].tolist(), (radius, radius), 0, height, width, note, what=kind, least=0.0)
     return _mask(shape.get("mask"), points, height, width)
 
 

@@ -196,7 +196,7 @@ def _region_to_rle(kind: str | None, value: dict[str, Any], height: int, width: 
     numbers = _bounded(as_numbers([value.get(key) for key in keys] + [value.get("rotation") or 0], kind))
     corner, sides = numbers[:2] * percent, numbers[2:4] * percent
     if kind == "ellipse":
-        return ellipse_to_rle(corner.tolist(), sides.tolist(), float(numbers[4]), height, width)
+        return ellipse_to_rle(corner.tolist(), sides.tolist(), float(numbers[4]), height, width, note)
     # Turned clockwise about its first corner, in pixels.
     turn = np.deg2rad(numbers[4])
     along, down = sides[0] * np.array([np.cos(turn), np.sin(turn)]), sides[1] * np.array([-np.sin(turn), np.cos(turn)])

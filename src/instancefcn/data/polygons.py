@@ -87,36 +87,60 @@ def box_of_points(numbers: Any) -> list[float] | None:
     return [*points_xy.min(0).tolist(), *points_xy.max(0).tolist()]
 
 
-def ellipse_to_rle(center_xy: Sequence[Any], radii_xy: Sequence[Any], degrees: Any, height: int, width: int) -> Rle:
-    """RLE of the pixels with their centres in an ellipse, which may reach beyond the image; it may be empty.
+def ellipse_to_rle(
+    center_xy: Sequence[Any],
+    radii_xy: Sequence[Any],
+    degrees: Any,
+    height: int,
+    width: int,
+    note: Note = say_nothing,
+    *,
+    what: str = "ellipse",
+    least: float = MIN_INSIDE,
+) -> Rle:
+    """RLE of the pixels with their centres in an ellipse; it may be empty. What reaches beyond the image is cut off.
 
     Args:
         center_xy: in pixels.
         radii_xy: along its own axes, in pixels.
         degrees: by which it is turned clockwise about its centre.
+        note: as of ``polygons_to_rle``.
+        what: it is called in messages.
+        least: share of its box that has to be inside.
     """
     x, y, radius_x, radius_y, degrees = as_numbers([*center_xy, *radii_xy, degrees], "ellipse").tolist()
     if max(abs(radius_x), abs(radius_y)) > MAX_PERIMETER:
         raise ValueError(f"ellipse is longer than {MAX_PERIMETER} pixels")
+    turn = np.deg2rad(degrees)
+    if radius_x * radius_y > 0:
+        half_x = np.hypot(radius_x * np.cos(turn), radius_y * np.sin(turn))
+        half_y = np.hypot(radius_x * np.sin(turn), radius_y * np.cos(turn))
+        box = np.array([[x - half_x, y - half_y], [x + half_x, y + half_y]])
+        check_inside([box], height, width, what, note, least)
     reach = np.hypot(radius_x, radius_y)
     left, right = (int(np.clip(np.floor(x + side), 0, width)) for side in (-reach, reach + 1))
     top, bottom = (int(np.clip(np.floor(y + side), 0, height)) for side in (-reach, reach + 1))
     right, bottom = max(left, right), max(top, bottom)
     dy, dx = np.arange(top, bottom)[:, None] + 0.5 - y, np.arange(left, right) + 0.5 - x
-    turn = np.deg2rad(degrees)
     along, across = np.cos(turn) * dx + np.sin(turn) * dy, np.cos(turn) * dy - np.sin(turn) * dx
     inside = (along * radius_y) ** 2 + (across * radius_x) ** 2 <= (radius_x * radius_y) ** 2
     return encode_in_box(inside & (radius_x * radius_y > 0), top, left, height, width)
 
 
 def check_inside(
-    shapes_xy: Sequence[Float[np.ndarray, "_ 2"]], height: int, width: int, what: str, note: Note = say_nothing
+    shapes_xy: Sequence[Float[np.ndarray, "_ 2"]],
+    height: int,
+    width: int,
+    what: str,
+    note: Note = say_nothing,
+    least: float = MIN_INSIDE,
 ) -> None:
-    """Check that the parts of a shape lie in the image, up to ``OUTSIDE_TOLERANCE``, or at least half of their boxes.
+    """Check that the parts of a shape lie in the image, up to ``OUTSIDE_TOLERANCE``, or enough of their boxes.
 
     Args:
         shapes_xy: the points of each part.
         note: is told where a part does not lie inside.
+        least: share of their boxes.
 
     Raises:
         ValueError: most of the shape is outside.
@@ -134,7 +158,7 @@ def check_inside(
     spans = f"{what} spans x {x}, y {y}"
     with np.errstate(over="ignore"):  # of numbers as 1e300, whose area is infinite
         weights = whole.prod(1)
-    if not np.isfinite(weights).all() or (shares * weights).sum() < MIN_INSIDE * weights.sum():
+    if not np.isfinite(weights).all() or (shares * weights).sum() < least * weights.sum():
         raise ValueError(f"{spans}: outside the image of {width} x {height}")
     note(f"{spans}: cut off at the border of the image of {width} x {height}")
 
