@@ -62,6 +62,16 @@ def test_nothing_to_learn_ends_at_once(
     assert not (tmp_path / "run").exists()
 
 
+def test_images_that_are_taken_as_background_are_told_of(tmp_path: Path, command: Callable[..., Any]) -> None:
+    spec = labelled(tmp_path / "data", instances=1)
+    done = command("train", "--data", spec, "--out", tmp_path / "run", *options())
+    assert done.exit_code == 0, done.output
+    told = "1 of 2 images have no object and are taken as background"
+    assert told in done.stdout
+    done = command("validate", "--data", spec)
+    assert (done.exit_code, f"note: {told}" in done.stdout) == (0, True)
+
+
 @pytest.mark.parametrize("data", [{"instances": 0}, {"iscrowd": 1}])
 def test_validation_images_without_an_object_are_refused(
     data: dict[str, Any], tmp_path: Path, command: Callable[..., Any]

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from instancefcn.data.open import open_source
 from instancefcn.data.source import Problem
-from instancefcn.data.validation import validate
+from instancefcn.data.validation import background_note, validate
 from labelled import HEIGHT, WIDTH, coco_annotation, square, write_coco, write_image
 from synthetic import SyntheticScenes
 
@@ -49,6 +50,23 @@ def test_report_counts_what_is_kept_and_lists_the_rest(tmp_path: Path) -> None:
         ("coco.json", 6),
     ]
     assert report.instances == sum(int((sample.instances.ids >= 0).sum()) for sample in source)
+
+
+def test_images_without_an_object_are_told_where_nobody_may_have_looked_at_them(tmp_path: Path) -> None:
+    images = [{"id": i, "file_name": f"{i}.png", "height": HEIGHT, "width": WIDTH} for i in range(1, 5)]
+    for image in images:
+        write_image(tmp_path / "images" / image["file_name"])
+    unsound = coco_annotation(2, image_id=2, segmentation=[[1, 1, 5, 5]])
+    spec = write_coco(tmp_path, [coco_annotation(1), unsound], images)
+    note = background_note(open_source(spec))
+    assert note is not None
+    assert note.startswith("2 of 4 images have no object and are taken as background")
+    assert "partial+coco:..." in note
+    assert background_note(open_source(f"partial+{spec}")) is None
+    assert background_note(replace(open_source(spec), name=f"labels:{tmp_path}")) is None
+    assert background_note(open_source(write_coco(tmp_path, [], images))) is None
+    every = [coco_annotation(i, image_id=i) for i in range(1, 5)]
+    assert background_note(open_source(write_coco(tmp_path, every, images))) is None
 
 
 def test_report_of_nothing(tmp_path: Path) -> None:

@@ -113,15 +113,9 @@ def find_labels(
     split_parts: bool,
 ) -> list[Source]:
     """The labelled images: those in a person's folder, and the proposals that a person corrected in place."""
+    from instancefcn.data.open import ONE_FILE
     from instancefcn.data.selection import Selection
-    from instancefcn.labelling.person_labels import (
-        ONE_FILE,
-        labelled_files,
-        labelled_images,
-        link,
-        lone_files,
-        open_labels,
-    )
+    from instancefcn.labelling.person_labels import labelled_files, labelled_images, link, lone_files, open_labels
 
     paths = [image.path for image in images]
     given = open_labels(form, labels, folder, out / "view-labels", split_parts=split_parts)

@@ -88,11 +88,10 @@ def next_images(
 def looked_at(source: Source) -> Source:
     """The images that a person has labelled: a file for all images lists also those that nobody has looked at, and
     may have predictions."""
-    from instancefcn.data.open import PARTIAL_PREFIX
+    from instancefcn.data.open import lists_all_images
     from instancefcn.data.selection import Selection
-    from instancefcn.labelling.person_labels import ONE_FILE
 
-    if source.name.removeprefix(PARTIAL_PREFIX).partition(":")[0] not in ONE_FILE:
+    if not lists_all_images(source.name):
         return source
     every = ((index, source.labels(index)) for index in range(len(source)))
     drawn = [

@@ -112,6 +112,7 @@ def train(
     from dataclasses import replace
 
     from instancefcn.data.open import open_source
+    from instancefcn.data.validation import background_note
     from instancefcn.training.coverage import coverage
     from instancefcn.training.learnable import check_learnable
     from instancefcn.training.loop import train as train_network
@@ -143,6 +144,8 @@ def train(
             f"{source.name}: {len(source)} images, {covered.instances} instances, {100 * covered.share:.1f} % covered"
             f"{skipped}"
         )
+        if text := background_note(source):
+            tell(f"  {text}")
         if tiles is None and (text := hint(source, loaded, covered)):
             tell(text)
     try:

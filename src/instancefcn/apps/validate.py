@@ -42,6 +42,7 @@ def validate(
     the mask is sound.
     """
     from instancefcn.data.open import open_source
+    from instancefcn.data.validation import background_note
     from instancefcn.data.validation import validate as look_through
     from instancefcn.training.coverage import coverage
     from instancefcn.training.learnable import check_learnable
@@ -61,7 +62,8 @@ def validate(
             except ValueError as error:
                 listed.append(str(error))
         problems += len(listed)
-        notes, covered = [*map(str, source.notes)], coverage(source, chosen)
+        background = background_note(source)
+        notes, covered = [*map(str, source.notes), *([background] if background else [])], coverage(source, chosen)
         advice = hint(source, chosen, covered)
         if as_json:
             about = {"name": source.name, "partial": source.partial, "problems": listed, "notes": notes}

@@ -31,6 +31,7 @@ SPECS = {
     "corpus": "corpus:DIR[,IMAGES_DIR]",
 }
 PARTIAL_PREFIX = "partial+"
+ONE_FILE = ("coco", "cvat", "labelstudio")  # formats of one file, which lists images that nobody has looked at, too
 
 
 def open_source(
@@ -87,6 +88,11 @@ def open_source(
             source = load_labelme(Path(first), Path(second)) if apart else load_labelme(Path(place))
     source = count_crowds_of_one_part(source) if crowds_of_one_part else source
     return replace(source, name=spec, partial=spec.startswith(PARTIAL_PREFIX))
+
+
+def lists_all_images(spec: str) -> bool:
+    """Whether a source of ``open_source`` may have images that nobody has looked at."""
+    return spec.removeprefix(PARTIAL_PREFIX).partition(":")[0] in ONE_FILE
 
 
 def places_of(spec: str) -> list[Path]:

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from instancefcn.data.open import PARTIAL_PREFIX, lists_all_images
 from instancefcn.data.source import Source
 from instancefcn.geometry.rle import areas
 
@@ -25,6 +26,19 @@ class Report:
     ignored: int
     instances_per_category: dict[str, int]
     size_histogram: dict[str, int]  # of all instances except crowds, by the square root of the area in pixels
+
+
+def background_note(source: Source) -> str | None:
+    """A line for the user where images without an object may be ones that nobody has labelled yet; else None."""
+    every = [source.labels(index) for index in range(len(source))]
+    empty = sum(not len(labels.with_rejected()) and not labels.partial for labels in every)
+    if source.partial or not lists_all_images(source.name) or not 0 < empty < len(every):
+        return None
+    return (
+        f"{empty} of {len(every)} images have no object and are taken as background; if nobody has looked at them yet, "
+        f"delete them from the file, or say {PARTIAL_PREFIX}{source.name.partition(':')[0]}:... (`instancefcn label` "
+        "leaves them out)"
+    )
 
 
 def validate(source: Source) -> Report:

@@ -8,14 +8,13 @@ from pathlib import Path, PurePosixPath
 
 from instancefcn.data.image_folder import images_below, matched
 from instancefcn.data.labelme import load_labelme
-from instancefcn.data.open import SPECS, open_source
+from instancefcn.data.open import ONE_FILE, SPECS, open_source
 from instancefcn.data.selection import Selection
 from instancefcn.data.source import FileSource, Source
 from instancefcn.data.yolo import in_labels
 from instancefcn.files import read_json
 from instancefcn.folders import visible_files
 
-ONE_FILE = ("coco", "cvat", "labelstudio")
 BESIDE = ("labelme", "xanylabeling")  # a file for each image, which names it
 CVAT_XML, CLASSES = "annotations.xml", "classes.txt"  # files as CVAT calls its own form, and of the names of classes
 # Files for each image that are found by their stem: the folder that they may lie in, and their suffixes.
