@@ -62,18 +62,17 @@ def check_values(config: Any, table: str, **ranges: tuple[int | float, int | flo
     Raises:
         ValueError: a value is none of these, or NaN; names the key and what it may be.
     """
-    values = {key: (f"{table}.{key}" if table else key, getattr(config, key)) for key in get_type_hints(type(config))}
     for key, hint in get_type_hints(type(config)).items():
-        (name, value), of = values[key], get_origin(hint)
-        if of is Literal:
+        name, value = f"{table}.{key}" if table else key, getattr(config, key)
+        if get_origin(hint) is Literal:
             _check_choice(hint, value, name)
-        if of is tuple and not isinstance(value, tuple):
+        if get_origin(hint) is tuple and not isinstance(value, tuple):
             raise ValueError(f"{name} must be a tuple, not {value!r:.40}")
-    for key, (least, largest) in ranges.items():
-        name, value = values[key]
-        for number in value if isinstance(value, tuple) else (value,):
-            if not least <= number <= largest:
-                raise ValueError(f"{name} is {number!s:.40}; it must be from {least:g} to {largest:g}")
+        if key in ranges:
+            least, largest = ranges[key]
+            for number in value if isinstance(value, tuple) else (value,):
+                if not least <= number <= largest:
+                    raise ValueError(f"{name} is {number!s:.40}; it must be from {least:g} to {largest:g}")
 
 
 def _check_choice(hint: Any, value: Any, name: str) -> None:
