@@ -188,12 +188,10 @@ class CocoReader:
                 category_id = self._category(entry, categories, note) if categories is not None else 0
                 if annotation_id is None and entry.get("id") is not None:
                     note(f"id {shown(entry.get('id'))} is no whole number: taken for id {number}")
-                flags = [flag(entry.get(key), key) for key in ("iscrowd", "ignore")]
+                crowd, ignore = self._flags(entry, image.size)
                 region = self._region(entry, image.size, boxes, code, note)
-                if self.crowds_of_one_part and flags == [True, False]:
-                    flags[0] = not self._is_one_part(entry, image.size)
                 annotation = CocoAnnotation(
-                    place, number, image_id, category_id, region, entry.get("area"), crowd=flags[0], ignore=flags[1]
+                    place, number, image_id, category_id, region, entry.get("area"), crowd=crowd, ignore=ignore
                 )
                 if number != annotation_id and annotation_id is not None:
                     if same(annotation, first_of[annotation_id]):
@@ -286,12 +284,15 @@ class CocoReader:
             note(f"bbox {shown(bbox)} is no box in the image of {size[1]} x {size[0]}: it is not used")
         return xyxy_to_xywh(tight_boxes([rle]))[0] if boxes else rle
 
-    def _is_one_part(self, entry: Any, size: tuple[int, int] | None) -> bool:
-        """Whether an annotation has a mask of one connected part."""
+    def _flags(self, entry: Any, size: tuple[int, int] | None) -> tuple[bool, bool]:
+        """Whether an annotation is a crowd, which one connected part may not be, and whether it is to be ignored."""
+        crowd, ignore = (flag(entry.get(key), key) for key in ("iscrowd", "ignore"))
+        if not crowd or ignore or not self.crowds_of_one_part or size is None:
+            return crowd, ignore
         try:
-            return size is not None and is_one_part(segmentation_to_rle(entry.get("segmentation"), *size))
+            return not is_one_part(segmentation_to_rle(entry.get("segmentation"), *size)), ignore
         except ValueError:  # where its box is asked for
-            return False
+            return crowd, ignore
 
     def _settled(self, codes: Iterable[bytes] | None) -> Iterable[bytes]:
         """The code of each annotation, while the file itself is let go of."""

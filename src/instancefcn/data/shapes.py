@@ -86,9 +86,6 @@ class ShapedImages:
             The number of the first shape of each instance.
         """
 
-        def problem(number: int, reason: str) -> Problem:
-            return Problem(str(file), number, f"{place}{reason}")
-
         parts: dict[Hashable, list[tuple[int, Any]]] = {}
         for number, entry in entries:
             together = self._part_of(entry)
@@ -97,37 +94,14 @@ class ShapedImages:
         shapes: list[Shape] = []
         rejected: list[Rle | None] = []
         for members in parts.values():
-            sound: list[Shape] = []
-            empty: list[tuple[int, str]] = []
-            unsound: list[tuple[int, str]] = []
-            regions: list[Rle | None] = []
-            for number, entry in members:
-                try:
-                    shape = self._read(entry, size)
-                except NoAreaError as error:
-                    empty.append((number, str(error)))
-                except ValueError as error:
-                    unsound.append((number, str(error)))
-                else:
-                    self._notes += [problem(number, note) for note in shape.notes]
-                    if area(shape.rle):
-                        sound.append(shape)
-                        regions.append(shape.rle)
-                        continue
-                    empty.append((number, NO_PIXEL))
-                try:
-                    box = self._box_of(entry, size)
-                except ValueError:
-                    box = None
-                regions.append(region_of_box(box, *size))
-            if sound and not unsound:
-                self._notes += [problem(number, f"{reason}: left out") for number, reason in empty]
-                ignore, crowd = (any(getattr(shape, mark) for shape in sound) for mark in ("ignore", "crowd"))
-                numbers.append(members[0][0])
-                shapes.append(Shape(sound[0].name, union([shape.rle for shape in sound]), ignore, crowd))
-            else:
-                self.problems.append(problem(*min(unsound or empty)))
+            instance, regions = self._join(
+                members, size, lambda number, reason: Problem(str(file), number, place + reason)
+            )
+            if instance is None:
                 rejected += regions
+            else:
+                numbers.append(members[0][0])
+                shapes.append(instance)
         known = [region for region in rejected if region is not None]
         instances = to_instances(
             numbers,
@@ -139,6 +113,51 @@ class ShapedImages:
         partial = len(known) < len(rejected)
         self._labels.append(Labels(image_id, file_name, path, *size, instances, rejected=known, partial=partial))
         return numbers
+
+    def _join(
+        self, members: Iterable[tuple[int, Any]], size: tuple[int, int], problem: Callable[[int, str], Problem]
+    ) -> tuple[Shape | None, list[Rle | None]]:
+        """The instance of some shapes, with what is noted of them; none, and their problem, where one is unsound.
+
+        Args:
+            members: numbers and entries of the shapes.
+
+        Returns:
+            Also the region of each shape, None where nobody knows it.
+        """
+        sound: list[Shape] = []
+        empty: list[tuple[int, str]] = []
+        unsound: list[tuple[int, str]] = []
+        regions: list[Rle | None] = []
+        for number, entry in members:
+            try:
+                shape = self._read(entry, size)
+            except NoAreaError as error:
+                empty.append((number, str(error)))
+            except ValueError as error:
+                unsound.append((number, str(error)))
+            else:
+                self._notes += [problem(number, note) for note in shape.notes]
+                if area(shape.rle):
+                    sound.append(shape)
+                    regions.append(shape.rle)
+                    continue
+                empty.append((number, NO_PIXEL))
+            regions.append(self._region_of(entry, size))
+        if unsound or not sound:
+            self.problems.append(problem(*min(unsound or empty)))
+            return None, regions
+        self._notes += [problem(number, f"{reason}: left out") for number, reason in empty]
+        ignore, crowd = (any(getattr(shape, mark) for shape in sound) for mark in ("ignore", "crowd"))
+        return Shape(sound[0].name, union([shape.rle for shape in sound]), ignore, crowd), regions
+
+    def _region_of(self, entry: Any, size: tuple[int, int]) -> Rle | None:
+        """Where a shape lies that has no mask; None where its box can't be read, too."""
+        try:
+            box = self._box_of(entry, size)
+        except ValueError:
+            box = None
+        return region_of_box(box, *size)
 
     def source(
         self, names: Iterable[str] = (), read: Callable[[Path, tuple[int, int]], np.ndarray] = read_image
