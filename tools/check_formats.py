@@ -12,6 +12,7 @@ what is read back. Tools that have no pixels of their own are read by pycocotool
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Iterator
@@ -245,4 +246,8 @@ def _report(form: str, reader: str, truth: Masks, found: Masks) -> None:
 
 
 if __name__ == "__main__":
-    {"write": write, "read": read}[sys.argv[1]](Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("half", choices=["write", "read"])
+    parser.add_argument("out", type=Path, help="folder of the labels in every format")
+    arguments = parser.parse_args()
+    {"write": write, "read": read}[arguments.half](arguments.out)
