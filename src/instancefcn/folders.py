@@ -16,6 +16,12 @@ def existing_dir(path: Path, what: str) -> Path:
     return path
 
 
+def refuse_zip(path: Path) -> None:
+    """Refuse a ZIP file, as the labelling tools give their exports, by a ValueError that says what to do."""
+    if path.suffix.lower() == ".zip" and not path.is_dir():
+        raise ValueError(f"{path}: unpack the ZIP file, and give its folder")
+
+
 def visible_files(folder: Path, suffixes: Iterable[str]) -> list[Path]:
     """Files with one of these suffixes, in lower case, of ``files_below``, sorted by their paths."""
     ends = set(suffixes)

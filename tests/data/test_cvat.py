@@ -282,3 +282,11 @@ def test_an_ellipse_at_the_border_is_cut_off_and_noted(tmp_path: Path) -> None:
     assert source.labels(0).instances.ids.tolist() == [0, 1]
     (note,) = source.notes
     assert "ellipse spans x 24..36, y 8..16: cut off at the border of the image of 32 x 24" in note.reason
+
+
+@pytest.mark.parametrize("spec", ["cvat:{}", "cvat:{},{}/photos", "labelstudio:{},photos", "labels:{}", "yolo:{},x"])
+def test_a_zip_file_is_to_be_unpacked(tmp_path: Path, spec: str) -> None:
+    export = tmp_path / "export.ZIP"
+    export.touch()
+    with pytest.raises(ValueError, match=r"export\.ZIP: unpack the ZIP file, and give its folder"):
+        open_source(spec.format(export, tmp_path))

@@ -75,3 +75,13 @@ def test_two_geojson_files_of_an_image_are_a_problem(tmp_path: Path) -> None:
     source = open_guessed("geojson", tmp_path)
     (problem,) = source.problems
     assert "it takes one GeoJSON file of the same stem, and has 2" in problem.reason
+
+
+def test_a_zip_file_is_to_be_unpacked(tmp_path: Path) -> None:
+    export = tmp_path / "export.zip"
+    export.touch()
+    with pytest.raises(ValueError, match="unpack the ZIP file, and give its folder"):
+        guess_form(export)
+    for form in ("labelme", "cvat", "geojson"):
+        with pytest.raises(ValueError, match="unpack the ZIP file, and give its folder"):
+            open_labels(form, export, tmp_path, tmp_path / "view")

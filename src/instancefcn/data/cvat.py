@@ -9,7 +9,7 @@ from instancefcn.data.coco import coco_to_source
 from instancefcn.data.cvat_xml import CROWD_NAMES, find_in_subset, load_cvat_xml
 from instancefcn.data.source import FileSource
 from instancefcn.files import read_json
-from instancefcn.folders import existing_dir
+from instancefcn.folders import existing_dir, refuse_zip
 
 EXPORT = "annotations/instances_*.json or annotations.xml, and images/: an unpacked export of CVAT's"
 
@@ -43,8 +43,7 @@ def load_cvat(place: Path, images_dir: Path | None) -> FileSource:
 
 def _find_export(folder: Path) -> tuple[Path, Path]:
     """Annotation file and folder of images of an unpacked export."""
-    if folder.suffix.lower() == ".zip":
-        raise ValueError(f"{folder}: unpack the ZIP file, and give its folder")
+    refuse_zip(folder)
     existing_dir(folder, EXPORT)
     found = [*sorted(folder.glob("annotations/instances_*.json")), *sorted(folder.glob("annotations.xml"))]
     if not found:

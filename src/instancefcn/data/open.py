@@ -16,6 +16,7 @@ from instancefcn.data.labelstudio import load_labelstudio
 from instancefcn.data.source import FileSource
 from instancefcn.data.voc import load_sbd, load_voc
 from instancefcn.data.yolo import load_yolo
+from instancefcn.folders import refuse_zip
 
 SPECS = {
     "coco": "coco:ANNOTATIONS.json,IMAGES_DIR",
@@ -59,8 +60,10 @@ def open_source(
     kind, _, place = spec.removeprefix(PARTIAL_PREFIX).partition(":")
     if kind not in SPECS or not place:
         raise ValueError(f"unknown data {spec!r}: give one of {', '.join(SPECS.values())}")
+    for part in places_of(spec):
+        refuse_zip(part)
     first, second = _divided(place)
-    whole = kind == "cvat" and (Path(place).is_dir() or place.lower().endswith(".zip"))  # an export's folder
+    whole = kind == "cvat" and Path(place).is_dir()  # an export's folder
     needs_two = "," in SPECS[kind] and "[" not in SPECS[kind] and not whole
     if needs_two and not (first and second):
         raise ValueError(f"{spec!r} needs two parts with a comma between: {SPECS[kind]}")

@@ -13,7 +13,7 @@ from instancefcn.data.selection import Selection
 from instancefcn.data.source import FileSource, Source
 from instancefcn.data.yolo import in_labels
 from instancefcn.files import read_json
-from instancefcn.folders import visible_files
+from instancefcn.folders import refuse_zip, visible_files
 
 BESIDE = ("labelme", "xanylabeling")  # a file for each image, which names it
 CVAT_XML, CLASSES = "annotations.xml", "classes.txt"  # files as CVAT calls its own form, and of the names of classes
@@ -34,6 +34,7 @@ def guess_form(labels: Path, option: str = "--format") -> str | None:
     Raises:
         ValueError: it is not clear; says what to give.
     """
+    refuse_zip(labels)
     found = _forms(labels)
     if len(found) > 1 or (not found and labels.is_file()):
         raise ValueError(
@@ -55,6 +56,7 @@ def open_labels(form: str, labels: Path, images: Path, view: Path, *, split_part
     Raises:
         ValueError: as ``open_source``, or a folder holds several files of a format of one file.
     """
+    refuse_zip(labels)
     if form in BESIDE:
         return load_labelme(labels, images) if visible_files(labels, [".json"]) else _nothing()
     if form in ONE_FILE:
