@@ -186,6 +186,31 @@ def test_after_a_change_of_format_all_is_proposed_anew_and_corrections_count(
         assert len(open_source(f"cvat:{proposals / 'cvat.json'},{photos}")) == 7
 
 
+def test_one_file_for_an_image_is_left_where_labelme_saved_it_flat(
+    photos: Path, command: Command, proposer: FakeProposer
+) -> None:
+    """labelme's --output has no folders below."""
+    for name in ("a/8.png", "a/9.png", "b/9.png"):
+        write_image(photos / name)
+    run(command, photos, "--only", "propose")
+    proposals = photos.parent / "out/proposals"
+    saved = json.loads((proposals / "a/9.json").read_text())
+    saved |= {"imagePath": "../../photos/a/9.png", "shapes": []}
+    (proposals / "9.json").write_text(json.dumps(saved))
+    labels = photos.parent / "labels"
+    by_hand(labels, "1")
+    (labels / "2.json").symlink_to(proposals / "2.json")  # accepted
+    assert "2 of 11 images are labelled" in run(command, photos, "--only", "find")
+    assert (proposals / "a/9.json").exists()
+    told = run(command, photos, "--only", "propose")
+    assert f"2 of images that have labels now are removed from {proposals}" in told
+    names = [f"{number}.json" for number in range(2, 10)]
+    assert sorted(contents(proposals)) == [*names, "a/8.json", "b/9.json"]
+    source = open_source(f"labelme:{proposals},{photos}")
+    assert (len(source), list(source.problems)) == (len(names) + 2, [])
+    assert "8 images had theirs" in run(command, photos, "--only", "propose")
+
+
 def test_a_correction_that_cannot_be_read_is_told(
     photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
 ) -> None:

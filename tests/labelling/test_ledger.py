@@ -110,6 +110,17 @@ def test_a_file_for_all_finishes_the_images_that_it_holds(out: Path) -> None:
     assert ledger(out).finished(1, "coco") == {"b.png"}
 
 
+def test_files_of_an_image_are_removed_as_long_as_they_are_ours(out: Path) -> None:
+    for name, image in (("a.json", "a.png"), ("b.json", "b.png"), ("c.json", "c.png"), ("all.yaml", "")):
+        write(out, name, "one", 1, image)
+    (out / "proposals/b.json").write_text("corrected")
+    kept = {(out / "proposals/c.json").resolve()}
+    assert ledger(out).remove({"a.png", "b.png", "c.png", ""}, kept) == ["a.json"]
+    assert sorted(path.name for path in (out / "proposals").iterdir()) == ["all.yaml", "b.json", "c.json"]
+    assert ledger(out).remove({"a.png"}) == []
+    assert write(out, "a.json", "two", 2, "a.png")
+
+
 def test_hidden_files_and_names_that_lead_out(out: Path) -> None:
     write(out, "a.json", "one")
     (out / "proposals/.DS_Store").write_text("x")

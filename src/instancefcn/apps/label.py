@@ -91,6 +91,7 @@ def label(
             if only in (None, "train"):
                 train(rounds, sources, minutes, rounds.checkpoint if init == "last" else None, recipe, device, workers)
             if only in (None, "propose"):
+                remove_outdated(ledger, images, left, labels)
                 failed = propose(rounds, ledger, sources, left, images, chosen_to, tolerance, device)
             if only in (None, "next"):
                 readable = [image for image in left if image not in failed]
@@ -198,6 +199,16 @@ def train(
         report=lambda text: say(text if text.startswith("warning: ") else f"  {text}"),
     )
     rounds.finish(one)
+
+
+def remove_outdated(ledger: Ledger, images: Sequence[ImageFile], left: Sequence[ImageFile], labels: Path) -> None:
+    """Remove our proposals of labelled images, so that one file for each image is left; never one that was touched."""
+    from instancefcn.folders import files_below
+
+    labelled = {image.file_name for image in images} - {image.file_name for image in left}
+    linked = {path.resolve() for path in files_below(labels)}  # a person may link what they accept
+    if removed := ledger.remove(labelled, linked):
+        echo(f"proposals: {len(removed)} of images that have labels now are removed from {ledger.folder}")
 
 
 def propose(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -92,6 +92,22 @@ class Ledger:
         target.parent.mkdir(parents=True, exist_ok=True)
         staged.replace(target)
         return True
+
+    def remove(self, images: Collection[str], kept: Collection[Path] = ()) -> list[str]:
+        """Remove the files of these images that are ours; a person's stay, and those for all images.
+
+        Args:
+            kept: files, behind all links, that stay in any case.
+
+        Returns:
+            Their names.
+        """
+        names = [name for name, image in self.images.items() if image and image in images and self.is_ours(name)]
+        paths = {name: path_inside(self.folder, name) for name in names}
+        removed = [name for name, path in paths.items() if path.resolve() not in kept]
+        for name in removed:
+            paths[name].unlink()
+        return removed
 
     def enter(
         self, name: str, digest: str, number: int, image: str = "", form: str = "", held: Sequence[str] = ()
