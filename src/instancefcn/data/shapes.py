@@ -86,6 +86,9 @@ class ShapedImages:
             The number of the first shape of each instance.
         """
 
+        def problem(number: int, reason: str) -> Problem:
+            return Problem(str(file), number, f"{place}{reason}")
+
         parts: dict[Hashable, list[tuple[int, Any]]] = {}
         for number, entry in entries:
             together = self._part_of(entry)
@@ -94,9 +97,7 @@ class ShapedImages:
         shapes: list[Shape] = []
         rejected: list[Rle | None] = []
         for members in parts.values():
-            instance, regions = self._join(
-                members, size, lambda number, reason: Problem(str(file), number, place + reason)
-            )
+            instance, regions = self._join(members, size, problem)
             if instance is None:
                 rejected += regions
             else:
