@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -217,8 +218,26 @@ def test_a_correction_that_cannot_be_read_is_told(
     run(command, photos)
     (photos.parent / "out/proposals/5.json").write_text('{"shapes": [')
     told = run(command, photos)
-    assert "1 problems in them" in told
-    assert "5.json" in told
+    assert f"1 problems in them; the first: {photos.parent / 'out/proposals/5.json'}: " in told
+
+
+@pytest.mark.parametrize("form", ["labels", "yolo", "geojson"])
+def test_a_problem_names_the_persons_own_file(
+    form: str, photos: Path, command: Command, proposer: FakeProposer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(command, photos, "--to", form, "--only", "propose")
+    monkeypatch.chdir(photos.parent)
+    theirs, proposals = Path("labels"), Path("out/proposals")
+    shutil.copytree(proposals, theirs)
+    for folder, stem in ((theirs, "3"), (proposals, "5")):
+        (own,) = folder.rglob(f"{stem}.*")
+        own.write_bytes(b"0 what is this?")
+    done = command("label", "photos", "--labels", "labels", "--out", "out", "--only", "find", "--format", form)
+    assert done.exit_code == 0, done.output
+    for folder, stem in ((theirs, "3"), (proposals, "5")):
+        (own,) = folder.rglob(f"{stem}.*")
+        assert any("1 problems in them" in line and f" {own}: " in line for line in done.output.splitlines())
+    assert "out/view-" not in done.output
 
 
 def test_corrections_of_images_that_share_a_stem_are_told_or_found(

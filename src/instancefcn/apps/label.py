@@ -116,14 +116,23 @@ def find_labels(
     """The labelled images: those in a person's folder, and the proposals that a person corrected in place."""
     from instancefcn.data.open import ONE_FILE
     from instancefcn.data.selection import Selection
-    from instancefcn.labelling.person_labels import labelled_files, labelled_images, link, lone_files, open_labels
+    from instancefcn.labelling.person_labels import (
+        behind_links,
+        labelled_files,
+        labelled_images,
+        link,
+        lone_files,
+        open_labels,
+    )
 
     paths = [image.path for image in images]
-    given = open_labels(form, labels, folder, out / "view-labels", split_parts=split_parts)
+    view = out / "view-labels"
+    given = open_labels(form, labels, folder, view, split_parts=split_parts)
     mine = labelled_images(given, paths, form)
     echo(f"labels: {len(mine)} of {len(images)} images are labelled in {labels} ({form})")
     if given.problems:
-        echo(f"  {len(given.problems)} problems in them; the first: {given.problems[0]}", err=True)
+        first = behind_links(given.problems[0], [view])
+        echo(f"  {len(given.problems)} problems in them; the first: {first}", err=True)
     if lone := lone_files(form, labels, folder):
         why = f"none of the name is in {folder}, or several"
         echo(f"  {len(lone)} files there label no image: {why}; the first: {lone[0]}", err=True)
@@ -139,7 +148,8 @@ def find_labels(
         touched = out / f"view-touched-{written}"  # as deep as the proposals, for paths in files
         classes = ["data.yaml"] if (ledger.folder / "data.yaml").exists() else []  # YOLO's
         link({touched / name: ledger.folder / name for name in [*persons, *classes]}, touched)
-        opened = open_labels(written, touched, folder, out / f"view-corrected-{written}")
+        view = out / f"view-corrected-{written}"
+        opened = open_labels(written, touched, folder, view)
         corrected = labelled_images(opened, paths, written)
         known = labelled_files(found)
         fresh = [
@@ -150,7 +160,8 @@ def find_labels(
         found.append(Selection(fresh, f"corrected in {ledger.folder}"))
         echo(f"  and {len(fresh)} are corrected in {ledger.folder}")
         if opened.problems:
-            echo(f"  {len(opened.problems)} problems in them; the first: {opened.problems[0]}", err=True)
+            first = behind_links(opened.problems[0], [view, touched])
+            echo(f"  {len(opened.problems)} problems in them; the first: {first}", err=True)
         unread = len([name for name in persons if name not in classes]) - len(corrected) - len(opened.problems)
         if unread > 0:
             echo(

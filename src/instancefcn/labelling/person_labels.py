@@ -10,7 +10,7 @@ from instancefcn.data.image_folder import images_below, matched
 from instancefcn.data.labelme import load_labelme
 from instancefcn.data.open import ONE_FILE, SPECS, open_source
 from instancefcn.data.selection import Selection
-from instancefcn.data.source import FileSource, Source
+from instancefcn.data.source import FileSource, Problem, Source
 from instancefcn.data.yolo import in_labels
 from instancefcn.files import read_json
 from instancefcn.folders import refuse_zip, visible_files
@@ -120,6 +120,17 @@ def link(links: dict[Path, Path], view: Path) -> None:
     for path, target in links.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.symlink_to(os.path.abspath(target))
+
+
+def behind_links(problem: Problem, views: Iterable[Path]) -> str:
+    """A problem with the files that links of ours (``link``) lead to, which a person can mend, in place of the links."""
+    text = str(problem)
+    for view in views:
+        links = sorted((path for path in view.rglob("*") if path.is_symlink()), key=lambda path: -len(str(path)))
+        for path in links:  # the longest name first, as one may begin another
+            target = path.readlink()
+            text = text.replace(str(path), str(target) if view.is_absolute() else os.path.relpath(target))
+    return text
 
 
 def _files_of_all(form: str, labels: Path) -> list[Path]:
