@@ -68,6 +68,16 @@ def test_geojson_may_have_the_images_whole_name(tmp_path: Path, name: str) -> No
     assert [len(source.labels(index).instances) for index in range(len(source))] == [1]
 
 
+def test_a_file_beside_its_image_labels_no_other_of_its_name(tmp_path: Path) -> None:
+    for folder in ("", "day2"):
+        write_image(tmp_path / "images" / folder / "a.png")
+    write_geojson(tmp_path / "images" / "day2" / "a.geojson")
+    source = open_labels("geojson", tmp_path / "images" / "day2", tmp_path / "images", tmp_path / "view")
+    (path,) = (source.labels(index).path for index in range(len(source)))
+    assert path is not None
+    assert path.resolve() == tmp_path / "images" / "day2" / "a.png"
+
+
 def test_two_geojson_files_of_an_image_are_a_problem(tmp_path: Path) -> None:
     write_image(tmp_path / "images" / "a.png")
     for name in ("a.geojson", "a.png.geojson"):

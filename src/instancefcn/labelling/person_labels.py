@@ -154,14 +154,17 @@ def _place(form: str, labels: Path) -> Path:
 
 
 def _pairs(form: str, labels: Path, images: Path) -> dict[Path, Path | None]:
-    """Each label file with the one image at its place, or else of its stem anywhere in the folder of images."""
+    """Each label file with the one image beside it, or at its place, or else of its stem anywhere among the images."""
     folder, suffixes = BY_STEM[form]
     place = _place(form, labels)
+    there = images_below(images, folders_of_maps(form, labels, images))[0]
+    among = place.resolve().is_relative_to(images.resolve())
+    below = PurePosixPath(place.resolve().relative_to(images.resolve())) if among else PurePosixPath()
     files: dict[PurePosixPath, list[Path]] = {}
     for file in visible_files(place, suffixes):
         if file.name != CLASSES:
-            files.setdefault(PurePosixPath(file.relative_to(place).with_suffix("")), []).append(file)
-    there = images_below(images, folders_of_maps(form, labels, images))[0]
+            key = PurePosixPath(file.relative_to(place).with_suffix(""))
+            files.setdefault(beside if (beside := below / key) in there else key, []).append(file)
     wanted: dict[PurePosixPath, list[Path]] = {}
     if form == "yolo":  # whose files may lie in several folders "labels"
         inside = {key: own for key, own in files.items() if folder in key.parts[:-1]}
