@@ -11,7 +11,7 @@ from instancefcn.evaluation.average_recall import ImageRecall
 from instancefcn.evaluation.curves import FILE_COLORS, empty_figure, render, style
 from instancefcn.files import write_whole
 from reproduce.datasets import TRAINING_SET, open_images, test_images, training_images
-from reproduce.methods import DEEPMASK, OURS, Claim
+from reproduce.methods import DEEPMASK, OURS, Claim, Method
 from reproduce.networks import mask_parameters
 from reproduce.recall import pool
 from reproduce.recall_page import RecallPage, RecallRow
@@ -46,9 +46,7 @@ def reproduce_sizes(runner: Runner) -> Path:
     page = _write_sizes(runner, found, results, total, missing) if settings.finished else None
     for size in order:
         try:
-            of_methods = {
-                method.slug: measure_seeds(method, SIZES_NAME, runner, size % total, True) for method in SIZE_METHODS
-            }
+            of_methods = {method.slug: _measured(method, runner, size % total) for method in SIZE_METHODS}
         except UnfinishedError:
             continue
         missing.remove(size)
@@ -57,6 +55,18 @@ def reproduce_sizes(runner: Runner) -> Path:
         page = _write_sizes(runner, found, results, total, missing)
     assert page is not None, "a run that is not finished is made"
     return page
+
+
+def _measured(method: Method, runner: Runner, drawn: int) -> tuple[SeedRecalls, list[RunResult]]:
+    """Recall of each seed, also on training images, unless only a table's run is there, whose weights are gone.
+
+    Raises:
+        UnfinishedError: as ``measure_seeds``.
+    """
+    try:
+        return measure_seeds(method, SIZES_NAME, runner, drawn, True)
+    except UnfinishedError:
+        return measure_seeds(method, SIZES_NAME, runner, drawn)
 
 
 def _write_sizes(
@@ -83,6 +93,7 @@ def _write_sizes(
         for method in SIZE_METHODS
         for size in sizes
         for test in tests
+        if (test, "segm") in found[method.slug, size]
     ]
     peer, ours = SIZE_METHODS
     findings = [
@@ -106,7 +117,14 @@ def _write_sizes(
             ]
             findings += judge_change(f"the gap is larger from {ends[0]} images than from {ends[1]}", gaps, test)
         on_test, on_training = (
-            {method.label: {size: found[method.slug, size][name, "segm"] for size in sizes} for method in SIZE_METHODS}
+            {
+                method.label: {
+                    size: found[method.slug, size][name, "segm"]
+                    for size in sizes
+                    if (name, "segm") in found[method.slug, size]
+                }
+                for method in SIZE_METHODS
+            }
             for name in (test, TRAINING_SET)
         )
         picture = draw_sizes(on_test, on_training, MEASURES[1], f"Masks of {test}" + " (DRY RUN)" * settings.dry)
@@ -116,7 +134,8 @@ def _write_sizes(
         f"- `{settings.command(SIZES_NAME)}`",
         *trained_on(settings, SIZES_NAME),
         f"- Training images: up to {MEASURED_TRAINING_IMAGES} of those that the run was trained on. A smaller set is "
-        f"part of the larger ones of its seed; all are {total}.",
+        f"part of the larger ones of its seed; all are {total}. Where only a run of Table 2 is there, none of "
+        "them are measured.",
         *([f"- **Not made yet: {', '.join(map(str, missing))} images.**"] if missing else []),
     ]
     path = settings.folder / f"{SIZES_NAME}.md"

@@ -119,6 +119,16 @@ def test_a_curve_over_sizes(mini_tree: Path, tmp_path: Path) -> None:
     assert (page.parent / "sizes-coco-mini-val.png").read_bytes().startswith(b"\x89PNG")
     images = json.loads((page.parent / "runs/ours-k5-n2-seed0/run.json").read_text())["images"]
     assert images["drawn"] == 2
+    for method in ("ours-k5", "deepmask"):  # as a run of Table 2 leaves it, whose weights were not kept
+        for path in (page.parent / f"runs/{method}-seed0").glob("training-images-*"):
+            path.unlink()
+        (page.parent / f"runs/{method}-seed0/best.safetensors").unlink()
+    reproduce("sizes", Runner(replace(settings, finished=True)))
+    table = json.loads(page.with_suffix(".json").read_text())
+    assert {(row["test"], row["method"]) for row in table["rows"]} == {
+        row for row in rows if row[0] != "training images" or "2 images" in row[1]
+    }
+    assert any("gap is larger from 2 images than from 6" in found["claim"] for found in table["findings"])
 
 
 def test_an_ablation_takes_off_one_part_at_a_time(mini_tree: Path, tmp_path: Path) -> None:
