@@ -123,7 +123,7 @@ def link(links: dict[Path, Path], view: Path) -> None:
 
 
 def behind_links(problem: Problem, views: Iterable[Path]) -> str:
-    """A problem with the files that links of ours (``link``) lead to, which a person can mend, in place of the links."""
+    """A problem that names the files that links of ours (``link``) lead to, which a person can mend."""
     text = str(problem)
     for view in views:
         links = sorted((path for path in view.rglob("*") if path.is_symlink()), key=lambda path: -len(str(path)))
