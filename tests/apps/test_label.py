@@ -607,6 +607,21 @@ def test_next_leaves_out_what_is_labelled(photos: Path, command: Command) -> Non
     assert done.stderr.count(".png") == 6
 
 
+@pytest.mark.parametrize(("colour", "left"), [((1, 2, 3), 8), (None, 7)])
+def test_next_leaves_out_a_copy_but_no_other_picture_of_the_name(
+    colour: tuple[int, int, int] | None, left: int, photos: Path, command: Command
+) -> None:
+    """Cameras begin their numbers anew; and labels may come with copies of their images."""
+    other = photos.parent / "elsewhere" / "3.png"
+    write_labelme(other.parent, [labelme_shape([[2, 3], [12, 3], [12, 13]])], "3")
+    if colour is None:
+        shutil.copy(photos / "3.png", other)
+    else:
+        Image.new("RGB", (WIDTH, HEIGHT), colour).save(other)
+    done = next_images(command, photos, "--data", f"labelme:{other.parent}", "-n", 20)
+    assert len(done.stdout.splitlines()) == left
+
+
 def test_next_takes_images_that_a_file_for_all_lists_without_an_object(photos: Path, command: Command) -> None:
     """CVAT exports every image of a task."""
     images = [{"id": n, "file_name": name, "height": HEIGHT, "width": WIDTH} for n, name in enumerate(NAMES, start=1)]

@@ -245,6 +245,16 @@ def test_what_was_written_is_evaluated_and_converted(
     assert source[0].image.shape == (30, FIRST_WIDTH, 3)
     with pytest.raises(ValueError, match="where the images lie was not said"):
         open_source(f"corpus:{tmp_path / 'out2'}")[0]
+    parquet, pa = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
+    table = next((tmp_path / "out2" / "images").glob("*.parquet"))
+    rows = parquet.read_table(table).to_pylist()
+    same = [row | {"file_name": rows[0]["file_name"]} for row in rows[:2]]  # keys that are no names of their own
+    parquet.write_table(pa.Table.from_pylist(same + rows[2:]), table)
+    source = open_source(f"corpus:{tmp_path / 'out2'},{photographs}")
+    assert [source.labels(index).image_id for index in range(len(source))] == [
+        row["image_id"] for row in [rows[0], *rows[2:]]
+    ]
+    assert "images 70 and 71 have this name: the first is taken" in " ".join(map(str, source.problems))
 
 
 def test_folders_called_as_those_of_pictures_are_searched(

@@ -558,8 +558,10 @@ def test_files_that_no_tool_finds_are_told_of(form: str, tmp_path: Path) -> None
     images = [labels_of(tmp_path, name) for name in names]
     notes = " ".join(write(form, tmp_path / form, *images, scores=None, names=names).notes())
     assert "2 images share their stem with another" in notes
+    assert "and --data go by the stem" in notes
     notes = " ".join(write("labelme", tmp_path / "labelme", *images, scores=None, names=names).notes())
-    assert "share their stem" not in notes
+    assert "2 images share their stem with another" in notes
+    assert "labelme goes by the stem" in notes  # --data by what the file says
 
 
 @pytest.mark.parametrize(("form", "file"), [("labelme", "a.json"), ("yolo", "data.yaml")])

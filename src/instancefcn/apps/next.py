@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import filecmp
+from collections import Counter, defaultdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -53,8 +54,9 @@ def next_images(
     [bold]instancefcn next[/] --data labels:mine [bold]--pool[/] photos --by uncertain --checkpoint mine.safetensors
     [dim]Those in which the network doubts most objects.[/]
 
-    Images that --data labels are left out: the same file, or the same name. Of a file for all images (COCO, CVAT, Label
-    Studio) these are the ones with an object, as it lists also those that nobody has looked at.
+    Images that --data labels are left out: the same file, or one of its name, unless its own file is there and shows
+    something else. Of a file for all images (COCO, CVAT, Label Studio) these are the ones with an object, as it lists
+    also those that nobody has looked at.
     """
     images = find_inputs(pool, None, None)
 
@@ -103,23 +105,30 @@ def looked_at(source: Source) -> Source:
 def unlabelled(images: Sequence[ImageFile], sources: Sequence[Source]) -> list[ImageFile]:
     """The images that no source has labels of.
 
-    An image is labelled if a source names the same file, the same path in the folder, or the same name, where only one
-    of the images has it.
+    An image is labelled if a source names the same file; or the same path in the folder, or the same name, where only
+    one of the images has it, unless that is another picture: cameras begin their numbers anew.
     """
     from instancefcn.data.labelme import named_image
 
     labels = [source.labels(index) for source in sources for index in range(len(source))]
     files = {label.path.resolve() for label in labels if label.path is not None}
-    given = {label.file_name for label in labels}
-    names = {Path(name).name for name in given} | {named_image(path) for path in files if path.suffix == ".json"}
+    of_name: dict[str, list[Path | None]] = defaultdict(list)  # pictures of a path or a name; None: nobody has it
+    for label in labels:
+        names, picture = {label.file_name, Path(label.file_name).name}, label.path
+        if picture is not None and picture.suffix == ".json":  # which holds its picture
+            names, picture = names | {named_image(picture)}, None
+        for name in names:
+            of_name[name].append(picture if picture is not None and picture.is_file() else None)
     images_of_name = Counter(image.path.name for image in images)
-    return [
-        image
-        for image in images
-        if image.path.resolve() not in files
-        and image.file_name not in given
-        and not (image.path.name in names and images_of_name[image.path.name] == 1)
-    ]
+
+    def is_labelled(image: ImageFile) -> bool:
+        names = {image.file_name, *([image.path.name] if images_of_name[image.path.name] == 1 else [])}
+        pictures = [picture for name in names for picture in of_name.get(name, ())]
+        return image.path.resolve() in files or any(
+            picture is None or filecmp.cmp(picture, image.path, shallow=False) for picture in pictures
+        )
+
+    return [image for image in images if not is_labelled(image)]
 
 
 def choose(

@@ -24,7 +24,7 @@ IMAGES, ERRORS = "images", "errors"  # folders of tables
 
 
 def load_corpus(folder: Path, images_dir: Path | None) -> FileSource:
-    """Open the results of a run over a corpus, best first within an image.
+    """Open the results of a run over a corpus, best first within an image; of images of one name the first.
 
     Args:
         images_dir: that the file names of its images are relative to; None where no pixels are asked for.
@@ -43,7 +43,12 @@ def load_corpus(folder: Path, images_dir: Path | None) -> FileSource:
     every.sort(key=lambda labels: labels.image_id)
     for table in sorted((folder / ERRORS).glob(f"*{PARQUET}")):
         problems += [Problem(str(row["file_name"]), None, str(row["reason"])) for row in read_results(table)]
-    return FileSource({1: UNNAMED}, every, problems)
+    firsts: dict[str, Labels] = {}
+    for labels in every:
+        if (first := firsts.setdefault(labels.file_name, labels)) is not labels:
+            both = f"images {first.image_id} and {labels.image_id} have this name: the first is taken"
+            problems.append(Problem(labels.file_name, None, both))
+    return FileSource({1: UNNAMED}, list(firsts.values()), problems)
 
 
 def images_of_corpus(folder: Path) -> Iterator[tuple[int, str, Path]]:

@@ -61,7 +61,7 @@ class Writer(ABC):
     holds_scores = True
     holds_crowds = True  # regions of many objects, or not to be judged
     holds_unknown = False  # regions of which nobody knows what they show (``Labels.unknown``)
-    names_image = False  # whether a file says which image it is of; else the tool goes by the image's stem
+    names_image = False  # whether a file says which image it is of, by which ``--data`` finds it
     turns_upright = False  # whether the tool shows photographs as EXIF turns them, so that labels must be of that frame
 
     def __init__(self, place: Place, categories: Mapping[int, str]) -> None:
@@ -150,10 +150,10 @@ class Writer(ABC):
             were = "was" if sum(self._left_out.values()) == 1 else "were"
             lines.append(f"{listed} {were} left out: {self.tool} has no place for them")
         if self._not_found:
+            by_stem = f"{self.tool} goes" if self.names_image else f"{self.tool} and --data go"
             lines.append(
                 f"{self._not_found} images share their stem with another, so their files have both endings, "
-                f"such as .jpg{self.suffix}: {self.tool} and --data go by the stem, and don't find them; rename the "
-                "images"
+                f"such as .jpg{self.suffix}: {by_stem} by the stem, and won't find them; rename the images"
             )
         return lines
 
@@ -193,7 +193,7 @@ class Writer(ABC):
             stem = name
             if str(stem).casefold() in self._taken:
                 raise ValueError(f"{name}: two images have this name; each needs one of its own")
-        self._not_found += bool(name.suffix) and not self.names_image and str(stem) == str(name)
+        self._not_found += bool(name.suffix) and str(stem) == str(name)
         self._taken.add(str(stem).casefold())
         path = path_inside(self.place.out / self.folder, f"{stem}{suffix or self.suffix}")
         self.refuse_to_overwrite(path, labels)
