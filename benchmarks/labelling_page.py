@@ -32,7 +32,8 @@ with F1, of the val split, which nothing is trained on or chosen by.
 
 ![Shares by round]({chart})
 
-The chart is of the next images; where more is deleted than {highest:.0f} %, the line is cut.
+The chart is of the next images, of runs with two rounds of them; where more is deleted than {highest:.0f} %, the
+line is cut.
 """
 
 
@@ -111,9 +112,13 @@ Iteration of the best checkpoint of each training, which proposed: {iterations}.
 
 
 def draw(runs: Sequence[Mapping[str, Any]]) -> bytes:
-    """The chart, PNG: a panel for each run, bars of shares for each round."""
+    """The chart, PNG: a panel for each run, bars of shares for each round that had next images.
+
+    A run whose first round took all images has nothing to compare, and no panel, unless there are no others.
+    """
     from matplotlib.lines import Line2D
 
+    runs = [run for run in runs if sum(shares(found["next"]) is not None for found in run["rounds"]) > 1] or runs
     domains = list(dict.fromkeys(run["settings"]["domain"] for run in runs))
     starts = list(dict.fromkeys(title(run["settings"]).partition(", ")[2] for run in runs))
     figure = empty_figure(2.6 * max(len(domains), 2), 2.6 * len(starts) + 0.6)

@@ -211,10 +211,12 @@ def test_page(tmp_path: Path) -> None:
     assert "| 10 |  |  |  |  | 87.7 | 43.2 | 20.0 | 0.0 | 80.0 | 0.0 |" in page  # no image was left
     assert "python benchmarks/labelling.py --domain food --init imagenet --choose random --seed 0 --round 10" in page
     assert "--rounds 1 --minutes 5.0 --recipe lite" in page
-    assert page.index("is cut.") < page.index("\nWhat is particular.\n") < page.index("## food")
+    assert page.index("line is cut.") < page.index("\nWhat is particular.\n") < page.index("## food")
     assert "A & B, 2 cores, 1 threads" in page
     assert (tmp_path / "deep/page.png").read_bytes().startswith(b"\x89PNG")
     assert draw(runs) == draw(runs)
+    twice = [runs[0] | {"rounds": [rounds[0], rounds[0]]}]
+    assert draw([*runs, *twice]) == draw(twice)  # the others have nothing to compare
     assert shares({}) is None
     other = vars(Settings("corn", choose="uncertain", seed=2))
     assert title(other) == "corn, from shipped weights, uncertain images next, seed 2"
