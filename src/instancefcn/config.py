@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+from collections.abc import Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -65,7 +66,7 @@ def check_values(config: Any, table: str, **ranges: tuple[int | float, int | flo
     for key, hint in get_type_hints(type(config)).items():
         name, value = f"{table}.{key}" if table else key, getattr(config, key)
         if get_origin(hint) is Literal:
-            _check_choice(hint, value, name)
+            check_choice(name, value, get_args(hint))
         if get_origin(hint) is tuple and not isinstance(value, tuple):
             raise ValueError(f"{name} must be a tuple, not {value!r:.40}")
         if key in ranges:
@@ -75,9 +76,14 @@ def check_values(config: Any, table: str, **ranges: tuple[int | float, int | flo
                     raise ValueError(f"{name} is {number!s:.40}; it must be from {least:g} to {largest:g}")
 
 
-def _check_choice(hint: Any, value: Any, name: str) -> None:
-    if value not in get_args(hint):
-        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, get_args(hint)))}")
+def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
+    """Check that a value is one of those that there are.
+
+    Raises:
+        ValueError: it is none; says which there are.
+    """
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, choices))}")
 
 
 def merge_tables(below: Table, above: Table) -> Table:
@@ -126,7 +132,7 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             raise ValueError(f"{where} must be an array, not {value!r}")
         return tuple(_convert(get_args(hint)[0], item, where) for item in value)
     if get_origin(hint) is Literal:
-        _check_choice(hint, value, where)
+        check_choice(where, value, get_args(hint))
         return value
     if hint is float and type(value) is int:
         if abs(value) > 2**53:  # beyond what every float can say

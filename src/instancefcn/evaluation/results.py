@@ -8,11 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from instancefcn.config import check_choice
 from instancefcn.data.coco_entries import parse_box, whole_number
 from instancefcn.data.coco_reader import CocoReader
 from instancefcn.data.polygons import number_or_nan
@@ -104,8 +105,10 @@ def parse_ground_truth(
         crowds_of_one_part: a crowd whose mask is one connected part is an instance (``data.crowds``).
 
     Raises:
-        ValueError: an image or an instance of it can't be used; says what, where, and how to mend it.
+        ValueError: an image or an instance of it can't be used; says what, where, and how to mend it. Or ``iou`` is
+            neither of the two.
     """
+    check_choice("iou", iou, get_args(IouType))
     reader = CocoReader(coco, source, strict=True, crowds_of_one_part=crowds_of_one_part)
     images = sorted(reader.images(), key=lambda image: image.image_id)
     annotations = defaultdict(list)

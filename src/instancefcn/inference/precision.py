@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 
@@ -41,17 +41,6 @@ def choose_precision(network: Network, device: torch.device) -> Precision:
     answer = {"precision": "bf16" if faster else "fp32", "seconds": seconds}
     keep(name, json.dumps(answer).encode())
     return _read(name) or "fp32"
-
-
-def check_precision(precision: str) -> None:
-    """Stop at a name that is none.
-
-    Raises:
-        ValueError: says which there are.
-    """
-    names = ("auto", *get_args(Precision))
-    if precision not in names:
-        raise ValueError(f"precision is {precision!r}; it must be one of {', '.join(map(repr, names))}")
 
 
 def has_bf16() -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, overload
+from typing import Literal, get_args, overload
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from instancefcn.config import check_choice
 from instancefcn.data.images import AnyImage, to_rgb
 from instancefcn.data.resizing import network_input, resize, resized_size
 from instancefcn.devices import choose_device, told_as_memory_error
@@ -21,7 +22,7 @@ from instancefcn.geometry.windows import window_boxes
 from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT, load_checkpoint
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.pasting import paste
-from instancefcn.inference.precision import check_precision, choose_precision
+from instancefcn.inference.precision import Precision, choose_precision
 from instancefcn.inference.suppression import suppress
 from instancefcn.inference.tiles import Tile, cut, joined, settled, sizes_in_one_pass, sizes_in_tiles
 from instancefcn.inference.voting import vote
@@ -92,7 +93,7 @@ class Proposer:
         self.device = choose_device(device)
         self.network = network.to(device=self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.config = config
-        check_precision(precision)
+        check_choice("precision", precision, ("auto", *get_args(Precision)))
         self.precision = choose_precision(self.network, self.device) if precision == "auto" else precision
         self.rule = rule
 
