@@ -9,7 +9,7 @@ from instancefcn.data.coco import coco_to_source
 from instancefcn.data.cvat_xml import CROWD_NAMES, find_in_subset, load_cvat_xml
 from instancefcn.data.source import FileSource
 from instancefcn.files import read_json
-from instancefcn.folders import existing_dir, refuse_zip
+from instancefcn.folders import existing_dir
 
 EXPORT = "annotations/instances_*.json or annotations.xml, and images/: an unpacked export of CVAT's"
 
@@ -43,7 +43,6 @@ def load_cvat(place: Path, images_dir: Path | None) -> FileSource:
 
 def _find_export(folder: Path) -> tuple[Path, Path]:
     """Annotation file and folder of images of an unpacked export."""
-    refuse_zip(folder)
     existing_dir(folder, EXPORT)
     found = [*sorted(folder.glob("annotations/instances_*.json")), *sorted(folder.glob("annotations.xml"))]
     if not found:

@@ -27,10 +27,12 @@ class ImageFolder:
         self.folder = folder
         self._above = PurePath(os.path.abspath(folder)).parts  # "photos/a.jpg" is the a.jpg of the folder "photos"
         self._of_name: dict[str, list[tuple[str, ...]]] = {}  # the parts of their paths in the folder
+        self._of_place: dict[tuple[str, ...], tuple[str, ...]] = {}  # the same, by those parts in one form
         for path in sorted(files_below(existing_dir(folder, what))):
             parts = path.relative_to(folder).parts
             if path.suffix.lower() in readable:
                 self._of_name.setdefault(_one_form(path.name), []).append(parts)
+                self._of_place.setdefault(tuple(map(_one_form, parts)), parts)
 
     def find(self, given: str, *, near: Iterable[Path] = (), prefixed: bool = False) -> Path:
         r"""The file that a path or an address of an export means.
@@ -75,14 +77,15 @@ class ImageFolder:
             if parts in files:
                 return [parts]
             agreed = [_common_tail(parts, (*self._above, *file)) for file in files]
-            left = [file for file, length in zip(files, agreed, strict=True) if length == max(agreed)] or left
+            most = max(agreed, default=0)
+            left = [file for file, length in zip(files, agreed, strict=True) if length == most] or left
         return left
 
     def _at(self, path: Path) -> Path | None:
         """The image at a place, which may be written from elsewhere; None where there is none of this folder's."""
         place = PurePath(os.path.relpath(path, self.folder)).parts
-        same = (parts for parts in self._of_name.get(_one_form(path.name), []) if _same(parts, place))
-        return next((self.folder.joinpath(*parts) for parts in same), None)
+        parts = self._of_place.get(tuple(map(_one_form, place)))
+        return None if parts is None else self.folder.joinpath(*parts)
 
 
 def images_by_stem(folder: Path) -> dict[str, list[Path]]:
@@ -151,10 +154,6 @@ def _parts(path: str) -> tuple[str, ...]:
 def _one_form(name: str) -> str:
     """A name with each accented letter as one sign; macOS has two."""
     return unicodedata.normalize("NFC", name)
-
-
-def _same(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
-    return len(first) == len(second) == _common_tail(first, second)
 
 
 def _sent(name: str) -> str:

@@ -265,9 +265,10 @@ def _opaque(alpha: Num[np.ndarray, "*_"]) -> int:
 def _stretch(values: Num[np.ndarray, "*_"]) -> UInt8[np.ndarray, "*_"]:
     """Values of any range to 0..255; an image of one value becomes black, as NaN does."""
     values = values.astype(np.float32)
-    finite = values[np.isfinite(values)]
+    known = np.isfinite(values)
+    finite = values if known.all() else values[known]
     low, high = np.percentile(finite, STRETCH_PERCENTILES) if finite.size else (0.0, 0.0)
     if low == high and finite.size:  # all that differs lies beyond the percentiles
         low, high = finite.min(), finite.max()
-    values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
+    values = np.nan_to_num(values, copy=False, nan=low, posinf=high, neginf=low)
     return (255 * np.clip((values - low) / max(high - low, 1e-12), 0, 1)).round().astype(np.uint8)

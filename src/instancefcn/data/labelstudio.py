@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,6 @@ def load_labelstudio(export: Path, images_dir: Path) -> FileSource:
         raise ValueError(f"{export}: is no list of tasks: export as JSON, or as JSON-MIN, from Label Studio")
     folder = ImageFolder(images_dir, f"the images of {export}")
     images = ShapedImages(_read_region, _box)
-    predicted: set[int] = set()  # ids of images
     count = rectangles = 0
     for image_id, task in enumerate(tasks, start=1):
         place = f"tasks[{image_id - 1}]"
@@ -50,7 +48,7 @@ def load_labelstudio(export: Path, images_dir: Path) -> FileSource:
             if not isinstance(task, dict):
                 raise ValueError("is no task of Label Studio's")
             place += f" (id {task['id']})" if isinstance(task.get("id"), int) else ""
-            results, is_predicted = _results(task)
+            results, predicted = _results(task)
             regions = _regions(results)
             path = folder.find(_image_name(task), prefixed=True)
             images.claim(path, place, "put its labels into one task")
@@ -59,17 +57,13 @@ def load_labelstudio(export: Path, images_dir: Path) -> FileSource:
             images.problems.append(Problem(str(export), None, f"{place}: {error}"))
             continue
         name = path.relative_to(folder.folder).as_posix()
-        numbers = images.add(image_id, name, path, size, enumerate(regions), export, f"{place}: ")
-        if is_predicted:
-            predicted.add(image_id)
+        numbers = images.add(image_id, name, path, size, enumerate(regions), export, f"{place}: ", predicted)
         count += len(numbers)
         rectangles += sum(_drawn(regions[number])[0] == "rectangle" for number in numbers)
     if count and rectangles == count:
         reason = f"all {count} instances are rectangles, which teach no outlines: draw polygons, or use the brush"
         images.problems.append(Problem(str(export), None, reason))
-    source = images.source()
-    every = [replace(labels, predicted=labels.image_id in predicted) for labels in source.all_labels]
-    return replace(source, all_labels=every)
+    return images.source()
 
 
 def _results(task: dict[str, Any]) -> tuple[list[dict[str, Any]], bool]:

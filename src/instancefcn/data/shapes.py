@@ -71,6 +71,7 @@ class ShapedImages:
         entries: Iterable[tuple[int, Any]],
         file: Path,
         place: str = "",
+        predicted: bool = False,
     ) -> list[int]:
         """Add an image with its instances. If one shape of an instance is unsound, the whole instance is rejected.
 
@@ -81,6 +82,7 @@ class ShapedImages:
             entries: numbers and entries of the shapes, in the order of the file.
             file: that problems name.
             place: of the image in the file, before the reason; empty where the file is of one image.
+            predicted: as of ``Labels``.
 
         Returns:
             The number of the first shape of each instance.
@@ -112,7 +114,9 @@ class ShapedImages:
             ignore=[shape.ignore for shape in shapes],
         )
         partial = len(known) < len(rejected)
-        self._labels.append(Labels(image_id, file_name, path, *size, instances, rejected=known, partial=partial))
+        self._labels.append(
+            Labels(image_id, file_name, path, *size, instances, rejected=known, partial=partial, predicted=predicted)
+        )
         return numbers
 
     def _join(

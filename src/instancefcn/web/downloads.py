@@ -119,7 +119,7 @@ def distinct_names(names: Sequence[str]) -> list[str]:
     """
     distinct: list[str] = []
     for name in names:
-        distinct.append(free_name(name, {*names, *distinct} if name in distinct else set()))
+        distinct.append(free_name(name, {*names, *distinct}) if name in distinct else name)
     return distinct
 
 
