@@ -6,6 +6,7 @@ import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import overload
 
@@ -26,6 +27,8 @@ METADATA = "instancefcn"  # the key of what the graph says about itself
 
 class OnnxProposer:
     """Callable that maps an image to proposals, as ``Proposer`` does, by a graph.
+
+    It pickles as its arguments: whoever unpickles it reads the file again.
 
     Args:
         path: what ``instancefcn export`` wrote.
@@ -67,6 +70,10 @@ class OnnxProposer:
         except (AttributeError, KeyError, TypeError, ValueError) as error:  # somebody wrote there
             raise ValueError(f"{path}: {error}; write it again") from error
         self.max_proposals: int | None = about.get("max_proposals")  # graphs of before do not say it
+        self._opened_with = partial(OnnxProposer, path, threads=threads, providers=providers)
+
+    def __reduce__(self) -> tuple[partial[OnnxProposer], tuple[()]]:
+        return self._opened_with, ()
 
     @overload
     def __call__(self, image: AnyImage) -> Proposals: ...

@@ -57,7 +57,7 @@ def write_geojson(path: Path) -> None:
     path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
 
 
-@pytest.mark.parametrize("name", ["a.geojson", "a.png.geojson", "elsewhere/a.png.geojson"])
+@pytest.mark.parametrize("name", ["a.geojson", "a.json", "a.png.geojson", "elsewhere/a.png.geojson"])
 def test_geojson_may_have_the_images_whole_name(tmp_path: Path, name: str) -> None:
     """As ``validate --data geojson:`` reads it."""
     write_image(tmp_path / "images" / "sub" / "a.png")
@@ -66,6 +66,13 @@ def test_geojson_may_have_the_images_whole_name(tmp_path: Path, name: str) -> No
     assert list(source.problems) == []
     assert lone_files("geojson", tmp_path / "labels", tmp_path / "images") == []
     assert [len(source.labels(index).instances) for index in range(len(source))] == [1]
+
+
+@pytest.mark.parametrize("table", [{"type": "FeatureCollection", "features": []}, [{"type": "Feature"}]])
+def test_geojson_is_told_from_other_json(tmp_path: Path, table: object) -> None:
+    """QuPath writes a list of features, or none where an image has no object."""
+    (tmp_path / "a.json").write_text(json.dumps(table))
+    assert guess_form(tmp_path) == "geojson"
 
 
 def test_a_file_beside_its_image_labels_no_other_of_its_name(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -38,6 +39,21 @@ def test_proposals_carry_the_rule_of_the_checkpoint(single: Exported, proposer_o
     assert proposer([image, image[:40]]) == [proposer(image), proposer(image[:40])]
     with pytest.warns(UserWarning, match="there may be more objects: the graph gave all its 30 candidates"):
         assert proposer.objects(image) == proposer(image).objects()
+
+
+def test_it_pickles_as_what_it_was_opened_with(single: Exported, proposer_of: ProposerOf, tmp_path: Path) -> None:
+    image = picture(64, 80)
+    proposer_of(single)
+    asked = OnnxProposer(tmp_path / "graph.onnx", threads=2)
+    other = pickle.loads(pickle.dumps(asked))
+    assert other(image) == asked(image)
+    assert other.session.get_session_options().intra_op_num_threads == 2
+
+
+def test_providers_are_asked_for(single: Exported, proposer_of: ProposerOf, tmp_path: Path) -> None:
+    proposer_of(single)
+    with pytest.warns(UserWarning, match="'NoSuchExecutionProvider' is not in available provider names"):
+        OnnxProposer(tmp_path / "graph.onnx", providers=["NoSuchExecutionProvider"])
 
 
 def test_a_graph_of_objects_chooses_none_again(single: Exported, proposer_of: ProposerOf) -> None:

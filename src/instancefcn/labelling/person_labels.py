@@ -17,11 +17,12 @@ from instancefcn.folders import refuse_zip, visible_files
 
 BESIDE = ("labelme", "xanylabeling")  # a file for each image, which names it
 CVAT_XML, CLASSES = "annotations.xml", "classes.txt"  # files as CVAT calls its own form, and of the names of classes
+GEOJSON = ("FeatureCollection", "Feature")  # types of its tables
 # Files for each image that are found by their stem: the folder that they may lie in, and their suffixes.
 BY_STEM = {
     "labels": ("masks", (".png", ".tif", ".tiff")),
     "yolo": ("labels", (".txt",)),
-    "geojson": ("annotations", (".geojson",)),
+    "geojson": ("annotations", (".geojson", ".json")),
 }
 
 
@@ -198,7 +199,7 @@ def _forms(labels: Path) -> set[str]:
     for below in (False, True):
         for form, (folder, suffixes) in BY_STEM.items():
             place = labels / folder if form == "labels" or (labels / folder).is_dir() else labels
-            files = visible_files(place, suffixes)
+            files = visible_files(place, [suffix for suffix in suffixes if suffix != ".json"])  # looked into above
             if any(file.name != CLASSES and (below or file.parent == place) for file in files):
                 found.add(form)
         if found:
@@ -209,6 +210,10 @@ def _forms(labels: Path) -> set[str]:
 def _form_of_json(path: Path) -> set[str]:
     """The format of a JSON file. CVAT's COCO has the attribute "occluded", and its brush masks are no crowds."""
     table = read_json(path)
+    if any(
+        isinstance(one, dict) and one.get("type") in GEOJSON for one in (table if isinstance(table, list) else [table])
+    ):
+        return {"geojson"}
     if isinstance(table, list):
         return {"labelstudio"}
     if isinstance(table, dict) and isinstance(table.get("shapes"), list):
