@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from instancefcn.folders import files_below
 
@@ -40,3 +44,19 @@ def test_linked_folders_are_followed_once_each(tmp_path: Path) -> None:
     (root / "6").symlink_to(other / "3")
     assert names_below(root, other / "ours") == ["1", "6", "gone", "b/3", "b/deep/4", "z/2"]
     assert names_below(root / "b") == ["3", "deep/4", "ours/5"]
+
+
+def test_a_folder_that_cannot_be_looked_into_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Permissions do not hold the superuser, who may run this."""
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "a").touch()
+    scan = os.scandir
+
+    def refuse(path: str) -> Any:
+        if Path(path).name == "lost+found":
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.warns(UserWarning, match=r"lost\+found: Permission denied: what is in this folder is left out"):
+        assert files_below(tmp_path) == [tmp_path / "a"]

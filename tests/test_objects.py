@@ -176,7 +176,7 @@ def test_a_pixel_belongs_to_one_object_where_asked() -> None:
 def test_exclusive_masks_partition_what_they_cover(masks: np.ndarray) -> None:
     masks = masks[masks.any((1, 2))]
     rles = [encode(mask) for mask in masks]
-    kept, exclusive = make_exclusive(rles, tight_boxes(rles))
+    kept, exclusive = make_exclusive(rles)
     decoded = [decode(rle) for rle in exclusive]
     taken = np.zeros((9, 9), dtype=bool)
     expected = []

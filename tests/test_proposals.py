@@ -266,6 +266,11 @@ def test_results_are_read_back(proposals: Proposals) -> None:
     assert [(one.name, one.category_id) for one in segments[:3]] == [("cat", 0), ("dog", 1), ("2", 2)]
     with pytest.raises(ValueError, match=r"a mask of .*40, 60.* pixels in an image of 60 x 40"):
         Proposals.from_coco(results, 60, 40)
+    others = [result | {"bbox": [0.5, 0.5, 1.2, 1.2]} for result in results]  # as far as other tools are to be trusted
+    assert Proposals.from_coco(others, 40, 60) == proposals
+    results[3]["segmentation"]["counts"] = results[3]["segmentation"]["counts"][:-1]
+    with pytest.raises(ValueError, match="the mask of result 3 is damaged"):
+        Proposals.from_coco(results, 40, 60)
 
 
 def test_a_negative_number_of_masks_is_refused(proposals: Proposals) -> None:

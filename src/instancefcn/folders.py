@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
@@ -32,7 +33,8 @@ def files_below(folder: Path, left_out: Iterable[Path] = ()) -> list[Path]:
     """Files in a folder and in those below, naturally sorted (``natural_key``), files before folders.
 
     Hidden files and folders are left out, as macOS's ``._a.json``. Linked folders are followed, and each is taken once:
-    by its own name, where it lies in ``folder``, else by that of its first link. So links may form circles.
+    by its own name, where it lies in ``folder``, else by that of its first link. So links may form circles. A folder
+    that can't be looked into, such as a disk's ``lost+found``, is left out, with a warning.
 
     Args:
         left_out: folders that are not looked into.
@@ -41,7 +43,7 @@ def files_below(folder: Path, left_out: Iterable[Path] = ()) -> list[Path]:
     inside: dict[Path, tuple[list[str], list[str]]] = {}  # names of a folder's files, and of its folders
     starts = deque([folder])
     while starts:  # links come last, so that a folder that lies inside has its own name
-        for parent, folders, files in os.walk(starts.popleft()):
+        for parent, folders, files in os.walk(starts.popleft(), onerror=_warn):
             here, own = Path(parent), identity(parent)
             if own in seen and here != folder:
                 folders.clear()
@@ -59,6 +61,11 @@ def files_below(folder: Path, left_out: Iterable[Path] = ()) -> list[Path]:
             found += [here / name for name in sorted(files, key=natural_key)]
             left += [here / name for name in reversed(folders)]
     return found
+
+
+def _warn(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        warnings.warn(f"{error.filename}: {error.strerror}: what is in this folder is left out", stacklevel=2)
 
 
 def identity(path: str | Path) -> tuple[int, int]:

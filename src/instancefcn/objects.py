@@ -23,7 +23,8 @@ from jaxtyping import Float, Int
 
 from instancefcn.compiled import compiled
 from instancefcn.config import Table, check_values, from_table
-from instancefcn.geometry.rle import Rle, areas, decode, encode_in_box, ious
+from instancefcn.geometry.rle import Rle, areas, encode_in_box, ious
+from instancefcn.geometry.runs import near_box
 
 INSIDE = 0.7  # share of a mask from which it lies inside another
 ANY_NUMBER = 10**6  # of better objects inside one
@@ -177,14 +178,11 @@ def shared_pixels(
     return np.rint(ious * (areas + others) / (1 + ious))
 
 
-def make_exclusive(
-    rles: Sequence[Rle], boxes_xyxy: Float[np.ndarray, "n 4"]
-) -> tuple[Int[np.ndarray, "kept"], list[Rle]]:
+def make_exclusive(rles: Sequence[Rle]) -> tuple[Int[np.ndarray, "kept"], list[Rle]]:
     """Give every pixel to the best object that covers it.
 
     Args:
         rles: of one image, best first.
-        boxes_xyxy: tight around them.
 
     Returns:
         Indices of the objects that keep half of their pixels or more, and the masks that they keep.
@@ -193,12 +191,11 @@ def make_exclusive(
     masks: list[Rle] = []
     height, width = rles[0]["size"] if rles else (0, 0)
     taken = np.zeros((height, width), dtype=bool)
-    for index, (left, top, right, bottom) in enumerate(boxes_xyxy.astype(int).tolist()):
-        box = np.s_[top:bottom, left:right]
-        mask = decode(rles[index])[box]
-        free = mask & ~taken[box]
+    for index, rle in enumerate(rles):
+        rows, columns, mask = near_box(rle, 0)
+        free = mask & ~taken[rows, columns]
         if free.sum() >= (1 - MOST_TAKEN) * mask.sum():
-            taken[box] |= mask
+            taken[rows, columns] |= mask
             kept.append(index)
-            masks.append(encode_in_box(free, top, left, height, width))
+            masks.append(encode_in_box(free, rows.start, columns.start, height, width))
     return np.array(kept, dtype=int), masks

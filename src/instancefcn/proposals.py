@@ -14,7 +14,8 @@ from PIL import Image
 from instancefcn.cleaning import clean
 from instancefcn.drawing import draw_distinct, encoded, write_names
 from instancefcn.geometry.boxes import xyxy_to_xywh
-from instancefcn.geometry.rle import Rle, area, areas, decode, from_json, tight_boxes, to_json
+from instancefcn.geometry.rle import Rle, area, areas, damaged, decode, from_json, tight_boxes, to_json
+from instancefcn.geometry.runs import near_box
 from instancefcn.objects import ObjectRule, choose_objects, eased, make_exclusive
 
 CATEGORY_ID = 1  # proposals have no class; COCO results need a category
@@ -99,15 +100,15 @@ class Proposals(_ByValue):
 
         Raises:
             ValueError: a mask's code is damaged, or of an image of another size.
-            KeyError: a result has no mask, box or score.
+            KeyError: a result has no mask or score.
         """
         rles = [from_json(result["segmentation"]) for result in results]
+        if rles and damaged(rles).any():
+            raise ValueError(f"the mask of result {int(damaged(rles).argmax())} is damaged")
         if other := next((rle for rle in rles if tuple(rle["size"]) != (height, width)), None):
             raise ValueError(f"a mask of {other['size']} pixels in an image of {height} x {width} (height x width)")
-        boxes_xyxy = np.array([result["bbox"] for result in results], dtype=float).reshape(-1, 4)
-        boxes_xyxy[:, 2:] += boxes_xyxy[:, :2]
         scores = np.array([result["score"] for result in results], dtype=float)
-        return cls(rles, boxes_xyxy, scores, height, width, **cls._categories(results), **more)
+        return cls(rles, tight_boxes(rles), scores, height, width, **cls._categories(results), **more)
 
     @classmethod
     def _categories(cls, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -200,7 +201,7 @@ class Proposals(_ByValue):
         masks = [clean(rle, rule.smoothing) for rle in found.rles]
         found = replace(found, rles=masks, boxes_xyxy=tight_boxes(masks))
         if exclusive:
-            kept, masks = make_exclusive(found.rles, found.boxes_xyxy)
+            kept, masks = make_exclusive(found.rles)
             found = replace(found[kept], rles=masks, boxes_xyxy=tight_boxes(masks))
         return found
 
@@ -229,9 +230,8 @@ class Proposals(_ByValue):
             raise ValueError(f"a 16-bit label map holds {MAX_LABEL} proposals, not {len(self)}; ask for fewer")
         labels = np.zeros((self.height, self.width), dtype=np.uint16, order="F")  # as masks are decoded
         for index in reversed(range(len(self))):  # so that better ones are written over worse ones
-            left, top, right, bottom = self.boxes_xyxy[index].astype(int)
-            box = np.s_[top:bottom, left:right]
-            labels[box][decode(self.rles[index])[box]] = index + 1
+            rows, columns, mask = near_box(self.rles[index], 0)
+            labels[rows, columns][mask] = index + 1
         return labels
 
     def draw(self, image: UInt8[np.ndarray, "h w 3"], top: int | None = None) -> UInt8[np.ndarray, "h w 3"]:

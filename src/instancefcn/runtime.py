@@ -20,6 +20,7 @@ from instancefcn.geometry.boxes import last_cell_inside
 from instancefcn.geometry.rle import Rle, encode, encode_in_box, tight_boxes
 from instancefcn.objects import ObjectRule
 from instancefcn.proposals import Proposals
+from instancefcn.values import check_limits
 
 FORMAT = "instancefcn-onnx/1"
 METADATA = "instancefcn"  # the key of what the graph says about itself
@@ -76,24 +77,34 @@ class OnnxProposer:
         return self._opened_with, ()
 
     @overload
-    def __call__(self, image: AnyImage) -> Proposals: ...
+    def __call__(self, image: AnyImage, *, max_proposals: int | None = ..., min_score: float = ...) -> Proposals: ...
     @overload
-    def __call__(self, image: Sequence[AnyImage]) -> list[Proposals]: ...
-    def __call__(self, image: AnyImage | Sequence[AnyImage]) -> Proposals | list[Proposals]:
+    def __call__(
+        self, image: Sequence[AnyImage], *, max_proposals: int | None = ..., min_score: float = ...
+    ) -> list[Proposals]: ...
+    def __call__(
+        self, image: AnyImage | Sequence[AnyImage], *, max_proposals: int | None = None, min_score: float = 0.0
+    ) -> Proposals | list[Proposals]:
         """Propose masks, best first; objects, with clean masks, if the graph was exported with ``--objects``.
 
         Args:
             image: a file's path, an array or a PIL image, read by the rules of ``data.images.to_rgb``; or several.
+            max_proposals: at most this many; None for as many as the graph gives, which gives no more in any case.
+            min_score: none below it.
 
         Returns:
-            Proposals in the frame of the image, as many as the graph gives; a list of them for several images.
+            Proposals in the frame of the image; a list of them for several images.
 
         Raises:
-            ValueError: the image can't be read.
+            ValueError: the image can't be read, or an option is out of range.
             TypeError: ``image`` is no image.
         """
-        if isinstance(image, Sequence) and not isinstance(image, str):
-            return [self(one) for one in image]
+        check_limits("max_proposals", max_proposals or 0, min_score)
+        if isinstance(image, Sequence) and not isinstance(image, str | bytes):
+            return [self(one, max_proposals=max_proposals, min_score=min_score) for one in image]
+        return self._propose(image).at_least(min_score)[:max_proposals]
+
+    def _propose(self, image: AnyImage) -> Proposals:
         pixels = np.ascontiguousarray(to_rgb(image))
         height, width = pixels.shape[:2]
         names = [output.name for output in self.session.get_outputs()]
@@ -119,7 +130,15 @@ class OnnxProposer:
         masks = [clean(rle, self.rule.smoothing) for rle in rles]
         return replace(proposals, rles=masks, boxes_xyxy=tight_boxes(masks), rule=None, distinct=True)
 
-    def objects(self, image: AnyImage, threshold: float | None = None, *, exclusive: bool = False) -> Proposals:
+    @overload
+    def objects(self, image: AnyImage, threshold: float | None = ..., *, exclusive: bool = ...) -> Proposals: ...
+    @overload
+    def objects(
+        self, image: Sequence[AnyImage], threshold: float | None = ..., *, exclusive: bool = ...
+    ) -> list[Proposals]: ...
+    def objects(
+        self, image: AnyImage | Sequence[AnyImage], threshold: float | None = None, *, exclusive: bool = False
+    ) -> Proposals | list[Proposals]:
         """The objects of an image, chosen among the graph's candidates by ``Proposals.objects``.
 
         Where the graph gives as many candidates as it can, there may be more objects, and a warning says so.
@@ -129,6 +148,8 @@ class OnnxProposer:
         """
         if self.finds_objects:
             raise ValueError("this graph chooses objects itself: call the proposer, or export one without --objects")
+        if isinstance(image, Sequence) and not isinstance(image, str | bytes):
+            return [self.objects(one, threshold, exclusive=exclusive) for one in image]
         candidates = self(image)
         if len(candidates) == self.max_proposals:
             warnings.warn(

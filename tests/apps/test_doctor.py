@@ -105,7 +105,8 @@ def test_packages_are_compared_with_what_is_needed(
     command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = {"instancefcn": "0.1.0", "torch": "2.10.0+cpu", "numpy": "1.26.4"}
-    needs = ["torch>=2.9", "numpy>=2.0", "rich>=13.9", 'onnx>=1.18; extra == "export"', 'ruff>=0.12; extra == "dev"']
+    needs = ["torch>=2.9", "numpy>=2.0", "rich>=13.9", 'onnx>=1.18; extra == "export"']
+    needs += ['ray[data]>=2.55; extra == "ray"', 'ruff>=0.12; extra == "dev"']
 
     def version(name: str) -> str:
         if name not in there:
@@ -115,7 +116,7 @@ def test_packages_are_compared_with_what_is_needed(
     monkeypatch.setattr(metadata, "version", version)
     monkeypatch.setattr(metadata, "requires", lambda _: needs)
     table = as_json(command, code=1)
-    assert table["versions"] | {"python": 0, "platform": 0} == there | {"rich": None, "onnx": None} | {
+    assert table["versions"] | {"python": 0, "platform": 0} == there | {"rich": None, "onnx": None, "ray": None} | {
         "python": 0,
         "platform": 0,
     }

@@ -9,6 +9,7 @@ import pytest
 
 from instancefcn import ArraySource, average_recall, load_recipe, source_to_coco, train
 from instancefcn.geometry.rle import decode
+from instancefcn.training.fingerprint import sum_source
 from pictures import rectangle
 
 SIZE = 48, 64
@@ -34,6 +35,21 @@ def test_masks_are_those_that_were_given() -> None:
     assert ArraySource(images[:1], [overlapping()], partial=True)[0].partial
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint32, np.uint64])
+def test_label_maps_of_any_whole_numbers(dtype: type) -> None:
+    labels = np.zeros(SIZE, dtype=dtype)
+    labels[:9], labels[20:, 5:] = np.iinfo(dtype).max, 3
+    rles = ArraySource([labels], [labels])[0].instances.rles
+    np.testing.assert_array_equal([decode(rle) for rle in rles], [labels == 3, labels == np.iinfo(dtype).max])
+
+
+def test_other_pixels_are_other_data(tmp_path: Path) -> None:
+    image = np.zeros((*SIZE, 3), dtype=np.uint8)
+    one, other = (sum_source(ArraySource([pixels], [overlapping()])).sums for pixels in (image, image + 1))
+    assert one == sum_source(ArraySource([image.copy()], [overlapping()])).sums
+    assert one != other
+
+
 def test_they_are_trained_on_and_measured_by(tmp_path: Path) -> None:
     images = [np.where(overlapping().any(0)[..., None], 220, RNG.integers(0, 60, (*SIZE, 3))).astype(np.uint8)] * 3
     source = ArraySource(images, [overlapping()] * 3)
@@ -54,6 +70,7 @@ def test_they_are_trained_on_and_measured_by(tmp_path: Path) -> None:
         (1, [np.zeros((1, *SIZE))], r"image 0: masks are bool .*, not float64"),
         (1, [np.zeros((1, *SIZE), dtype=int)], r"image 0: masks are bool .*, not int64 \[1, 48, 64\]"),
         (2, [overlapping(), np.zeros((2, *SIZE), dtype=bool)], "image 1: mask 0 is empty"),
+        (1, [np.full(SIZE, -1)], "image 0: a label map numbers objects from 1, and has -1"),
     ],
 )
 def test_what_does_not_belong_together_is_named(images: int, masks: list[np.ndarray], message: str) -> None:

@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 
 from instancefcn.data.coco import source_to_coco
 from instancefcn.data.open import open_source, places_of
-from instancefcn.data.validation import validate
+from instancefcn.data.validation import count_labels
 from instancefcn.geometry.rle import decode, encode, to_json
 from labelled import HEIGHT, WIDTH, box_mask, coco_annotation, square, write_coco, write_image
 from synthetic import SyntheticScenes
@@ -174,7 +174,7 @@ def test_categories_of_one_name_are_counted_apart(tmp_path: Path) -> None:
     (problem,) = source.problems
     assert problem.reason == "categories: ids 1 and 4 are both ball: counted apart"
     assert source.categories == {1: "ball", 4: "ball (4)"}
-    assert validate(source).instances_per_category == {"ball": 1, "ball (4)": 1}
+    assert count_labels(source).instances_per_category == {"ball": 1, "ball (4)": 1}
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_categories_of_a_file_that_lists_none_are_counted(tmp_path: Path) -> Non
     annotations = [coco_annotation(1, category_id=9), coco_annotation(2), coco_annotation(3, category_id=None)]
     source = open_source(write_coco(tmp_path, annotations, categories=[]))
     assert (source.problems, source.notes) == ([], [])
-    assert validate(source).instances_per_category == {"9": 1, "object": 2}
+    assert count_labels(source).instances_per_category == {"9": 1, "object": 2}
 
 
 def test_annotations_of_one_id(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from instancefcn.data.open import open_source
 from instancefcn.data.source import Problem
-from instancefcn.data.validation import background_note, validate
+from instancefcn.data.validation import background_note, count_labels
 from labelled import HEIGHT, WIDTH, coco_annotation, square, write_coco, write_image
 from synthetic import SyntheticScenes
 
@@ -32,7 +32,7 @@ def test_report_counts_what_is_kept_and_lists_the_rest(tmp_path: Path) -> None:
     categories = [{"id": i, "name": name} for i, name in enumerate(["thing", "stuff", "unseen"], start=1)]
     spec = "partial+" + write_coco(tmp_path, annotations, images, categories)
     source = open_source(spec)
-    report = validate(source)
+    report = count_labels(source)
     assert (source.name, source.partial) == (spec, True)
     assert (report.images, report.empty_images) == (2, 1)
     assert (report.instances, report.crowds, report.ignored) == (5, 1, 1)
@@ -71,7 +71,7 @@ def test_images_without_an_object_are_told_where_nobody_may_have_looked_at_them(
 
 def test_report_of_nothing(tmp_path: Path) -> None:
     source = open_source(write_coco(tmp_path, [], images=[]))
-    report = validate(source)
+    report = count_labels(source)
     assert (report.images, report.instances, len(source.problems)) == (0, 0, 0)
     assert set(report.size_histogram.values()) == {0}
 
@@ -79,7 +79,7 @@ def test_report_of_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("length", [0, 4])
 def test_report_of_synthetic_scenes(length: int) -> None:
     scenes = SyntheticScenes(length)
-    report = validate(scenes)
+    report = count_labels(scenes)
     assert report.images == length
     assert sum(report.size_histogram.values()) == report.instances == sum(len(scene.instances) for scene in scenes)
 

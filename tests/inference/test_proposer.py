@@ -291,6 +291,11 @@ def test_options_out_of_range_are_refused(proposer: Proposer, options: dict[str,
         proposer(photograph(40, 50), **options)
 
 
+def test_a_network_in_training_proposes_as_in_evaluation(proposer: Proposer) -> None:
+    """Else batch norms that learn their statistics would go by those of the one image."""
+    assert not Proposer(proposer.network.train(), proposer.config).network.training
+
+
 def test_a_pickled_proposer_proposes_the_same(proposer: Proposer) -> None:
     image = photograph(60, 80)
     again = pickle.loads(pickle.dumps(Proposer(proposer.network, proposer.config, device="cpu", precision="bf16")))

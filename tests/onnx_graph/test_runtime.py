@@ -36,9 +36,16 @@ def test_it_imports_no_torch(single: Exported, proposer_of: ProposerOf, tmp_path
 def test_proposals_carry_the_rule_of_the_checkpoint(single: Exported, proposer_of: ProposerOf) -> None:
     proposer, image = proposer_of(single), picture(64, 80)
     assert proposer.rule == RULE
-    assert proposer([image, image[:40]]) == [proposer(image), proposer(image[:40])]
+    found = proposer(image)
+    assert proposer([image, image[:40]]) == [found, proposer(image[:40])]
+    assert proposer(image, max_proposals=3) == found[:3]
+    assert proposer([image], min_score=float(found.scores[4])) == [found[:5]]
+    with pytest.raises(ValueError, match="max_proposals must be 0 or more"):
+        proposer(image, max_proposals=-1)
+    with pytest.raises(TypeError, match="image"):
+        proposer(b"content")  # pyright: ignore[reportCallIssue, reportArgumentType]
     with pytest.warns(UserWarning, match="there may be more objects: the graph gave all its 30 candidates"):
-        assert proposer.objects(image) == proposer(image).objects()
+        assert proposer.objects([image]) == [found.objects()]
 
 
 def test_it_pickles_as_what_it_was_opened_with(single: Exported, proposer_of: ProposerOf, tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ def test_a_recipe_that_looks_closer() -> None:
     assert recipe.augmentation.shorter_sides == (320.0, 2400.0)
     assert recipe.assignment.judged_in == "view"
     assert looking_closer(Recipe(), 1) == Recipe()
+    several = replace(Recipe().inference, shorter_sides=(300.0, 600.0))
+    assert closer(several, 2).shorter_sides == (300.0, 600.0, 1200.0)
     one_of = replace(Recipe(), augmentation=replace(Recipe().augmentation, draw="one_of", shorter_sides=(300.0, 600.0)))
     assert looking_closer(one_of, 2).augmentation.shorter_sides == (300.0, 600.0, 1200.0)
 
@@ -94,7 +96,10 @@ def test_the_best_sides_on_validation_images_are_stored(
     for name in ("best", "last"):
         save_checkpoint(saved, tmp_path / f"{name}.safetensors")
 
+    measured = []
+
     def recall(proposer: Any, *_: Any, **__: Any) -> dict[str, dict[str, float]]:
+        measured.append(proposer.config.shorter_sides)
         return {"scenes": {"AR@100": recalls[proposer.config.shorter_sides]}}
 
     monkeypatch.setattr(sides, "validate", recall)
@@ -103,6 +108,7 @@ def test_the_best_sides_on_validation_images_are_stored(
     for name in ("best", "last"):
         stored = load_checkpoint(tmp_path / f"{name}.safetensors").inference
         assert stored == replace(config, shorter_sides=chosen)
+    assert sorted(measured) == sorted(recalls)  # once, as both are of the same iteration
 
 
 def test_one_side_leaves_nothing_to_choose() -> None:

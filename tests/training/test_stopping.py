@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -107,6 +108,12 @@ def test_whoever_keeps_the_error_keeps_no_workers(tmp_path: Path) -> None:
         run(tmp_path, source, workers=1, iterations=10**6)
     assert kept.value.__traceback__ is not None
     assert multiprocessing.active_children() == []
+
+
+def test_a_run_leaves_no_thread_behind(tmp_path: Path) -> None:
+    before = threading.active_count()
+    run(tmp_path, iterations=1)
+    assert threading.active_count() == before
 
 
 def test_a_signal_in_a_validation_leaves_it_to_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

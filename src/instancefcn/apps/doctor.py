@@ -18,7 +18,7 @@ from instancefcn.apps.printing import echo, print_json
 
 PACKAGE = "instancefcn"
 NAMED_EXTRAS = ("train", "eval", "export", "runtime", "heif", "parquet", "web", "ray")
-REQUIREMENT = re.compile(r"([\w.-]+)\s*>=\s*([\d.]+)(?:\s*;\s*extra == ['\"](\w+)['\"])?")
+REQUIREMENT = re.compile(r"([\w.-]+)(?:\[[\w,]+\])?\s*>=\s*([\d.]+)(?:\s*;\s*extra == ['\"](\w+)['\"])?")
 INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "sve")  # as Linux names them
 REINSTALL = "pip install --force-reinstall instancefcn"
 ANOTHER_COPY = "take another copy of the file; `instancefcn train --resume` writes its own anew"

@@ -100,7 +100,7 @@ def images_of_annotations(annotations: Path, folder: Path) -> list[ImageFile]:
 
 
 def output_stems(images: Sequence[ImageFile]) -> list[PurePosixPath]:
-    """Relative paths without a suffix, one for each image and all different (``files.unique_stems``)."""
+    """Relative paths without a suffix, one for each image and all different (``file_names.unique_stems``)."""
     return unique_stems([image.file_name for image in images])
 
 

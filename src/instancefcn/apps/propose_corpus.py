@@ -13,6 +13,7 @@ import typer
 from instancefcn.apps.images import find_inputs
 from instancefcn.apps.options import AnnotatedImages, CheckpointFile, MaxProposals, Objects, Precision
 from instancefcn.apps.printing import echo, progress_bar, say
+from instancefcn.files import size_and_time
 from instancefcn.interrupts import Interrupted, as_interrupted
 from instancefcn.run_folder import run_folder
 
@@ -155,18 +156,10 @@ def _find(place: Place, text: str, annotations: Path | None, count: int) -> Corp
     else:
         files = find_inputs([text.removeprefix("file://")], annotations, None)
         images = [Listed(one.image_id, one.file_name, str(one.path), one.size) for one in files]
-        found = corpus_of_images(place, images, (_stamp(one.path) for one in files), count)
+        found = corpus_of_images(place, images, (size_and_time(one.path) for one in files), count)
     if not found.blocks:
         raise typer.BadParameter(f"{text}: no image in it", param_hint="INPUT")
     return found
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except OSError:  # it is reported when it is read
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
 
 
 def _work(job: Job, left: list[Block], size: Size, address: str | None) -> tuple[Outcome, int]:

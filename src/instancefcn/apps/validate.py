@@ -42,8 +42,7 @@ def validate(
     the mask is sound.
     """
     from instancefcn.data.open import open_source
-    from instancefcn.data.validation import background_note
-    from instancefcn.data.validation import validate as look_through
+    from instancefcn.data.validation import background_note, count_labels
     from instancefcn.training.coverage import coverage
     from instancefcn.training.learnable import check_learnable
     from instancefcn.training.recipe import load_recipe
@@ -54,7 +53,7 @@ def validate(
     tables: list[dict[str, Any]] = []
     for spec in data:
         source = open_source(spec, split_parts=split_parts, crowds_of_one_part=crowds_of_one_part, anew=True)
-        counts = look_through(source)
+        counts = count_labels(source)
         listed = [*map(str, source.problems)]
         if counts.instances or (len(data) == 1 and not listed):  # beside other data, images may be background alone
             try:

@@ -132,7 +132,10 @@ def _key(
         for index in range(len(source)):
             labels = source.labels(index)
             digest.update(f"{labels.image_id} {labels.file_name} {labels.instances.category_ids.tolist()}".encode())
-            digest.update(repr(labels.path and size_and_time(labels.path)).encode())
+            if labels.path is None:
+                digest.update(source.image(index).tobytes())
+            else:
+                digest.update(repr(size_and_time(labels.path)).encode())
             flags = labels.partial, labels.instances.crowd.tolist(), labels.instances.ignore.tolist()
             digest.update(repr(flags).encode())
             for rle in labels.with_rejected().rles:

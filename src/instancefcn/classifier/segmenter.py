@@ -79,7 +79,7 @@ class Segmenter:
             ValueError: an image can't be read, or an option is out of range.
             MemoryError: an image is too large for the memory that is left.
         """
-        if isinstance(image, Sequence) and not isinstance(image, str):
+        if isinstance(image, Sequence) and not isinstance(image, str | bytes):
             return [self(one, max_segments=max_segments, min_score=min_score) for one in image]
         pixels = to_rgb(image)  # once: a file would be decoded twice
         proposals = self.proposer(pixels, max_proposals=self.config.proposals)

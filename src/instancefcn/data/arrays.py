@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from instancefcn.data.images import AnyImage, to_rgb
+from instancefcn.data.label_maps import split_label_map
 from instancefcn.data.segmentations import to_instances
 from instancefcn.data.source import UNNAMED, Labels, Source
-from instancefcn.geometry.rle import Rle, encode
+from instancefcn.geometry.rle import encode
 
 
 class ArraySource(Source):
@@ -24,7 +25,7 @@ class ArraySource(Source):
         partial: objects may be unlabelled, so that what no mask covers is not known to be background.
 
     Raises:
-        ValueError: images and masks do not belong together, or a mask is empty; names the image.
+        ValueError: images and masks do not belong together, a mask is empty, or a label negative; names the image.
 
     Example:
         >>> image = np.zeros((40, 60, 3), dtype=np.uint8)
@@ -65,17 +66,14 @@ class ArraySource(Source):
             raise ValueError(f"{where}: masks are bool [n, h, w] or whole numbers [h, w], not {_form(masks)}")
         if masks.shape[-2:] != (height, width):
             raise ValueError(f"{where} has {height} x {width} pixels (height x width), and masks {_form(masks)}")
-        rles = [encode(mask) for mask in masks] if masks.dtype == bool else _codes(masks)
+        if masks.min(initial=0) < 0:
+            raise ValueError(f"{where}: a label map numbers objects from 1, and has {masks.min()}")
+        rles = [encode(mask) for mask in masks] if masks.dtype == bool else split_label_map(masks)[1]
         if masks.dtype == bool and not masks.any(axis=(1, 2)).all():
             raise ValueError(f"{where}: mask {int(masks.any(axis=(1, 2)).argmin())} is empty")
         count = len(rles)
         instances = to_instances(range(1, count + 1), rles, [1] * count)
         return Labels(index + 1, f"{index}.png", None, height, width, instances)
-
-
-def _codes(label_map: Shaped[np.ndarray, "h w"]) -> list[Rle]:
-    """The masks of a label map, in the order of their labels."""
-    return [encode(label_map == label) for label in np.unique(label_map) if label]
 
 
 def _form(masks: Shaped[np.ndarray, "*_"]) -> str:

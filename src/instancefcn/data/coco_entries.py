@@ -72,7 +72,7 @@ def corners(bbox: Any) -> list[float] | None:
 
 
 def is_box_inside(bbox: Any, height: int, width: int) -> bool:
-    """Whether a COCO ``bbox`` plainly is one, of a pixel and more, in the image; it may be one where this says no."""
+    """A quick look: True for a box of one pixel or more inside the image, False where ``pixels_of_box`` has to say."""
     if type(bbox) is not list or len(bbox) != 4 or not _NUMBERS.issuperset(map(type, bbox)):
         return False
     x, y, w, h = bbox

@@ -8,7 +8,8 @@ import numpy as np
 
 from instancefcn.cleaning import connected_parts
 from instancefcn.data.source import FileSource, Labels
-from instancefcn.geometry.rle import Rle, decode, tight_boxes
+from instancefcn.geometry.rle import Rle
+from instancefcn.geometry.runs import near_box
 
 
 def count_crowds_of_one_part(source: FileSource) -> FileSource:
@@ -21,8 +22,8 @@ def count_crowds_of_one_part(source: FileSource) -> FileSource:
 
 def is_one_part(rle: Rle) -> bool:
     """Whether the pixels of a mask are connected, by sides or corners; an empty mask has no part."""
-    left, top, right, bottom = tight_boxes([rle])[0].astype(int).tolist()
-    return connected_parts(decode(rle)[top:bottom, left:right], corners=True)[1] == 1
+    _, _, mask = near_box(rle, 0)
+    return connected_parts(mask, corners=True)[1] == 1
 
 
 def _labels(labels: Labels) -> Labels:

@@ -75,9 +75,9 @@ def split_label_map(label_map: Integer[np.ndarray, "h w"]) -> tuple[list[int], l
 
 def _masks(label_map: Integer[np.ndarray, "h w"]) -> Iterator[tuple[int, Bool[np.ndarray, "_ _"], int, int]]:
     """Each label except 0, ascending, with its mask in its tight box, and the box's top and left."""
-    numbers = np.arange(min(label_map.max(initial=0), MOST_NUMBERS) + 1)
+    numbers = np.arange(min(int(label_map.max(initial=0)), MOST_NUMBERS) + 1)
     if len(numbers) > MOST_NUMBERS:  # each number takes memory, those between the labels too
-        numbers = np.union1d(label_map, [0])
+        numbers = np.union1d(label_map, np.zeros(1, label_map.dtype))
         label_map = np.searchsorted(numbers, label_map)
     for index, box in enumerate(ndimage.find_objects(label_map), start=1):
         if box is not None:

@@ -41,7 +41,7 @@ def background_note(source: Source) -> str | None:
     )
 
 
-def validate(source: Source) -> Report:
+def count_labels(source: Source) -> Report:
     """Count what is in a source."""
     all_labels = [source.labels(index) for index in range(len(source))]
     all_instances = [labels.instances for labels in all_labels]

@@ -79,7 +79,7 @@ Each interval stands for itself: among many, a few seem decided by chance.</p>
 
 
 def render_precision(file: str, precision: Mapping[str, Any], *, published: bool = False) -> str:
-    """Section of the page: average precision of one file's results, as ``precision.measure_precision`` has it.
+    """Section of the page: average precision of one file's results, as ``per_class.measure_precision`` has it.
 
     With ``published`` the paper's Table 4 beside.
     """

@@ -16,7 +16,7 @@ from instancefcn.data.source import Labels
 from instancefcn.drawing import encoded
 from instancefcn.export.polygons import holes, rings, to_polygons
 from instancefcn.export.writer import LabelledObject, Writer, relative_path
-from instancefcn.geometry.rle import decode
+from instancefcn.geometry.runs import near_box
 
 
 class LabelmeWriter(Writer):
@@ -86,8 +86,7 @@ class LabelmeWriter(Writer):
 
 def _mask(found: LabelledObject) -> tuple[list[list[float]], str]:
     """First and last pixel of the box, and the mask between them as a PNG, base64."""
-    left, top, right, bottom = (int(side) for side in found.box_xyxy)
-    crop = decode(found.rle)[top:bottom, left:right]
+    rows, columns, crop = near_box(found.rle, 0)
     content = encoded(Image.fromarray(crop.astype(np.uint8)), "png")
-    points = [[float(left), float(top)], [float(right - 1), float(bottom - 1)]]
+    points = [[float(columns.start), float(rows.start)], [float(columns.stop - 1), float(rows.stop - 1)]]
     return points, base64.b64encode(content).decode("ascii")

@@ -17,7 +17,7 @@ from instancefcn.export.coco import dumps
 from instancefcn.export.polygons import holes, rings, to_polygons
 from instancefcn.export.writer import LabelledObject, OneFileWriter, Place, images_root
 from instancefcn.files import write_whole
-from instancefcn.geometry.rle import decode
+from instancefcn.geometry.runs import near_box
 
 IMAGE, POLYGON, BRUSH = "image", "polygon", "brush"  # names of the tags in the labelling configuration
 
@@ -81,9 +81,9 @@ class LabelStudioWriter(OneFileWriter):
             points = (np.array(rings(outline.geoms[0])[0]) * percent).round(6).tolist()
             kind, value = POLYGON, {"points": points, "closed": True}
         else:
-            left, top, right, bottom = (int(side) for side in found.box_xyxy)
-            crop = decode(found.rle)[top:bottom, left:right]
-            kind, value = BRUSH, {"format": "rle", "rle": to_brush_code(crop, top, left, labels.height, labels.width)}
+            rows, columns, crop = near_box(found.rle, 0)
+            code = to_brush_code(crop, rows.start, columns.start, labels.height, labels.width)
+            kind, value = BRUSH, {"format": "rle", "rle": code}
         result = {
             "id": str(found.number),
             "type": f"{kind}labels",

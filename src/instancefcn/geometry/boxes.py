@@ -7,7 +7,7 @@ from jaxtyping import Float, Float64
 
 from instancefcn.compiled import compiled
 
-# A window's last cell inside the image has this share more than its half there: at exactly half, rounding would decide.
+# A cell lies inside where at least this share more than half of it does: exactly half must not depend on rounding.
 OVER_HALF = 0.05
 
 
@@ -39,7 +39,7 @@ def ious_with(boxes: Float64[np.ndarray, "4 n"], index: int, ious: Float64[np.nd
 
 @compiled
 def last_cell_inside(start: float, cell: float, cells: int, extent: int) -> int:
-    """The last of a window's cells of which the image, ``extent`` pixels long, holds more than half, along an axis.
+    """The last of a window's cells, along an axis, of which 55 % or more lie in the image, ``extent`` pixels long.
 
     Args:
         start: of the window, in pixels of the image.

@@ -30,7 +30,7 @@ def decode(rle: Rle) -> Bool[np.ndarray, "h w"]:
     Raises:
         ValueError: the runs do not fill the size.
     """
-    return coco_mask.decode(rle).astype(bool)  # pyright: ignore[reportArgumentType]
+    return coco_mask.decode(rle).view(bool)  # pyright: ignore[reportArgumentType]
 
 
 def encode_in_box(crop: Bool[np.ndarray, "ch cw"], top: int, left: int, height: int, width: int) -> Rle:

@@ -67,7 +67,7 @@ class Proposer:
     """Callable that maps an image to proposals. It can be pickled, and called from several threads at once.
 
     Args:
-        network: in evaluation mode.
+        network: is moved to the device, and put into evaluation mode.
         device: see ``choose_device``.
         precision: of the network's own arithmetic: "fp32", "bf16", or "auto" for what is faster
             (``precision.choose_precision``); the attribute is what it came to.
@@ -91,7 +91,7 @@ class Proposer:
         rule: ObjectRule | None = None,
     ) -> None:
         self.device = choose_device(device)
-        self.network = network.to(device=self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.network = network.eval().to(device=self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.config = config
         check_choice("precision", precision, ("auto", *get_args(Precision)))
         self.precision = choose_precision(self.network, self.device) if precision == "auto" else precision
@@ -143,7 +143,7 @@ class Proposer:
             MemoryError: an image is too large for the memory that is left.
         """
         check_limits("max_proposals", max_proposals, min_score)
-        if isinstance(image, Sequence) and not isinstance(image, str):
+        if isinstance(image, Sequence) and not isinstance(image, str | bytes):
             return [self(one, max_proposals=max_proposals, min_score=min_score) for one in image]
         with told_as_memory_error():
             return self._propose(as_tensor(image), max_proposals, min_score)
@@ -191,7 +191,7 @@ class Proposer:
         Example:
             >>> count = len(proposer.objects("grains.jpg"))  # doctest: +SKIP
         """
-        if isinstance(image, Sequence) and not isinstance(image, str):
+        if isinstance(image, Sequence) and not isinstance(image, str | bytes):
             return [self.objects(one, threshold, exclusive=exclusive) for one in image]
         rule = self.rule or ObjectRule(threshold=0.0)
         lowest = rule.lowest_of_any_image(threshold)  # below it nothing need be pasted
@@ -255,7 +255,7 @@ def as_tensor(image: AnyImage) -> UInt8[Tensor, "3 h w"]:
 def best_windows(
     score_maps: ScoreMaps, tile: Tile, image_scale: tuple[float, float], config: InferenceConfig
 ) -> Windows:
-    """The windows of one ScoreMaps with the highest scores among those centred in the core of its tile.
+    """The windows of one ScoreMaps with the highest scores among those whose position lies in the core of its tile.
 
     Args:
         tile: what the ScoreMaps show, without padding; ``Tile.whole(size)`` for the resized image as a whole.

@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
+from instancefcn.geometry.boxes import xyxy_to_xywh
+from instancefcn.geometry.rle import ious
 from instancefcn.proposals import Proposals
 
 HEIGHT, WIDTH = 360, 480
@@ -65,12 +67,5 @@ def run_self_test(proposer: Callable[..., Proposals]) -> SelfTest:
     times.append(time.perf_counter())
     proposals = proposer(picture, max_proposals=PROPOSALS)
     times.append(time.perf_counter())
-    fits = [max((_iou(shape, box) for box in proposals.boxes_xyxy.tolist()), default=0.0) for shape in SHAPES]
-    return SelfTest(times[1] - times[0], times[2] - times[1], fits)
-
-
-def _iou(a: tuple[int, int, int, int], b: list[float]) -> float:
-    """IoU of two boxes, xyxy."""
-    across, down = (max(0.0, min(a[2 + axis], b[2 + axis]) - max(a[axis], b[axis])) for axis in (0, 1))
-    both = across * down
-    return both / sum(((box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)), start=-both)
+    overlaps = ious(xyxy_to_xywh(np.array([*SHAPES], dtype=float)), xyxy_to_xywh(proposals.boxes_xyxy))
+    return SelfTest(times[1] - times[0], times[2] - times[1], overlaps.max(axis=1, initial=0.0).tolist())

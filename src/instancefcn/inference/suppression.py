@@ -18,7 +18,8 @@ def suppress(
 
     Args:
         height: of the image, in pixels, as ``width``.
-        wanted: how many survivors must be in order; those behind may stand higher than they should. None for all.
+        wanted: how many survivors must be ranked; only these lower the scores of others, so that those behind may have
+            too high ones. None for all.
 
     Returns:
         Indices of the survivors, best first, and their scores.
@@ -43,7 +44,7 @@ def soft_nms(
     may be the better outline.
 
     Args:
-        wanted: how many must be in order; the others are lowered by these alone. None for all.
+        wanted: how many must be ranked; only these lower the scores of others. None for all.
 
     Returns:
         Indices, best first, and the scores in their order.

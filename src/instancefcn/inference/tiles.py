@@ -20,8 +20,8 @@ OVERLAP = 0.25  # of a tile's side that neighbours share, at least: an object of
 class Tile:
     """A part of a resized image, in its pixels; half-open.
 
-    Each window belongs to one tile: the one in whose ``core`` it is centred. The core ends halfway into what the
-    neighbours share, and at the border of the image.
+    Each window belongs to one tile: the one in whose ``core`` its position lies, (y, x) times the stride. The core ends
+    halfway into what the neighbours share, and at the border of the image.
     """
 
     box: tuple[int, int, int, int]  # xyxy
@@ -114,7 +114,7 @@ def joined(parts: list[WindowMasks]) -> WindowMasks:
 
 
 def closer(config: InferenceConfig, times: int) -> InferenceConfig:
-    """How to propose with a second pass at ``times`` the smallest shorter side, in tiles where that is long.
+    """How to propose with one pass more, at ``times`` the largest shorter side, in tiles where that is long.
 
     Raises:
         ValueError: ``times`` is below 1, or the config resizes by ``image_scales``.
@@ -123,5 +123,5 @@ def closer(config: InferenceConfig, times: int) -> InferenceConfig:
         raise ValueError(f"tiles must be 1 or more, not {times}")
     if config.image_scales:
         raise ValueError("tiles multiply inference.shorter_sides; image_scales take their place: add a factor")
-    least = min(config.shorter_sides)
-    return replace(config, shorter_sides=tuple(dict.fromkeys((least, times * least))), tiles=True)
+    sides = config.shorter_sides
+    return replace(config, shorter_sides=tuple(dict.fromkeys((*sides, times * max(sides)))), tiles=True)

@@ -83,7 +83,7 @@ class Assignment:
     """Labels of all windows of one grid."""
 
     labels: Int[Tensor, "h w"]  # POSITIVE, NEGATIVE or IGNORED
-    gt_index: Int[Tensor, "h w"]  # the nearest instance close to the window's centre; -1 for none
+    gt_index: Int[Tensor, "h w"]  # that the window is positive for, else the nearest one near its centre; -1: none
 
 
 def assign(

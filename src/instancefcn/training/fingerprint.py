@@ -36,7 +36,7 @@ class Fingerprint:
 
     @classmethod
     def of(cls, training: Sequence[Source], validation: Sequence[Source], keep_out: bool | None = None) -> Fingerprint:
-        """Read all labels, but no image."""
+        """Read all labels, and of images only those that are no files."""
         return cls([sum_source(source) for source in training], [sum_source(source) for source in validation], keep_out)
 
     @classmethod
@@ -59,9 +59,8 @@ class Fingerprint:
 
 def sum_source(source: Source) -> SourceSum:
     """Names and sums of all images."""
-    all_labels = [source.labels(index) for index in range(len(source))]
-    files, sums = [labels.file_name for labels in all_labels], [_sum(labels) for labels in all_labels]
-    return SourceSum(source.name, source.partial, files, sums)
+    files = [source.labels(index).file_name for index in range(len(source))]
+    return SourceSum(source.name, source.partial, files, [_sum(source, index) for index in range(len(source))])
 
 
 def differences(before: Fingerprint, now: Fingerprint) -> list[str]:
@@ -129,11 +128,14 @@ def _counted(names: Sequence[str]) -> str:
     return f"{len(names)} {'image' if len(names) == 1 else 'images'} ({listed})"
 
 
-def _sum(labels: Labels) -> str:
+def _sum(source: Source, index: int) -> str:
+    labels = source.labels(index)
     instances = labels.with_rejected()
     digest = hashlib.sha256(f"{labels.height} {labels.width} {_file_size(labels)} {_text(labels.void)}".encode())
     if labels.partial:
         digest.update(b" partial")
+    if labels.path is None:
+        digest.update(source.image(index).tobytes())
     marks = zip(instances.rles, instances.crowd.tolist(), instances.ignore.tolist(), strict=True)
     for rle, crowd, ignore in marks:
         digest.update(f" {crowd:d} {ignore:d} {_text(rle)}".encode())

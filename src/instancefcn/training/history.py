@@ -63,8 +63,8 @@ class History:
     def to_beat(self) -> float:
         """The score that the next network has to be above to be the best; below every score where there is none.
 
-        What was trained on the labels at hand has that for it. So the start stays the best only where all that came
-        after it is worse by its standard error or more, which chance does not explain.
+        Networks that were trained on these labels get the benefit of the doubt: the start stays the best only where
+        each of them scores at least one standard error less, which chance does not explain.
         """
         return max([-1.0 if self.start is None else self.start - self.standard_error, *self.scores])
 

@@ -54,6 +54,10 @@ class Log:
                     self.writer.add_scalar(name, value, iteration)
             self.writer.flush()
 
+    def close(self) -> None:
+        """End the thread that writes tensorboard's events."""
+        self.writer.close()
+
 
 @dataclass(frozen=True)
 class Bars:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from instancefcn.data.source import Source
-from instancefcn.inference.checkpoint import load_checkpoint, save_checkpoint
+from instancefcn.inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from instancefcn.inference.config import InferenceConfig
 from instancefcn.inference.proposer import Proposer
 from instancefcn.inference.tiles import closer
@@ -84,21 +84,28 @@ def store_sides(out: Path, validation: Sequence[Source], device: torch.device, t
     Returns:
         A line that says what was chosen for the best.
     """
-    described = ""
-    for name in (LAST, BEST):
+    chosen: dict[int, tuple[InferenceConfig, str]] = {}  # by iteration: the best may be the last
+    for name in (BEST, LAST):
         checkpoint = load_checkpoint(out / name)
-        tried = candidates(checkpoint.inference)
-        network = checkpoint.build()
-        proposers = [Proposer(network, config, device=device) for config in tried]
-        measured = [validate(proposer, validation, track=track) for proposer in proposers]
-        measure = deciding_measure(measured[0])
-        scores = [mean_over_sources(figures, measure) for figures in measured]
-        chosen = int(np.argmax(np.round(scores, 1)))
-        save_checkpoint(replace(checkpoint, inference=tried[chosen]), out / name)
-        names = [" and ".join(f"{side:.0f}" for side in config.shorter_sides) for config in tried]
-        figures = ", ".join(f"{sides}: {score:.1f}" for sides, score in zip(names, scores, strict=True))
-        described = f"proposes at a shorter side of {names[chosen]} ({measure} on validation images at {figures})"
-    return described
+        iteration = checkpoint.training["iteration"]
+        if iteration not in chosen:
+            chosen[iteration] = _choose_sides(checkpoint, validation, device, track)
+        save_checkpoint(replace(checkpoint, inference=chosen[iteration][0]), out / name)
+    return next(iter(chosen.values()))[1]
+
+
+def _choose_sides(
+    checkpoint: Checkpoint, validation: Sequence[Source], device: torch.device, track: Track
+) -> tuple[InferenceConfig, str]:
+    """How a checkpoint is to propose, and a line that says so."""
+    tried, network = candidates(checkpoint.inference), checkpoint.build()
+    measured = [validate(Proposer(network, config, device=device), validation, track=track) for config in tried]
+    measure = deciding_measure(measured[0])
+    scores = [mean_over_sources(figures, measure) for figures in measured]
+    best = int(np.argmax(np.round(scores, 1)))
+    names = [" and ".join(f"{side:.0f}" for side in config.shorter_sides) for config in tried]
+    figures = ", ".join(f"{sides}: {score:.1f}" for sides, score in zip(names, scores, strict=True))
+    return tried[best], f"proposes at a shorter side of {names[best]} ({measure} on validation images at {figures})"
 
 
 def candidates(config: InferenceConfig) -> list[InferenceConfig]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -92,9 +93,11 @@ class Trainer:
             ValueError: losses, gradients or weights are no finite numbers any more; names the images.
             OSError: a file can't be written; names it, and what is safe.
         """
-        with noted_interrupts() as self.stop, naming_a_lost_process(self.fabric, self.files.kept):
+        with ExitStack() as stack:
+            self.stop = stack.enter_context(noted_interrupts())
+            stack.enter_context(naming_a_lost_process(self.fabric, self.files.kept))
             if self.fabric.is_global_zero:
-                self.log = Log(self.out, self.iteration, self.logged)
+                self.log = stack.enter_context(closing(Log(self.out, self.iteration, self.logged)))
                 self.log.writer.add_text("trunk_weights", self.learner.network.backbone.weights_from)
             self.begin()
             self.iterate(stream, workers)

@@ -75,7 +75,7 @@ def rank_of(walk: Walk, found: Found, exclusive: bool, number: int) -> int:
         raise LookupError(f"there is no object {number}")
     if exclusive:  # which leaves some objects out
         plain = found.objects(False)
-        number = 1 + int(make_exclusive(plain.rles, plain.boxes_xyxy)[0][number - 1])
+        number = 1 + int(make_exclusive(plain.rles)[0][number - 1])
     return int(walk.objects[number - 1])
 
 
