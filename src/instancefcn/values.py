@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import reprlib
+from numbers import Integral
 from typing import Any, TypeGuard
 
 _SHORT = reprlib.Repr()
@@ -26,12 +27,14 @@ def is_integer(value: Any) -> TypeGuard[int]:
 
 
 def whole_or_none(value: Any) -> int | None:
-    """An id or a size of a JSON file; some tools write 160.0, "160" or "160.0". None of anything else."""
+    """An id or a size; some tools write 160.0, "160" or "160.0" in JSON. None of anything else."""
     if type(value) is int and -(2**63) < value < 2**63:  # as nearly all are
         return value
     if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,18}(\.0*)?\s*", value):
         return int(value.partition(".")[0])
     if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, Integral) and not isinstance(value, bool):  # NumPy's, where a table was made in Python
         value = int(value)
     return value if is_integer(value) else None
 

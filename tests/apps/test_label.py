@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from instancefcn.apps import label as label_module
@@ -240,17 +241,73 @@ def test_a_problem_names_the_persons_own_file(
     assert "out/view-" not in done.output
 
 
-def test_corrections_of_images_that_share_a_stem_are_told_or_found(
+@pytest.mark.parametrize("form", PER_IMAGE)
+def test_corrections_of_images_that_share_a_stem_are_found(
+    form: str, photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
+) -> None:
+    proposals = photos.parent / "out/proposals"
+    told = run(command, photos, "--to", form)
+    write_image(photos / "6.bmp")
+    change(proposals, form, "6")  # before its image shares the stem
+    write_image(photos / "5.bmp")
+    told = run(command, photos, "--to", form)
+    assert "and 1 are corrected" in told
+    if form == "yolo":
+        assert "into " + str(proposals / "images") in told  # and not the staging folder
+    stems = {path.stem for path in map(Path, contents(proposals))}
+    assert {"5.bmp", "5.png"} <= stems
+    assert "5" not in stems  # what was proposed before is not left beside them
+    for stem in ("5.bmp", "5.png"):
+        change(proposals, form, stem)
+    told = run(command, photos, "--to", form, "--only", "find")
+    assert "and 3 are corrected" in told
+    assert "label no image" not in told
+
+
+def change(proposals: Path, form: str, stem: str) -> None:
+    """Correct a proposal, as a tool would."""
+    (path,) = (path for path in proposals.rglob("*") if path.stem == stem)
+    if form == "labels":
+        Image.fromarray(np.array(Image.open(path))[:, ::-1]).save(path)
+    elif form == "yolo":
+        path.write_text(path.read_text() * 2)
+    else:
+        path.write_text(json.dumps(json.loads(path.read_text()), indent=3))
+
+
+def test_classes_of_yolo_keep_their_numbers(
     photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
 ) -> None:
-    write_image(photos / "5.bmp")
-    told = run(command, photos, "--to", "yolo")
-    assert "into " + str(photos.parent / "out/proposals/images") in told  # and not the staging folder
-    for path in (photos.parent / "out/proposals/labels").glob("5.*.txt"):
-        path.write_text(path.read_text() * 2)
-    told = run(command, photos, "--to", "yolo", "--only", "find")
-    assert "and 0 are corrected" in told
-    assert "2 changed files there label no image" in told
+    """Numbers are all that corrected files say."""
+    theirs, proposals = photos.parent / "labels", photos.parent / "out/proposals"
+    (theirs / "labels").mkdir(parents=True)
+    (theirs / "data.yaml").write_text("names: [dog, cell]\n")
+    (theirs / "labels/1.txt").write_text("1 0.1 0.1 0.5 0.1 0.5 0.5\n")
+    run(command, photos, "--only", "propose")
+    assert (proposals / "labels/2.txt").read_text().startswith("1 ")  # a cell
+    (proposals / "labels/2.txt").write_text("1 0.1 0.1 0.6 0.1 0.5 0.5\n")
+    (proposals / "labels/classes.txt").write_text("dog\ncell\n")  # as tools leave it
+    (theirs / "labels/3.txt").write_text("0 0.1 0.1 0.5 0.1 0.5 0.5\n")
+    write_image(photos / "9.png")
+    told = run(command, photos, "--only", "propose")
+    assert "and 1 are corrected" in told
+    assert "label no image" not in told
+    assert (proposals / "labels/9.txt").read_text().startswith("2 ")  # an object, as the labels are of two categories
+    assert yaml.safe_load((proposals / "data.yaml").read_text())["names"] == {0: "dog", 1: "cell", 2: "object"}
+
+
+def test_another_picture_or_category_is_proposed_anew(
+    photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
+) -> None:
+    run(command, photos, "--only", "propose")
+    write_image(photos / "5.png", HEIGHT * 2)
+    assert "7 images had theirs" in run(command, photos, "--only", "propose")
+    proposals = photos.parent / "out/proposals"
+    assert json.loads((proposals / "5.json").read_text())["imageHeight"] == HEIGHT * 2
+    assert "8 objects in 8 images" in run(command, photos, "--only", "propose", "--tolerance", 2)
+    by_hand(photos.parent / "labels", "1")
+    assert "7 objects in 7 images" in run(command, photos, "--only", "propose", "--tolerance", 2)
+    assert json.loads((proposals / "2.json").read_text())["shapes"][0]["label"] == "grain"
 
 
 @pytest.mark.parametrize("places", [("a", "b"), ("train/images", "val/images"), ("images", "labels")])

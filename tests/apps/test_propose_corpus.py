@@ -255,6 +255,10 @@ def test_what_was_written_is_evaluated_and_converted(
         row["image_id"] for row in [rows[0], *rows[2:]]
     ]
     assert "images 70 and 71 have this name: the first is taken" in " ".join(map(str, source.problems))
+    parquet.write_table(pa.Table.from_pylist([rows[0] | {"file_name": "/of/another.png"}, *rows[1:]]), table)
+    source = open_source(f"corpus:{tmp_path / 'out2'},{photographs}")
+    assert len(source) == len(rows) - 1
+    assert "image 70 is left out: file name '/of/another.png' is absolute" in " ".join(map(str, source.problems))
 
 
 def test_folders_called_as_those_of_pictures_are_searched(

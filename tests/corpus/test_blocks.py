@@ -19,6 +19,7 @@ from instancefcn.corpus.blocks import (
     _joined,
     corpus_of_files,
     corpus_of_images,
+    deeper,
     images_in,
     images_of_store,
     kind_of,
@@ -118,6 +119,15 @@ def test_what_a_folder_holds(tmp_path: Path) -> None:
         kind_of(Place.of(str(tmp_path / "a.png")))
     with pytest.raises(ValueError, match="gone: no such file or folder"):
         kind_of(Place.of(str(tmp_path / "gone")))
+
+
+def test_compressed_shards_and_those_further_down_are_told_of(tmp_path: Path) -> None:
+    write_shard(tmp_path / "data" / "a.tar", {})
+    assert deeper(Place.of(str(tmp_path))).endswith("data/a.tar lies deeper: give the folder that holds the tar files")
+    assert deeper(Place.of(str(tmp_path / "none"))) == ""
+    (tmp_path / "data" / "b.tar.gz").touch()
+    with pytest.raises(ValueError, match=r"data: b\.tar\.gz is compressed: unpack it to \.tar"):
+        kind_of(Place.of(str(tmp_path / "data")))
 
 
 def test_a_parquet_file_that_is_none_is_named(tmp_path: Path) -> None:

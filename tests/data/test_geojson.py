@@ -72,6 +72,17 @@ def test_forms_and_places(tmp_path: Path, table: Any, place: str) -> None:
     np.testing.assert_array_equal(decode(source[0].instances.rles[0]), box_mask(2, 3, 10, 11))
 
 
+def test_images_of_one_stem_have_files_of_their_whole_names(tmp_path: Path) -> None:
+    for name in ("a.png", "a.bmp", "a.webp"):
+        write_image(tmp_path / name)
+    for name in ("a.png", "a.bmp"):
+        (tmp_path / f"{name}.geojson").write_text(json.dumps([SOUND]))
+    source = open_source(f"geojson:{tmp_path}")
+    assert sorted(source.labels(index).file_name for index in range(len(source))) == ["a.bmp", "a.png"]
+    (problem,) = source.problems
+    assert str(problem).endswith("a.webp: a.bmp has the same stem and is taken")
+
+
 def test_hidden_files_are_left_out(tmp_path: Path) -> None:
     spec = write_geojson(tmp_path, SOUND)
     (tmp_path / "annotations" / "._a.geojson").write_bytes(b"\0\5\x16\7")

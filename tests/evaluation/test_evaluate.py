@@ -259,6 +259,14 @@ def test_more_files_than_colours_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_what_is_no_list_or_no_folder_is_told_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"others must be a list of paths, not 'half\.json'"):
+        evaluate("none.json", "none.json", tmp_path, others="half.json")
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="file: is a file, and a folder is needed"):
+        evaluate("none.json", "none.json", tmp_path / "file")
+
+
 def test_published_tables_agree_with_each_other() -> None:
     full_images = dict(TABLE_2.rows)["InstanceFCN, full images"]
     assert full_images == dict(TABLE_1.rows)["k = 5"] == dict(TABLE_3.rows)["InstanceFCN"]

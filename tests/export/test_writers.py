@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -558,10 +559,29 @@ def test_files_that_no_tool_finds_are_told_of(form: str, tmp_path: Path) -> None
     images = [labels_of(tmp_path, name) for name in names]
     notes = " ".join(write(form, tmp_path / form, *images, scores=None, names=names).notes())
     assert "2 images share their stem with another" in notes
-    assert "and --data go by the stem" in notes
+    by_stem = form in ("yolo", "labels")
+    assert ("and --data go by the stem" in notes) == by_stem
+    spec = f"{form}:{tmp_path / form}" + {"yolo": ",train", "xanylabeling": f",{tmp_path / 'images'}"}.get(form, "")
+    if form == "geojson":  # images/ lies beside its files
+        shutil.copytree(tmp_path / "images", tmp_path / form / "images")
+    if not by_stem:
+        assert len(open_source(spec)) == 3
     notes = " ".join(write("labelme", tmp_path / "labelme", *images, scores=None, names=names).notes())
     assert "2 images share their stem with another" in notes
     assert "labelme goes by the stem" in notes  # --data by what the file says
+
+
+@pytest.mark.parametrize("form", ["labelme", "yolo", "labels", "geojson"])
+def test_names_that_differ_in_capitals_alone_are_two(form: str, tmp_path: Path) -> None:
+    """Where the disk tells them apart, as it does for the images."""
+    names = ["CAT.png", "cat.png", "dog.png"]
+    images = [labels_of(tmp_path, name) for name in names]
+    if len(list((tmp_path / "images").iterdir())) < len(names):
+        pytest.skip("this disk does not tell capitals from small letters")
+    writer = write(form, tmp_path / form, *images, scores=None, names=names)
+    assert len({path.stem for path in writer.written if path.is_file()}) == len(names)
+    with pytest.raises(ValueError, match=r"dog\.png: two images have this name"):
+        write(form, tmp_path / form, *[images[2]] * 3, scores=None, names=names)
 
 
 @pytest.mark.parametrize(("form", "file"), [("labelme", "a.json"), ("yolo", "data.yaml")])

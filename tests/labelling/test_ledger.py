@@ -86,8 +86,8 @@ def test_an_image_is_finished_when_all_its_files_are_of_the_round(out: Path) -> 
     write(out, "c.json", "one", 1, "c.png")
     write(out, "b.json", "two", 2, "b.png")
     (out / "proposals/c.json").write_text("corrected")
-    assert ledger(out).finished(1) == {"a.png"}
-    assert ledger(out).finished(2) == {"b.png"}
+    assert ledger(out).finished(1) == {"a.png": ""}
+    assert ledger(out).finished(2) == {"b.png": ""}
 
 
 def test_a_file_of_another_format_finishes_no_image(out: Path) -> None:
@@ -95,8 +95,8 @@ def test_a_file_of_another_format_finishes_no_image(out: Path) -> None:
         (out / "proposals").mkdir(parents=True, exist_ok=True)
         (out / "staged").write_text(name)
         ledger(out).place(out / "staged", name, 1, f"{Path(name).stem}.jpg", form)
-    assert ledger(out).finished(1, "labelme") == {"a.jpg", "b.jpg"}
-    assert ledger(out).finished(1, "labels") == {"b.jpg"}
+    assert ledger(out).finished(1, "labelme") == {"a.jpg": "", "b.jpg": ""}
+    assert ledger(out).finished(1, "labels") == {"b.jpg": ""}
     assert ledger(out).forms["masks/b.png"] == "labels"
 
 
@@ -104,10 +104,10 @@ def test_a_file_for_all_finishes_the_images_that_it_holds(out: Path) -> None:
     for number, name, held in ((1, "a.json", ["a.png", "b.png"]), (1, "b.json", ["b.png"]), (2, "c.json", ["c.png"])):
         (out / "proposals").mkdir(parents=True, exist_ok=True)
         (out / "staged").write_text(name)
-        ledger(out).place(out / "staged", name, number, "", "coco", held)
-    assert ledger(out).finished(1, "coco") == {"a.png", "b.png"}
+        ledger(out).place(out / "staged", name, number, "", "coco", dict.fromkeys(held, f"of {name}"))
+    assert ledger(out).finished(1, "coco") == {"a.png": "of a.json", "b.png": "of b.json"}
     (out / "proposals/a.json").write_text("changed")
-    assert ledger(out).finished(1, "coco") == {"b.png"}
+    assert ledger(out).finished(1, "coco") == {"b.png": "of b.json"}
 
 
 def test_files_of_an_image_are_removed_as_long_as_they_are_ours(out: Path) -> None:

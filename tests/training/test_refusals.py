@@ -42,6 +42,21 @@ def run(out: Path, source: Source | None = None, recipe: Any = RECIPE, **options
     return told
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_what_is_no_list_of_sources_is_told_of(tmp_path: Path) -> None:
+    source: Any = scenes()
+    for given in (source, "labels:mine", ["labels:mine"]):
+        with pytest.raises(TypeError, match="sources must be a list of what open_source gives"):
+            train(RECIPE, given, tmp_path)
+        with pytest.raises(TypeError, match="validation must be a list"):
+            train(RECIPE, [source], tmp_path, validation=given)
+    recipe: Any = "lite"
+    with pytest.raises(TypeError, match="recipe must be what load_recipe gives, not 'lite'"):
+        train(recipe, [source], tmp_path)
+    with pytest.raises(ValueError, match="there are no sources to train on"):
+        train(RECIPE, [], tmp_path)
+
+
 class Marked(SyntheticScenes):
     """Scenes of which every instance is marked."""
 

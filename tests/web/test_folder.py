@@ -100,6 +100,18 @@ def test_saved_labels_are_those_that_training_reads(client: TestClient, tmp_path
     assert {path.name for path in (tmp_path / "labels").iterdir()} == {"a.json", "deep", LEDGER}
 
 
+def test_labels_that_come_while_the_page_runs_are_seen(client: TestClient, tmp_path: Path) -> None:
+    assert keep(client, 1, [1]).status_code == 200
+    labels = tmp_path / "labels"
+    theirs = json.loads((labels / "b.json").read_text()) | {"imagePath": "../photographs/a.png"}
+    (labels / "tool-42.json").write_text(json.dumps(theirs))
+    assert keep(client, 0, [1]).status_code == 409
+    assert not (labels / "a.json").exists()
+    assert states(client) == ["others", "saved", "none"]
+    (labels / "tool-42.json").unlink()
+    assert keep(client, 0, [1]).status_code == 200
+
+
 def test_a_persons_file_is_replaced_only_when_asked_for(client: TestClient, tmp_path: Path) -> None:
     keep(client, 0, [1])
     path = tmp_path / "labels" / "a.json"

@@ -117,6 +117,7 @@ def find_labels(
     from instancefcn.data.open import ONE_FILE
     from instancefcn.data.selection import Selection
     from instancefcn.labelling.person_labels import (
+        CLASSES,
         behind_links,
         labelled_files,
         labelled_images,
@@ -126,6 +127,7 @@ def find_labels(
     )
 
     paths = [image.path for image in images]
+    of_name = {image.file_name: folder / image.file_name for image in images}
     view = out / "view-labels"
     given = open_labels(form, labels, folder, view, split_parts=split_parts)
     mine = labelled_images(given, paths, form)
@@ -143,26 +145,28 @@ def find_labels(
     for written, persons in by_form.items():
         if written in ONE_FILE:
             listed = ", ".join(persons)
-            echo(f"  {listed} in {ledger.folder} were changed: give them as --labels if they are labels")
+            echo(f"  {listed} in {ledger.folder} were changed: if they are labels, move them out, for --labels")
             continue
         touched = out / f"view-touched-{written}"  # as deep as the proposals, for paths in files
         classes = ["data.yaml"] if (ledger.folder / "data.yaml").exists() else []  # YOLO's
         link({touched / name: ledger.folder / name for name in [*persons, *classes]}, touched)
         view = out / f"view-corrected-{written}"
-        opened = open_labels(written, touched, folder, view)
+        known = {touched / name: of_name[image] for name in persons if (image := ledger.images.get(name)) in of_name}
+        opened = open_labels(written, touched, folder, view, known=known)
         corrected = labelled_images(opened, paths, written)
-        known = labelled_files(found)
+        others = labelled_files(found)
         fresh = [
             (corrected, index)
             for index in range(len(corrected))
-            if (path := corrected.labels(index).path) is not None and path.resolve() not in known
+            if (path := corrected.labels(index).path) is not None and path.resolve() not in others
         ]
         found.append(Selection(fresh, f"corrected in {ledger.folder}"))
         echo(f"  and {len(fresh)} are corrected in {ledger.folder}")
         if opened.problems:
             first = behind_links(opened.problems[0], [view, touched])
             echo(f"  {len(opened.problems)} problems in them; the first: {first}", err=True)
-        unread = len([name for name in persons if name not in classes]) - len(corrected) - len(opened.problems)
+        own = [name for name in persons if name not in classes and Path(name).name != CLASSES]
+        unread = len(own) - len(corrected) - len(opened.problems)
         if unread > 0:
             echo(
                 f"  {unread} changed files there label no image; where images share a stem, take --to labelme", err=True
@@ -240,15 +244,16 @@ def propose(
     from instancefcn.apps.printing import progress_bar
     from instancefcn.apps.printing import say as say_above
     from instancefcn.inference.proposer import Proposer
-    from instancefcn.labelling.proposing import ProposalFolder, category_of
+    from instancefcn.labelling.proposing import ProposalFolder, categories_of
 
     proposer = Proposer.from_checkpoint(rounds.checkpoint, device=device)
     number = 0 if rounds.done is None else rounds.done.number
     staging = ledger.folder.parent / STAGING
     shutil.rmtree(staging, ignore_errors=True)
     names = [image.file_name for image in images]
-    folder = ProposalFolder(ledger, staging, number, to, category_of(sources), names, tolerance)
-    new_first = sorted(left, key=lambda image: image.file_name in folder.done)
+    categories, category_id = categories_of(sources, to, ledger.folder)
+    folder = ProposalFolder(ledger, staging, number, to, categories, category_id, names, tolerance)
+    new_first = sorted(left, key=lambda image: folder.is_done(image.file_name, image.path))
     failed: list[ImageFile] = []
     with progress_bar() as progress:
         for image in progress.track(new_first, description="proposing"):
@@ -292,6 +297,6 @@ def _check_places(folder: Path, labels: Path, out: Path) -> None:
         if ours.is_relative_to(place) or place.is_relative_to(ours):
             raise typer.BadParameter(
                 f"{out} and {place} lie in each other: give a folder beside it, which is not yours. What you correct "
-                f"in {out / PROPOSALS} is found there",
+                f"in {out / PROPOSALS} is found there; a file for all images is to be moved out of it first",
                 param_hint="--out",
             )

@@ -144,7 +144,7 @@ def propose_corpus(
 
 def _find(place: Place, text: str, annotations: Path | None, count: int) -> Corpus:
     """What INPUT holds."""
-    from instancefcn.corpus.blocks import Listed, corpus_of_files, corpus_of_images, images_of_store, kind_of
+    from instancefcn.corpus.blocks import Listed, corpus_of_files, corpus_of_images, deeper, images_of_store, kind_of
 
     kind = kind_of(place)
     if annotations is not None and (kind != "images" or place.local is None):
@@ -154,11 +154,14 @@ def _find(place: Place, text: str, annotations: Path | None, count: int) -> Corp
     elif place.local is None:
         found = corpus_of_images(place, *images_of_store(place), count)
     else:
-        files = find_inputs([text.removeprefix("file://")], annotations, None)
+        try:
+            files = find_inputs([text.removeprefix("file://")], annotations, None)
+        except typer.BadParameter as error:
+            raise typer.BadParameter(f"{error.message}{deeper(place)}", param_hint="INPUT") from error
         images = [Listed(one.image_id, one.file_name, str(one.path), one.size) for one in files]
         found = corpus_of_images(place, images, (size_and_time(one.path) for one in files), count)
     if not found.blocks:
-        raise typer.BadParameter(f"{text}: no image in it", param_hint="INPUT")
+        raise typer.BadParameter(f"{text}: no image in it{deeper(place)}", param_hint="INPUT")
     return found
 
 

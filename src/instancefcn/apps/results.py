@@ -19,7 +19,7 @@ from instancefcn.apps.run_files import ERRORS, RESULT_FORMS, RunFiles
 from instancefcn.apps.tables import COUNTS, OBJECTS
 from instancefcn.apps.workers import Begin, Pixels
 from instancefcn.data.images import read_image
-from instancefcn.data.result_files import IMAGES, JSON, STEMS
+from instancefcn.data.result_files import IMAGES, JSON, SEGMENTS_STEM, STEMS
 from instancefcn.export.open import is_one_file
 from instancefcn.files import read_json
 from instancefcn.interrupts import Interrupted, Interrupts, as_interrupted, noted_interrupts
@@ -30,7 +30,6 @@ from instancefcn.values import reason_of
 
 ONE_CATEGORY = {CATEGORY_ID: CATEGORY_NAME}
 PROPOSALS_STEM, OBJECTS_STEM = STEMS
-SEGMENTS_STEM = "segments"  # of the files of results, too
 COCO = "coco"
 
 

@@ -69,10 +69,11 @@ def segment(
     images = find_inputs(inputs, annotations, out)
 
     from instancefcn.apps.exports import Shown
-    from instancefcn.apps.results import SEGMENTS_STEM, ResultsFolder
+    from instancefcn.apps.results import ResultsFolder
     from instancefcn.apps.run_files import PRECISION, fingerprint
     from instancefcn.apps.workers import answering
     from instancefcn.classifier.segmenter import Segmenter
+    from instancefcn.data.result_files import SEGMENTS_STEM
     from instancefcn.inference.checkpoint import SHIPPED_CHECKPOINT
 
     segmenter = Segmenter.from_checkpoints(classifier, checkpoint, device=device, precision=precision)

@@ -15,6 +15,7 @@ from instancefcn.data.image_formats import image_extensions
 from instancefcn.folders import natural_key
 
 PARQUET, TAR = ".parquet", ".tar"
+COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")  # shards that no reader can start in the middle of
 IDS_OF_SHARD = 1_000_000  # image ids that a .tar has for itself, since nobody counts its members beforehand
 
 Kind = Literal["images", "parquet", "tar"]
@@ -84,18 +85,28 @@ def kind_of(place: Place) -> Kind:
     """What images lie in: the file's own kind, or that of the files right in the folder.
 
     Raises:
-        ValueError: there is no such place, or it holds files of several kinds; names it.
+        ValueError: there is no such place, or it holds files of several kinds, or compressed shards; names it.
     """
     info = place.info()
     if info.type == fs.FileType.NotFound:
         raise ValueError(f"{place}: no such file or folder")
     names = [place.name] if info.type == fs.FileType.File else [one.base_name for one in place.files()]
+    if packed := next((name for name in names if name.lower().endswith(COMPRESSED)), None):
+        raise ValueError(f"{place}: {packed} is compressed: unpack it to {TAR}, or take it away")
     kinds: set[Kind] = {kind for name in names if not name.startswith(".") and (kind := _kind_of_name(name))}
     if len(kinds) > 1:
         raise ValueError(f"{place}: holds files of several kinds, {' and '.join(sorted(kinds))}: divide them")
     if info.type == fs.FileType.File and not kinds & {"parquet", "tar"}:
         raise ValueError(f"{place}: neither a folder nor a {PARQUET} or {TAR} file (for one image, `propose`)")
     return kinds.pop() if kinds else "images"
+
+
+def deeper(place: Place) -> str:
+    """What to say where a folder holds no image, but folders below it hold Parquet files or shards."""
+    for info in place.files(to_the_bottom=True):
+        if (kind := _kind_of_name(info.base_name)) in ("parquet", "tar"):
+            return f"; {info.path} lies deeper: give the folder that holds the {kind} files"
+    return ""
 
 
 def corpus_of_images(place: Place, images: Sequence[Listed], stamps: Iterable[tuple[int, int]], count: int) -> Corpus:

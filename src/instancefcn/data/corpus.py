@@ -92,7 +92,13 @@ def _labels(results: Path, images: Path, images_dir: Path | None, problems: list
             except ValueError as error:
                 problems.append(Problem(file_name, rank, str(error)))
         instances = to_instances(range(1, len(rles) + 1), rles, [1] * len(rles))
-        path = None if images_dir is None else path_inside(images_dir, file_name)
+        path = None
+        if images_dir is not None:
+            try:
+                path = path_inside(images_dir, file_name)
+            except ValueError as error:
+                problems.append(Problem(str(images), None, f"image {image_id} is left out: {error}"))
+                continue
         yield Labels(image_id, file_name, path, height, width, instances, scores=np.array(scores, dtype=float))
     for image_id, left in found.items():
         problems.append(

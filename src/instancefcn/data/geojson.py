@@ -44,12 +44,14 @@ def load_geojson(folder: Path) -> FileSource:
                     found.setdefault(parent / path.stem, []).append(path)
     images = ShapedImages(_read_feature, _box)
     used: set[Path] = set()
-    for image_id, (key, (image, *others)) in enumerate(files.items(), start=1):
-        images.problems += [
-            Problem(str(other), None, f"{image.name} has the same stem and is taken") for other in others
-        ]
-        own = [path for name in (key, key.with_name(image.name)) for path in found.get(name, ())]
+    every = [(key, group[0], image) for key, group in files.items() for image in group]
+    for image_id, (key, first, image) in enumerate(every, start=1):
+        own = list(found.get(key.with_name(image.name), ()))
+        own += found.get(key, ()) if image == first else ()
         used.update(own)
+        if not own and image != first:
+            images.problems.append(Problem(str(image), None, f"{first.name} has the same stem and is taken"))
+            continue
         try:
             if len(own) != 1:
                 names = ", ".join(str(path.relative_to(folder)) for path in own) or "none"

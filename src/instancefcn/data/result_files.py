@@ -20,6 +20,7 @@ from instancefcn.files import whole_file
 JSON, JSONL, PARQUET = ".json", ".jsonl.gz", ".parquet"  # what ``propose`` ends their names with
 IMAGES = "images.json"  # beside a run's results: which images their ids are of, and its pictures
 STEMS = ("proposals", "objects")  # of the files of results, and of a corpus's folders of them
+SEGMENTS_STEM = "segments"  # of files of results with names
 ROWS_AT_ONCE = 10_000  # of a Parquet file: a row group, some megabytes
 _CHARACTERS_AT_ONCE = 1 << 18
 _LONGEST_ITEM = 1 << 26  # characters of one result

@@ -91,7 +91,11 @@ def evaluate(
         >>> found = evaluate("objects.json", "val.json", "report", objects=True)  # doctest: +SKIP
         >>> found["objects"]["objects"]["at"]["0.5"]["F1"]  # doctest: +SKIP
     """
+    if isinstance(others, str | Path):
+        raise TypeError(f"others must be a list of paths, not {others!r}")
     proposals, annotations, out = Path(proposals), Path(annotations), Path(out)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out}: is a file, and a folder is needed: give another")
     if len(others) >= len(FILE_COLORS):
         raise ValueError(
             f"{len(others)} files to compare with; the figure has colours for {len(FILE_COLORS) - 1} at most"

@@ -73,7 +73,8 @@ class LabelledImages:
             if name is not None and own is not None and last_part(name) != last_part(own):
                 raise ValueError(
                     f"{results}: image {image_id} is {shown(name)}, by {path}, but {shown(own)} in {self.annotations}: "
-                    f"propose with --annotations {self.annotations}, which gives results its ids"
+                    f"propose with --annotations {self.annotations}, which gives results its ids; if the results are "
+                    "not of the run that listed these images, move them away from its list"
                 )
 
 

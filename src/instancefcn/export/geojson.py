@@ -23,6 +23,7 @@ class GeoJsonWriter(Writer):
 
     tool = "QuPath"
     suffix = ".geojson"
+    names_image = True
     turns_upright = True
 
     def write(self, labels: Labels, objects: Sequence[LabelledObject]) -> None:

@@ -61,7 +61,7 @@ class Writer(ABC):
     holds_scores = True
     holds_crowds = True  # regions of many objects, or not to be judged
     holds_unknown = False  # regions of which nobody knows what they show (``Labels.unknown``)
-    names_image = False  # whether a file says which image it is of, by which ``--data`` finds it
+    names_image = False  # whether ``--data`` finds the image of a file whose stem is not the image's
     turns_upright = False  # whether the tool shows photographs as EXIF turns them, so that labels must be of that frame
 
     def __init__(self, place: Place, categories: Mapping[int, str]) -> None:
@@ -69,7 +69,7 @@ class Writer(ABC):
         self.images = self.objects = 0  # written so far
         own = [self.name_in_folder(name) for name in place.names]
         self._stems = dict(zip(place.names, unique_stems(own), strict=True))
-        self._taken: set[str] = set()
+        self._taken: dict[str, Path] = {}  # files of images, by stems in small letters
         self.written: list[Path] = []  # files of images
         self._left_out: Counter[str] = Counter()
         self._not_found = 0  # files whose stem is not that of their image
@@ -184,18 +184,19 @@ class Writer(ABC):
         """Path of the file of one image: its name with another suffix, unless two images would share it.
 
         Raises:
-            ValueError: the name leads out of the folder or was written before, or a file that was read would be
-                written over.
+            ValueError: the name leads out of the folder, or another image's file has it; or a file that was read would
+                be written over.
         """
         name = PurePosixPath(self.name_in_folder(labels.file_name))
         stem = self._stem(labels.file_name)
         if str(stem).casefold() in self._taken:
             stem = name
-            if str(stem).casefold() in self._taken:
-                raise ValueError(f"{name}: two images have this name; each needs one of its own")
-        self._not_found += bool(name.suffix) and str(stem) == str(name)
-        self._taken.add(str(stem).casefold())
         path = path_inside(self.place.out / self.folder, f"{stem}{suffix or self.suffix}")
+        other = self._taken.get(str(stem).casefold())
+        if other is not None and _are_one(path, other):
+            raise ValueError(f"{name}: two images have this name; each needs one of its own")
+        self._not_found += bool(name.suffix) and str(stem) == str(name)
+        self._taken[str(stem).casefold()] = path
         self.refuse_to_overwrite(path, labels)
         self.written.append(path)
         return path
@@ -212,6 +213,11 @@ class Writer(ABC):
                 continue
             if path.resolve().is_relative_to(read.resolve()) if read.is_dir() else path.samefile(read):
                 raise ValueError(f"would write over {path}, among the data that is read: give another --out")
+
+
+def _are_one(path: Path, other: Path) -> bool:
+    """Whether these name one file; where they differ in capitals, that is up to the disk."""
+    return path == other or (path.exists() and other.exists() and path.samefile(other))
 
 
 def _holds(path: Path, content: bytes | str) -> bool:

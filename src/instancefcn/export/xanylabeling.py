@@ -15,7 +15,6 @@ class XAnyLabelingWriter(LabelmeWriter):
     """
 
     tool = "X-AnyLabeling"
-    names_image = False  # it says so, but the tool goes by the stem
     version = "3.0.0"  # of X-AnyLabeling
     holds_scores = True
     holds_holes = False

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 from instancefcn.file_names import path_inside
@@ -29,18 +30,18 @@ class Ledger:
         self.sums: dict[str, set[str]] = defaultdict(set)  # by name in the folder
         self.rounds: dict[str, int] = {}  # that wrote each file last
         self.images: dict[str, str] = {}  # that each file belongs to; "" for all
-        self.held: dict[str, list[str]] = {}  # images that a file for all holds
+        self.made_of: dict[str, dict[str, str]] = {}  # images that each file holds, with what that was made of
         self.forms: dict[str, str] = {}  # formats that they were written in
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
             try:
                 entry = json.loads(line)
                 name, digest, image = (str(entry[key]) for key in ("file", "sha256", "image"))
-                number, held = int(entry["round"]), [str(image) for image in entry.get("images", [])]
-            except (ValueError, TypeError, KeyError):  # a line that an interruption cut
+                number, made_of = int(entry["round"]), {key: str(of) for key, of in entry.get("made_of", {}).items()}
+            except (ValueError, TypeError, KeyError, AttributeError):  # a line that an interruption cut
                 continue
             self.sums[name].add(digest)
             self.rounds[name], self.images[name], self.forms[name] = number, image, str(entry.get("form", ""))
-            self.held[name] = held
+            self.made_of[name] = made_of
 
     def is_ours(self, name: str) -> bool:
         """Whether a file is there, and as we wrote it."""
@@ -58,19 +59,31 @@ class Ledger:
         visible = [name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts)]
         return [name for name in visible if not self.is_ours(name)]
 
-    def finished(self, number: int, form: str = "") -> set[str]:
-        """Images whose files of a format a round has written, or that a file for all holds, and that are still ours."""
-        images: dict[str, bool] = {}
-        held: set[str] = set()
+    def finished(self, number: int, form: str = "") -> dict[str, str]:
+        """Images whose files of a format a round has written, or that a file for all holds, and that are still ours.
+
+        Returns:
+            With what they were made of (``place``); "" where nothing was said.
+        """
+        lost: set[str] = set()
+        held: dict[str, str] = {}
         for name, image in self.images.items():
-            if self.forms[name] == form:
-                whole = self.rounds[name] == number and self.is_ours(name)
-                images[image] = images.get(image, True) and whole
-                held |= set(self.held[name]) if whole else set()
-        return held | {image for image, whole in images.items() if whole}
+            if self.forms[name] != form:
+                continue
+            if self.rounds[name] == number and self.is_ours(name):
+                held |= self.made_of[name] or {image: ""}
+            else:
+                lost.add(image)
+        return {image: of for image, of in held.items() if not image or image not in lost}
 
     def place(
-        self, staged: Path, name: str, number: int, image: str = "", form: str = "", held: Sequence[str] = ()
+        self,
+        staged: Path,
+        name: str,
+        number: int,
+        image: str = "",
+        form: str = "",
+        made_of: Mapping[str, str] = MappingProxyType({}),
     ) -> bool:
         """Move a finished file to its name in the folder, unless a person's file is there.
 
@@ -79,7 +92,7 @@ class Ledger:
             number: of the round.
             image: that it belongs to; "" for all.
             form: that it is written in.
-            held: images that a file for all holds.
+            made_of: images that it holds, with what tells whether theirs would be made the same again.
 
         Returns:
             Whether the file was placed.
@@ -88,21 +101,26 @@ class Ledger:
         if self.is_persons(name):
             staged.unlink()
             return False
-        self.enter(name, file_sum(staged), number, image, form, held)
+        self.enter(name, file_sum(staged), number, image, form, made_of)
         target.parent.mkdir(parents=True, exist_ok=True)
         staged.replace(target)
         return True
 
-    def remove(self, images: Collection[str], kept: Collection[Path] = ()) -> list[str]:
+    def remove(self, images: Collection[str], kept: Collection[Path] = (), form: str | None = None) -> list[str]:
         """Remove the files of these images that are ours; a person's stay, and those for all images.
 
         Args:
             kept: files, behind all links, that stay in any case.
+            form: of the files; None for every format.
 
         Returns:
             Their names.
         """
-        names = [name for name, image in self.images.items() if image and image in images and self.is_ours(name)]
+        names = [
+            name
+            for name, image in self.images.items()
+            if image and image in images and form in (None, self.forms[name]) and self.is_ours(name)
+        ]
         paths = {name: path_inside(self.folder, name) for name in names}
         removed = [name for name, path in paths.items() if path.resolve() not in kept]
         for name in removed:
@@ -110,18 +128,24 @@ class Ledger:
         return removed
 
     def enter(
-        self, name: str, digest: str, number: int, image: str = "", form: str = "", held: Sequence[str] = ()
+        self,
+        name: str,
+        digest: str,
+        number: int,
+        image: str = "",
+        form: str = "",
+        made_of: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Note that a file of these bytes is ours; the arguments are those of ``place``, and the bytes' SHA-256."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         entry: dict[str, Any] = {"file": name, "sha256": digest, "round": number, "image": image, "form": form}
-        entry |= {"images": list(held)} if held else {}
+        entry |= {"made_of": dict(made_of)} if made_of else {}
         with named_errors(self.path), self.path.open("a+b") as file:
             file.write((_end_of_cut_line(file) + json.dumps(entry) + "\n").encode())
             file.flush()
             os.fsync(file.fileno())
         self.sums[name].add(digest)
-        self.rounds[name], self.images[name], self.forms[name], self.held[name] = number, image, form, list(held)
+        self.rounds[name], self.images[name], self.forms[name], self.made_of[name] = number, image, form, dict(made_of)
 
 
 def _end_of_cut_line(file: BinaryIO) -> str:

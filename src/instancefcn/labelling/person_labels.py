@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 from instancefcn.data.image_folder import images_below, matched
 from instancefcn.data.labelme import load_labelme
@@ -44,7 +46,15 @@ def guess_form(labels: Path, option: str = "--format") -> str | None:
     return found.pop() if found else None
 
 
-def open_labels(form: str, labels: Path, images: Path, view: Path, *, split_parts: bool = False) -> Source:
+def open_labels(
+    form: str,
+    labels: Path,
+    images: Path,
+    view: Path,
+    *,
+    split_parts: bool = False,
+    known: Mapping[Path, Path] = MappingProxyType({}),
+) -> Source:
     """Open the labels of a folder of images, which need not lie beside them. There may be none yet.
 
     Args:
@@ -53,6 +63,7 @@ def open_labels(form: str, labels: Path, images: Path, view: Path, *, split_part
         images: the folder of images.
         view: a folder of our own, in which links bring images and labels together where the reader wants that.
         split_parts: as ``open_source``.
+        known: images of files of which it is known, whatever shares the stem.
 
     Raises:
         ValueError: as ``open_source``, or a folder holds several files of a format of one file.
@@ -68,9 +79,13 @@ def open_labels(form: str, labels: Path, images: Path, view: Path, *, split_part
             raise ValueError(f"labels of the format {form} can't be read yet: export COCO, and give --format coco")
         return open_source(f"{form}:{files[0]},{images}") if files else _nothing()
     links: dict[Path, Path] = {}
-    for file, image in _pairs(form, labels, images).items():
+    pairs = {**_pairs(form, labels, images), **known}
+    files_of = Counter(pairs.values())
+    for file, image in pairs.items():
         if image is not None:
             place = image.relative_to(images)
+            if files_of[image] == 1:  # found by the file's stem, also where that is the image's whole name
+                place = place.with_name(file.stem + image.suffix)
             name = PurePosixPath("images", "train" if form == "yolo" else "", place)
             own = in_labels(name) if form == "yolo" else PurePosixPath(BY_STEM[form][0], place)
             links |= {view / name: image, view / own.with_name(file.name): file}
@@ -172,8 +187,9 @@ def _pairs(form: str, labels: Path, images: Path) -> dict[Path, Path | None]:
         files = inside or {PurePosixPath(folder) / key: own for key, own in files.items()}
     for key, own in there.items():
         wanted.setdefault(in_labels(key) if form == "yolo" else key, []).extend(own)
-        for image in own if form == "geojson" else ():  # whose files may have the image's whole name (``data.geojson``)
-            wanted.setdefault(key.with_name(image.name), []).append(image)
+        for image in own:  # a file may have its whole name, as ours where images share a stem
+            whole = key.with_name(image.name)
+            wanted.setdefault(in_labels(whole) if form == "yolo" else whole, []).append(image)
     found = matched(files, wanted)
     only = {key: those[0] if len(those) == 1 else None for key, those in found.items()}
     return {file: only[key] for key, those in files.items() for file in those}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from instancefcn.data.images import read_image
 from instancefcn.data.source import Source
+from instancefcn.data.yolo import YoloFolder
 from instancefcn.export.open import is_one_file, open_writer
 from instancefcn.export.writer import labels_of
+from instancefcn.export.yolo import DATA
+from instancefcn.file_names import unique_stems
+from instancefcn.files import size_and_time
 from instancefcn.inference.proposer import Proposer
 from instancefcn.labelling.ledger import Ledger
 from instancefcn.labelling.next_images import find_objects
@@ -19,15 +23,17 @@ class ProposalFolder:
     """Writer of proposals in a tool's format, which leaves a person's files alone.
 
     Files are written into a staging folder, and moved into place one by one; of a format of one file, at the end. Files
-    that this round has written already are not made again, so an interrupted round goes on. The one file of such a
-    format is made again as a whole once there is an image that it does not hold: give these (not ``done``) first.
+    that this round has written already are not made again, so an interrupted round goes on, unless the image was
+    changed, or another category or tolerance is asked for. The one file of such a format is made again as a whole once
+    there is an image that it does not hold: give these (not ``is_done``) first.
 
     Args:
         ledger: of the folder; it says whose its files are.
         staging: a folder beside the ledger's, on the same disk and at the same depth, which must be empty.
         number: of the round.
         form: one of ``export.open.FORMS``.
-        category: id and name that every object gets.
+        categories: names of all categories by id; YOLO numbers its classes by their order.
+        category_id: that every object gets.
         names: file names of all images of the whole job.
         tolerance: of outlines, in pixels.
     """
@@ -38,17 +44,20 @@ class ProposalFolder:
         staging: Path,
         number: int,
         form: str,
-        category: tuple[int, str],
+        categories: Mapping[int, str],
+        category_id: int,
         names: Sequence[str],
         tolerance: float,
     ) -> None:
-        self.ledger, self.staging, self.number, self.form, self.category = ledger, staging, number, form, category
-        self.writer = open_writer(form, staging, dict([category]), tolerance, names=names)
+        self.ledger, self.staging, self.number, self.form, self.category_id = ledger, staging, number, form, category_id
+        self.asked = f"{category_id} {categories[category_id]} {tolerance}"
+        self.writer = open_writer(form, staging, categories, tolerance, names=names)
         self.one_file = is_one_file(form)
         self.images = self.objects = self.kept = 0  # written; kept are images whose file is of this round already
         self.refused: list[str] = []  # names of a person's files
-        self.done = ledger.finished(number, form)  # names of images
-        self._held: list[str] = []  # by the one file
+        self._done = ledger.finished(number, form)
+        self._stems = dict(zip(names, unique_stems(names), strict=True))
+        self._made_of: dict[str, str] = {}  # images of the next file, or of the one file
 
     def propose(self, proposer: Proposer, image_id: int, file_name: str, path: Path) -> None:
         """Propose in one image, unless its file is of this round, and is not made again.
@@ -56,16 +65,28 @@ class ProposalFolder:
         Raises:
             ValueError: the image can't be read.
         """
-        if file_name in self.done and not (self.one_file and self.images):
+        if self.is_done(file_name, path) and not (self.one_file and self.images):
             self.kept += 1
             return
+        made_of = self._of(file_name, path)
         found = find_objects(proposer, read_image(path))
-        labels = labels_of(found, [self.category[0]] * len(found), image_id, file_name, path)
+        labels = labels_of(found, [self.category_id] * len(found), image_id, file_name, path)
         self.writer.add(labels, found.scores.tolist())
-        self._held += [file_name] if self.one_file else []
+        self._made_of[file_name] = made_of
         if self.one_file or self._place(file_name):
             self.images += 1
             self.objects += len(found)
+        if not self.one_file:
+            self._made_of.clear()
+
+    def is_done(self, file_name: str, path: Path) -> bool:
+        """Whether this round has the proposals of an image already."""
+        return self._done.get(file_name) == self._of(file_name, path)
+
+    def _of(self, file_name: str, path: Path) -> str:
+        """What the proposals of an image depend on besides the network of the round."""
+        size, time = size_and_time(path)
+        return f"{self._stems[file_name]} {size} {time} {self.asked}"
 
     def close(self) -> None:
         """Write what belongs to all images, if there is a new one."""
@@ -80,15 +101,37 @@ class ProposalFolder:
 
     def _place(self, image: str) -> bool:
         """Move all files that were finished since the last time; whether none of them met a person's."""
-        refused = len(self.refused)
+        refused, placed = len(self.refused), set[Path]()
         for path in sorted(path for path in self.staging.rglob("*") if path.is_file()):
             name = path.relative_to(self.staging).as_posix()
             if self.one_file and self.ledger.is_persons(name):
                 self.refused.append(name)
                 name = f"{Path(name).stem}-round-{self.number}.json"
-            if not self.ledger.place(path, name, self.number, image, self.form, self._held):
+            if not self.ledger.place(path, name, self.number, image, self.form, self._made_of):
                 self.refused.append(name)
+            placed.add((self.ledger.folder / name).resolve())
+        if image:  # it may have had a file of another name, before others came to share its stem
+            self.ledger.remove([image], placed, self.form)
         return len(self.refused) == refused
+
+
+def categories_of(sources: Sequence[Source], form: str, folder: Path) -> tuple[dict[int, str], int]:
+    """Names of the categories that proposals are written with, by id, and the id of the one that they get.
+
+    In YOLO's files classes are numbers, and corrected ones stay as they are. So there the classes of the folder's
+    ``data.yaml``, or else of the labels, keep their numbers, and others follow.
+
+    Raises:
+        ValueError: ``data.yaml`` can't be read; names it.
+    """
+    category = category_of(sources)
+    if form != "yolo":
+        return dict([category]), category[0]
+    known = YoloFolder.open(folder).names() if (folder / DATA).is_file() else None
+    labelled = dict.fromkeys(name for source in sources for name in source.categories.values())
+    names = list(labelled) if known is None else known
+    names = names if category[1] in names else [*names, category[1]]
+    return dict(enumerate(names, start=1)), names.index(category[1]) + 1
 
 
 def category_of(sources: Sequence[Source]) -> tuple[int, str]:

@@ -13,9 +13,11 @@ def check_learnable(sources: Sequence[Source]) -> None:
     """Refuse images without an instance to learn from.
 
     Raises:
-        ValueError: there is no image, no instance, or each is a crowd or marked as not to be judged; names the sources,
-            the reason and what to do.
+        ValueError: there is no source, no image, no instance, or each is a crowd or marked as not to be judged; names
+            the sources, the reason and what to do.
     """
+    if not sources:
+        raise ValueError("there are no sources to train on")
     names = ", ".join(source.name for source in sources)
     if not any(len(source) for source in sources):
         raise ValueError(f"{names}: no image to train on{_problems(sources)}")

@@ -78,6 +78,7 @@ def train(
     With ``iterations``, the same data, recipe and start give the same weights, bit for bit, on one machine.
 
     Raises:
+        TypeError: ``recipe`` is none, or ``sources`` or ``validation`` no list of sources.
         ValueError: no iterations or minutes, nothing to learn, no weights, a checkpoint of another network, ``out``
             holds a run already, ``network`` is not the recipe's, the data to resume with are others, another run writes
             to it, or losses became infinite or NaN.
@@ -88,6 +89,11 @@ def train(
         >>> source = open_source("labelme:labelled")  # doctest: +SKIP
         >>> best = train(load_recipe("lite"), [source], "runs/mine", minutes=10)  # doctest: +SKIP
     """
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"recipe must be what load_recipe gives, not {recipe!r}")
+    for name, given in (("sources", sources), ("validation", validation)):
+        if isinstance(given, Source | str) or not all(isinstance(source, Source) for source in given):
+            raise TypeError(f"{name} must be a list of what open_source gives, such as [open_source('labels:mine')]")
     config, out = recipe.optimization, Path(out)
     budget = Budget(config.iterations if iterations is None else iterations, minutes)
     fabric = launch(device, config)

@@ -10,7 +10,8 @@ from typing import Any
 
 from instancefcn.export.open import open_writer
 from instancefcn.export.writer import labels_of
-from instancefcn.files import file_sum
+from instancefcn.files import file_sum, size_and_time
+from instancefcn.folders import files_below
 from instancefcn.labelling.ledger import Ledger
 from instancefcn.labelling.person_labels import guess_form, labelled_files, labelled_images, open_labels
 from instancefcn.labelling.proposing import category_of
@@ -60,6 +61,7 @@ class ReviewFolder:
         self.folder, self.images, self.labels, self.tolerance = folder, list(images), labels, tolerance
         self.form, self.category = form or "labelme", (CATEGORY_ID, CATEGORY_NAME)
         self._elsewhere: set[int] = set()  # images that another file labels than the one that would be written
+        self._looked_at: set[tuple[Path, int, int]] = set()  # files of labels as they were when they were read
         self._lock = threading.Lock()
         self.ledger: Ledger | None = None
         if labels is None:
@@ -108,6 +110,7 @@ class ReviewFolder:
         if self.labels is None or self.ledger is None:
             raise ValueError("nothing is saved without --labels: start `instancefcn web FOLDER --labels DIR`")
         with self._lock:
+            self._read(self.labels)
             name, (image, path) = self.file_name(place), self.images[place]
             if place in self._elsewhere:
                 raise OthersFile(
@@ -123,18 +126,26 @@ class ReviewFolder:
             writer.add(labels, kept.scores.tolist())
             # Entered once it is written: a stop between the two makes it another's, and the person is asked.
             self.ledger.enter(name, file_sum(self.labels / name), 0, image, self.form)
+            self._looked_at = _as_they_are(self.labels)
             return {"file": name, "objects": len(kept), "notes": writer.notes()}
 
     def _read(self, labels: Path) -> None:
-        """Look which photographs have labels, and of which category."""
-        if not labels.is_dir():
+        """Look which photographs have labels, and of which category, where files are new or were changed."""
+        there = _as_they_are(labels)
+        if there == self._looked_at:
             return
+        self._looked_at = there
         with tempfile.TemporaryDirectory(prefix="instancefcn-") as view:
             source = open_labels(self.form, labels, self.folder, Path(view))
             paths = [path for _, path in self.images]
             mine = labelled_images(source, paths, self.form)
             self.category = category_of([mine])
             labelled = labelled_files([mine])
-        for place, path in enumerate(paths):
-            if path.resolve() in labelled and not self._files[place].exists():
-                self._elsewhere.add(place)
+        self._elsewhere = {
+            place for place, path in enumerate(paths) if path.resolve() in labelled and not self._files[place].exists()
+        }
+
+
+def _as_they_are(folder: Path) -> set[tuple[Path, int, int]]:
+    """The files in a folder and below it, with their bytes and times of change."""
+    return {(path, *size_and_time(path)) for path in files_below(folder)} if folder.is_dir() else set()
