@@ -258,7 +258,7 @@ def iterations_of(out: Path) -> tuple[int, int]:
 
 
 def test_best_is_the_best_validation_and_last_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = iter([10.0, 30.0, 20.0, 30.0])
+    scores = iter([10.0, 90.0, 20.0, 40.0])
     monkeypatch.setattr(trainer_module, "VALIDATE_EVERY", 0.25)
     monkeypatch.setattr(trainer_module, "validate", lambda *_, **__: {"scenes": {"AR@100": next(scores)}})
     train(TINY, [scenes()], tmp_path, validation=[scenes()], init="random", device="cpu", workers=0)

@@ -32,7 +32,7 @@ class History:
     last: list[Losses] = field(default_factory=list)  # of the last WINDOW iterations
     validated: int = -1  # iteration of the last validation
     recall: Figures = field(default_factory=dict)  # what it gave, F1 of objects with it
-    standard_error: float = 0.0  # of ``start``, which is of few instances, in points; 0 in older states
+    instances: int = 0  # that a validation looks for, which say how far its score is to be trusted; 0 in older states
 
     @classmethod
     def from_table(cls, table: Mapping[str, Any]) -> History:
@@ -41,6 +41,7 @@ class History:
         Raises:
             ValueError: an unknown key, or a value of the wrong type.
         """
+        table = {key: value for key, value in table.items() if key != "standard_error"}  # in older states
         if unknown := set(table) - {one.name for one in fields(cls)}:
             raise ValueError(f"its history has unknown keys ({', '.join(map(str, unknown))})")
         try:
@@ -48,7 +49,7 @@ class History:
         except msgspec.ValidationError as error:
             raise ValueError("its history holds values of other types") from error
         losses = [*history.first, *history.last]
-        numbers = [history.start or 0.0, history.standard_error, *history.scores]
+        numbers = [history.start or 0.0, *history.scores]
         numbers += [loss for one in losses for loss in one.values()]
         if not all(map(math.isfinite, numbers)) or len({frozenset(one) for one in losses}) > 1:
             raise ValueError("its history holds values of other types")
@@ -60,24 +61,39 @@ class History:
         return self.start is not None or bool(self.scores)
 
     @property
-    def to_beat(self) -> float:
-        """The score that the next network has to be above to be the best; below every score where there is none.
+    def all_scores(self) -> list[float]:
+        """Of the start, where it was measured, and of each validation after it."""
+        return self.scores if self.start is None else [self.start, *self.scores]
 
-        Networks that were trained on these labels get the benefit of the doubt: the start stays the best only where
-        each of them scores at least one standard error less, which chance does not explain.
+    @property
+    def best(self) -> int:
+        """Which of ``all_scores`` is the best network's: the latest that chance may have put below the highest.
+
+        So one that is below the highest so far by more than its standard error is not. The learning rate falls, so a
+        later network is seldom worse, and few images are a poor judge. The rule of one standard error is that of
+        Breiman et al., Classification and Regression Trees, 1984, who take the simplest model, not the latest.
         """
-        return max([-1.0 if self.start is None else self.start - self.standard_error, *self.scores])
+        best, highest = 0, -math.inf
+        for place, score in enumerate(self.all_scores):
+            if score >= highest - self.standard_error(highest):
+                best = place
+            highest = max(highest, score)
+        return best
 
     @property
     def best_is_start(self) -> bool:
         """Whether the checkpoint that the run started from is better than all that came after it."""
-        return self.start is not None and self.to_beat == self.start - self.standard_error
+        return self.start is not None and self.best == 0
+
+    def standard_error(self, score: float) -> float:
+        """Of a score, in points; none where nobody knows of how many instances it is."""
+        return standard_error(max(score, 0.0), self.instances) if self.instances else 0.0
 
     @property
     def rose(self) -> bool:
         """Whether a validation had a higher score than the start, or than the first where there is no start."""
-        scores = self.scores if self.start is None else [self.start, *self.scores]
-        return len(scores) > 1 and max(scores[1:]) > scores[0]
+        first, *others = self.all_scores or [0.0]
+        return max(others, default=first) > first
 
     def add_losses(self, losses: Mapping[str, float]) -> None:
         """Add the losses of one iteration."""

@@ -54,10 +54,10 @@ def train(
     Writes ``best.safetensors`` and ``last.safetensors`` (averaged weights), ``last.state`` (what resuming needs),
     ``metrics.jsonl`` and tensorboard events into ``out``. Best is by the F1 of objects (``object_f1``), averaged over
     the validation sources, or by AR@100 where none has all its objects labelled; without validation it is the last. A
-    checkpoint that training starts from is validated first, and stays the best where all later networks are worse by
-    its standard error or more (``History.to_beat``). At the end the checkpoints get the rule by which their candidates
-    become objects, chosen on the validation images; with under 20 labelled images they keep the rule of the checkpoint
-    that training started from.
+    checkpoint that training starts from is validated first. Of all that were validated the best is the latest that is
+    not below the highest score by more than its standard error (``History.best``). At the end the checkpoints get the
+    rule by which their candidates become objects, chosen on the validation images; with under 20 labelled images they
+    keep the rule of the checkpoint that training started from.
 
     Args:
         iterations: replaces the recipe's number.

@@ -28,7 +28,8 @@ def summarize(history: History, iterations: int, seen: int, images: int) -> list
     if history.scores:
         before = "" if history.start is None else f"{history.start:.1f} before training, then "
         scores = ", ".join(f"{score:.1f}" for score in history.scores)
-        kept = STARTED if history.best_is_start else f"the weights that scored {history.to_beat:.1f}"
+        best = history.all_scores[history.best]
+        kept = STARTED if history.best_is_start else f"the weights that scored {best:.1f}"
         lines.append(f"validation {history.measure}: {before}{scores}; best.safetensors has {kept}")
     return lines + [f"warning: {text}" for text in shortcomings(history, iterations)]
 
@@ -41,16 +42,15 @@ def shortcomings(history: History, iterations: int) -> list[str]:
         found.append(f"{iterations} iterations are too few to learn from (under {MIN_ITERATIONS}): {MORE}")
     elif sum(last.values()) >= sum(first.values()) and not history.rose:
         found.append(f"the loss did not fall: {MORE}, lower optimization.learning_rate in the recipe, or {LOOK}")
-    if history.scores and history.start is not None and history.scores[-1] < history.start - history.standard_error:
+    start = history.start
+    if history.scores and start is not None and history.scores[-1] < start - history.standard_error(start):
         found.append(
             f"the network ended worse than it started (validation {history.measure} {history.scores[-1]:.1f}, before "
-            f"{history.start:.1f}), so best.safetensors has {STARTED if history.best_is_start else 'earlier weights'}: "
+            f"{start:.1f}), so best.safetensors has {STARTED if history.best_is_start else 'earlier weights'}: "
             f"{MORE}, label more images, or {LOOK}"
         )
-    elif history.scores and history.to_beat < LITTLE:
-        found.append(
-            f"validation {history.measure} is {history.to_beat:.1f}: it finds next to nothing; {MORE}, or {LOOK}"
-        )
+    elif history.scores and (best := history.all_scores[history.best]) < LITTLE:
+        found.append(f"validation {history.measure} is {best:.1f}: it finds next to nothing; {MORE}, or {LOOK}")
     elif len(history.scores) > (history.start is None) and not history.rose:
         where = "during training" if history.start is None else "above what training started from"
         found.append(f"validation never rose {where}: {MORE}, label more images, or {LOOK}")

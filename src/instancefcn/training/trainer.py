@@ -23,7 +23,7 @@ from instancefcn.objects import ObjectRule
 from instancefcn.training.batch import Batch, BatchMaker
 from instancefcn.training.dataset import RankSampler, batches_of_steps
 from instancefcn.training.fingerprint import Fingerprint
-from instancefcn.training.history import History, standard_error
+from instancefcn.training.history import History
 from instancefcn.training.initial_weights import Start
 from instancefcn.training.keeping_out import count_objects
 from instancefcn.training.learner import Learner
@@ -186,24 +186,22 @@ class Trainer:
                 self.report(f"warning: left out of training, another image is taken: {text}")
 
     def validate(self) -> None:
-        """Save, measure, log it, and save as the best network, too, if it beats all before (``History.to_beat``).
+        """Save, measure, log it, and save as the best network, too, if it is that now (``History.best``).
 
         What is stopped in between is measured when the run goes on.
         """
         self.due = True
         self.save([LAST])
         network = self.learner.kept_network().eval()
-        score = self.measure(Proposer(network, self.recipe.inference, device=self.fabric.device))
-        is_best = score > self.history.to_beat or not self.history.measured
-        self.history.scores.append(score)
+        self.history.scores.append(self.measure(Proposer(network, self.recipe.inference, device=self.fabric.device)))
         self.due = False
+        is_best = self.history.best == len(self.history.all_scores) - 1
         self.save([LAST, BEST] if is_best else [LAST])
 
     def validate_start(self, checkpoint: Checkpoint) -> None:
         """Measure the checkpoint that training starts from, proposing by its own rules, and save it as the best."""
-        score = self.measure(Proposer(checkpoint.build(), checkpoint.inference, device=self.fabric.device))
-        instances = sum(count_objects(source, index) for source in self.validation for index in range(len(source)))
-        self.history.start, self.history.standard_error = score, standard_error(max(score, 0.0), instances)
+        proposer = Proposer(checkpoint.build(), checkpoint.inference, device=self.fabric.device)
+        self.history.start = self.measure(proposer)
         if self.fabric.is_global_zero:
             self.files.save_best(replace(checkpoint, training=self.record()))
         self.save([LAST])
@@ -226,6 +224,9 @@ class Trainer:
         if not self.history.measured:
             self.history.measure = deciding_measure(figures)
         self.history.validated, self.history.recall = self.iteration, figures
+        self.history.instances = sum(
+            count_objects(source, index) for source in self.validation for index in range(len(source))
+        )
         return mean_over_sources(figures, self.history.measure)
 
     def write(self, figures: Mapping[str, float]) -> None:
