@@ -7,7 +7,6 @@ import os
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, BinaryIO
 
 from instancefcn.file_names import path_inside
@@ -83,7 +82,7 @@ class Ledger:
         number: int,
         image: str = "",
         form: str = "",
-        made_of: Mapping[str, str] = MappingProxyType({}),
+        made_of: Mapping[str, str] | None = None,
     ) -> bool:
         """Move a finished file to its name in the folder, unless a person's file is there.
 
@@ -134,7 +133,7 @@ class Ledger:
         number: int,
         image: str = "",
         form: str = "",
-        made_of: Mapping[str, str] = MappingProxyType({}),
+        made_of: Mapping[str, str] | None = None,
     ) -> None:
         """Note that a file of these bytes is ours; the arguments are those of ``place``, and the bytes' SHA-256."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,7 +144,12 @@ class Ledger:
             file.flush()
             os.fsync(file.fileno())
         self.sums[name].add(digest)
-        self.rounds[name], self.images[name], self.forms[name], self.made_of[name] = number, image, form, dict(made_of)
+        self.rounds[name], self.images[name], self.forms[name], self.made_of[name] = (
+            number,
+            image,
+            form,
+            dict(made_of or {}),
+        )
 
 
 def _end_of_cut_line(file: BinaryIO) -> str:

@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from types import MappingProxyType
 
 from instancefcn.data.image_folder import images_below, matched
 from instancefcn.data.labelme import load_labelme
@@ -53,7 +52,7 @@ def open_labels(
     view: Path,
     *,
     split_parts: bool = False,
-    known: Mapping[Path, Path] = MappingProxyType({}),
+    known: Mapping[Path, Path] | None = None,
 ) -> Source:
     """Open the labels of a folder of images, which need not lie beside them. There may be none yet.
 
@@ -79,7 +78,7 @@ def open_labels(
             raise ValueError(f"labels of the format {form} can't be read yet: export COCO, and give --format coco")
         return open_source(f"{form}:{files[0]},{images}") if files else _nothing()
     links: dict[Path, Path] = {}
-    pairs = {**_pairs(form, labels, images), **known}
+    pairs = {**_pairs(form, labels, images), **(known or {})}
     files_of = Counter(pairs.values())
     for file, image in pairs.items():
         if image is not None:

@@ -127,7 +127,7 @@ def categories_of(sources: Sequence[Source], form: str, folder: Path) -> tuple[d
     category = category_of(sources)
     if form != "yolo":
         return dict([category]), category[0]
-    known = YoloFolder.open(folder).names() if (folder / DATA).is_file() else None
+    known = YoloFolder.open(folder / DATA).names() if (folder / DATA).is_file() else None
     labelled = dict.fromkeys(name for source in sources for name in source.categories.values())
     names = list(labelled) if known is None else known
     names = names if category[1] in names else [*names, category[1]]
