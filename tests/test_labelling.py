@@ -221,6 +221,7 @@ def test_page(tmp_path: Path) -> None:
     other = vars(Settings("corn", choose="uncertain", seed=2))
     assert title(other) == "corn, from shipped weights, uncertain images next, seed 2"
     assert title(runs[1]["settings"]) == "food, from shipped weights"
+    assert title(vars(Settings("food", iterations=1000))) == "food, from shipped weights, 1000 iterations"
     assert "## food, from imagenet weights" in page
     with pytest.raises(ValueError, match="no run has a round"):
         write_page([], tmp_path / "none.md")
