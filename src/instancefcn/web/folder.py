@@ -61,7 +61,7 @@ class ReviewFolder:
         self.folder, self.images, self.labels, self.tolerance = folder, list(images), labels, tolerance
         self.form, self.category = form or "labelme", (CATEGORY_ID, CATEGORY_NAME)
         self._elsewhere: set[int] = set()  # images that another file labels than the one that would be written
-        self._looked_at: set[tuple[Path, int, int]] = set()  # files of labels as they were when they were read
+        self._looked_at: dict[Path, tuple[int, int]] = {}  # bytes and times of change of the labels that were read
         self._lock = threading.Lock()
         self.ledger: Ledger | None = None
         if labels is None:
@@ -126,12 +126,12 @@ class ReviewFolder:
             writer.add(labels, kept.scores.tolist())
             # Entered once it is written: a stop between the two makes it another's, and the person is asked.
             self.ledger.enter(name, file_sum(self.labels / name), 0, image, self.form)
-            self._looked_at = _as_they_are(self.labels)
+            self._looked_at[self.labels / name] = size_and_time(self.labels / name)  # only this: others may write, too
             return {"file": name, "objects": len(kept), "notes": writer.notes()}
 
     def _read(self, labels: Path) -> None:
         """Look which photographs have labels, and of which category, where files are new or were changed."""
-        there = _as_they_are(labels)
+        there = {path: size_and_time(path) for path in files_below(labels)} if labels.is_dir() else {}
         if there == self._looked_at:
             return
         self._looked_at = there
@@ -144,8 +144,3 @@ class ReviewFolder:
         self._elsewhere = {
             place for place, path in enumerate(paths) if path.resolve() in labelled and not self._files[place].exists()
         }
-
-
-def _as_they_are(folder: Path) -> set[tuple[Path, int, int]]:
-    """The files in a folder and below it, with their bytes and times of change."""
-    return {(path, *size_and_time(path)) for path in files_below(folder)} if folder.is_dir() else set()
