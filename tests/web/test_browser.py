@@ -110,6 +110,21 @@ def test_a_photograph_from_upload_to_download(
     page.context.close()
 
 
+def test_a_photograph_chosen_before_the_servers_first_answer(browser: Any, site: Site) -> None:
+    page = browser.new_context().new_page()
+    page.set_default_timeout(WAIT)
+    held: list[Any] = []
+    page.route("**/api/state", lambda route: route.continue_() if held else held.append(route))
+    page.goto(site.address)
+    page.set_input_files("#files", {"name": "early.png", "mimeType": "image/png", "buffer": png(discs())})
+    while not held:
+        page.wait_for_timeout(20)
+    held[0].continue_()
+    page.wait_for_selector(".mask")
+    assert page.text_content("#title") == "early.png"
+    page.context.close()
+
+
 def test_files_that_are_refused(browser: Any, site: Site, tmp_path: Path) -> None:
     page, errors = open_page(browser, site.address, 1280, "light")
     page.set_input_files("#files", {"name": "notes.png", "mimeType": "image/png", "buffer": b"no image"})

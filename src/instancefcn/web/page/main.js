@@ -48,6 +48,8 @@ async function busy(work) {
 // -- photographs --------------------------------------------------------------------------------------------------
 
 async function add(files) {
+  const isSetUp = await begun; // a person may be faster than the server's first answer
+  if (!isSetUp || server.folder) return;
   for (const file of files) {
     const table = await busy(async () => {
       say(`Reading ${file.name} …`);
@@ -246,11 +248,9 @@ function listen() {
   window.addEventListener("drop", (event) => {
     event.preventDefault();
     drop.classList.remove("over");
-    if (!server.folder) add([...event.dataTransfer.files]);
+    add([...event.dataTransfer.files]);
   });
-  window.addEventListener("paste", (event) => {
-    if (!server.folder) add([...event.clipboardData.files]);
-  });
+  window.addEventListener("paste", (event) => add([...event.clipboardData.files]));
   byId("threshold").addEventListener("input", (event) => {
     choice.threshold = Number(event.target.value);
     draw();
@@ -341,24 +341,23 @@ async function waitUntilReady() {
   if (byId("status").textContent.endsWith("…")) say("Ready");
 }
 
-async function begin() {
-  await busy(async () => {
-    server = await get("/api/state");
-    makeStages();
-    makeExamples();
-    makeForms();
-    setMode(false);
-    listen();
-    if (server.folder) {
-      document.querySelector("main").classList.add("reviewing");
-      review = new Review(server.folder, {
-        photograph: (table) => new Photograph(table), choose, clear, complain, choice, busy, say,
-      });
-      byId("drop").hidden = true;
-      busy(() => review.begin());
-    }
-    await waitUntilReady();
-  });
+async function setUp() {
+  server = await get("/api/state");
+  makeStages();
+  makeExamples();
+  makeForms();
+  setMode(false);
+  if (server.folder) {
+    document.querySelector("main").classList.add("reviewing");
+    review = new Review(server.folder, {
+      photograph: (table) => new Photograph(table), choose, clear, complain, choice, busy, say,
+    });
+    byId("drop").hidden = true;
+    busy(() => review.begin());
+  }
+  busy(waitUntilReady);
+  return true;
 }
 
-begin();
+const begun = busy(setUp);
+listen();
