@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from instancefcn.labelling.ledger import Ledger
+from instancefcn.labelling.ledger import Entry, Ledger
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def write(out: Path, name: str, text: str, number: int = 1, image: str = "") -> 
     staged = out / "staged"
     out.mkdir(exist_ok=True)
     staged.write_text(text)
-    placed = ledger(out).place(staged, name, number, image)
+    placed = ledger(out).place(staged, Entry(name, number, image))
     assert not staged.exists()
     return placed
 
@@ -61,7 +61,7 @@ def test_an_interruption_between_entry_and_file_leaves_ours_ours(out: Path, monk
         for name in ("a.json", "b.json"):
             (out / "staged").write_text("two")
             with pytest.raises(KeyboardInterrupt):
-                ledger(out).place(out / "staged", name, 2)
+                ledger(out).place(out / "staged", Entry(name, 2))
     assert ledger(out).is_ours("a.json")  # still the old one
     with (out / "written.jsonl").open("a") as file:
         file.write('{"file": "c.js')  # a line that was cut
@@ -94,17 +94,18 @@ def test_a_file_of_another_format_finishes_no_image(out: Path) -> None:
     for name, form in (("a.json", "labelme"), ("b.json", "labelme"), ("masks/b.png", "labels")):
         (out / "proposals").mkdir(parents=True, exist_ok=True)
         (out / "staged").write_text(name)
-        ledger(out).place(out / "staged", name, 1, f"{Path(name).stem}.jpg", form)
+        ledger(out).place(out / "staged", Entry(name, 1, f"{Path(name).stem}.jpg", form))
     assert ledger(out).finished(1, "labelme") == {"a.jpg": "", "b.jpg": ""}
     assert ledger(out).finished(1, "labels") == {"b.jpg": ""}
-    assert ledger(out).forms["masks/b.png"] == "labels"
+    assert ledger(out).entries["masks/b.png"].form == "labels"
 
 
 def test_a_file_for_all_finishes_the_images_that_it_holds(out: Path) -> None:
     for number, name, held in ((1, "a.json", ["a.png", "b.png"]), (1, "b.json", ["b.png"]), (2, "c.json", ["c.png"])):
         (out / "proposals").mkdir(parents=True, exist_ok=True)
         (out / "staged").write_text(name)
-        ledger(out).place(out / "staged", name, number, "", "coco", dict.fromkeys(held, f"of {name}"))
+        made_of = dict.fromkeys(held, f"of {name}")
+        ledger(out).place(out / "staged", Entry(name, number, "", "coco", made_of))
     assert ledger(out).finished(1, "coco") == {"a.png": "of a.json", "b.png": "of b.json"}
     (out / "proposals/a.json").write_text("changed")
     assert ledger(out).finished(1, "coco") == {"b.png": "of b.json"}
@@ -127,4 +128,4 @@ def test_hidden_files_and_names_that_lead_out(out: Path) -> None:
     assert ledger(out).persons() == []
     (out / "staged").write_text("x")
     with pytest.raises(ValueError, match="leads out"):
-        ledger(out).place(out / "staged", "../a.json", 1)
+        ledger(out).place(out / "staged", Entry("../a.json", 1))

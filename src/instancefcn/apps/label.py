@@ -115,63 +115,44 @@ def find_labels(
 ) -> list[Source]:
     """The labelled images: those in a person's folder, and the proposals that a person corrected in place."""
     from instancefcn.data.open import ONE_FILE
-    from instancefcn.data.selection import Selection
+    from instancefcn.labelling.corrections import persons_files, read_corrections
     from instancefcn.labelling.person_labels import (
-        CLASSES,
         behind_links,
         labelled_files,
         labelled_images,
-        link,
         lone_files,
         open_labels,
     )
 
-    paths = [image.path for image in images]
-    of_name = {image.file_name: folder / image.file_name for image in images}
+    paths = {image.file_name: image.path for image in images}
     view = out / "view-labels"
     given = open_labels(form, labels, folder, view, split_parts=split_parts)
-    mine = labelled_images(given, paths, form)
+    mine = labelled_images(given, list(paths.values()), form)
     echo(f"labels: {len(mine)} of {len(images)} images are labelled in {labels} ({form})")
-    if given.problems:
-        first = behind_links(given.problems[0], [view])
-        echo(f"  {len(given.problems)} problems in them; the first: {first}", err=True)
+    _say_problems([behind_links(problem, [view]) for problem in given.problems])
     if lone := lone_files(form, labels, folder):
         why = f"none of the name is in {folder}, or several"
         echo(f"  {len(lone)} files there label no image: {why}; the first: {lone[0]}", err=True)
     found: list[Source] = [mine]
-    by_form: dict[str, list[str]] = {}  # a person's files, by the format that they were proposed in
-    for name in ledger.persons():
-        by_form.setdefault(ledger.forms.get(name) or to, []).append(name)
-    for written, persons in by_form.items():
+    for written, names in persons_files(ledger, to).items():
         if written in ONE_FILE:
-            listed = ", ".join(persons)
+            listed = ", ".join(names)
             echo(f"  {listed} in {ledger.folder} were changed: if they are labels, move them out, for --labels")
             continue
-        touched = out / f"view-touched-{written}"  # as deep as the proposals, for paths in files
-        classes = ["data.yaml"] if (ledger.folder / "data.yaml").exists() else []  # YOLO's
-        link({touched / name: ledger.folder / name for name in [*persons, *classes]}, touched)
-        view = out / f"view-corrected-{written}"
-        known = {touched / name: of_name[image] for name in persons if (image := ledger.images.get(name)) in of_name}
-        opened = open_labels(written, touched, folder, view, known=known)
-        corrected = labelled_images(opened, paths, written)
-        others = labelled_files(found)
-        fresh = [
-            (corrected, index)
-            for index in range(len(corrected))
-            if (path := corrected.labels(index).path) is not None and path.resolve() not in others
-        ]
-        found.append(Selection(fresh, f"corrected in {ledger.folder}"))
+        corrections = read_corrections(ledger, names, written, folder, paths, out)
+        fresh = corrections.besides(labelled_files(found), f"corrected in {ledger.folder}")
+        found.append(fresh)
         echo(f"  and {len(fresh)} are corrected in {ledger.folder}")
-        if opened.problems:
-            first = behind_links(opened.problems[0], [view, touched])
-            echo(f"  {len(opened.problems)} problems in them; the first: {first}", err=True)
-        own = [name for name in persons if name not in classes and Path(name).name != CLASSES]
-        unread = len(own) - len(corrected) - len(opened.problems)
-        if unread > 0:
-            echo(
-                f"  {unread} changed files there label no image; where images share a stem, take --to labelme", err=True
-            )
+        _say_problems(corrections.problems)
+        if corrections.lone:
+            mend = "where images share a stem, take --to labelme"
+            echo(f"  {corrections.lone} changed files there label no image; {mend}", err=True)
     return [source for source in found if len(source)]
+
+
+def _say_problems(problems: Sequence[str]) -> None:
+    if problems:
+        echo(f"  {len(problems)} problems in them; the first: {problems[0]}", err=True)
 
 
 def train(

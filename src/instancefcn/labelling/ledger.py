@@ -6,11 +6,46 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from instancefcn.file_names import path_inside
 from instancefcn.files import file_sum, named_errors
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file that we wrote.
+
+    Args:
+        name: in the folder, with forward slashes.
+        number: of the round that wrote it.
+        image: that it belongs to; "" for all.
+        form: that it is written in.
+        made_of: images that it holds, with what tells whether theirs would be made the same again.
+    """
+
+    name: str
+    number: int
+    image: str = ""
+    form: str = ""
+    made_of: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any]) -> Entry:
+        """An entry from a line of the ledger.
+
+        Raises:
+            ValueError, TypeError, KeyError or AttributeError: it is none.
+        """
+        made_of = {key: str(of) for key, of in table.get("made_of", {}).items()}
+        return cls(str(table["file"]), int(table["round"]), str(table["image"]), str(table.get("form", "")), made_of)
+
+    def table(self) -> dict[str, Any]:
+        """What a line of the ledger says of it, besides its bytes' SHA-256."""
+        table: dict[str, Any] = {"file": self.name, "round": self.number, "image": self.image, "form": self.form}
+        return table | ({"made_of": dict(self.made_of)} if self.made_of else {})
 
 
 class Ledger:
@@ -26,21 +61,14 @@ class Ledger:
 
     def __init__(self, folder: Path, path: Path) -> None:
         self.folder, self.path = folder, path
-        self.sums: dict[str, set[str]] = defaultdict(set)  # by name in the folder
-        self.rounds: dict[str, int] = {}  # that wrote each file last
-        self.images: dict[str, str] = {}  # that each file belongs to; "" for all
-        self.made_of: dict[str, dict[str, str]] = {}  # images that each file holds, with what that was made of
-        self.forms: dict[str, str] = {}  # formats that they were written in
+        self.sums: dict[str, set[str]] = defaultdict(set)  # of all that we wrote under a name
+        self.entries: dict[str, Entry] = {}  # the last of each name
         for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
             try:
-                entry = json.loads(line)
-                name, digest, image = (str(entry[key]) for key in ("file", "sha256", "image"))
-                number, made_of = int(entry["round"]), {key: str(of) for key, of in entry.get("made_of", {}).items()}
+                table = json.loads(line)
+                self._keep(Entry.of(table), str(table["sha256"]))
             except (ValueError, TypeError, KeyError, AttributeError):  # a line that an interruption cut
                 continue
-            self.sums[name].add(digest)
-            self.rounds[name], self.images[name], self.forms[name] = number, image, str(entry.get("form", ""))
-            self.made_of[name] = made_of
 
     def is_ours(self, name: str) -> bool:
         """Whether a file is there, and as we wrote it."""
@@ -62,45 +90,34 @@ class Ledger:
         """Images whose files of a format a round has written, or that a file for all holds, and that are still ours.
 
         Returns:
-            With what they were made of (``place``); "" where nothing was said.
+            With what they were made of; "" where nothing was said.
         """
         lost: set[str] = set()
         held: dict[str, str] = {}
-        for name, image in self.images.items():
-            if self.forms[name] != form:
+        for entry in self.entries.values():
+            if entry.form != form:
                 continue
-            if self.rounds[name] == number and self.is_ours(name):
-                held |= self.made_of[name] or {image: ""}
+            if entry.number == number and self.is_ours(entry.name):
+                held |= entry.made_of or {entry.image: ""}
             else:
-                lost.add(image)
+                lost.add(entry.image)
         return {image: of for image, of in held.items() if not image or image not in lost}
 
-    def place(
-        self,
-        staged: Path,
-        name: str,
-        number: int,
-        image: str = "",
-        form: str = "",
-        made_of: Mapping[str, str] | None = None,
-    ) -> bool:
+    def place(self, staged: Path, entry: Entry) -> bool:
         """Move a finished file to its name in the folder, unless a person's file is there.
 
         Args:
             staged: on the same disk; removed in any case.
-            number: of the round.
-            image: that it belongs to; "" for all.
-            form: that it is written in.
-            made_of: images that it holds, with what tells whether theirs would be made the same again.
+            entry: what is known of it from now on.
 
         Returns:
             Whether the file was placed.
         """
-        target = path_inside(self.folder, name)
-        if self.is_persons(name):
+        target = path_inside(self.folder, entry.name)
+        if self.is_persons(entry.name):
             staged.unlink()
             return False
-        self.enter(name, file_sum(staged), number, image, form, made_of)
+        self.enter(entry, file_sum(staged))
         target.parent.mkdir(parents=True, exist_ok=True)
         staged.replace(target)
         return True
@@ -115,41 +132,29 @@ class Ledger:
         Returns:
             Their names.
         """
-        names = [
-            name
-            for name, image in self.images.items()
-            if image and image in images and form in (None, self.forms[name]) and self.is_ours(name)
-        ]
-        paths = {name: path_inside(self.folder, name) for name in names}
+        paths = {
+            entry.name: path_inside(self.folder, entry.name)
+            for entry in self.entries.values()
+            if entry.image and entry.image in images and form in (None, entry.form) and self.is_ours(entry.name)
+        }
         removed = [name for name, path in paths.items() if path.resolve() not in kept]
         for name in removed:
             paths[name].unlink()
         return removed
 
-    def enter(
-        self,
-        name: str,
-        digest: str,
-        number: int,
-        image: str = "",
-        form: str = "",
-        made_of: Mapping[str, str] | None = None,
-    ) -> None:
-        """Note that a file of these bytes is ours; the arguments are those of ``place``, and the bytes' SHA-256."""
+    def enter(self, entry: Entry, digest: str) -> None:
+        """Note that a file is ours, of whose bytes ``digest`` is the SHA-256."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        entry: dict[str, Any] = {"file": name, "sha256": digest, "round": number, "image": image, "form": form}
-        entry |= {"made_of": dict(made_of)} if made_of else {}
+        line = json.dumps(entry.table() | {"sha256": digest}) + "\n"
         with named_errors(self.path), self.path.open("a+b") as file:
-            file.write((_end_of_cut_line(file) + json.dumps(entry) + "\n").encode())
+            file.write((_end_of_cut_line(file) + line).encode())
             file.flush()
             os.fsync(file.fileno())
-        self.sums[name].add(digest)
-        self.rounds[name], self.images[name], self.forms[name], self.made_of[name] = (
-            number,
-            image,
-            form,
-            dict(made_of or {}),
-        )
+        self._keep(entry, digest)
+
+    def _keep(self, entry: Entry, digest: str) -> None:
+        self.sums[entry.name].add(digest)
+        self.entries[entry.name] = entry
 
 
 def _end_of_cut_line(file: BinaryIO) -> str:

@@ -14,7 +14,7 @@ from instancefcn.export.yolo import DATA
 from instancefcn.file_names import unique_stems
 from instancefcn.files import size_and_time
 from instancefcn.inference.proposer import Proposer
-from instancefcn.labelling.ledger import Ledger
+from instancefcn.labelling.ledger import Entry, Ledger
 from instancefcn.labelling.next_images import find_objects
 from instancefcn.proposals import CATEGORY_ID, CATEGORY_NAME
 
@@ -107,7 +107,8 @@ class ProposalFolder:
             if self.one_file and self.ledger.is_persons(name):
                 self.refused.append(name)
                 name = f"{Path(name).stem}-round-{self.number}.json"
-            if not self.ledger.place(path, name, self.number, image, self.form, self._made_of):
+            entry = Entry(name, self.number, image, self.form, dict(self._made_of))
+            if not self.ledger.place(path, entry):
                 self.refused.append(name)
             placed.add((self.ledger.folder / name).resolve())
         if image:  # it may have had a file of another name, before others came to share its stem

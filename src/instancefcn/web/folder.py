@@ -12,7 +12,7 @@ from instancefcn.export.open import open_writer
 from instancefcn.export.writer import labels_of
 from instancefcn.files import file_sum, size_and_time
 from instancefcn.folders import files_below
-from instancefcn.labelling.ledger import Ledger
+from instancefcn.labelling.ledger import Entry, Ledger
 from instancefcn.labelling.person_labels import guess_form, labelled_files, labelled_images, open_labels
 from instancefcn.labelling.proposing import category_of
 from instancefcn.proposals import CATEGORY_ID, CATEGORY_NAME, Proposals
@@ -125,7 +125,7 @@ class ReviewFolder:
             labels = labels_of(kept, [self.category[0]] * len(kept), place + 1, image, path)
             writer.add(labels, kept.scores.tolist())
             # Entered once it is written: a stop between the two makes it another's, and the person is asked.
-            self.ledger.enter(name, file_sum(self.labels / name), 0, image, self.form)
+            self.ledger.enter(Entry(name, 0, image, self.form), file_sum(self.labels / name))
             self._looked_at[self.labels / name] = size_and_time(self.labels / name)  # only this: others may write, too
             return {"file": name, "objects": len(kept), "notes": writer.notes()}
 
