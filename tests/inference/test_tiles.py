@@ -105,6 +105,7 @@ def test_what_is_too_long_for_one_pass_goes_into_tiles_and_the_whole_is_looked_a
     only_large = replace(tiled, shorter_sides=(400.0, 800.0))
     assert sizes_in_one_pass(400, 600, only_large) == [(341, 512)]
     assert sizes_in_tiles(400, 600, only_large) == [(400, 600), (800, 1200)]
+    assert sizes_in_tiles(1, 900, only_large) == [(33, 30_000)]  # not 720,000 long
 
 
 @pytest.mark.parametrize("keys", [{}, {"vote_threshold": 0.5, "soft_nms_threshold": 0.4}])

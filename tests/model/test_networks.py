@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -131,12 +131,19 @@ def test_pyramid_gives_what_window_sizes_announce(height: int, width: int) -> No
         assert m.quality.shape == (2, rows, columns)
 
 
-@pytest.mark.parametrize("kind", ["pyramid", "single"])
+GAP = {"finest_window_sizes": (44,)}  # as large as those of the third level, and larger than those of the second
+
+
+@pytest.mark.parametrize(
+    ("kind", "sizes"),
+    [("pyramid", {}), ("pyramid", GAP), ("single", {"window_sizes": (21,), "finest_window_sizes": ()})],
+)
 @pytest.mark.parametrize("least", [1.0, 61.0, 173.0, 500.0, 960.0, 961.0])
 @torch.inference_mode()
-def test_large_windows_are_those_of_the_whole_network(kind: Literal["pyramid", "single"], least: float) -> None:
+def test_large_windows_are_those_of_the_whole_network(
+    kind: Literal["pyramid", "single"], sizes: dict[str, Any], least: float
+) -> None:
     torch.manual_seed(0)
-    sizes = {} if kind == "pyramid" else {"window_sizes": (21,), "finest_window_sizes": ()}
     network = build_network(NetworkConfig(kind=kind, channels=16, **sizes)).eval()
     assert network.largest_window == (960 if kind == "pyramid" else 168)  # 15 times 64, 21 times 8
     images = torch.rand(1, 3, 64, 128) * 255

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from instancefcn.data.source import Labels
 from instancefcn.evaluation.counting import calibration_error
 from instancefcn.geometry.rle import encode, tight_boxes
+from instancefcn.inference.config import InferenceConfig
+from instancefcn.inference.proposer import Proposer
 from instancefcn.objects import ANY_NUMBER, ObjectRule
 from instancefcn.proposals import Proposals
 from instancefcn.structures import Instances
-from instancefcn.training.calibration import blend, fit_rule, isotonic
+from instancefcn.training.calibration import blend, choose_rule, fit_rule, isotonic
+from synthetic import SyntheticScenes
 
 SIZE = 60
 
@@ -149,3 +154,38 @@ def test_isotonic_does_not_depend_on_the_order_of_equal_scores() -> None:
         knots, chances = isotonic(scores, np.array(right))
         assert knots == pytest.approx((0.1, 0.3, 0.5))
         assert chances == pytest.approx((0.0, 1 / 3, 1.0))
+
+
+CORNERS = [(x, y) for y in range(0, SIZE, 5) for x in range(0, SIZE, 5)]
+
+
+class Grid(SyntheticScenes):
+    """Images of 144 squares, each an instance."""
+
+    def labels(self, index: int) -> Labels:
+        _, instances = image([], [], [square(x, y, 4) for x, y in CORNERS])
+        return replace(super().labels(index), instances=instances)
+
+
+class Finder(Proposer):
+    """Proposes the squares, as many as it may, by falling scores."""
+
+    def __init__(self) -> None:
+        self.config = InferenceConfig()
+
+    def __call__(self, pixels: Any, max_proposals: int = 100, min_score: float = 0.0) -> Proposals:
+        masks = [square(x, y, 4) for x, y in CORNERS]
+        found, _ = image(masks, np.linspace(0.9, 0.3, len(masks)).tolist(), [])
+        return found[:max_proposals]
+
+
+def test_a_rule_is_chosen_by_all_candidates_of_complete_images() -> None:
+    """Its threshold lies between the last right one and 0; the hundredth of the 144 scores 0.48."""
+    source = Grid(1, height=SIZE, width=SIZE)
+    rule = choose_rule(Finder(), [source])
+    assert rule is not None
+    assert rule.threshold == pytest.approx(0.3 / 2)
+    partial = replace(source[0], partial=True)
+    with pytest.MonkeyPatch.context() as patch:  # an instance of it can't be read
+        patch.setattr(Grid, "__getitem__", lambda self, index: partial)
+        assert choose_rule(Finder(), [source]) is None

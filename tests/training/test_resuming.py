@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from instancefcn.config import to_table
 from instancefcn.data.selection import Selection
 from instancefcn.data.source import Source
 from instancefcn.inference.checkpoint import load_checkpoint
 from instancefcn.model.build import build_network
+from instancefcn.model.network import Network
 from instancefcn.training import trainer
 from instancefcn.training.fingerprint import Fingerprint, differences
 from instancefcn.training.log import Log
@@ -277,3 +279,25 @@ def test_a_network_is_the_recipes(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=message):
             run(tmp_path, network=build_network(other))
     run(tmp_path, network=build_network(RECIPE.network))
+
+
+def dropping() -> Network:
+    """The recipe's network, with dropout behind its trunk, as ~DeepMask has it in its head."""
+    torch.manual_seed(0)
+    network = build_network(RECIPE.network)
+    network.backbone.register_forward_hook(
+        lambda trunk, _, maps: [nn.functional.dropout(one, 0.5, trunk.training) for one in maps]
+    )
+    return network
+
+
+def test_what_a_network_drops_is_that_of_the_undisturbed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that goes on has drawn nothing yet."""
+    monkeypatch.setattr(trainer, "SAVE_EVERY", -1.0)
+    run(tmp_path / "whole", network=dropping(), iterations=4)
+    with pytest.raises(KilledError):
+        run(tmp_path / "cut", [Dying(4, height=64, width=80)], network=dropping(), iterations=4)
+    torch.rand(7)
+    run(tmp_path / "cut", network=dropping(), iterations=4, resume=True)
+    whole, cut = (read_state(tmp_path / name / STATE_FILE).network for name in ("whole", "cut"))
+    assert all(torch.equal(tensor, cut[name]) for name, tensor in whole.items())

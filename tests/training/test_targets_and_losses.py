@@ -11,6 +11,7 @@ from instancefcn.data.training_image import TrainingImage
 from instancefcn.geometry.cropped_masks import CroppedMasks
 from instancefcn.structures import ScoreMaps, WindowSize
 from instancefcn.training.assignment import IGNORED, NEGATIVE, POSITIVE, Assignment, AssignmentConfig, Grid, assign
+from instancefcn.training.batch import assign_image
 from instancefcn.training.losses import (
     LossConfig,
     LossTotals,
@@ -20,6 +21,7 @@ from instancefcn.training.losses import (
     objectness_loss,
     pixel_loss,
 )
+from instancefcn.training.recipe import load_recipe
 from instancefcn.training.targets import SampledWindows, SamplingConfig, keep_sampled, sample_windows
 from pictures import masks_of
 
@@ -177,3 +179,85 @@ def test_totals_of_literals() -> None:
     windows = windows_of(torch.zeros(3, 2, 2), positive=[True, False, False])
     totals = LossTotals.of([labels, labels], [windows, windows])
     assert totals == LossTotals(judged=6, positives=4, masks=2, sampled=6)
+
+
+def labels_of(image: TrainingImage) -> Tensor:
+    """Of the windows of 56 px, one every 8 px; row and column 10 is the middle."""
+    recipe = replace(load_recipe("lite"), assignment=CONFIG)
+    return assign_image(image, [Grid(WindowSize(8, 7), 20, 20)], recipe)[0].labels
+
+
+def test_what_an_image_says_of_its_instances_reaches_the_windows() -> None:
+    image = scene((68, 68, 100, 100))
+    assert (labels_of(image)[10, 10], labels_of(image)[0, 0]) == (POSITIVE, NEGATIVE)
+    crowd = labels_of(replace(image, gt_ignored=torch.tensor([True])))
+    assert (crowd[10, 10], crowd[0, 0]) == (IGNORED, NEGATIVE)
+    partial = labels_of(replace(image, partial=True))
+    assert (partial[10, 10], partial[10, 7], partial[0, 0]) == (POSITIVE, NEGATIVE, IGNORED)
+
+
+@pytest.mark.parametrize(
+    ("box", "scale", "label"),
+    [
+        ((68, 68, 100, 100), 1.0, POSITIVE),
+        ((68, 68, 100, 100), 3.2, POSITIVE),  # 10 x 10 pixels of the image, which is MIN_AREA
+        ((68, 68, 100, 100), 3.3, IGNORED),
+        ((76, 68, 92, 100), 2.0, POSITIVE),  # 8 x 16
+        ((81, 56, 88, 112), 1.0, POSITIVE),  # a side of 7
+        ((81, 56, 88, 112), 1.5, IGNORED),  # of 4.7, which is less than MIN_SIDE, though the area is 174
+    ],
+)
+def test_what_is_tiny_is_told_in_pixels_of_the_image(box: tuple[int, ...], scale: float, label: int) -> None:
+    assert labels_of(replace(scene(box), scale=scale))[10, 10] == label  # pyright: ignore[reportArgumentType]
+
+
+def test_a_window_goes_to_the_instance_it_is_positive_for_though_another_is_nearer() -> None:
+    config = replace(CONFIG, rule="deepmask")
+    suits, near = (64, 64, 96, 96), (59, 59, 109, 109)  # 32 px, centred at 80; 50 px, which is too large, at 84
+    image = scene(suits, near)
+    (found,) = assign(image.gt_boxes, image.gt_ignored, [Grid(WindowSize(8, 7), 20, 20)], config)
+    assert found.labels[10, 10] == POSITIVE  # its centre is at 84
+    assert found.gt_index[10, 10] == 0
+
+
+def test_void_is_where_half_of_a_cell_is_unknown() -> None:
+    image = scene((68, 68, 100, 100))
+    image.void[80:86, 72:160] = True  # all of a row of cells of 4 px, and half of the next one
+    image.void[60:61, :] = True  # a quarter
+    assignments = assign(image.gt_boxes, image.gt_ignored, [Grid(WindowSize(8, 7), 20, 20)], CONFIG)
+    (windows,) = sample_windows([SIZE], [assignments], [image], SamplingConfig(near_misses=0), [generator()])
+    for (y, x), void in zip(windows.positions_yx.tolist(), windows.void, strict=True):
+        for i in range(14):
+            for j in range(14):
+                top, left = (y - 3) * 8 + i * 4, (x - 3) * 8 + j * 4
+                assert void[i, j] == bool(image.void[top : top + 4, left : left + 4].float().mean() >= 0.5)
+
+
+def one_window(void_of_wrong: bool, wrong: float) -> dict[str, float]:
+    """Losses of one positive window of 2 x 2, whose mask is everything, its last cell wrong or unknown."""
+    maps = ScoreMaps(torch.full((1, 1, 2, 2), 9.0), torch.zeros(1, 2, 2), torch.full((1, 2, 2), 2.0), 8, 2)
+    targets, void = torch.ones(1, 2, 2), torch.zeros(1, 2, 2, dtype=torch.bool)
+    targets[0, 1, 1], void[0, 1, 1] = wrong, void_of_wrong
+    windows = windows_of(targets, void)
+    windows.positions_yx[:] = 1  # the window is all of the map
+    labels = torch.full((1, 2, 2), IGNORED)
+    labels[0, 1, 1] = POSITIVE
+    found = compute_losses([maps], [labels], [windows], LossConfig(), LossTotals.of([labels], [windows]))
+    return {name: loss.item() for name, loss in found.items()}
+
+
+def test_losses_of_one_window_are_literals() -> None:
+    """Focal objectness of logit 0, its target the IoU of 3/4; quality of logit 2, its target that, too."""
+    wrong = one_window(void_of_wrong=False, wrong=0.0)
+    assert wrong["objectness"] == pytest.approx((0.5 - 0.75) ** 2 * math.log(2), rel=1e-4)
+    assert wrong["quality"] == pytest.approx(math.log(1 + math.exp(2)) - 2 * 0.75, rel=1e-4)
+    assert wrong["mask"] == pytest.approx(9 / 4, rel=1e-3)
+    assert wrong["dice"] == pytest.approx(1 - 7 / 8, rel=1e-3)  # 2 * 3 + 1, of 4 + 3 + 1
+
+
+def test_nothing_is_learnt_of_what_is_unknown() -> None:
+    unknown = one_window(void_of_wrong=True, wrong=0.0)
+    assert unknown["objectness"] == pytest.approx((0.5 - 1) ** 2 * math.log(2), rel=1e-4)  # an IoU of 1
+    assert unknown["quality"] == pytest.approx(math.log(1 + math.exp(2)) - 2, rel=1e-4)
+    assert unknown["mask"] == pytest.approx(0, abs=1e-3)
+    assert unknown["dice"] == pytest.approx(0, abs=1e-3)

@@ -12,16 +12,21 @@ import numpy as np
 import pytest
 import torch
 
+from instancefcn.data.selection import Selection
+from instancefcn.data.source import Labels
 from instancefcn.inference.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from instancefcn.inference.config import InferenceConfig
+from instancefcn.inference.proposer import Proposer
 from instancefcn.model.build import build_network
 from instancefcn.objects import ObjectRule
 from instancefcn.training import calibration, trainer
 from instancefcn.training.history import History, standard_error
 from instancefcn.training.initial_weights import choose_init, initial_network
-from instancefcn.training.keeping_out import divide, keep_out
+from instancefcn.training.keeping_out import divide, files_of, keep_out
 from instancefcn.training.log import Bars
 from instancefcn.training.loop import train
 from instancefcn.training.recipe import load_recipe
+from instancefcn.training.state import STATE_FILE, read_state
 from instancefcn.training.summary import summarize
 from synthetic import SyntheticScenes
 from tiny import TINY, scenes
@@ -54,7 +59,9 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 def run(out: Path, init: Path | str, **options: Any) -> list[str]:
     """Train for four iterations with validation; what was told."""
     told: list[str] = []
-    settings = {"validation": [scenes()], "device": "cpu", "workers": 0, "report": told.append} | options
+    known = scenes()
+    known.name = "scenes"
+    settings = {"validation": [known], "device": "cpu", "workers": 0, "report": told.append} | options
     train(RECIPE, [scenes()], out, init=str(init), **settings)
     return told
 
@@ -98,6 +105,7 @@ def test_chance_is_no_reason_to_keep_the_start(tmp_path: Path, start: Path, scor
 @pytest.mark.parametrize(
     ("start", "scores", "instances", "best"),
     [
+        (None, [30.0, 18.0], 10, 1),  # 30 may be 12.8 too high; that 18 may be 11.9 too low is not asked
         (None, [50.0], 100, 0),
         (None, [50.0, 46.0], 100, 1),  # whose standard error is 4.9 points
         (None, [50.0, 45.0], 100, 0),
@@ -126,6 +134,22 @@ def test_the_standard_error_is_that_of_many_draws(share: float, instances: int) 
     smoothed = (share * instances + 2) / (instances + 4)
     draws = np.random.default_rng(0).binomial(instances + 4, smoothed, 100_000) / (instances + 4)
     assert standard_error(100 * share, instances) == pytest.approx(100 * draws.std(), rel=0.02)
+
+
+def test_the_start_is_measured_by_its_own_rules_and_one_measure_decides_to_the_end(
+    tmp_path: Path, start: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs: list[InferenceConfig] = []
+
+    def measure(proposer: Proposer, *_: Any, **__: Any) -> dict[str, dict[str, float]]:
+        configs.append(proposer.config)
+        return {"scenes": {"AR@100": 10.0 + len(configs)} | ({"F1": 50.0} if len(configs) > 1 else {})}
+
+    monkeypatch.setattr(trainer, "validate", measure)
+    run(tmp_path / "run", start)
+    assert configs == [load_checkpoint(start).inference, RECIPE.inference, RECIPE.inference]
+    history = read_state(tmp_path / "run" / STATE_FILE).history
+    assert (history["measure"], history["start"], history["scores"]) == ("AR@100", 11, [12, 13])
 
 
 def test_weights_that_were_no_checkpoint_are_not_measured(tmp_path: Path, scored: list[float]) -> None:
@@ -221,6 +245,28 @@ def test_images_with_unlabelled_objects_are_kept_out_only_where_there_are_no_oth
     assert len(kept) == 6
     assert not kept.partial
     assert keep_out([partial], 0)[1][0].partial
+
+
+class Filed(SyntheticScenes):
+    """Scenes that lie in files."""
+
+    def labels(self, index: int) -> Labels:
+        return replace(super().labels(index), path=Path(f"{self.name}/{index}.png"))
+
+
+def test_an_image_of_two_sources_is_kept_out_of_both() -> None:
+    one, again = (Filed(30, height=64, width=80, seed=1) for _ in range(2))
+    training, (kept,) = keep_out([one, again], 0)
+    assert len(kept) == 6
+    assert files_of(training).isdisjoint(files_of([kept]))
+    assert sum(map(len, training)) == 60 - 2 * len(files_of([kept]))
+
+
+def test_validating_on_what_is_trained_on_is_warned_of() -> None:
+    one, other = Filed(30, height=64, width=80, seed=1), Filed(3, height=64, width=80, seed=2)
+    assert "warning" not in divide([one], [other], 0).described
+    shared = Selection([(one, index) for index in range(5)], "val")
+    assert "warning: 5 of them are trained on, too" in divide([one], [shared], 0).described
 
 
 def test_validation_without_an_object_is_refused() -> None:

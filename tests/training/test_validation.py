@@ -18,7 +18,14 @@ from instancefcn.objects import ANY_NUMBER, INSIDE
 from instancefcn.proposals import Proposals
 from instancefcn.structures import Instances
 from instancefcn.training.history import AR, F1, History
-from instancefcn.training.validation import MatchedObjects, deciding_measure, mean_over_sources, object_f1, validate
+from instancefcn.training.validation import (
+    MatchedObjects,
+    deciding_instances,
+    deciding_measure,
+    mean_over_sources,
+    object_f1,
+    validate,
+)
 from synthetic import SyntheticScenes
 from tiny import scenes
 
@@ -128,6 +135,19 @@ def test_where_objects_may_be_unlabelled_recall_decides() -> None:
     assert deciding_measure(figures) == AR
 
 
+class Faint(Stub):
+    """Proposes every instance of a scene, by a score that nothing is taken for an object by."""
+
+    def __call__(self, image: Any, max_proposals: int = 100, min_score: float = 0.0) -> Proposals:
+        found = super().__call__(image)
+        return replace(found, scores=found.scores * 0.003)
+
+
+def test_what_scores_too_little_for_an_object_is_none_in_f1_either() -> None:
+    figures = validate(Faint(0.9), [scenes()])[scenes().name]
+    assert (figures[AR], figures[F1]) == (100, 0)
+
+
 class AllButTheFirst(Stub):
     """Proposes every instance of a scene but the first."""
 
@@ -156,6 +176,27 @@ def test_a_measure_is_averaged_over_the_sources_that_have_it() -> None:
     assert mean_over_sources(figures, F1) == 60
     assert mean_over_sources({"c": figures["c"]}, F1) == -1
     assert deciding_measure({"b": figures["b"], "c": figures["c"]}) == AR
+
+
+class FirstPartial(SyntheticScenes):
+    """Scenes of which the first may have unlabelled objects."""
+
+    def labels(self, index: int) -> Labels:
+        return replace(super().labels(index), partial=index == 0)
+
+
+def test_sources_count_as_their_errors_do() -> None:
+    """The mean of two shares, of 4 and of 12 instances, errs as one of 2 squared / (1/4 + 1/12) = 12 does."""
+    few, many = scenes(1, seed=1), FirstPartial(4, height=64, width=80, seed=2)
+    counts = [[len(source.labels(index).instances) for index in range(len(source))] for source in (few, many)]
+    figures = {few.name: {AR: 1.0, F1: 1.0}, many.name: {AR: 1.0, F1: 1.0}}
+    assert deciding_instances([few], figures, F1) == counts[0][0]
+    assert deciding_instances([many], figures, AR) == sum(counts[1])
+    assert deciding_instances([many], figures, F1) == sum(counts[1][1:])  # F1 does not look at the first
+    both = 4 / (1 / counts[0][0] + 1 / sum(counts[1][1:]))
+    assert deciding_instances([few, many], figures, F1) == round(both) < sum(counts[1][1:])
+    assert deciding_instances([few, many], {few.name: {AR: 1.0}, many.name: {AR: math.nan}}, AR) == counts[0][0]
+    assert deciding_instances([few], {}, F1) == 0
 
 
 def test_older_states_go_on_with_recall() -> None:

@@ -53,7 +53,6 @@ class InferenceConfig:
             candidates=(1, 10_000_000),
             quality_power=(0, 1000),
             stability_power=(0, 1000),
-            mask_threshold=(0, 1),
             nms_threshold=(0, 1),
             soft_nms_threshold=(0, 1),
             nms_candidates=(1, 10_000_000),

@@ -13,6 +13,7 @@ from instancefcn.inference.suppression import suppress
 from instancefcn.inference.voting import vote
 from instancefcn.inference.window_masks import WindowMasks
 
+LONGEST = 30_000.0  # pixels of a resized image that is cut into tiles: thin images would have no end
 OVERLAP = 0.25  # of a tile's side that neighbours share, at least: an object of this length is whole in one of them
 
 
@@ -89,7 +90,7 @@ def sizes_in_one_pass(height: int, width: int, config: InferenceConfig) -> list[
 
 def sizes_in_tiles(height: int, width: int, config: InferenceConfig) -> list[tuple[int, int]]:
     """(height, width) of the resized images that are cut into tiles; none without ``config.tiles``."""
-    sizes = dict.fromkeys(resized_size(height, width, side, np.inf) for side in config.sides_of(height, width))
+    sizes = dict.fromkeys(resized_size(height, width, side, LONGEST) for side in config.sides_of(height, width))
     return [size for size in sizes if config.tiles and max(size) > config.longest_side]
 
 

@@ -76,7 +76,7 @@ class Rounds:
 
 
 def labels_sum(sources: Sequence[Source]) -> str:
-    """SHA-256 of the labels of all images: it changes with any image, mask or mark, not with their order."""
+    """SHA-256 of the labels of all images: names, masks, and which are crowds or not judged; whatever their order."""
     entries: list[tuple[str, list[str]]] = []
     for source in sources:
         for index in range(len(source)):

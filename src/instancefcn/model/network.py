@@ -85,17 +85,17 @@ class PyramidInstanceFCN(Network):
         self.size_multiple = backbone.strides[-1]
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> list[ScoreMaps]:
-        return self._of_levels(images, self.window_sizes)
+        return self._from_level(images, 0)
 
     def large_windows(self, images: Float[Tensor, "b 3 h w"], least: float) -> list[ScoreMaps]:
-        strides = {size.stride for size in self.window_sizes if size.side >= least}
-        sizes = [size for size in self.window_sizes if size.stride in strides]
-        every = zip(self._of_levels(images, sizes), sizes, strict=True)
-        return [maps for maps, size in every if size.side >= least]
+        strides = sorted({size.stride for size in self.window_sizes})  # of the levels
+        large = [size.stride for size in self.window_sizes if size.side >= least]
+        every = self._from_level(images, strides.index(min(large))) if large else []
+        return [maps for maps in every if maps.m * maps.stride >= least]
 
-    def _of_levels(self, images: Float[Tensor, "b 3 h w"], sizes: Sequence[WindowSize]) -> list[ScoreMaps]:
-        """The ScoreMaps of all windows on the coarsest levels, which are those of ``sizes``."""
-        first = self.pyramid.levels - len({size.stride for size in sizes})
+    def _from_level(self, images: Float[Tensor, "b 3 h w"], first: int) -> list[ScoreMaps]:
+        """The ScoreMaps of all windows on a level and on the coarser ones."""
+        sizes = [size for size in self.window_sizes if size.stride >= self.backbone.strides[1] * 2**first]
         maps = self.backbone(images)
         instances: list[Tensor] = []
         scores: list[Tensor] = []

@@ -104,11 +104,11 @@ def blend(rule: ObjectRule, start: ObjectRule, by_images: float, by_instances: f
     """
     scores = tuple(sorted({*rule.scores, *start.scores}))
     chances = by_instances * rule.chance(np.array(scores)) + (1 - by_instances) * start.chance(np.array(scores))
-    low, high = (max(either.threshold, MIN_SCORE) for either in (rule, start))
+    own, started = (max(either.threshold, MIN_SCORE) for either in (rule, start))
     return replace(
         rule if by_images >= 0.5 else start,
         alike=rule.alike,
-        threshold=float(low**by_images * high ** (1 - by_images)),
+        threshold=float(own**by_images * started ** (1 - by_images)),
         scores=scores,
         chances=tuple(np.maximum.accumulate(chances).tolist()),
     )

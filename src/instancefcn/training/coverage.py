@@ -22,7 +22,7 @@ class Coverage:
 
     instances: int
     tiny: int  # too small to be judged
-    covered: int  # some window is positive for this size, at one of the recipe's scales
+    covered: int  # some window is positive for this size, at one of the sides that the recipe proposes at
 
     @property
     def share(self) -> float:

@@ -103,7 +103,8 @@ def compare_data(out: Path, state: TrainingState, now: Fingerprint, may_differ: 
     if not may_differ:
         raise ValueError(
             f"{what}. Give it the same data; or go on with these, which is no longer as if it had not stopped, with "
-            f"--changed-data; or train anew from it with --init {out / LAST} and another --out"
+            f"--changed-data; or train anew from it with --init {out / LAST}, another --out, and --val: "
+            "of images that would be kept out some were trained on"
         )
     return f"warning: {what}. It goes on with these"
 

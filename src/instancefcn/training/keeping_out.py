@@ -5,7 +5,8 @@ Where no validation images are given, some of the training images are kept out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,8 +60,11 @@ def divide(sources: Sequence[Source], validation: Sequence[Source], seed: int, m
                 f"{', '.join(source.name for source in validation)}: no labelled object to choose the best checkpoint "
                 "by; leave validation out, or give images with objects"
             )
-        count = sum(map(len, validation))
-        return Division(sources, validation, f"validates on {count} images; {_best_by(validation)}")
+        count, shared = sum(map(len, validation)), len(files_of(sources) & files_of(validation))
+        told = f"validates on {count} images; {_best_by(validation)}"
+        if shared:
+            told += f"\nwarning: {shared} of them are trained on, too, so what is measured there is too good"
+        return Division(sources, validation, told)
     training, kept = keep_out(sources, seed) if may_keep_out else (list(sources), [])
     images = sum(map(len, sources))
     if not kept:
@@ -75,7 +79,7 @@ def keep_out(sources: Sequence[Source], seed: int) -> tuple[list[Source], list[S
 
     A tenth of all is kept out, two images at least, of those that have an object to be found; but at most half of
     those. Images of sources with unlabelled objects are kept out only where there are no others. The choice depends on
-    the sources and the seed.
+    the sources and the seed. An image that two sources have is kept out of both.
 
     Returns:
         Sources to train on, and one source to validate on; or all of them and none, with under 20 labelled images or
@@ -94,17 +98,30 @@ def keep_out(sources: Sequence[Source], seed: int) -> tuple[list[Source], list[S
     count = min(max(MIN_KEPT_OUT, round(SHARE * images)), len(candidates) // 2 or 1)
     drawn = np.random.default_rng(seed).permutation(len(candidates))[:count]
     kept = {candidates[index] for index in drawn}
+    chosen: list[Source] = [Selection([(sources[number], index) for number, index in sorted(kept)], KEPT_OUT)]
+    files = files_of(chosen)
     training: list[Source] = []
     for number, source in enumerate(sources):
-        left = [index for index in range(len(source)) if (number, index) not in kept]
+        left = [i for i in range(len(source)) if (number, i) not in kept and _file(source, i) not in files]
         training.append(source if len(left) == len(source) else Selection([(source, i) for i in left], source.name))
-    return training, [Selection([(sources[number], index) for number, index in sorted(kept)], KEPT_OUT)]
+    return training, chosen
+
+
+def files_of(sources: Iterable[Source]) -> set[str]:
+    """The files of the images of sources, as far as they have any."""
+    every = (_file(source, index) for source in sources for index in range(len(source)))
+    return {file for file in every if file is not None}
+
+
+def _file(source: Source, index: int) -> str | None:
+    path = source.labels(index).path
+    return None if path is None else os.path.abspath(path)
 
 
 def _best_by(validation: Sequence[Source]) -> str:
     """Which checkpoint is the best, in words; see ``deciding_measure``."""
     complete = any(not source.partial for source in validation)
-    return f"best.safetensors is the best by {'F1 of objects' if complete else AR}"
+    return f"best.safetensors is chosen by {'F1 of objects' if complete else AR}"
 
 
 def count_objects(source: Source, index: int) -> int:

@@ -87,7 +87,7 @@ def compute_losses(
         if config.objectness == "focal":
             hits = tuple(index[windows.positive] for index in place)
             objectness_target[hits] = iou[windows.positive]
-        kept = (~windows.void & windows.positive[:, None, None]).float()
+        kept = (~windows.void).float()
         masks.append(pixel_loss(logits, windows.targets, kept)[windows.positive])
         dices.append(dice_loss(logits, windows.targets, kept)[windows.positive])
         if maps.quality is not None:

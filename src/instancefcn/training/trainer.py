@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from lightning_fabric import Fabric
 from torch.utils.data import DataLoader, Dataset
 
@@ -25,7 +27,6 @@ from instancefcn.training.dataset import RankSampler, batches_of_steps
 from instancefcn.training.fingerprint import Fingerprint
 from instancefcn.training.history import History
 from instancefcn.training.initial_weights import Start
-from instancefcn.training.keeping_out import count_objects
 from instancefcn.training.learner import Learner
 from instancefcn.training.log import Bars, Log
 from instancefcn.training.optimization import Budget, learning_rate
@@ -33,7 +34,7 @@ from instancefcn.training.processes import images_of_pass, naming_a_lost_process
 from instancefcn.training.recipe import Recipe
 from instancefcn.training.run_files import BEST, LAST, RunFiles
 from instancefcn.training.state import ANEW, STATE_FILE, TrainingState
-from instancefcn.training.validation import deciding_measure, mean_over_sources, validate
+from instancefcn.training.validation import deciding_instances, deciding_measure, mean_over_sources, validate
 
 LOG_EVERY = 20  # iterations; the first and the last are logged, too
 SAVE_EVERY = 120  # seconds
@@ -135,6 +136,7 @@ class Trainer:
         for batches in batches_of_steps(loader, config.accumulate) if progress < 1 else ():
             self.tell_of_lost(batches)
             rate = learning_rate(progress, self.iteration, config)
+            self.seed_step()
             try:
                 losses = self.learner.step(batches, rate)
             except FloatingPointError as error:
@@ -159,6 +161,11 @@ class Trainer:
                 raise self.stop.ended(self.files.kept())
             if progress >= 1:
                 break
+
+    def seed_step(self) -> None:
+        """Let what a network drops by chance follow from seed, iteration and process, also in a resumed run."""
+        numbers = (self.recipe.seed, self.iteration, self.fabric.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]))
 
     def progress(self) -> float:
         """Fraction of the run that is done, and whether a signal came, as the first process sees both."""
@@ -224,9 +231,7 @@ class Trainer:
         if not self.history.measured:
             self.history.measure = deciding_measure(figures)
         self.history.validated, self.history.recall = self.iteration, figures
-        self.history.instances = sum(
-            count_objects(source, index) for source in self.validation for index in range(len(source))
-        )
+        self.history.instances = deciding_instances(self.validation, figures, self.history.measure)
         return mean_over_sources(figures, self.history.measure)
 
     def write(self, figures: Mapping[str, float]) -> None:

@@ -75,6 +75,21 @@ def mean_over_sources(figures: Figures, measure: str) -> float:
     return sum(found) / len(found) if found else -1.0
 
 
+def deciding_instances(sources: Sequence[Source], figures: Figures, measure: Measure) -> int:
+    """Of how many instances a share would have the standard error that the mean of the sources' measures has.
+
+    Sources of n instances each, whose mean it is, have errors that go by 1 / n: k of them make k^2 / sum(1 / n). Of one
+    source it is n, and a small source counts for no more than it is.
+    """
+    counts: list[int] = []
+    for source in sources:
+        if not math.isnan(figures.get(source.name, {}).get(measure, math.nan)):
+            every = (source.labels(index) for index in range(len(source)))
+            counts.append(sum(int(one.instances.judged.sum()) for one in every if measure == AR or not one.partial))
+    counts = [count for count in counts if count]
+    return round(len(counts) ** 2 / sum(1 / count for count in counts)) if counts else 0
+
+
 @dataclass(frozen=True)
 class MatchedObjects:
     """The objects of one image by each rule of ``TRIED``, best first, matched at each of COCO's IoU thresholds."""
