@@ -112,7 +112,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ]
     )
     for path in (folder / "images").iterdir():
-        shutil.copy(path, folder / "labelled")
+        shutil.copy(path, folder / "photos")
     (folder / "runs" / "mine").mkdir(parents=True)
     shutil.copy(SHIPPED_CHECKPOINT, folder / "runs" / "mine" / "best.safetensors")
     return folder

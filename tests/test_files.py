@@ -116,3 +116,16 @@ def test_the_folder_is_on_the_disk_after_a_file_took_its_place(tmp_path: Path, m
     write_whole(path, b"ours")
     assert [name.startswith(str(tmp_path / ".a.bin.")) for name, _ in synced] == [True, False]
     assert synced[1] == (str(tmp_path), True)
+
+
+def test_a_file_that_cant_be_made_is_named_and_not_the_temporary_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *_: object) -> object:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", refuse)
+        with pytest.raises(PermissionError) as caught:
+            write_whole(tmp_path / "next.txt", "a.png")
+    assert caught.value.filename == str(tmp_path / "next.txt")

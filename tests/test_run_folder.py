@@ -203,3 +203,16 @@ def test_a_folder_that_another_run_removes_meanwhile_is_made_again(
     with run_folder(tmp_path / "run") as out:
         assert removed == [out / LOCK]
         assert out.is_dir()
+
+
+def test_a_place_that_cant_be_written_to_is_named_and_not_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refuse)
+        with pytest.raises(PermissionError) as caught:
+            run_folder(tmp_path / "out").__enter__()
+    assert caught.value.filename == str(tmp_path / "out")

@@ -2,6 +2,7 @@ from .allocator import keep_freed_memory as keep_freed_memory
 from .classifier.segmenter import Segmenter as Segmenter
 from .data.arrays import ArraySource as ArraySource
 from .data.coco import source_to_coco as source_to_coco
+from .data.images import to_rgb as to_rgb
 from .data.open import open_source as open_source
 from .data.source import Source as Source
 from .devices import choose_device as choose_device

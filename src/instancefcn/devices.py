@@ -26,6 +26,8 @@ def choose_device(name: str | torch.device = "auto") -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch without CUDA asserts
         reason = str(error).splitlines()[0]
+        if reason.startswith("Expected one of"):  # all that torch was ever built for
+            raise ValueError(f"there is no device {str(name)!r}: give auto, cpu, cuda, cuda:1 or mps") from error
         raise ValueError(f"device {str(name)!r} can't be used: {reason}; write auto or cpu") from error
 
 

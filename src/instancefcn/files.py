@@ -113,7 +113,11 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{_temporary_start(path.name)}{secrets.token_hex(8)}.tmp")
-    file = temporary.open("xb")  # exclusive: never another writer's file, and never through a link
+    try:
+        file = temporary.open("xb")  # exclusive: never another writer's file, and never through a link
+    except OSError as error:
+        error.filename = str(path)
+        raise
     try:
         with named_errors(path):
             with file:

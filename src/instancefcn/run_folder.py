@@ -97,6 +97,9 @@ def _open_locked(path: Path, out: Path) -> int:
         except FileNotFoundError:  # a run that ended has removed the folder that it had made
             if (tries := tries + 1) == MOST_TRIES:
                 raise
+        except (PermissionError, NotADirectoryError) as error:  # of the lock, which nobody has heard of
+            error.filename = str(out)
+            raise
     try:
         _take(lock)
     except OSError as error:

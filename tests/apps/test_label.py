@@ -296,6 +296,17 @@ def test_classes_of_yolo_keep_their_numbers(
     assert yaml.safe_load((proposals / "data.yaml").read_text())["names"] == {0: "dog", 1: "cell", 2: "object"}
 
 
+def test_another_format_takes_the_place_of_the_one_before(
+    photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
+) -> None:
+    proposals = photos.parent / "out/proposals"
+    run(command, photos, "--only", "propose")
+    (proposals / "3.json").write_text("corrected")
+    run(command, photos, "--only", "propose", "--to", "geojson")
+    assert [name for name in sorted(contents(proposals)) if name.endswith(".json")] == ["3.json"]
+    assert len(contents(proposals)) == 1 + 8
+
+
 def test_another_picture_or_category_is_proposed_anew(
     photos: Path, command: Command, proposer: FakeProposer, trainings: list[Any]
 ) -> None:

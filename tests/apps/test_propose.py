@@ -258,6 +258,24 @@ def test_every_format_beside_the_results(
     assert not (out / "coco.json").exists()  # the results are COCO's
 
 
+def test_files_that_another_run_left_for_a_tool_are_told_of(tmp_path: Path, command: Callable[..., Any]) -> None:
+    image, out = write_photograph(tmp_path / "a.png"), tmp_path / "out"
+    first = command("propose", image, "--out", out, "--to", "cvat", "--to", "labelme", "--to", "labels")
+    assert "earlier run" not in first.output
+    before = (out / "cvat.json").read_bytes()
+    second = command("propose", image, "--out", out, "--max-proposals", 1)
+    assert f"{out / 'cvat.json'}, {out / 'labelme'}: of an earlier run or yours" in second.stderr
+    assert (out / "cvat.json").read_bytes() == before
+
+
+def test_masks_that_pictures_leave_out_are_told_of(tmp_path: Path, command: Callable[..., Any]) -> None:
+    image = write_photograph(tmp_path / "a.png")
+    asked = ("propose", image, "--shown-score", 0.5, "--to", "labels")
+    assert "score less" not in command(*asked, "--out", tmp_path / "maps").output
+    done = command(*asked, "--out", tmp_path / "both", "--to", "labelme")
+    assert "1 masks in them score less than pictures show: --min-score leaves them out" in done.stdout
+
+
 def test_one_file_and_nothing_else(tmp_path: Path, command: Callable[..., Any]) -> None:
     write_photograph(tmp_path / "in" / "a.png")
     (tmp_path / "in" / "b.png").write_text("no image")
@@ -583,6 +601,8 @@ def test_annotations_that_cannot_be_used(
         ["a.png", "--out", "out", "--min-score", "1.5"],
         ["a.png", "--out", "out", "--precision", "fp64"],
         ["a.png", "--out", "out", "--tiles", "0"],
+        ["a.png", "--out", "out", "--shown", "3"],
+        ["a.png", "--out", "out.jsonl", "--to", "jsonl"],
         ["a.png", "--out", "out", "--checkpoint", "missing.safetensors"],
         ["a.png", "--out", "out", "--annotations", "missing.json"],
         ["a.png", "--out", "out", "--annotations", "coco.json"],

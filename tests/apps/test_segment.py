@@ -108,6 +108,17 @@ def test_pictures_can_be_left_out(tmp_path: Path, trained: tuple[Path, Path, str
     assert json.loads((out / "segments.json").read_text()) == []
 
 
+def test_a_file_has_no_pictures_beside_it(
+    tmp_path: Path, trained: tuple[Path, Path, str], command: Callable[..., Any]
+) -> None:
+    done = command(*arguments(tmp_path, trained, "--to", "cvat", "--out", tmp_path / "out" / "named.json"))
+    assert done.exit_code == 0, done.output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["named.json"]
+    done = command(*arguments(tmp_path, trained, "--to", "cvat", "--overlays", "--out", tmp_path / "other.json"))
+    assert done.exit_code == 2
+    assert "no --overlays" in done.stderr
+
+
 def test_label_maps_show_what_scores_enough(
     tmp_path: Path, trained: tuple[Path, Path, str], command: Callable[..., Any]
 ) -> None:

@@ -20,6 +20,8 @@ from instancefcn.data.image_formats import image_extensions
 from instancefcn.data.images import MAX_PIXELS, inspect_image, read_image, to_rgb
 from instancefcn.data.label_pixels import read_label_map
 
+TWO_CHANNELS = pytest.mark.filterwarnings("ignore:image. of two channels the second is opacity")
+
 
 @pytest.fixture
 def rng() -> np.random.Generator:
@@ -307,6 +309,7 @@ def test_one_pixel(tmp_path: Path) -> None:
     assert read_image(buffer.getvalue()).tolist() == [[[1, 2, 3]]]
 
 
+@TWO_CHANNELS
 def test_arrays_and_pil_images_are_read_by_the_rule_for_files(tmp_path: Path, rng: np.random.Generator) -> None:
     deep = rng.integers(0, 4096, (20, 30)).astype(np.uint16)
     for name, image in (
@@ -352,6 +355,7 @@ def write_png_of_16_bits(path: Path, values: np.ndarray, colour_type: int) -> No
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(coded))
 
 
+@TWO_CHANNELS
 def test_colours_of_16_bits_keep_their_low_bits(tmp_path: Path) -> None:
     """Twelve bits in sixteen: 0, 1,023 and 4,095 are 0, 64 and 255; by their high bytes alone 0, 51 and 255."""
     values = np.array([[[0, 1023, 4095], [4095, 0, 1023]]] * 2, dtype=np.uint16)
@@ -375,6 +379,7 @@ def test_colours_of_16_bits_keep_their_low_bits(tmp_path: Path) -> None:
     assert to_rgb(tmp_path / "la.png").tolist() == to_rgb(opaque[..., [0, 3]]).tolist() == [[[0] * 3, [255] * 3]] * 2
 
 
+@TWO_CHANNELS
 def test_colours_of_16_bits_agree_in_files_and_arrays(tmp_path: Path, rng: np.random.Generator) -> None:
     values = rng.integers(0, 4096, (40, 56, 4), dtype=np.uint16)
     values[..., 3] *= 16
@@ -557,3 +562,16 @@ def test_what_is_no_alpha_is_refused() -> None:
     four = np.ones((8, 10, 4), dtype=np.float32) * 80_000
     with pytest.raises(ValueError, match="the last channel is no alpha: it goes up to 80000; leave it out"):
         to_rgb(four)
+
+
+def test_an_array_that_was_saved_is_none_of_the_formats(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((3, 4)))
+    with pytest.raises(ValueError, match=r"a\.npy: an array: save PNG or TIFF, or give it to Proposer"):
+        read_image(tmp_path / "a.npy")
+
+
+def test_two_channels_are_grey_and_opacity_with_a_warning() -> None:
+    """Two stains of a microscope are none."""
+    image = np.dstack([np.full((2, 3), 100, dtype=np.uint8), np.full((2, 3), 255, dtype=np.uint8)])
+    with pytest.warns(UserWarning, match="of two channels the second is opacity"):
+        assert to_rgb(image).tolist() == np.full((2, 3, 3), 100).tolist()

@@ -129,7 +129,8 @@ def test_paths_of_windows_and_of_a_neighbour_folder(tmp_path: Path) -> None:
     outside = open_source(f"labelme:{tmp_path / 'labels'}")
     assert len(outside) == 0
     assert "leads out of" in outside.problems[0].reason
-    assert "give the folder that holds both" in outside.problems[0].reason
+    assert "labelme:DIR,IMAGES_DIR" in outside.problems[0].reason
+    assert "give the folder of the images, too, as labelme:DIR,IMAGES_DIR" in outside.problems[0].reason
 
 
 @pytest.mark.parametrize(

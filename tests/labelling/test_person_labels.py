@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from instancefcn.data.open import open_source
 from instancefcn.data.source import Source
 from instancefcn.labelling.person_labels import guess_form, lone_files, open_labels
 from labelled import coco_annotation, labelme_shape, square, write_image, write_labelme
@@ -102,3 +103,20 @@ def test_a_zip_file_is_to_be_unpacked(tmp_path: Path) -> None:
     for form in ("labelme", "cvat", "geojson"):
         with pytest.raises(ValueError, match="unpack the ZIP file, and give its folder"):
             open_labels(form, export, tmp_path, tmp_path / "view")
+
+
+def test_pictures_in_a_folder_of_their_own_are_label_maps(tmp_path: Path) -> None:
+    write_image(tmp_path / "images" / "a.png")
+    write_image(tmp_path / "masks" / "a.png")
+    assert guess_form(tmp_path / "masks", images=tmp_path / "images") == "labels"
+    assert guess_form(tmp_path / "images", images=tmp_path / "images") is None
+    (tmp_path / "masks" / "a.txt").write_text("0 0.1 0.1 0.2 0.1 0.2 0.2")
+    assert guess_form(tmp_path / "masks", images=tmp_path / "images") == "yolo"
+
+
+def test_results_are_no_labels(tmp_path: Path) -> None:
+    path = tmp_path / "objects.json"
+    path.write_text(json.dumps([{"image_id": 1, "category_id": 1, "segmentation": {}, "score": 0.5}]))
+    for read in (guess_form, lambda path: open_source(f"coco:{path},{tmp_path}")):
+        with pytest.raises(ValueError, match=r"objects\.json: these are results, not annotations: `propose --to coco"):
+            read(path)

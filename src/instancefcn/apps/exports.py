@@ -13,7 +13,7 @@ from PIL import Image
 
 from instancefcn.apps.images import LABEL_MAPS, OVERLAYS, ImageFile, output_stems, refuse_to_replace
 from instancefcn.drawing import encoded
-from instancefcn.export.open import is_one_file, open_writer
+from instancefcn.export.open import FORMS, is_one_file, open_writer
 from instancefcn.export.writer import Writer, labels_of
 from instancefcn.file_names import check_length
 from instancefcn.files import file_sum, write_whole
@@ -60,7 +60,7 @@ class Exports:
         tolerance: float,
         shown: Shown,
     ) -> None:
-        self.out, self.shown = out, shown
+        self.out, self.shown, self.unshown = out, shown, 0  # masks that pictures leave out
         names = [image.file_name for image in images]
         self.writers: dict[str, Writer] = {
             form: open_writer(form, out if is_one_file(form) else out / form, categories, tolerance, names=names)
@@ -133,6 +133,7 @@ class Exports:
             picture.thumbnail((JPEG_LONGEST_SIDE, JPEG_LONGEST_SIDE))  # does nothing to a smaller one
             write_whole(path, encoded(picture, "jpeg", quality=90, subsampling=0))
             drawn.append(path)
+        self.unshown += len(found) - len(self.shown.part(found))
         for form, writer in self.writers.items():
             kept = self.shown.part(found) if form == LABEL_MAPS else found
             ids = kept.category_ids.tolist() if isinstance(kept, Segments) else [CATEGORY_ID] * len(kept)
@@ -141,6 +142,13 @@ class Exports:
             if form == LABEL_MAPS:
                 drawn.append(writer.written[-1])
         return drawn
+
+    def others(self) -> list[Path]:
+        """Places of tools' files that are there, and that this run does not write."""
+        if self.out.suffix == ".json":  # the one file of a run
+            return []
+        places = {form: self.out / (f"{form}.json" if is_one_file(form) else form) for form in FORMS}
+        return [path for form, path in places.items() if form not in (*REPLACED, *self.writers) and path.exists()]
 
     def close(self) -> None:
         """Write what belongs to no single image."""
@@ -155,3 +163,5 @@ class Exports:
             if self.out != writer.place.out:
                 yield f"{form}: {writer.place.out}"
             yield from writer.notes()
+        if self.unshown and any(form != LABEL_MAPS for form in self.writers):
+            yield f"{self.unshown} masks in them score less than pictures show: --min-score leaves them out"

@@ -18,6 +18,8 @@ from instancefcn.folders import files_below, identity, natural_key
 
 OVERLAYS, LABEL_MAPS = "overlays", "labels"  # folders, among a run's results, of pictures made from its images
 
+NO_FOLDERS = (".jsonl", ".gz", ".parquet", ".xml", ".csv", ".txt", ".zip", ".png", ".tif", ".yaml", ".geojson")
+
 
 @dataclass(frozen=True)
 class ImageFile:
@@ -137,6 +139,16 @@ def refuse_to_overwrite(read: Sequence[Path], written: Sequence[Path]) -> None:
     for path in written:
         if os.path.exists(path) and identity(path) in inputs:  # a name may be too long, which fails its image
             raise typer.BadParameter(f"would write over an input, {path}; choose another folder", param_hint="--out")
+
+
+def refuse_file_name(out: Path) -> None:
+    """Stop where a folder that is not there yet would be called like a file.
+
+    Raises:
+        typer.BadParameter: it would.
+    """
+    if out.suffix.lower() in NO_FOLDERS and not out.is_dir():
+        raise typer.BadParameter(f"{out} would be a folder: give another name", param_hint="--out")
 
 
 def refuse_to_replace(files: Iterable[Path]) -> None:

@@ -79,7 +79,7 @@ def label(
     from instancefcn.labelling.rounds import Rounds
 
     with run_folder(out):
-        chosen_form = form or guess_form(labels) or to or "labelme"
+        chosen_form = form or guess_form(labels, images=folder) or to or "labelme"
         chosen_to = to or chosen_form
         images = find_inputs([str(folder)], None, out, folders_of_maps(chosen_form, labels, folder))
         rounds, ledger = Rounds(out), Ledger(out / PROPOSALS, out / LEDGER)

@@ -49,7 +49,7 @@ def next_images(
 ) -> None:
     """Say which images of a folder to label next: paths on stdout, one a line, and a table on stderr.
 
-    [bold]instancefcn next[/] --data labelme:labelled [bold]--pool[/] photos -n 20 > next.txt
+    [bold]instancefcn next[/] --data labelme:labelled,photos [bold]--pool[/] photos -n 20 > next.txt
 
     [bold]instancefcn next[/] --data labels:mine [bold]--pool[/] photos --by uncertain --checkpoint mine.safetensors
     [dim]Those in which the network doubts most objects.[/]
@@ -69,6 +69,8 @@ def next_images(
     for source in sources:
         if source.problems:
             count = len(source.problems)
+            if not len(source):
+                raise ValueError(f"{source.name}: no image of it can be read; the first problem: {source.problems[0]}")
             echo(f"{source.name}: {count} problems; the first: {source.problems[0]}", err=True)
     sources = [looked_at(source) for source in sources]
     left = unlabelled(images, sources)

@@ -29,7 +29,7 @@ SPEC_HELP = "\n\n".join(
 FORM_HELP = "\n\n".join(
     [
         "A FORM is one of:",
-        "[bold]coco[/] COCO annotations, masks as RLE: FILE.json, or FOLDER/coco.json",
+        "[bold]coco[/] COCO annotations, masks as RLE: FILE.json (propose and segment write results into a FOLDER)",
         "[bold]cvat[/] COCO 1.0 for CVAT's Upload annotations, polygons, masks where there are holes: FILE.json",
         "[bold]labelstudio[/] tasks for Label Studio's Import, polygons and brush masks: FILE.json",
         "[bold]labelme[/] FOLDER/STEM.json, polygons, masks where there are holes",

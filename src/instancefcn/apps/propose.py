@@ -106,6 +106,8 @@ and score) and [bold]objects.csv[/]
     """
     if exclusive and not objects:
         raise typer.BadParameter("--exclusive is for --objects: candidates overlap")
+    if shown is not None and not overlays:
+        raise typer.BadParameter("--shown is for --overlays, which are not asked for")
     times = None if tiles in (None, AUTO) else times_of_tiles(tiles)
     images = find_inputs(inputs, annotations, out)
 

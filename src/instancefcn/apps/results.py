@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from instancefcn.apps.exports import Exports, Shown
-from instancefcn.apps.images import ImageFile, pictures_of_run, pictures_there, refuse_to_overwrite
+from instancefcn.apps.images import ImageFile, pictures_of_run, pictures_there, refuse_file_name, refuse_to_overwrite
 from instancefcn.apps.printing import echo, progress_bar, say
 from instancefcn.apps.run_files import ERRORS, RESULT_FORMS, RunFiles
 from instancefcn.apps.tables import COUNTS, OBJECTS
@@ -79,7 +79,8 @@ class ResultsFolder:
         self.folder, self.images = folder, images
         self.one_file = folder.suffix == ".json"
         if self.one_file and (len(to) != 1 or len(tools) != 1 or not is_one_file(to[0]) or overlays):
-            raise typer.BadParameter(f"{folder} is a file: it takes one --to of one file, and no overlays")
+            raise typer.BadParameter(f"{folder} is a file: it takes one --to of one file, and no --overlays")
+        refuse_file_name(folder)
         if folder.is_file() and not self.one_file:
             raise typer.BadParameter(f"{folder} is a file: give a folder", param_hint="--out")
         self.files = RunFiles(
@@ -238,14 +239,17 @@ class ResultsFolder:
         Raises:
             typer.Exit: some images failed.
         """
-        counts, first = self.files.counts, (self.files.paths or [self.folder])[0]
-        echo(f"{counts['found']} {noun} of {counts['done']} images: {first}")
+        counts, files = self.files.counts, ", ".join(map(str, self.files.results or [self.folder]))
+        echo(f"{counts['found']} {noun} of {counts['done']} images: {files}")
         if COUNTS in self.files.journal.places:
             echo(f"counted, image by image and object by object: {self.folder / COUNTS}, {OBJECTS}")
         if counts["full"]:
             echo(f"{counts['full']} images have as many as --max-proposals allows; they may have more", err=True)
         for note in self.exports.notes():
             echo(note)
+        if left := self.exports.others():
+            listed = ", ".join(map(str, left))
+            echo(f"{listed}: of an earlier run or yours, and left as they are: they may differ from this one", err=True)
         if removed := len(self.earlier - self.drawn):
             echo(f"removed {removed} pictures of an earlier run, which contradict this one")
         if counts["failed"]:

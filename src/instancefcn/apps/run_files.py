@@ -81,11 +81,16 @@ class RunFiles:
         return dict.fromkeys(("read", "done", "failed", "full", "found"), 0) | self.journal.counts
 
     @property
+    def results(self) -> list[Path]:
+        """Files of results that are written at the end."""
+        places = self.journal.places
+        return [*filter(None, (places.get(self.json_name), places.get(self.jsonl_name), self.parquet))]
+
+    @property
     def paths(self) -> list[Path]:
         """Files that are written at the end, those of results first."""
         places = self.journal.places
-        others = (places.get(name) for name in (IMAGES, ERRORS, COUNTS, OBJECTS))
-        return [*filter(None, (places.get(self.json_name), places.get(self.jsonl_name), self.parquet, *others))]
+        return [*self.results, *filter(None, map(places.get, (IMAGES, ERRORS, COUNTS, OBJECTS)))]
 
     def begin(self) -> None:
         """Start anew.

@@ -15,7 +15,7 @@ from instancefcn.apps.options import (
     AnnotatedImages,
     DeviceName,
     Inputs,
-    OutFolder,
+    OutFolderOrFile,
     Precision,
     Resume,
     Tolerance,
@@ -32,7 +32,7 @@ def segment(
     classifier: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="animals, or what `instancefcn train-classifier` wrote.")
     ],
-    out: OutFolder,
+    out: OutFolderOrFile,
     checkpoint: Annotated[
         Path | None,
         existing_file("The network that the classifier was trained for.", show_default="the one that is shipped"),
@@ -43,7 +43,9 @@ def segment(
         float, typer.Option(min=0, max=1, help="Overlays and label maps leave out what scores less.")
     ] = 0.3,
     annotations: AnnotatedImages = None,
-    overlays: Annotated[bool, typer.Option(help="Draw the named masks over each image.")] = True,
+    overlays: Annotated[
+        bool | None, typer.Option(help="Draw the named masks over each image.", show_default="yes, into a folder")
+    ] = None,
     to: Annotated[list[str] | None, forms("labels")] = None,
     resume: Resume = False,
     tolerance: Tolerance = 1.0,
@@ -84,7 +86,7 @@ def segment(
         out,
         images,
         (annotations, checkpoint, Path(classifier)),
-        overlays=overlays,
+        overlays=out.suffix != ".json" if overlays is None else overlays,
         to=to or (LABEL_MAPS,),
         tolerance=tolerance,
         stem=SEGMENTS_STEM,

@@ -97,7 +97,7 @@ def describe_coverage(coverage: Coverage, recipe: str) -> str:
     """A line that says which share of the instances training can learn."""
     return (
         f"  coverage under the recipe {recipe}: {coverage.share:.1%} of {coverage.instances} instances are positive at "
-        f"some scale; {coverage.tiny} are too small to be judged, "
+        f"a side that it proposes at; {coverage.tiny} are too small to be judged, "
         f"{coverage.instances - coverage.tiny - coverage.covered} fit no window"
     )
 

@@ -84,7 +84,7 @@ def web(
     if folder is not None:
         form, maps = to, []
         if labels is not None:
-            form = to or guess_form(labels, "--to")
+            form = to or guess_form(labels, "--to", folder)
             maps = folders_of_maps(form, labels, folder)
         paths = [(image.file_name, image.path) for image in find_inputs([str(folder)], None, None, maps)]
         review = ReviewFolder(folder, paths, labels, form, tolerance)

@@ -34,7 +34,7 @@ def load_geojson(folder: Path) -> FileSource:
     root = inner if inner.is_dir() else folder
     files, _ = images_below(root)
     if not files:
-        raise ValueError(f"{root}: holds no image")
+        raise ValueError(f"{root}: holds no image: put or link the images into {folder / 'images'}")
     parents = dict.fromkeys([PurePosixPath(), *(key.parent for key in files)])
     found: dict[PurePosixPath, list[Path]] = {}  # by their places without suffix
     for place in (inner, folder, folder / "annotations"):

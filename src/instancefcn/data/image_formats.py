@@ -72,8 +72,11 @@ def why_not(file: io.BytesIO | io.BufferedReader) -> str:
         return "a damaged AVIF file" if reads_avif() else _NEEDS_AVIF
     if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         kind = _kind_of_tiff(start, file)
-        return f"a TIFF of a kind that can't be read{kind}: save it as grey or RGB of 8 or 16 bits"
-    return f"not an image, or none of {', '.join(FORMATS)}"
+        return f"a TIFF of a kind that can't be read{kind}: save it as grey or RGB of 8 or 16 bits, or grey float of 32"
+    if start.startswith(b"\x93NUMPY"):
+        return _REASONS[".npy"]
+    more = ["AVIF"] * reads_avif() + ["HEIC"] * reads_heif()
+    return f"not an image, or none of {', '.join([*FORMATS, *more])}"
 
 
 def _kind_of_tiff(start: bytes, file: io.BytesIO | io.BufferedReader) -> str:

@@ -69,6 +69,8 @@ def to_rgb(image: AnyImage) -> UInt8[np.ndarray, "h w 3"]:
     if isinstance(image, str | Path):
         return read_image(image)
     if isinstance(image, np.ndarray):
+        if image.ndim == 3 and image.shape[2] == 2:
+            warnings.warn("image: of two channels the second is opacity: give [h, w] if it is a stain", stacklevel=2)
         return _array_to_rgb(image)
     if not isinstance(image, Image.Image):
         raise TypeError(f"an image must be a file's path, an array or a PIL image, not {type(image).__name__}")
@@ -221,8 +223,8 @@ def _on_white(rgba: Image.Image, name: str) -> Image.Image:
     opacity = np.asarray(rgba.getchannel("A")).mean() / 255
     if opacity < FAINT:
         warnings.warn(
-            f"{name}: {1 - opacity:.0%} transparent, so nearly white: if channel 4 is something else (near infrared), "
-            "leave it out",
+            f"{name}: {1 - opacity:.0%} transparent, so nearly white: if the last channel is something else "
+            "(near infrared), leave it out",
             stacklevel=2,
         )
     return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")

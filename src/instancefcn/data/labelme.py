@@ -108,7 +108,7 @@ def _find_image(
         file = path_inside(folder, str(beside))
     except ValueError as error:
         if not embedded:
-            raise ValueError(f"{error}: give the folder that holds both") from error
+            raise ValueError(f"{error}: give the folder of the images, too, as labelme:DIR,IMAGES_DIR") from error
         file = path
     if embedded and not file.is_file():
         file = path

@@ -84,7 +84,7 @@ class YoloWriter(Writer):
             root, place = found[0]
             lines.append(
                 f"Ultralytics looks for labels/ beside images/: put or link the images of {root} into {place}, and "
-                f"name that in {DATA}"
+                f"name that in {DATA}; to read it back as it is: yolo:{self.place.out},."
             )
         return lines
 

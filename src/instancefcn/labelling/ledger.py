@@ -122,12 +122,11 @@ class Ledger:
         staged.replace(target)
         return True
 
-    def remove(self, images: Collection[str], kept: Collection[Path] = (), form: str | None = None) -> list[str]:
+    def remove(self, images: Collection[str], kept: Collection[Path] = ()) -> list[str]:
         """Remove the files of these images that are ours; a person's stay, and those for all images.
 
         Args:
             kept: files, behind all links, that stay in any case.
-            form: of the files; None for every format.
 
         Returns:
             Their names.
@@ -135,7 +134,7 @@ class Ledger:
         paths = {
             entry.name: path_inside(self.folder, entry.name)
             for entry in self.entries.values()
-            if entry.image and entry.image in images and form in (None, entry.form) and self.is_ours(entry.name)
+            if entry.image and entry.image in images and self.is_ours(entry.name)
         }
         removed = [name for name, path in paths.items() if path.resolve() not in kept]
         for name in removed:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+from instancefcn.data.coco_reader import NO_ANNOTATIONS, are_results
 from instancefcn.data.image_folder import images_below, matched
 from instancefcn.data.labelme import load_labelme
 from instancefcn.data.open import ONE_FILE, SPECS, open_source
@@ -27,17 +28,20 @@ BY_STEM = {
 }
 
 
-def guess_form(labels: Path, option: str = "--format") -> str | None:
+def guess_form(labels: Path, option: str = "--format", images: Path | None = None) -> str | None:
     """The format of a file or a folder of labels, where it is clear; None where there are none.
 
     Args:
         option: of the command, that says it.
+        images: the folder of the images; pictures in another folder that has nothing else are label maps.
 
     Raises:
         ValueError: it is not clear; says what to give.
     """
     refuse_zip(labels)
     found = _forms(labels)
+    if not found and images is not None and not images.resolve().is_relative_to(labels.resolve()):
+        found = {"labels"} if visible_files(labels, BY_STEM["labels"][1]) else set()
     if len(found) > 1 or (not found and labels.is_file()):
         raise ValueError(
             f"{labels}: the format is not clear ({' or '.join(sorted(found)) or 'none is known'}): give {option}"
@@ -229,6 +233,8 @@ def _form_of_json(path: Path) -> set[str]:
         isinstance(one, dict) and one.get("type") in GEOJSON for one in (table if isinstance(table, list) else [table])
     ):
         return {"geojson"}
+    if are_results(table):
+        raise ValueError(f"{path}: {NO_ANNOTATIONS}")
     if isinstance(table, list):
         return {"labelstudio"}
     if isinstance(table, dict) and isinstance(table.get("shapes"), list):

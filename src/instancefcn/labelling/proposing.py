@@ -111,8 +111,8 @@ class ProposalFolder:
             if not self.ledger.place(path, entry):
                 self.refused.append(name)
             placed.add((self.ledger.folder / name).resolve())
-        if image:  # it may have had a file of another name, before others came to share its stem
-            self.ledger.remove([image], placed, self.form)
+        if image:  # it may have had a file of another format, or of another name before others came to share its stem
+            self.ledger.remove([image], placed)
         return len(self.refused) == refused
 
 

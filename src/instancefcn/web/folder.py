@@ -68,7 +68,7 @@ class ReviewFolder:
             return
         if labels.exists() and not labels.is_dir():
             raise ValueError(f"{labels}: a folder is needed, as labels are saved as a file for each photograph")
-        self.form = form or guess_form(labels, "--to") or "labelme"
+        self.form = form or guess_form(labels, "--to", folder) or "labelme"
         if self.form not in FORMS:
             raise ValueError(
                 f"{labels}: holds {self.form}, but here labels are a file for each photograph, one of "
