@@ -17,8 +17,11 @@ from torch import Tensor, nn
 from inference.scenes import plain, squares
 from instancefcn.geometry.rle import area
 from instancefcn.inference import proposer as proposer_file
-from instancefcn.inference.proposer import Proposer, ranked_masks
-from instancefcn.inference.tiles import OVERLAP, Tile, cut, sizes_in_one_pass, sizes_in_tiles
+from instancefcn.inference.pasting import paste
+from instancefcn.inference.proposer import Proposer, as_tensor, ranked_masks
+from instancefcn.inference.suppression import suppress
+from instancefcn.inference.tiles import OVERLAP, Tile, cut, joined, settled, sizes_in_one_pass, sizes_in_tiles
+from instancefcn.inference.voting import vote
 from instancefcn.inference.window_masks import WindowMasks
 from instancefcn.model.network import Network
 from instancefcn.structures import ScoreMaps, WindowSize
@@ -177,3 +180,38 @@ def test_tiles_lie_where_their_pixels_do() -> None:
     proposer = local(shorter_sides=(500.0,), longest_side=256.0, tiles=True)
     best = proposer(squares_at((560, 400, 40)), max_proposals=1)
     assert np.abs(best.boxes_xyxy[0] - [560, 400, 600, 440]).max() <= 8  # a position
+
+
+VOTING: dict[str, Any] = {
+    "shorter_sides": (125.0, 500.0),
+    "longest_side": 256.0,
+    "tiles": True,
+    "vote_threshold": 0.5,
+    "candidates": 60,
+}
+
+
+def test_a_tile_gives_as_many_masks_as_are_wanted() -> None:
+    """The best of them, so that memory does not grow with the number of tiles."""
+    image, proposer = as_tensor(squares_at((100, 100, 30), (500, 50, 40))), local(**VOTING)
+    part = next(proposer.parts(image))
+    masks = proposer.masks_of(proposer.windows_of(part))
+    sizes = [len(settled(masks, 500, 700, proposer.config, wanted)) for wanted in (2, 5)]
+    assert len(masks) > 5
+    assert sizes == [2, 5]
+
+
+def test_masks_of_tiles_vote_once() -> None:
+    """In their tile; what is left of several tiles is suppressed, and no more averaged."""
+    image, proposer = squares_at((100, 100, 30), (250, 60, 40), (500, 50, 40)), local(**VOTING)
+    pixels, config, wanted = as_tensor(image), proposer.config, 40
+    whole = proposer.masks_of(proposer.windows(pixels))
+    tiles = [proposer.masks_of(proposer.windows_of(part)) for part in proposer.parts(pixels)]
+    masks = joined([settled(one, 500, 700, config, wanted) for one in (whole, *tiles)])
+    survivors, _ = suppress(masks, 500, 700, replace(config, vote_threshold=0.0), wanted)
+    expected = [rle for rle in paste(masks[survivors[:wanted]], 500, 700) if rle is not None]
+    found = proposer(image, max_proposals=wanted)
+    assert found.rles == expected[: len(found)]
+    assert len(found) > 10
+    twice = [rle for rle in paste(vote(masks, survivors[:wanted], 500, 700, config), 500, 700) if rle is not None]
+    assert found.rles != twice[: len(found)]

@@ -437,6 +437,21 @@ def test_a_resumed_run_keeps_the_rule_of_its_start(tmp_path: Path, start: Path) 
     assert rules(tmp_path) == [RULE, RULE]
 
 
+def test_a_resumed_run_chooses_its_rule_with_that_of_its_start(
+    tmp_path: Path, start: Path, scored: list[float], choices: Choices
+) -> None:
+    save_checkpoint(replace(load_checkpoint(start), objects=RULE), start)
+    scored += [50.0, 60.0, 70.0]
+    val = scenes(16, seed=3)
+    val.name = "scenes"
+    options: dict[str, Any] = {"device": "cpu", "workers": 0, "validation": [val], "report": lambda _: None}
+    train(RECIPE, [scenes()], tmp_path, init=str(start), iterations=1, **options)
+    start.unlink()
+    train(RECIPE, [scenes()], tmp_path, resume=True, iterations=2, **options)
+    assert [rule for *_, rule in choices] == [RULE] * len(choices)
+    assert len(choices) == 2
+
+
 def test_a_network_that_finds_nothing_keeps_its_rule(
     tmp_path: Path, start: Path, scored: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
