@@ -20,7 +20,6 @@ from instancefcn.files import read_json, write_whole
 EDITS = {"accepted": "#009e73", "corrected": "#e69f00", "drawn": "#c9ced6"}
 DELETED = "#d55e00"
 HIGHEST = 150.0  # percent of the labelled objects, in the chart
-LONG = 1000  # iterations, from which a run's name says them
 NOTE_FILE = "note.md"
 HEADER = """# How much drawing proposals save
 
@@ -52,8 +51,7 @@ def title(settings: Mapping[str, Any]) -> str:
     more = [] if settings["choose"] == "random" else [f"{settings['choose']} images next"]
     more += [] if settings["seed"] == 0 else [f"seed {settings['seed']}"]
     more += [] if settings["images"] == 10 else [f"{settings['images']} a round"]
-    if settings["recipe"] == "lite" and (settings["iterations"] or 0) >= LONG:  # others may need that many
-        more.append(f"{settings['iterations']} iterations")
+    more += [] if settings["iterations"] is None else [f"{settings['iterations']} iterations"]
     return ", ".join([settings["domain"], f"from {Path(settings['init']).stem} weights", *more])
 
 
