@@ -32,7 +32,7 @@ with F1, of the val split, which nothing is trained on or chosen by.
 
 ![Shares by round]({chart})
 
-The chart is of the next images, of runs with two rounds of them; where more is deleted than {highest:.0f} %, the
+The chart is of the next images, of the runs with the most rounds; where more is deleted than {highest:.0f} %, the
 line is cut.
 """
 
@@ -46,13 +46,18 @@ def read_runs(folder: Path) -> list[dict[str, Any]]:
     )
 
 
-def title(settings: Mapping[str, Any]) -> str:
-    """A run's name: its domain, a comma, and what else tells it from others."""
+def way(settings: Mapping[str, Any]) -> str:
+    """What tells a run from others of its domain, but for its iterations."""
     more = [] if settings["choose"] == "random" else [f"{settings['choose']} images next"]
     more += [] if settings["seed"] == 0 else [f"seed {settings['seed']}"]
     more += [] if settings["images"] == 10 else [f"{settings['images']} a round"]
-    more += [] if settings["iterations"] is None else [f"{settings['iterations']} iterations"]
-    return ", ".join([settings["domain"], f"from {Path(settings['init']).stem} weights", *more])
+    return ", ".join([f"from {Path(settings['init']).stem} weights", *more])
+
+
+def title(settings: Mapping[str, Any]) -> str:
+    """A run's name."""
+    iterations = [] if settings["iterations"] is None else [f"{settings['iterations']} iterations"]
+    return ", ".join([settings["domain"], way(settings), *iterations])
 
 
 def command(settings: Mapping[str, Any], rounds: int) -> str:
@@ -115,13 +120,14 @@ Iteration of the best checkpoint of each training, which proposed: {iterations}.
 def draw(runs: Sequence[Mapping[str, Any]]) -> bytes:
     """The chart, PNG: a panel for each run, bars of shares for each round that had next images.
 
-    A run whose first round took all images has nothing to compare, and no panel, unless there are no others.
+    Of the runs that have the most of them: others compare less, and have no panel.
     """
     from matplotlib.lines import Line2D
 
-    runs = [run for run in runs if sum(shares(found["next"]) is not None for found in run["rounds"]) > 1] or runs
+    numbers = [sum(shares(found["next"]) is not None for found in run["rounds"]) for run in runs]
+    runs = [run for run, number in zip(runs, numbers, strict=True) if number == max(numbers)]
     domains = list(dict.fromkeys(run["settings"]["domain"] for run in runs))
-    starts = list(dict.fromkeys(title(run["settings"]).partition(", ")[2] for run in runs))
+    starts = list(dict.fromkeys(way(run["settings"]) for run in runs))
     figure = empty_figure(2.6 * max(len(domains), 2), 2.6 * len(starts) + 0.6)
     handles = [Line2D([], [], color=color, linewidth=6, label=name) for name, color in EDITS.items()]
     handles.append(Line2D([], [], color=DELETED, marker="o", markersize=3, label="deleted"))
@@ -131,7 +137,7 @@ def draw(runs: Sequence[Mapping[str, Any]]) -> bytes:
         axes.set_axis_off()
     highest = 100.0
     for run in runs:
-        domain, _, start = title(run["settings"]).partition(", ")
+        domain, start = run["settings"]["domain"], way(run["settings"])
         axes = panels[starts.index(start)][domains.index(domain)]
         axes.set_axis_on()
         rounds = [(found["labelled"], own) for found in run["rounds"] if (own := shares(found["next"]))]
