@@ -109,6 +109,15 @@ def test_convert_makes_polygons_of_coco_alone(label_maps: Path, tmp_path: Path, 
     assert all(isinstance(annotation["segmentation"], list) for annotation in table["annotations"])
 
 
+def test_convert_makes_no_folder_that_is_called_like_a_file(
+    label_maps: Path, tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    done = command("convert", "--data", f"labels:{label_maps}", "--to", "cvat", "--out", tmp_path / "all.xml")
+    assert done.exit_code == 2
+    assert "all.xml would be a folder: give another name" in " ".join(done.stderr.split())
+    assert not (tmp_path / "all.xml").exists()
+
+
 def test_convert_writes_over_nothing_that_it_reads(label_maps: Path, command: Callable[..., Any]) -> None:
     before = (label_maps / "masks" / "a.png").read_bytes()
     done = command("convert", "--data", f"labels:{label_maps}", "--to", "labels", "--out", label_maps)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from instancefcn.apps.images import refuse_to_replace
+from instancefcn.apps.images import refuse_file_name, refuse_to_replace
 from instancefcn.apps.options import CrowdsOfOnePart, Form, SourceSpec, SplitParts, Tolerance
 from instancefcn.apps.printing import echo
 from instancefcn.files import write_whole
@@ -51,6 +51,8 @@ def convert(
 
     if polygons and to != "coco":
         raise typer.BadParameter(f"is for --to coco alone; {to} has its own rule", param_hint="--polygons")
+    if out.suffix != ".json":
+        refuse_file_name(out)
     source = open_source(data, split_parts=split_parts, crowds_of_one_part=crowds_of_one_part)
     every = [source.labels(index) for index in range(len(source))]
     if source.problems:

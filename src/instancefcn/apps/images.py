@@ -147,7 +147,7 @@ def refuse_file_name(out: Path) -> None:
     Raises:
         typer.BadParameter: it would.
     """
-    if out.suffix.lower() in NO_FOLDERS and not out.is_dir():
+    if out.suffix.lower() in NO_FOLDERS and not out.exists():
         raise typer.BadParameter(f"{out} would be a folder: give another name", param_hint="--out")
 
 

@@ -19,7 +19,7 @@ from instancefcn.interrupts import Interrupted, as_interrupted
 from instancefcn.run_folder import run_folder
 
 if TYPE_CHECKING:
-    from instancefcn.data.source import Source
+    from instancefcn.data.source import Problem, Source
     from instancefcn.labelling.ledger import Ledger
     from instancefcn.labelling.rounds import Rounds
 
@@ -116,20 +116,14 @@ def find_labels(
     """The labelled images: those in a person's folder, and the proposals that a person corrected in place."""
     from instancefcn.data.open import ONE_FILE
     from instancefcn.labelling.corrections import persons_files, read_corrections
-    from instancefcn.labelling.person_labels import (
-        behind_links,
-        labelled_files,
-        labelled_images,
-        lone_files,
-        open_labels,
-    )
+    from instancefcn.labelling.person_labels import labelled_files, labelled_images, lone_files, open_labels
 
     paths = {image.file_name: image.path for image in images}
     view = out / "view-labels"
     given = open_labels(form, labels, folder, view, split_parts=split_parts)
     mine = labelled_images(given, list(paths.values()), form)
     echo(f"labels: {len(mine)} of {len(images)} images are labelled in {labels} ({form})")
-    _say_problems([behind_links(problem, [view]) for problem in given.problems])
+    _say_problems(given.problems, [view])
     if lone := lone_files(form, labels, folder):
         why = f"none of the name is in {folder}, or several"
         echo(f"  {len(lone)} files there label no image: {why}; the first: {lone[0]}", err=True)
@@ -143,16 +137,19 @@ def find_labels(
         fresh = corrections.besides(labelled_files(found), f"corrected in {ledger.folder}")
         found.append(fresh)
         echo(f"  and {len(fresh)} are corrected in {ledger.folder}")
-        _say_problems(corrections.problems)
+        _say_problems(corrections.problems, corrections.views)
         if corrections.lone:
             mend = "where images share a stem, take --to labelme"
             echo(f"  {corrections.lone} changed files there label no image; {mend}", err=True)
     return [source for source in found if len(source)]
 
 
-def _say_problems(problems: Sequence[str]) -> None:
+def _say_problems(problems: Sequence[Problem], views: Sequence[Path]) -> None:
+    """Count the problems of files that lie behind links, and tell the first."""
+    from instancefcn.labelling.person_labels import behind_links
+
     if problems:
-        echo(f"  {len(problems)} problems in them; the first: {problems[0]}", err=True)
+        echo(f"  {len(problems)} problems in them; the first: {behind_links(problems[0], views)}", err=True)
 
 
 def train(

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from instancefcn.data.selection import Selection
+from instancefcn.data.source import Problem
 from instancefcn.labelling.ledger import Ledger
-from instancefcn.labelling.person_labels import CLASSES, behind_links, labelled_images, link, open_labels
+from instancefcn.labelling.person_labels import CLASSES, labelled_images, link, open_labels
 
 YOLO_CLASSES = "data.yaml"  # without which the numbers in YOLO's files have no names
 
@@ -19,12 +20,14 @@ class Corrections:
 
     Args:
         images: the labelled images.
-        problems: of their files, which these lines name.
+        problems: of their files, by the names of links to them.
+        views: the folders of these links.
         lone: how many changed files label no image.
     """
 
     images: Selection
-    problems: list[str]
+    problems: Sequence[Problem]
+    views: Sequence[Path]
     lone: int
 
     def besides(self, others: Collection[Path], name: str) -> Selection:
@@ -76,5 +79,5 @@ def read_corrections(
     opened = open_labels(form, touched, folder, view, known=known)
     labelled = labelled_images(opened, list(images.values()), form)
     own = [name for name in names if name not in classes and Path(name).name != CLASSES]
-    problems = [behind_links(problem, [view, touched]) for problem in opened.problems]
-    return Corrections(labelled, problems, max(len(own) - len(labelled) - len(problems), 0))
+    lone = max(len(own) - len(labelled) - len(opened.problems), 0)
+    return Corrections(labelled, opened.problems, [view, touched], lone)
