@@ -51,8 +51,7 @@ def convert(
 
     if polygons and to != "coco":
         raise typer.BadParameter(f"is for --to coco alone; {to} has its own rule", param_hint="--polygons")
-    if out.suffix != ".json":
-        refuse_file_name(out)
+    refuse_file_name(out)
     source = open_source(data, split_parts=split_parts, crowds_of_one_part=crowds_of_one_part)
     every = [source.labels(index) for index in range(len(source))]
     if source.problems:

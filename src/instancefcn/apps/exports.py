@@ -63,11 +63,16 @@ class Exports:
         self.out, self.shown, self.unshown = out, shown, 0  # masks that pictures leave out
         names = [image.file_name for image in images]
         self.writers: dict[str, Writer] = {
-            form: open_writer(form, out if is_one_file(form) else out / form, categories, tolerance, names=names)
-            for form in tools
+            form: open_writer(form, self._place(form), categories, tolerance, names=names) for form in tools
         }
         stems = zip(images, output_stems(images), strict=True)
         self.overlays = {image.image_id: out / OVERLAYS / f"{stem}.jpg" for image, stem in stems if overlays}
+
+    def _place(self, form: str) -> Path:
+        """The folder, or the file, that a format is written to."""
+        if self.out.suffix == ".json":
+            return self.out
+        return self.out / (f"{form}.json" if is_one_file(form) else form)
 
     def paths(self) -> Iterator[Path]:
         """Files that will be written."""
@@ -127,15 +132,15 @@ class Exports:
             pixels: of the image; None to leave its overlay as it is.
             keep: files that are there are of this run, and somebody may have worked on them since: they stay.
         """
-        drawn: list[Path] = []
+        drawn, shown = list[Path](), self.shown.part(found)
         if pixels is not None and (path := self.overlays.get(image.image_id)):
-            picture = Image.fromarray(self.shown.part(found).draw(pixels, self.shown.most))
+            picture = Image.fromarray(shown.draw(pixels, self.shown.most))
             picture.thumbnail((JPEG_LONGEST_SIDE, JPEG_LONGEST_SIDE))  # does nothing to a smaller one
             write_whole(path, encoded(picture, "jpeg", quality=90, subsampling=0))
             drawn.append(path)
-        self.unshown += len(found) - len(self.shown.part(found))
+        self.unshown += len(found) - len(shown)
         for form, writer in self.writers.items():
-            kept = self.shown.part(found) if form == LABEL_MAPS else found
+            kept = shown if form == LABEL_MAPS else found
             ids = kept.category_ids.tolist() if isinstance(kept, Segments) else [CATEGORY_ID] * len(kept)
             writer.keep = keep
             writer.add(labels_of(kept, ids, image.image_id, image.file_name, image.path), kept.scores.tolist())
@@ -147,8 +152,8 @@ class Exports:
         """Places of tools' files that are there, and that this run does not write."""
         if self.out.suffix == ".json":  # the one file of a run
             return []
-        places = {form: self.out / (f"{form}.json" if is_one_file(form) else form) for form in FORMS}
-        return [path for form, path in places.items() if form not in (*REPLACED, *self.writers) and path.exists()]
+        others = (self._place(form) for form in FORMS if form not in (*REPLACED, *self.writers))
+        return [path for path in others if path.exists()]
 
     def close(self) -> None:
         """Write what belongs to no single image."""

@@ -41,12 +41,14 @@ from instancefcn.values import shown, whole_or_none
 
 LARGE = 2**62  # ids from here on leave room for no more
 MEND = "`instancefcn validate` lists all that is wrong, `instancefcn convert` writes what is sound"
-NO_ANNOTATIONS = "these are results, not annotations: `propose --to coco --out FILE.json` writes annotations"
 
 
-def are_results(table: Any) -> bool:
-    """Whether the value of a JSON is COCO results, which list no images."""
-    return isinstance(table, list) and any(isinstance(one, dict) and "image_id" in one for one in table)
+def refuse_results(table: Any, source: str) -> None:
+    """Refuse the value of a JSON that is COCO results, which list no images, by a ValueError that says what to do."""
+    if isinstance(table, list) and any(isinstance(one, dict) and "image_id" in one for one in table):
+        raise ValueError(
+            f"{source}: these are results, not annotations: `propose --to coco --out FILE.json` writes annotations"
+        )
 
 
 class CocoReader:
@@ -72,8 +74,7 @@ class CocoReader:
         keys: Sequence[str] = ("images", "annotations"),
         crowds_of_one_part: bool = False,
     ) -> None:
-        if are_results(table):
-            raise ValueError(f"{source}: {NO_ANNOTATIONS}")
+        refuse_results(table, source)
         for key in keys:
             entries = table.get(key) if isinstance(table, dict) else None
             if not isinstance(entries, list) or not all(isinstance(entry, Entry) for entry in entries):

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from instancefcn.data.selection import Selection
 from instancefcn.data.source import Problem
+from instancefcn.export.yolo import DATA
 from instancefcn.labelling.ledger import Ledger
 from instancefcn.labelling.person_labels import CLASSES, labelled_images, link, open_labels
-
-YOLO_CLASSES = "data.yaml"  # without which the numbers in YOLO's files have no names
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def read_corrections(
         ValueError: as ``person_labels.open_labels``.
     """
     touched, view = out / f"view-touched-{form}", out / f"view-corrected-{form}"  # as deep as the proposals, for paths
-    classes = [YOLO_CLASSES] if (ledger.folder / YOLO_CLASSES).exists() else []
+    classes = [DATA] if (ledger.folder / DATA).exists() else []  # without which YOLO's numbers have no names
     link({touched / name: ledger.folder / name for name in [*names, *classes]}, touched)
     known = {
         touched / name: folder / entry.image

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from instancefcn.data.coco_reader import NO_ANNOTATIONS, are_results
+from instancefcn.data.coco_reader import refuse_results
 from instancefcn.data.image_folder import images_below, matched
 from instancefcn.data.labelme import load_labelme
 from instancefcn.data.open import ONE_FILE, SPECS, open_source
@@ -233,8 +233,7 @@ def _form_of_json(path: Path) -> set[str]:
         isinstance(one, dict) and one.get("type") in GEOJSON for one in (table if isinstance(table, list) else [table])
     ):
         return {"geojson"}
-    if are_results(table):
-        raise ValueError(f"{path}: {NO_ANNOTATIONS}")
+    refuse_results(table, str(path))
     if isinstance(table, list):
         return {"labelstudio"}
     if isinstance(table, dict) and isinstance(table.get("shapes"), list):
