@@ -5,6 +5,9 @@ PYTHON := $(firstword $(foreach python,python3.11 python3,\
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
+# `make check test` does both at once: the type checker takes one core.
+MAKEFLAGS += --jobs=2
+
 .PHONY: install demo check test docs format formats bench soak queue queue-stop
 .DELETE_ON_ERROR:
 

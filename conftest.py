@@ -1,12 +1,16 @@
-"""Every test runs with the shapes and types of the package's annotations checked."""
+"""Every test runs with the shapes checked that the package's annotations state."""
 
 from __future__ import annotations
 
 import gc
+import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial, wraps
 from pathlib import Path
+from typing import Any
 
+import jaxtyping
 import pytest
 import torch
 from hypothesis import settings
@@ -20,11 +24,54 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 ROOT = Path(__file__).parent
-# Not `reproduce` as a whole: its tests are in it, and pytest rewrites their assertions itself.
-CHECKED = ["instancefcn", *(f"reproduce.{path.stem}" for path in (ROOT / "reproduce").glob("*.py"))]
-install_import_hook(CHECKED, "beartype.beartype")
-
 SHARED_DATA = ROOT.parent / "shared" / "data"
+FIRST_CALLS, EVERY = 10, 10
+
+jaxtyped, tests_begun = jaxtyping.jaxtyped, 0
+
+
+def sparingly_jaxtyped(function: Any = None, **options: Any) -> Any:
+    """A function whose first calls in each test are checked, and then every tenth.
+
+    The others are much like them, and the checks take longer than many a call. What the import hook decorates with, in
+    place of ``jaxtyping.jaxtyped``.
+    """
+    if function is None:
+        return partial(sparingly_jaxtyped, **options)
+    checked: Callable[..., Any] = jaxtyped(function, **options)
+    if inspect.isclass(function):
+        return checked
+    test = calls = 0
+
+    @wraps(checked)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        nonlocal test, calls
+        if test != tests_begun:
+            test, calls = tests_begun, 0
+        calls += 1
+        return (checked if calls <= FIRST_CALLS or calls % EVERY == 0 else function)(*args, **kwargs)
+
+    return call
+
+
+def modules_with_shapes() -> Iterator[str]:
+    """Plain types are left to basedpyright, which takes no time of a test."""
+    for root, package in ((ROOT / "src", "instancefcn"), (ROOT, "reproduce")):
+        for path in (root / package).rglob("*.py"):
+            names = path.relative_to(root).with_suffix("").parts
+            # The tests of `reproduce` are in it, and pytest rewrites their assertions itself.
+            if "tests" not in names and "from jaxtyping import" in path.read_text(encoding="utf-8"):
+                yield ".".join(names)
+
+
+jaxtyping.jaxtyped = sparingly_jaxtyped
+install_import_hook(list(modules_with_shapes()), "beartype.beartype")
+
+
+def pytest_runtest_setup() -> None:
+    """A test begins."""
+    global tests_begun
+    tests_begun += 1
 
 
 def pytest_configure() -> None:
