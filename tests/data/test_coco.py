@@ -272,6 +272,20 @@ def test_rejected_images(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(("folder", "name"), [("train2017", "a.png"), (".", "train2017/a.png")])
+def test_lvis_names_images_by_their_address(folder: str, name: str, tmp_path: Path) -> None:
+    """IMAGES_DIR is the folder of a split, or that of all of COCO's splits."""
+    write_image(tmp_path / "images" / "train2017" / "a.png")
+    entry = image_entry(1, None) | {"coco_url": "http://images.cocodataset.org/train2017/a.png"}
+    del entry["file_name"]
+    spec = write_coco(tmp_path, [coco_annotation(1, 1)], [entry])
+    labels, images = spec.split(",")
+    source = open_source(f"{labels},{Path(images) / folder}")
+    assert [source.labels(index).file_name for index in range(len(source))] == [name]
+    assert len(source.labels(0).instances) == 1
+    assert source.image(0).shape == (HEIGHT, WIDTH, 3)
+
+
 def test_linked_images_are_followed(tmp_path: Path) -> None:
     """Names may not lead out of the folder, but data sets made of links are usual."""
     write_image(tmp_path / "elsewhere" / "a.png")

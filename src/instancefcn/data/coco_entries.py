@@ -97,6 +97,18 @@ def same(first: CocoAnnotation, second: CocoAnnotation | None) -> bool:
     return type(one) is type(other) and bool(np.all(one == other))
 
 
+def stated_name(entry: Any, folder: Path) -> str:
+    """Name of an image in a folder. LVIS states none, but COCO's address, which ends in the split and the name."""
+    name, address = entry.get("file_name"), entry.get("coco_url")
+    if name is None and isinstance(address, str):
+        *_, split, name = ("", *address.split("/"))
+        if split and (folder / split).is_dir():
+            name = f"{split}/{name}"
+    if not isinstance(name, str) or not name:
+        raise ValueError("has no file_name")
+    return name
+
+
 def stated_size(entry: Any) -> tuple[int, int] | None:
     """(height, width) of an image's entry; None if it has neither."""
     if entry.get("height") is None and entry.get("width") is None:

@@ -25,6 +25,7 @@ from instancefcn.data.coco_entries import (
     parse_box,
     place_of,
     same,
+    stated_name,
     stated_size,
     whole_number,
 )
@@ -130,13 +131,12 @@ class CocoReader:
             place, image_id = f"images[{index}]", None
             try:
                 image_id = whole_number(entry.get("id"), "id")
-                place, name, path = f"{place} (id {image_id})", entry.get("file_name"), None
+                place, name, path = f"{place} (id {image_id})", "", None
                 if folder is not None:
-                    if not isinstance(name, str) or not name:
-                        raise ValueError("has no file_name")
+                    name = stated_name(entry, folder)
                     path = path_inside(folder, name)
                     name = name if is_plain_name(name) else path.relative_to(folder).as_posix()
-                found.append(CocoImage(place, image_id, name if path else "", path, stated_size(entry)))
+                found.append(CocoImage(place, image_id, name, path, stated_size(entry)))
             except ValueError as error:
                 self.lose_image(place, image_id, error)
         ids, users = Counter(image.image_id for image in found), defaultdict[Path | None, list[int]](list)

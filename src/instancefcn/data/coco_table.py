@@ -20,6 +20,7 @@ class ImageEntry(msgspec.Struct, gc=False):
 
     id: Any = None
     file_name: Any = None
+    coco_url: Any = None
     width: Any = None
     height: Any = None
 
