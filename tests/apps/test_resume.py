@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from apps.conftest import Command
 from instancefcn import journal
 from instancefcn.apps import results
 from instancefcn.data.result_files import read_results
@@ -383,3 +384,18 @@ def test_nothing_is_written_through_a_link_in_place_of_an_output(
     assert mine.read_text() == "of a person"
     with Image.open(out / "overlays" / "0.jpg") as overlay:
         assert np.asarray(overlay).shape == (30, 40, 3)
+
+
+def test_where_no_image_can_be_read_the_earlier_results_stay(
+    command: Command, photographs: Path, tmp_path: Path
+) -> None:
+    words = ("propose", photographs, "--objects", "--overlays", "--out", tmp_path / "out")
+    command(*words)
+    before = tree(tmp_path / "out")
+    for path in photographs.iterdir():
+        path.write_bytes(b"no image")
+    for more in ([], ["--resume"]):
+        done = command(*words, *more)
+        assert done.exit_code == 1
+        assert f"none of {COUNT} images can be read: {tmp_path / 'out'} stays as it was" in done.stderr
+        assert tree(tmp_path / "out") == before

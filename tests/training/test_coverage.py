@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from inference.scenes import plain
+from instancefcn.apps.validate import describe_coverage
 from instancefcn.data.segmentations import to_instances
 from instancefcn.data.selection import Selection
 from instancefcn.data.source import Labels, Problem, Source
@@ -124,10 +125,11 @@ def test_all_images_are_counted() -> None:
 
 
 @pytest.mark.parametrize("source", [Boxes(), Boxes([]), Boxes([(96, 96)], crowds=[(96, 96)])])
-def test_nothing_to_cover_is_covered(source: Boxes) -> None:
+def test_of_nothing_there_is_no_share(source: Boxes) -> None:
     result = coverage(source, recipe(600))
     assert result == Coverage(0, 0, 0)
-    assert result.share == 1
+    assert np.isnan(result.share)
+    assert describe_coverage(result, "lite") == "  coverage under the recipe lite: there is no instance to learn"
 
 
 def test_images_of_several_sizes_add_up() -> None:

@@ -125,14 +125,19 @@ class ResultsFolder:
 
         Raises:
             Interrupted: by a signal; what was done until then is in the folder, and can be gone on from.
-            ValueError: another run writes there, or the one to go on from was asked for other things.
+            ValueError: another run writes there, the one to go on from was asked for other things, or no image could
+                be read where an earlier run has results, which stay.
             OSError: a file can't be written; names it.
         """
         with (run_file if self.one_file else run_folder)(self.folder), noted_interrupts() as stop:
             self._begin()
             try:
                 self._go_through(verb, begin, most, at_once, stop)
-                self._close(finished=not stop)
+                none_is_done = not (self.files.counts["done"] or stop) and self.files.journal.replaces
+                if none_is_done:
+                    self.files.discard()
+                else:
+                    self._close(finished=not stop)
             except KeyboardInterrupt as error:  # a second signal: the image that it came in is left out
                 self._close(finished=False)
                 raise self._interrupted(as_interrupted(error).number) from None
@@ -142,6 +147,8 @@ class ResultsFolder:
                 raise
             if stop.number is not None:
                 raise self._interrupted(stop.number)
+            if none_is_done:
+                raise ValueError(f"none of {len(self.images)} images can be read: {self.folder} stays as it was")
 
     def _begin(self) -> None:
         self.earlier = pictures_of_run(self.folder)

@@ -140,10 +140,8 @@ def train(
     for source in (*sources, *validation):
         covered = coverage(source, loaded)
         skipped = f"; {len(source.problems)} problems skipped (see `instancefcn validate`)" if source.problems else ""
-        tell(
-            f"{source.name}: {len(source)} images, {covered.instances} instances, {100 * covered.share:.1f} % covered"
-            f"{skipped}"
-        )
+        share = f", {100 * covered.share:.1f} % covered" if covered.instances else ""
+        tell(f"{source.name}: {len(source)} images, {covered.instances} instances{share}{skipped}")
         if text := background_note(source):
             tell(f"  {text}")
         if tiles is None and (text := hint(source, loaded, covered)):

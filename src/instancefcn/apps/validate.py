@@ -95,6 +95,8 @@ def describe(report: Report) -> list[str]:
 
 def describe_coverage(coverage: Coverage, recipe: str) -> str:
     """A line that says which share of the instances training can learn."""
+    if not coverage.instances:
+        return f"  coverage under the recipe {recipe}: there is no instance to learn"
     return (
         f"  coverage under the recipe {recipe}: {coverage.share:.1%} of {coverage.instances} instances are positive at "
         f"a side that it proposes at; {coverage.tiny} are too small to be judged, "

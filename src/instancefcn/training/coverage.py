@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,8 +27,8 @@ class Coverage:
 
     @property
     def share(self) -> float:
-        """Fraction of instances that are covered; 1 if there are no instances."""
-        return self.covered / self.instances if self.instances else 1.0
+        """Fraction of instances that are covered; NaN without instances."""
+        return self.covered / self.instances if self.instances else math.nan
 
 
 def coverage(source: Source, recipe: Recipe) -> Coverage:
