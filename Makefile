@@ -5,8 +5,10 @@ PYTHON := $(firstword $(foreach python,python3.11 python3,\
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-# `make check test` does both at once: the type checker takes one core.
+# Both at once, as the type checker takes one core. Other goals install, which is for one at a time.
+ifeq ($(sort $(MAKECMDGOALS)), check test)
 MAKEFLAGS += --jobs=2
+endif
 
 .PHONY: install demo check test docs format formats bench soak queue queue-stop
 .DELETE_ON_ERROR:
