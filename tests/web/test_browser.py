@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +35,31 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
-def open_page(browser: Any, address: str, width: int, scheme: str) -> tuple[Any, list[str]]:
-    """A page, and what goes wrong on it."""
+def open_page(
+    browser: Any,
+    address: str,
+    width: int = 1280,
+    scheme: str = "light",
+    routes: Mapping[str, Callable[[Any], object]] | None = None,
+) -> tuple[Any, list[str]]:
+    """A page, and what goes wrong on it. Routes are set first: some requests of an open page would pass them by."""
     context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
     page, errors = context.new_page(), []
     page.set_default_timeout(WAIT)
+    for pattern, handler in (routes or {}).items():
+        page.route(pattern, handler)
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(address)
     return page, errors
+
+
+def wait_for_one(page: Any, routes: list[Any]) -> None:
+    """Until a handler of a request has filled the list."""
+    deadline = time.monotonic() + WAIT / 1000
+    while not routes:
+        assert time.monotonic() < deadline, "the page did not ask"
+        page.wait_for_timeout(20)
 
 
 @pytest.fixture(scope="module")
@@ -111,14 +128,11 @@ def test_a_photograph_from_upload_to_download(
 
 
 def test_a_photograph_chosen_before_the_servers_first_answer(browser: Any, site: Site) -> None:
-    page = browser.new_context().new_page()
-    page.set_default_timeout(WAIT)
     held: list[Any] = []
-    page.route("**/api/state", lambda route: route.continue_() if held else held.append(route))
-    page.goto(site.address)
+    hold = {"**/api/state": lambda route: route.continue_() if held else held.append(route)}
+    page, _ = open_page(browser, site.address, routes=hold)
     page.set_input_files("#files", {"name": "early.png", "mimeType": "image/png", "buffer": png(discs())})
-    while not held:
-        page.wait_for_timeout(20)
+    wait_for_one(page, held)
     held[0].continue_()
     page.wait_for_selector(".mask")
     assert page.text_content("#title") == "early.png"
@@ -126,7 +140,7 @@ def test_a_photograph_chosen_before_the_servers_first_answer(browser: Any, site:
 
 
 def test_files_that_are_refused(browser: Any, site: Site, tmp_path: Path) -> None:
-    page, errors = open_page(browser, site.address, 1280, "light")
+    page, errors = open_page(browser, site.address)
     page.set_input_files("#files", {"name": "notes.png", "mimeType": "image/png", "buffer": b"no image"})
     page.wait_for_selector(".message")
     assert "notes.png: " in str(page.text_content(".message"))
@@ -146,7 +160,7 @@ def test_files_that_are_refused(browser: Any, site: Site, tmp_path: Path) -> Non
     ],
 )
 def test_photographs_are_dropped_and_pasted(browser: Any, site: Site, hand_over: str) -> None:
-    page, errors = open_page(browser, site.address, 1280, "light")
+    page, errors = open_page(browser, site.address)
     page.wait_for_selector("#drop")
     held = "const data = new DataTransfer(); data.items.add(new File([Uint8Array.from(bytes)], 'held.png'));"
     page.evaluate(f"bytes => {{ {held} {hand_over}; }}", list(png(discs())))
@@ -165,7 +179,7 @@ def test_labels_of_somebody_else_are_written_over_only_when_asked(browser: Any, 
     (labels / "a.json").write_text(theirs)
     site = Site(alone, ReviewFolder(photographs, [("a.png", photographs / "a.png")], labels))
     try:
-        page, _ = open_page(browser, site.address, 1280, "light")
+        page, _ = open_page(browser, site.address)
         page.wait_for_selector(".mask")
         asked: list[str] = []
         page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
@@ -193,7 +207,7 @@ def test_a_folder_by_keyboard_alone(browser: Any, alone: Models, tmp_path: Path)
     images = [(name, photographs / name) for name in ("a.png", "b.png")]
     site = Site(alone, ReviewFolder(photographs, images, tmp_path / "labels"))
     try:
-        page, errors = open_page(browser, site.address, 1280, "dark")
+        page, errors = open_page(browser, site.address, scheme="dark")
         page.wait_for_selector(".mask")
         count = page.locator(".mask").count()
         press = page.keyboard.press
@@ -240,12 +254,12 @@ def objects_of(label: Path) -> int:
 
 
 def test_saving_twice_at_once_passes_over_no_photograph(browser: Any, three: Site, tmp_path: Path) -> None:
-    page, errors = open_page(browser, three.address, 1280, "light")
-    page.wait_for_selector(".mask")
     held: list[Any] = []
-    page.route("**/labels", lambda route: held.append(route))
+    page, errors = open_page(browser, three.address, routes={"**/labels": lambda route: held.append(route)})
+    page.wait_for_selector(".mask")
     page.keyboard.press("Enter")
     page.keyboard.down("Enter")
+    wait_for_one(page, held)
     page.wait_for_timeout(200)
     for route in held:
         route.continue_()
@@ -261,12 +275,11 @@ def test_saving_twice_at_once_passes_over_no_photograph(browser: Any, three: Sit
 
 
 def test_what_is_rejected_stays_so_when_an_earlier_answer_comes_late(browser: Any, three: Site, tmp_path: Path) -> None:
-    page, _ = open_page(browser, three.address, 1280, "light")
     held: list[Any] = []
-    page.route("**/api/folder/1", lambda route: route.continue_() if held else held.append(route))
+    hold = {"**/api/folder/1": lambda route: route.continue_() if held else held.append(route)}
+    page, _ = open_page(browser, three.address, routes=hold)
     page.wait_for_selector(".mask")
-    while not held:  # the page asks for the next photograph before it is wanted
-        page.wait_for_timeout(20)
+    wait_for_one(page, held)  # the page asks for the next photograph before it is wanted
     page.keyboard.press("ArrowRight")
     page.wait_for_selector("#title:text-is('b.png')")
     page.wait_for_selector(".mask")
@@ -284,7 +297,7 @@ def test_what_is_rejected_stays_so_when_an_earlier_answer_comes_late(browser: An
 
 
 def test_where_a_photograph_cant_be_read_nothing_is_done_to_the_one_before(browser: Any, three: Site) -> None:
-    page, errors = open_page(browser, three.address, 1280, "light")
+    page, errors = open_page(browser, three.address)
     page.wait_for_selector(".mask")
     page.keyboard.press("ArrowRight")
     page.wait_for_selector("#title:text-is('b.png')")
@@ -302,7 +315,7 @@ def test_where_a_photograph_cant_be_read_nothing_is_done_to_the_one_before(brows
 def test_two_checkpoints_side_by_side(browser: Any, models: Models) -> None:
     site = Site(models)
     try:
-        page, errors = open_page(browser, site.address, 1280, "light")
+        page, errors = open_page(browser, site.address)
         page.set_input_files("#files", {"name": "a.png", "mimeType": "image/png", "buffer": png(discs())})
         for place in (1, 2):
             page.wait_for_selector(f".stage:nth-child({place}) .mask")
@@ -320,7 +333,6 @@ def test_the_second_checkpoints_objects_are_saved_though_it_is_asked_last(browse
     """Its answer comes late, and is waited for."""
     site = Site(models)
     try:
-        page, _ = open_page(browser, site.address, 1280, "light")
         asked: list[str] = []
 
         def late(route: Any) -> None:
@@ -330,7 +342,7 @@ def test_the_second_checkpoints_objects_are_saved_though_it_is_asked_last(browse
             else:
                 route.continue_()
 
-        page.route("**/objects?by=1*", late)
+        page, _ = open_page(browser, site.address, routes={"**/objects?by=1*": late})
         page.set_input_files("#files", {"name": "a.png", "mimeType": "image/png", "buffer": png(discs())})
         page.wait_for_selector(".stage:nth-child(1) .mask")
         page.select_option("#of-model", "1")
