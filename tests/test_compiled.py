@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
 import threading
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numba
 import numpy as np
 import pytest
@@ -126,6 +128,35 @@ def test_kept_code_that_is_damaged_is_made_anew(
     path.write_bytes(damaged[spoil])
     assert found_on_disk() == 0  # the code is made anew, and kept
     assert found_on_disk() == 1
+
+
+@pytest.mark.parametrize(("wait", "loaded"), [(60.0, 1), (0.1, 0)])
+def test_what_another_process_compiles_is_waited_for_and_loaded(
+    wait: float, loaded: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "kept.py").write_text(
+        "from instancefcn.compiled import compiled\n\n@compiled\ndef kept(a):\n    return a + 1\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("instancefcn.compiled.LONGEST_WAIT", wait)
+
+    def imported(cache: str) -> Any:
+        monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / cache))
+        monkeypatch.delitem(sys.modules, "kept", raising=False)
+        return importlib.import_module("kept").kept
+
+    assert imported("theirs")(1) == 2  # as the other process has it in the end
+    (lock,) = (tmp_path / "theirs").rglob("*.lock")
+    kept, results = imported("ours"), list[int]()
+    thread = threading.Thread(target=lambda: results.append(kept(1)))
+    with filelock.FileLock(tmp_path / "ours" / lock.relative_to(tmp_path / "theirs")):
+        thread.start()
+        thread.join(0.5 if loaded else None)
+        assert thread.is_alive() == bool(loaded)
+        shutil.copytree(tmp_path / "theirs", tmp_path / "ours", ignore=lambda *_: [lock.name], dirs_exist_ok=True)
+    thread.join()
+    assert results == [2]
+    assert sum(kept.stats.cache_hits.values()) == loaded
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 1000])

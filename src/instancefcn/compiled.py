@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import filelock
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
+
+LONGEST_WAIT = 60.0  # seconds for another process that compiles the same function
 
 T = TypeVar("T")
 
@@ -19,7 +23,8 @@ T = TypeVar("T")
 def compiled(function: Callable[..., T]) -> Callable[..., T]:
     """Compile a function of arrays and numbers when it is first called, and keep the machine code on disk.
 
-    Code that is no longer what was kept, such as a cut file, is made anew, and so is code that can't be kept.
+    Code that is no longer what was kept, such as a cut file, is made anew, and so is code that can't be kept. Of
+    several processes that call it first, one compiles it, and the others wait for what it keeps.
 
     It runs without Python's lock. An index beyond an array is not noticed: ``NUMBA_BOUNDSCHECK=1`` finds it, with
     ``NUMBA_CACHE_DIR`` at an empty folder, and ``NUMBA_DISABLE_JIT=1`` runs the function as it is written.
@@ -30,7 +35,7 @@ def compiled(function: Callable[..., T]) -> Callable[..., T]:
         plain.__qualname__ += _fingerprint(plain)
         dispatcher = numba.njit(cache=True, **options)(plain)
         if isinstance(dispatcher, Dispatcher):  # not under NUMBA_DISABLE_JIT
-            dispatcher._cache = _CheckedCache(plain)  # pyright: ignore[reportAttributeAccessIssue]
+            _compile_in_one_process(dispatcher, _CheckedCache(plain))
         return dispatcher
     except (RuntimeError, OSError):  # no source, or no folder to keep the code in
         return numba.njit(**options)(plain)  # compiled anew in each process
@@ -59,6 +64,7 @@ class _CheckedCache(FunctionCache):
         super().__init__(function)
         base, stamp = self._impl.filename_base, self._impl.locator.get_source_stamp()
         self._cache_file = _CheckedFiles(cache_path=self._cache_path, filename_base=base, source_stamp=stamp)
+        self._lock = filelock.FileLock(Path(self._cache_path) / f"{base}.lock", timeout=LONGEST_WAIT)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
@@ -71,6 +77,28 @@ class _CheckedCache(FunctionCache):
     def save_overload(self, sig: Any, data: Any) -> None:
         with suppress(OSError):  # a full disk: the code runs all the same
             super().save_overload(sig, data)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """No other process loads or compiles the function meanwhile, where locks can be had. Nobody waits for ever."""
+        with ExitStack() as stack:
+            with suppress(OSError, NotImplementedError):  # it took too long, no such folder, or no locks there
+                stack.enter_context(self._lock)
+            yield
+
+
+def _compile_in_one_process(dispatcher: Any, cache: _CheckedCache) -> None:
+    """Let a dispatcher load or compile under the lock of its cache.
+
+    numba's own lock comes first: a thread that has it may compile a function of which another has the file's.
+    """
+    load_or_compile = dispatcher.compile
+
+    def compile_alone(signature: Any) -> Any:
+        with global_compiler_lock, cache.locked():
+            return load_or_compile(signature)
+
+    dispatcher._cache, dispatcher.compile = cache, compile_alone
 
 
 def _fingerprint(function: Callable[..., Any]) -> str:
