@@ -25,13 +25,13 @@ if os.environ.get("CI"):
 
 ROOT = Path(__file__).parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
-FIRST_CALLS, EVERY = 10, 10
+FIRST_CALLS, EVERY = 5, 20
 
 jaxtyped, tests_begun = jaxtyping.jaxtyped, 0
 
 
 def sparingly_jaxtyped(function: Any = None, **options: Any) -> Any:
-    """A function whose first calls in each test are checked, and then every tenth.
+    """A function whose first calls in each test are checked, and then every twentieth.
 
     The others are much like them, and the checks take longer than many a call. What the import hook decorates with, in
     place of ``jaxtyping.jaxtyped``.

@@ -64,7 +64,7 @@ class _CheckedCache(FunctionCache):
         super().__init__(function)
         base, stamp = self._impl.filename_base, self._impl.locator.get_source_stamp()
         self._cache_file = _CheckedFiles(cache_path=self._cache_path, filename_base=base, source_stamp=stamp)
-        self._lock = filelock.FileLock(Path(self._cache_path) / f"{base}.lock", timeout=LONGEST_WAIT)
+        self._lock_file = Path(self._cache_path) / f"{base}.lock"
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
@@ -83,7 +83,7 @@ class _CheckedCache(FunctionCache):
         """No other process loads or compiles the function meanwhile, where locks can be had. Nobody waits for ever."""
         with ExitStack() as stack:
             with suppress(OSError, NotImplementedError):  # it took too long, no such folder, or no locks there
-                stack.enter_context(self._lock)
+                stack.enter_context(filelock.FileLock(self._lock_file, timeout=LONGEST_WAIT))  # forks can't share one
             yield
 
 
