@@ -98,6 +98,7 @@ class OnnxProposer:
         Raises:
             ValueError: the image can't be read, or an option is out of range.
             TypeError: ``image`` is no image.
+            MemoryError: the masks of an image take more than there is.
         """
         check_limits("max_proposals", max_proposals or 0, min_score)
         if isinstance(image, Sequence) and not isinstance(image, str | bytes):
@@ -108,7 +109,15 @@ class OnnxProposer:
         pixels = np.ascontiguousarray(to_rgb(image))
         height, width = pixels.shape[:2]
         names = [output.name for output in self.session.get_outputs()]
-        values = self.session.run(names, {"image": pixels})
+        try:
+            values = self.session.run(names, {"image": pixels})
+        except Exception as error:  # ONNX Runtime has no class for it
+            if "allocate memory" not in str(error):
+                raise
+            raise MemoryError(
+                f"not enough memory for the masks of {width} x {height} pixels: `instancefcn export` with --windows, "
+                "or with fewer --max-proposals"
+            ) from error
         found = {name: np.asarray(value) for name, value in zip(names, values, strict=True)}
         scores = found["scores"].astype(float)
         if "masks" in found:

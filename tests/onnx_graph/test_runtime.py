@@ -63,6 +63,25 @@ def test_providers_are_asked_for(single: Exported, proposer_of: ProposerOf, tmp_
         OnnxProposer(tmp_path / "graph.onnx", providers=["NoSuchExecutionProvider"])
 
 
+def test_masks_that_take_too_much_memory_are_told_of(single: Exported, proposer_of: ProposerOf) -> None:
+    proposer = proposer_of(single)
+
+    class Full:
+        def get_outputs(self) -> list[object]:
+            return []
+
+        def run(self, *_: object) -> list[object]:
+            raise RuntimeError(self.message)
+
+    proposer.session = full = Full()
+    full.message = "bfc_arena.cc:359 Failed to allocate memory for requested buffer of size 123"
+    with pytest.raises(MemoryError, match=r"masks of 60 x 48 pixels: .* --windows"):
+        proposer(picture(48, 60))
+    full.message = "another fault"
+    with pytest.raises(RuntimeError, match="another fault"):
+        proposer(picture(48, 60))
+
+
 def test_a_graph_of_objects_chooses_none_again(single: Exported, proposer_of: ProposerOf) -> None:
     proposer = proposer_of(single, objects=True)
     assert isinstance(proposer(picture(48, 60)), Proposals)

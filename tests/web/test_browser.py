@@ -296,6 +296,114 @@ def test_what_is_rejected_stays_so_when_an_earlier_answer_comes_late(browser: An
     page.context.close()
 
 
+def test_what_an_earlier_window_saved_is_asked_about(browser: Any, three: Site, tmp_path: Path) -> None:
+    asked: list[str] = []
+    label = tmp_path / "labels" / "a.json"
+
+    def open_first() -> Any:
+        page, _ = open_page(browser, three.address)
+        page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+        page.wait_for_selector("#title:text-is('a.png')")
+        page.wait_for_selector(".mask")
+        return page
+
+    first, second = open_first(), open_first()
+    count = first.locator(".mask").count()
+    for page, rejected in ((first, 1), (second, 0)):
+        if rejected:
+            page.keyboard.press("ArrowDown")
+            page.keyboard.press("x")
+            page.wait_for_selector('.mask.rejected[data-number="1"]')
+        with page.expect_response("**/labels"):
+            page.keyboard.press("Enter")
+    second.wait_for_timeout(200)
+    assert asked == ["a.json was saved earlier, or in another window. Write over it?"]
+    assert objects_of(label) == count - 1
+    first.wait_for_selector("#title:text-is('b.png')")
+    first.keyboard.press("ArrowLeft")
+    first.wait_for_selector("#title:text-is('a.png')")
+    assert str(first.text_content("#saved")).startswith("saved; 1 of 3")
+    first.locator('.mask[data-number="1"]').click()  # kept again
+    first.wait_for_selector("#saved:text('changed since it was saved')")
+    with first.expect_response("**/labels"):
+        first.keyboard.press("Enter")  # its own file, so nothing is asked
+    assert len(asked) == 1
+    assert objects_of(label) == count
+    second.reload()
+    second.wait_for_selector("#title:text-is('b.png')")  # the first without labels
+    second.keyboard.press("ArrowLeft")
+    second.wait_for_selector("#saved:text('saved before; what is shown may differ')")
+    for page in (first, second):
+        page.context.close()
+
+
+def test_nothing_is_saved_of_a_photograph_that_is_not_on_the_screen(browser: Any, three: Site, tmp_path: Path) -> None:
+    held, asked = list[Any](), list[str]()
+    hold = {"**/api/folder/1": lambda route: route.continue_() if not held else held.append(route)}
+    page, _ = open_page(browser, three.address, routes=hold)
+    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/labels") else None)
+    page.wait_for_selector(".mask")
+    page.wait_for_function("performance.getEntriesByName(location.href + 'api/folder/1').length == 1")  # it is there
+    held.append(None)
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#place:text-is('2 of 3')")
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(300)
+    assert page.text_content("#title") == "a.png"
+    assert asked == []
+    wait_for_one(page, held[1:])
+    held[1].continue_()
+    page.wait_for_selector("#title:text-is('b.png')")
+    with page.expect_response("**/labels"):
+        page.keyboard.press("Enter")
+    assert [path.name for path in (tmp_path / "labels").glob("*.json")] == ["b.json"]
+    page.context.close()
+
+
+def test_what_is_rejected_stays_so_when_the_same_objects_come_twice(browser: Any, site: Site) -> None:
+    held: list[Any] = []
+    hold = {"**/objects?by=0&exclusive=1": lambda route: route.continue_() if held else held.append(route)}
+    page, _ = open_page(browser, site.address, routes=hold)
+    page.set_input_files("#files", {"name": "a.png", "mimeType": "image/png", "buffer": png(discs())})
+    page.wait_for_selector(".mask")
+    page.keyboard.press("e")
+    wait_for_one(page, held)
+    page.keyboard.press("e")
+    with page.expect_response("**/objects?by=0&exclusive=1"):
+        page.keyboard.press("e")
+    page.wait_for_selector(".mask")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("x")
+    page.wait_for_selector('.mask.rejected[data-number="1"]')
+    with page.expect_response("**/objects?by=0&exclusive=1"):
+        held[0].continue_()
+    page.wait_for_timeout(200)
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("x")
+    page.wait_for_selector('.mask.rejected[data-number="2"]')
+    assert page.locator(".mask.rejected").count() == 2
+    page.context.close()
+
+
+def test_a_long_name_fits_a_phone_and_the_focus_comes_back_from_why(browser: Any, site: Site) -> None:
+    page, errors = open_page(browser, site.address, width=390)
+    page.set_input_files("#files", {"name": f"{'a' * 110}.png", "mimeType": "image/png", "buffer": png(discs())})
+    page.wait_for_selector(".mask")
+    assert page.evaluate(SIDEWAYS) == 0
+    page.focus('button[aria-label="Why object 2"]')
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".step")
+    assert page.evaluate("document.activeElement.id") == "why"
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Why object 2"
+    page.click("#mode-why")
+    page.focus(".stage svg")
+    page.keyboard.press("ArrowRight")
+    assert str(page.text_content("#status")).startswith("The cross is at pixel ")
+    assert errors == []
+    page.context.close()
+
+
 def test_where_a_photograph_cant_be_read_nothing_is_done_to_the_one_before(browser: Any, three: Site) -> None:
     page, errors = open_page(browser, three.address)
     page.wait_for_selector(".mask")

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from instancefcn.apps.cli import app
 from instancefcn.data.open import open_source
+from instancefcn.files import file_sum
 from instancefcn.geometry.rle import ious
 from instancefcn.inference.proposer import Proposer
 from instancefcn.labelling.person_labels import guess_form
@@ -86,10 +87,11 @@ def states(client: TestClient) -> list[str]:
 def test_saved_labels_are_those_that_training_reads(client: TestClient, tmp_path: Path, proposer: Proposer) -> None:
     assert states(client) == ["none"] * 3
     answer = keep(client, 0, [1, 2])
-    assert answer.json() | {"notes": []} == {"file": "a.json", "objects": 2, "notes": []}
+    written = file_sum(tmp_path / "labels" / "a.json")
+    assert answer.json() | {"notes": []} == {"file": "a.json", "sum": written, "objects": 2, "notes": []}
     assert keep(client, 2, []).json()["file"] == "deep/c.json"
     assert states(client) == ["saved", "none", "saved"]
-    assert keep(client, 0, [1]).status_code == 200  # its own file is written anew
+    assert keep(client, 0, [1], over=written).status_code == 200  # its own file is written anew
     source = open_source(f"labelme:{tmp_path / 'labels'},{tmp_path / 'photographs'}")
     assert list(source.problems) == []
     by_name = {source.labels(index).file_name: source.labels(index) for index in range(len(source))}
@@ -110,6 +112,37 @@ def test_labels_that_come_while_the_page_runs_are_seen(client: TestClient, tmp_p
     assert states(client) == ["others", "saved", "none"]
     (labels / "tool-42.json").unlink()
     assert keep(client, 0, [1]).status_code == 200
+
+
+def test_what_another_window_saved_is_replaced_only_when_asked_for(client: TestClient, tmp_path: Path) -> None:
+    saved = keep(client, 0, [1, 2]).json()["sum"]
+    later = keep(client, 0, [1], over=saved).json()["sum"]
+    refused = keep(client, 0, [1, 2], over=saved)  # by the window that does not know of the later one
+    assert refused.status_code == keep(client, 0, []).status_code == 409
+    assert refused.json() == {"sentence": "a.json was saved earlier, or in another window.", "sum": later}
+    assert len(json.loads((tmp_path / "labels" / "a.json").read_text())["shapes"]) == 1
+
+
+def test_a_photograph_that_changes_is_not_labelled_by_what_it_was(
+    client: TestClient, photographs: list[tuple[str, Path]], tmp_path: Path
+) -> None:
+    opened = client.post("/api/folder/0").json()
+    objects = f"/api/photographs/{opened['key']}/objects"
+    assert client.get(objects).status_code == 200
+    Image.fromarray(discs(7, height=60, width=80)).save(photographs[0][1])
+    chosen = {"key": opened["key"], "by": 0, "exclusive": False, "kept": [1]}
+    answer = client.post("/api/folder/0/labels", json=chosen)
+    assert (answer.status_code, "a.png: the file was changed" in answer.text) == (415, True)
+    assert not (tmp_path / "labels" / "a.json").exists()
+    again = client.post("/api/folder/0").json()
+    assert (again["width"], again["height"]) == (80, 60)
+    assert again["version"] != opened["version"]
+    assert client.get(objects).status_code == 404
+    photographs[1][1].unlink()  # opened, and not yet looked at, or not even opened
+    assert client.post("/api/folder/1").status_code == 415
+    opened = client.post("/api/folder/2").json()
+    Image.fromarray(discs(8)).save(photographs[2][1])
+    assert client.get(f"/api/photographs/{opened['key']}/objects").status_code == 415
 
 
 def test_a_persons_file_is_replaced_only_when_asked_for(client: TestClient, tmp_path: Path) -> None:

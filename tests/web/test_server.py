@@ -20,6 +20,7 @@ from instancefcn.inference.proposer import Proposer
 from instancefcn.web import pictures
 from instancefcn.web import server as server_file
 from instancefcn.web import visit as visit_file
+from instancefcn.web.answers import Refused
 from instancefcn.web.downloads import FORMS, distinct_names
 from instancefcn.web.models import Models
 from instancefcn.web.server import Server
@@ -30,6 +31,7 @@ pytest.importorskip("starlette")
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 
 def add(client: TestClient, content: bytes | None = None, name: str = "discs.png") -> dict:
@@ -177,7 +179,7 @@ def test_the_cookie(server: Server) -> None:
     stranger = TestClient(server.app, base_url=ADDRESS)
     assert stranger.get("/api/state").status_code == 401
     cookie = stranger.get("/").headers["set-cookie"]
-    assert {"HttpOnly", "SameSite=strict", "Path=/"} <= set(cookie.split("; "))
+    assert {"HttpOnly", "SameSite=lax", "Path=/"} <= set(cookie.split("; "))
     assert len(cookie.partition("=")[2].partition(";")[0]) >= 40
     assert "set-cookie" not in stranger.get("/").headers
     assert stranger.get("/api/state").status_code == 200
@@ -244,13 +246,13 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [visits.get(secret) is None for secret in secrets] == [True, False, False]
     crowded = Visits()
     person = crowded.begin()
-    crowded.get(person).add(Photograph("key", "a.png", b"", 1, 1, b""))  # pyright: ignore[reportOptionalMemberAccess]
+    crowded.get(person).add(Photograph("key", "a.png", b"", 1, 1, b"", (0, 0)))  # pyright: ignore[reportOptionalMemberAccess]
     for _ in range(5):
         crowded.begin()
     assert crowded.get(person) is not None  # who has none has to go
 
     def kept(size: int) -> Photograph:
-        return Photograph(str(np.random.default_rng().integers(1 << 60)), "a.png", bytes(size), 1, 1, b"")
+        return Photograph(str(np.random.default_rng().integers(1 << 60)), "a.png", bytes(size), 1, 1, b"", (0, 0))
 
     one, other = (visits.get(secret) for secret in secrets[1:])
     assert one is not None
@@ -271,9 +273,11 @@ def test_names() -> None:
     assert clean_name("") == clean_name("...") == "photograph"
     assert clean_name("C:\\a\u202egnp.exe") == "C:_a_gnp.exe"
     assert len(clean_name("a" * 500 + ".jpeg")) == 120
+    long = clean_name("写" * 100 + ".png")
+    assert long == "写" * 38 + ".png"  # 118 bytes: file systems count these
     assert free_name("a.jpg", {"a.jpg", "a (2).jpg"}) == "a (3).jpg"
     visited = Visit()
-    names = [visited.add(Photograph(str(key), "<b>.png", b"", 1, 1, b"")).name for key in range(2)]
+    names = [visited.add(Photograph(str(key), "<b>.png", b"", 1, 1, b"", (0, 0))).name for key in range(2)]
     assert names == ["<b>.png", "<b> (2).png"]
     assert distinct_names(["a.png", "a (2).png", "a.png"]) == ["a.png", "a (2).png", "a (3).png"]
 
@@ -300,3 +304,16 @@ def test_few_uploads_are_in_memory_at_once(server: Server, monkeypatch: pytest.M
     asyncio.run(upload_all())
     assert len(at_once) == 25
     assert max(at_once) == server_file.UPLOADS_AT_ONCE
+
+
+def test_an_upload_that_stalls_ends(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_file, "LONGEST_UPLOAD", 0.01)
+
+    async def never() -> Message:
+        await asyncio.sleep(100)
+        return {"type": "http.disconnect"}
+
+    request = Request({"type": "http", "query_string": b"name=a.png", "headers": []}, never)
+    with pytest.raises(Refused, match=r"a\.png: it took too long") as refused:
+        asyncio.run(server.upload(request, Visit()))
+    assert refused.value.status == 408

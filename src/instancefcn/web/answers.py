@@ -63,6 +63,7 @@ def photograph_json(photograph: Photograph) -> dict[str, Any]:
         "width": photograph.width,
         "height": photograph.height,
         "place": photograph.place,
+        "version": "-".join(map(str, photograph.version)),
     }
 
 

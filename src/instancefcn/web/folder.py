@@ -19,6 +19,7 @@ from instancefcn.proposals import CATEGORY_ID, CATEGORY_NAME, Proposals
 
 FORMS = ("labelme", "xanylabeling", "geojson", "labels")  # that are a file for each image, and nothing besides
 LEDGER = ".instancefcn-web.jsonl"  # among the labels; hidden, so no reader takes it for one
+PERSONS = "was not written here, or was changed since"
 
 
 class OthersFile(Exception):  # noqa: N818 - the page asks the person
@@ -36,8 +37,8 @@ class OthersFile(Exception):  # noqa: N818 - the page asks the person
 class ReviewFolder:
     """The photographs of a folder, and a folder of labels as the labelling loop reads and writes them.
 
-    A file of labels is written over only if this page wrote it and nobody changed it since, which a ledger of SHA-256
-    sums in the folder of labels says, or if the person says so of exactly the file that is there.
+    A file of labels is written over only by one who names its SHA-256: a tab that saved it, or a person who was asked
+    about it. A ledger of these sums in the folder of labels says which files this page wrote, and nobody changed since.
 
     Args:
         folder: of the photographs.
@@ -98,13 +99,13 @@ class ReviewFolder:
         """Write the labels of a photograph.
 
         Args:
-            over: SHA-256 of another's file that the person wants to be replaced.
+            over: SHA-256 of the file that may be replaced.
 
         Returns:
-            The ``file`` in the folder of labels, how many ``objects`` it has, and ``notes``.
+            The ``file`` in the folder of labels, its SHA-256 (``sum``), how many ``objects`` it has, and ``notes``.
 
         Raises:
-            OthersFile: another's labels are there.
+            OthersFile: another file is there.
             ValueError: there is no folder of labels.
         """
         if self.labels is None or self.ledger is None:
@@ -118,16 +119,18 @@ class ReviewFolder:
                     "the other one away, and start anew.",
                     None,
                 )
-            if self.ledger.is_persons(name) and (there := file_sum(self.labels / name)) != over:
-                raise OthersFile(f"{name} was not written here, or was changed since.", there)
+            if (self.labels / name).exists() and (there := file_sum(self.labels / name)) != over:
+                why = "was saved earlier, or in another window" if self.ledger.is_ours(name) else PERSONS
+                raise OthersFile(f"{name} {why}.", there)
             names = [name for name, _ in self.images]
             writer = open_writer(self.form, self.labels, dict([self.category]), self.tolerance, names=names)
             labels = labels_of(kept, [self.category[0]] * len(kept), place + 1, image, path)
             writer.add(labels, kept.scores.tolist())
             # Entered once it is written: a stop between the two makes it another's, and the person is asked.
-            self.ledger.enter(Entry(name, 0, image, self.form), file_sum(self.labels / name))
+            written = file_sum(self.labels / name)
+            self.ledger.enter(Entry(name, 0, image, self.form), written)
             self._looked_at[self.labels / name] = size_and_time(self.labels / name)  # only this: others may write, too
-            return {"file": name, "objects": len(kept), "notes": writer.notes()}
+            return {"file": name, "sum": written, "objects": len(kept), "notes": writer.notes()}
 
     def _read(self, labels: Path) -> None:
         """Look which photographs have labels, and of which category, where files are new or were changed."""

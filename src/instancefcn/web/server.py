@@ -31,6 +31,7 @@ from instancefcn.web.walk import Walk
 PAGE = Path(__file__).parent / "page"
 MOST_UPLOADED = 20_000_000  # bytes
 UPLOADS_AT_ONCE = 4  # in memory
+LONGEST_UPLOAD = 60.0  # seconds; others wait for it
 THUMBNAIL_SIDE = 240  # pixels
 T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
@@ -102,7 +103,7 @@ class Server:
         secret = request.cookies.get(self.cookie, "")
         if self.visits.get(secret) is None:
             secret = self.visits.begin()
-            response.set_cookie(self.cookie, secret, path="/", httponly=True, samesite="strict")
+            response.set_cookie(self.cookie, secret, path="/", httponly=True, samesite="lax")
         return response
 
     async def state(self, request: Request, visit: Visit) -> Response:
@@ -137,7 +138,11 @@ class Server:
         """Take a photograph: the request's body is its file, ``?name=`` what it is called."""
         name = clean_name(request.query_params.get("name", ""))
         async with self._uploads:  # the others wait, unread
-            content = await body_of(request, MOST_UPLOADED, name)
+            try:
+                async with asyncio.timeout(LONGEST_UPLOAD):
+                    content = await body_of(request, MOST_UPLOADED, name)
+            except TimeoutError:
+                raise Refused(408, f"{name}: it took too long to arrive: try again") from None
             if not content:
                 raise Refused(415, f"{name}: the file is empty")
             return await self._keep(visit, name, content)
@@ -202,7 +207,13 @@ class Server:
         if photograph.place != place:
             raise Refused(400, "These labels are of another photograph.")
         try:
-            saved = await self._work(lambda: folder.save(place, chosen.of(self.found(photograph, chosen.by)), over))
+
+            def save() -> dict[str, Any]:
+                kept = chosen.of(self.found(photograph, chosen.by))
+                photograph.refuse_change()
+                return folder.save(place, kept, over)
+
+            saved = await self._work(save)
         except OthersFile as others:
             return JSONResponse({"sentence": str(others), "sum": others.sum}, 409)
         return JSONResponse(saved)

@@ -13,13 +13,14 @@ import numpy as np
 from jaxtyping import UInt8
 
 from instancefcn.data.images import EMBEDDED, read_image
+from instancefcn.files import size_and_time
 from instancefcn.web.found import Found
 from instancefcn.web.pictures import preview
 
 MOST_VISITS = 64
 MOST_PHOTOGRAPHS = 100  # of one visitor
 MOST_BYTES = 400_000_000  # of all visitors together
-LONGEST_NAME = 120  # characters
+LONGEST_NAME = 120  # bytes
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff/\\]+")
 _clock = itertools.count(1)
 
@@ -34,6 +35,7 @@ class Photograph:
     height: int
     width: int
     picture: bytes  # JPEG
+    version: tuple[int, int]  # bytes and time of change of a file
     found: dict[int, Found] = field(default_factory=dict)  # by the number of the model
     place: int | None = None  # in the folder that is stepped through
     used: int = 0
@@ -45,13 +47,25 @@ class Photograph:
         Raises:
             ValueError: it can't be read; a sentence with its name.
         """
+        version = version_of(file)  # before it is read: a change meanwhile is noticed later
         pixels = _pixels(name, file)
         height, width = pixels.shape[:2]
-        return cls(secrets.token_urlsafe(12), name, file, height, width, preview(pixels), place=place)
+        return cls(secrets.token_urlsafe(12), name, file, height, width, preview(pixels), version, place=place)
 
     def pixels(self) -> UInt8[np.ndarray, "h w 3"]:
-        """The pixels, upright, as every command reads them."""
-        return _pixels(self.name, self.file)
+        """The pixels, upright, as every command reads them.
+
+        Raises:
+            ValueError: they can't be read, or are others by now.
+        """
+        pixels = _pixels(self.name, self.file)
+        self.refuse_change()
+        return pixels
+
+    def refuse_change(self) -> None:
+        """Raise a ValueError where the file is another than the one that was read."""
+        if version_of(self.file) != self.version:
+            raise ValueError(f"{self.name}: the file was changed or moved since it was opened: go to it again")
 
     def bytes(self) -> int:
         """Memory that it takes, about."""
@@ -76,8 +90,12 @@ class Visit:
         return photograph
 
     def of_place(self, place: int) -> Photograph | None:
-        """The photograph of a place in the folder; None where it was not opened."""
-        return next((one for one in self.photographs.values() if one.place == place), None)
+        """The photograph of a place in the folder; None where it was not opened, or was changed since."""
+        there = next((one for one in self.photographs.values() if one.place == place), None)
+        if there is None or version_of(there.file) == there.version:
+            return there
+        del self.photographs[there.key]
+        return None
 
     def get(self, key: str) -> Photograph:
         """A photograph of this visitor.
@@ -129,8 +147,15 @@ class Visits:
             total -= visit.photographs.pop(key).bytes()
 
 
+def version_of(file: Path | bytes) -> tuple[int, int]:
+    """By what a change of a file is noticed."""
+    return size_and_time(file) if isinstance(file, Path) else (len(file), 0)
+
+
 def clean_name(name: str) -> str:
     """The name of an uploaded file without folders, control characters, and what turns the direction of writing.
+
+    It is short enough for every file system, which count bytes.
 
     Example:
         >>> clean_name("../../etc/pass\\nwd.png")
@@ -138,7 +163,9 @@ def clean_name(name: str) -> str:
     """
     kept = _CONTROL.sub("_", name).strip().lstrip(".")
     path = PurePosixPath(kept or "photograph")
-    return f"{path.stem[: LONGEST_NAME - len(path.suffix[:10])]}{path.suffix[:10]}"
+    suffix = path.suffix[:10].encode()
+    stem = path.stem.encode()[: LONGEST_NAME - len(suffix)].decode(errors="ignore")  # not within a character
+    return f"{stem}{suffix.decode()}"
 
 
 def free_name(name: str, taken: set[str]) -> str:

@@ -201,6 +201,7 @@ function makeStages() {
     hover: (number) => light(number === null ? null : [by, number]),
     toggle: (number) => toggle(by, number),
     why: (number) => askWhy(by, { number }),
+    cross: (pixel) => say(`The cross is at pixel ${pixel.join(", ")}`),
     click: (number, pixel, isWhy) => {
       if (isWhy) askWhy(by, { pixel });
       else if (number !== null) toggle(by, number);
@@ -350,7 +351,7 @@ async function setUp() {
   if (server.folder) {
     document.querySelector("main").classList.add("reviewing");
     review = new Review(server.folder, {
-      photograph: (table) => new Photograph(table), choose, clear, complain, choice, busy, say,
+      photograph: (table) => new Photograph(table), shown: () => current, choose, clear, complain, choice, busy, say,
     });
     byId("drop").hidden = true;
     busy(() => review.begin());

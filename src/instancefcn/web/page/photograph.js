@@ -4,9 +4,11 @@ import { get } from "./api.js";
 
 export class Photograph {
   constructor(table) {
-    Object.assign(this, table); // key, name, width, height, place
+    Object.assign(this, table); // key, name, width, height, place, version
     this.found = new Map(); // by "model-exclusive": what the server found
     this.rejected = new Map(); // by the same: numbers
+    this.sum = null; // of the file of labels that was saved of it here
+    this.saved = null; // what was kept then
   }
 
   get picture() {
@@ -17,8 +19,12 @@ export class Photograph {
   async load(by, exclusive) {
     const which = `${by}-${exclusive}`;
     if (!this.found.has(which)) {
-      this.found.set(which, await get(`/api/photographs/${this.key}/objects?by=${by}&exclusive=${exclusive ? 1 : 0}`));
-      this.rejected.set(which, new Set());
+      const found = await get(`/api/photographs/${this.key}/objects?by=${by}&exclusive=${exclusive ? 1 : 0}`);
+      if (!this.found.has(which)) {
+        // Else another answer was faster, and the person may have rejected something since.
+        this.found.set(which, found);
+        this.rejected.set(which, new Set());
+      }
     }
     return this.found.get(which);
   }

@@ -3,7 +3,14 @@
 import { get, post } from "./api.js";
 import { byId } from "./elements.js";
 
-const STATES = { none: "no labels yet", saved: "saved", others: "has labels that this page did not write", broken: "can’t be read" };
+const STATES = {
+  none: "no labels yet",
+  saved: "saved",
+  before: "saved before; what is shown may differ",
+  changed: "changed since it was saved",
+  others: "has labels that this page did not write",
+  broken: "can’t be read",
+};
 
 export class Review {
   constructor(folder, page) {
@@ -41,7 +48,7 @@ export class Review {
     }
     this.images[place].state = table.state;
     const known = this.opened.get(place);
-    if (known) {
+    if (known && known.version === table.version) {
       known.key = table.key; // the server may have dropped it meanwhile
       await this.page.choose(known);
     } else {
@@ -56,13 +63,14 @@ export class Review {
   // Let the network look at the next photograph meanwhile; what is wrong with it is said when it is shown.
   async prefetch(place) {
     if (place >= this.images.length || this.opened.has(place)) return;
+    let photograph = null;
     try {
-      const photograph = this.page.photograph(await post(`/api/folder/${place}`));
+      photograph = this.page.photograph(await post(`/api/folder/${place}`));
       if (this.opened.has(place)) return; // the person was faster, and may have rejected something
       this.opened.set(place, photograph);
       await photograph.load(0, this.page.choice.exclusive);
     } catch {
-      this.opened.delete(place);
+      if (this.opened.get(place) === photograph && this.place !== place) this.opened.delete(place);
     }
   }
 
@@ -88,33 +96,44 @@ export class Review {
     }
   }
 
-  // `over`: the sum of somebody's file that is to be replaced, or null.
+  // `over`: the sum of the file that may be replaced: the one that was saved here, or that the person was asked about.
   async saveOver(place, over) {
     const photograph = this.opened.get(place);
     const { choice } = this.page;
+    if (photograph !== this.page.shown()) return; // the next one is on its way, and nobody has seen it
     if (this.folder.labels === null || !photograph?.of(0, choice.exclusive)) return;
-    const table = { key: photograph.key, by: 0, exclusive: choice.exclusive, kept: photograph.kept(0, choice), over };
+    const kept = photograph.kept(0, choice);
+    const table = { key: photograph.key, by: 0, exclusive: choice.exclusive, kept, over: over ?? photograph.sum };
     const saved = await this.page.busy(async () => {
       try {
         return await post(`/api/folder/${place}/labels`, table);
       } catch (error) {
         if (error.status !== 409) throw error;
-        return error.table;
+        return { refused: error.table };
       }
     });
     if (!saved) return;
-    if (saved.sentence && !saved.sum) {
-      this.page.complain(new Error(saved.sentence));
-      return;
-    }
-    if (saved.sum) {
-      if (window.confirm(`${saved.sentence} Write over it?`)) await this.saveOver(place, saved.sum);
+    if (saved.refused) {
+      const { sentence, sum } = saved.refused;
+      if (!sum) this.page.complain(new Error(sentence));
+      else if (window.confirm(`${sentence} Write over it?`)) await this.saveOver(place, sum);
       return;
     }
     this.images[place].state = "saved";
+    photograph.sum = saved.sum;
+    photograph.saved = String(kept);
     this.page.say(`${photograph.name}: ${saved.objects} objects saved in ${saved.file}`);
     if (this.place === place && place + 1 < this.images.length) this.step(1);
     else this.draw();
+  }
+
+  // What is known of the labels of the photograph at hand.
+  state() {
+    const { state } = this.images[this.place];
+    const photograph = this.opened.get(this.place);
+    if (state !== "saved" || !photograph) return state;
+    if (photograph.saved === null) return "before";
+    return photograph.saved === String(photograph.kept(0, this.page.choice)) ? "saved" : "changed";
   }
 
   draw() {
@@ -124,7 +143,7 @@ export class Review {
     byId("place").textContent = `${this.place + 1} of ${this.images.length}`;
     byId("saved").textContent = this.folder.labels === null
       ? "Without --labels nothing is saved."
-      : `${STATES[image.state]}; ${done} of ${this.images.length} have labels, in ${this.folder.labels}`;
+      : `${STATES[this.state()]}; ${done} of ${this.images.length} have labels, in ${this.folder.labels}`;
     byId("save").disabled = image.state === "broken";
     byId("previous").disabled = this.place === 0;
     byId("next").disabled = this.place + 1 === this.images.length;

@@ -3,7 +3,7 @@
 import { colourOf, element, shape } from "./elements.js";
 
 export class Stage {
-  // `events`: hover(number or null), click(number or null, pixel, isWhy)
+  // `events`: hover(number or null), click(number or null, pixel, isWhy), cross(pixel)
   constructor(title, events) {
     this.events = events;
     this.picture = shape("image", { preserveAspectRatio: "none", x: 0, y: 0 });
@@ -36,6 +36,7 @@ export class Stage {
       const step = (event.shiftKey ? 0.1 : 0.02) * Math.max(width, height);
       const clip = (value, most) => Math.min(Math.max(Math.round(value), 0), most - 1);
       this.mark([clip(x + steps[event.key][0] * step, width), clip(y + steps[event.key][1] * step, height)]);
+      this.events.cross(this.cursor);
     } else if (event.key === "Enter" && this.cursor) {
       this.events.click(null, this.cursor, true);
     } else {

@@ -24,14 +24,18 @@ export class Why {
   }
 
   wait() {
+    if (!this.place.contains(document.activeElement)) this.from = document.activeElement;
     if (!this.isOpen) this.place.replaceChildren(element("p", {}, "Looking …"));
     this.place.hidden = false;
     this.place.setAttribute("aria-busy", "true");
   }
 
+  // The focus goes back to where the question was asked, if it is still here.
   close() {
+    const hadFocus = this.place.contains(document.activeElement);
     this.place.hidden = true;
     this.place.replaceChildren();
+    if (hadFocus && this.from?.isConnected) this.from.focus();
   }
 
   show(table, photograph, by) {
