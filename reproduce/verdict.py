@@ -74,9 +74,9 @@ def judge_change(claim: str, gaps: Sequence[tuple[ImageRecall, ImageRecall]], te
     Args:
         gaps: (better, worse) where the gap should be larger, then where it should be smaller; pooled over seeds.
     """
-    (large_better, large_worse), (small_better, small_worse) = gaps
-    # Compares means of two recalls, which gives half the difference of the gaps.
-    halves = _compare(pool([large_worse, small_better]), pool([large_better, small_worse]))
+    (wide_better, wide_worse), (narrow_better, narrow_worse) = gaps
+    # The difference of the gaps is twice one of means: (wb - ww) - (nb - nw) = 2 (mean(wb, nw) - mean(ww, nb)).
+    halves = _compare(pool([wide_worse, narrow_better]), pool([wide_better, narrow_worse]))
     findings = []
     for measure in MEASURES:
         half = halves[measure]
@@ -91,8 +91,11 @@ def decide(difference: Difference, of_seeds: Sequence[float], margin: float) -> 
 
     Without a margin, the claim holds if the interval lies above zero, and fails if it lies below. With a margin, it
     holds if the interval and every seed lie within the margin, and fails if the interval lies beyond. The interval
-    shows how much depends on the images, not on the seed, so seeds that contradict each other decide nothing.
+    shows how much depends on the images, not on the seed, so seeds that contradict each other decide nothing. Neither
+    do a few images (``evaluation.compare.MIN_IMAGES``).
     """
+    if not difference.enough:
+        return "not decidable"
     low, high = difference.low, difference.high
     if margin:
         within = -margin < low and high < margin

@@ -100,6 +100,20 @@ def test_many_objects_of_a_size_vouch_for_each_other(
     assert len(found.objects(0.1)) == (20 if vouched else 19)
 
 
+def test_a_high_threshold_does_not_take_the_witnesses_away() -> None:
+    """Objects below it vouch for each other, too, and so the better ones have a higher chance."""
+    rule = ObjectRule(0.4, max_filled=1.0, smoothing=0.0, alike=0.5)
+    found = proposals(rectangles(*GRID, size=(30, 40)), [0.6] * 8 + [0.42] * 12, rule)
+    assert found.objects(0.9).scores.tolist() == [1.0] * 8
+
+
+def test_an_empty_mask_is_no_object() -> None:
+    masks = np.zeros((14, 30, 40), dtype=bool)
+    masks[0, :5, :5] = True
+    found = proposals(masks, [0.5] + [0.9] * 13)
+    assert len(found.objects()) == len(found.objects(exclusive=True)) == 1
+
+
 def test_a_duplicate_and_a_clump_are_left_out_and_food_on_a_plate_stays() -> None:
     plate, food, again = (0, 0, 20, 20), (4, 4, 12, 12), (4, 4, 12, 11)
     masks = rectangles(plate, food, again)
@@ -152,6 +166,10 @@ def test_without_a_rule_a_threshold_is_required_and_scores_stay() -> None:
     with pytest.raises(ValueError, match=r"objects\(threshold=\.\.\.\)"):
         found.objects()
     assert found.objects(0.35).scores.tolist() == [0.4]
+    many = proposals(
+        rectangles(*GRID, size=(30, 40)), [0.5] * 10 + [0.3] * 10, rule=None
+    )  # alike, and no easier for it
+    assert many.objects(0.2).scores.tolist() == [0.5] * 10 + [0.3] * 10
 
 
 @pytest.mark.parametrize("threshold", [float("nan"), -0.1, 50.0])

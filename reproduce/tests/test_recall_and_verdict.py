@@ -10,7 +10,7 @@ import pytest
 
 from instancefcn.data.coco import source_to_coco
 from instancefcn.evaluation.average_recall import ImageRecall, average_recall
-from instancefcn.evaluation.compare import Difference
+from instancefcn.evaluation.compare import MIN_IMAGES, Difference
 from instancefcn.geometry.rle import decode, encode, to_json
 from reproduce import recall as module
 from reproduce.methods import Claim
@@ -18,7 +18,7 @@ from reproduce.recall import holds_recall, load_recall, measure, pool, save_reca
 from reproduce.verdict import MEASURES, decide, judge_change, judge_recall
 from synthetic import SyntheticScenes
 
-SCENES = SyntheticScenes(5, height=48, width=64, seed=1)
+SCENES = SyntheticScenes(MIN_IMAGES, height=48, width=64, seed=1)
 
 
 def shifted_by(pixels: int) -> list[dict[str, Any]]:
@@ -126,4 +126,6 @@ def test_the_change_of_a_gap() -> None:
     ],
 )
 def test_verdicts(low: float, high: float, of_seeds: tuple[float, ...], margin: float, verdict: str) -> None:
-    assert decide(Difference(0.0, (low + high) / 2, low, high, 100), of_seeds, margin) == verdict
+    assert decide(Difference(0.0, (low + high) / 2, low, high, MIN_IMAGES), of_seeds, margin) == verdict
+    few = Difference(0.0, (low + high) / 2, low, high, MIN_IMAGES - 1)
+    assert decide(few, of_seeds, margin) == "not decidable"

@@ -68,6 +68,7 @@ def write_names(
     Args:
         boxes_xyxy: of the masks that ``draw_distinct`` drew, best first.
     """
+    texts = [" ".join(text.split()) for text in texts]  # in one line
     canvas = Image.fromarray(image)
     draw = ImageDraw.Draw(canvas)
     size = max(11, min(canvas.size) / 28)

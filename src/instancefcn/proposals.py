@@ -20,6 +20,7 @@ from instancefcn.objects import ObjectRule, choose_objects, eased, make_exclusiv
 
 CATEGORY_ID = 1  # proposals have no class; COCO results need a category
 CATEGORY_NAME = "object"
+NO_RULE = "these proposals carry no rule of a checkpoint: give objects(threshold=...)"
 MAX_LABEL = np.iinfo(np.uint16).max
 SHOWN, SHOWN_SEGMENTS = 10, 20  # masks that are drawn of many candidates
 PREVIEW_SIDE = 640  # pixels: the longer side of a notebook's picture
@@ -99,9 +100,11 @@ class Proposals(_ByValue):
             more: other fields, such as ``rule``, or ``names`` of ``Segments``.
 
         Raises:
-            ValueError: a mask's code is damaged, or of an image of another size.
+            ValueError: a mask's code is damaged, not compressed, or of an image of another size.
             KeyError: a result has no mask or score.
         """
+        if any(not isinstance(result["segmentation"]["counts"], str) for result in results):
+            raise ValueError("a mask's runs are a list of numbers, and not the compressed code that `to_coco` writes")
         rles = [from_json(result["segmentation"]) for result in results]
         if rles and damaged(rles).any():
             raise ValueError(f"the mask of result {int(damaged(rles).argmax())} is damaged")
@@ -190,10 +193,11 @@ class Proposals(_ByValue):
         Example: ``proposer("plate.jpg", max_proposals=1000).objects(exclusive=True).label_map()``.
         """
         if threshold is None and self.rule is None:
-            raise ValueError("these proposals carry no rule of a checkpoint: give objects(threshold=...)")
+            raise ValueError(NO_RULE)
         rule = self.rule or ObjectRule(threshold=0.0)
         best_first = self[np.argsort(-self.scores, kind="stable")]
         found = best_first.at_least(rule.lowest_of_any_image(threshold))
+        found = found[found.areas > 0]  # the code of a mask from elsewhere may be empty
         found = found[choose_objects(found.rles, rule)]
         scores = eased(found.scores, rule.easing(found.scores, found.areas))
         found = replace(found, scores=rule.chance(scores), rule=None, distinct=True)

@@ -49,6 +49,9 @@ def test_what_a_crowd_covers_is_neither_foreground_nor_background() -> None:
     gt = instances([box_mask(0, 10), box_mask(10, 30), box_mask(0, 3)], [1, 1, 1], crowd=(1,), ignore=(2,))
     rois = match_proposals(proposals(box_mask(12, 20), box_mask(5, 12), box_mask(0, 12), box_mask(0, 2)), gt, {1: 1})
     assert rois.ignored.tolist() == [True, False, False, True, False]
+    both = instances([box_mask(0, 10), box_mask(4, 30)], [1, 1], crowd=(1,))
+    found = match_proposals(proposals(box_mask(0, 10)), both, {1: 1})
+    assert found.ignored.tolist() == [False, False]  # six tenths lie on the crowd, but it is the instance
 
 
 def test_partial_labels_leave_what_touches_nothing_open() -> None:

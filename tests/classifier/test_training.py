@@ -318,6 +318,22 @@ def test_a_loss_that_becomes_infinite_leaves_the_earlier_classifier(tmp_path: Pa
     assert path.read_bytes() == before
 
 
+def test_weights_that_become_infinite_in_the_last_step_are_not_written(
+    tmp_path: Path, proposals: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = torch.optim.AdamW.step
+
+    def overflow(self: torch.optim.AdamW, closure: None = None) -> None:
+        step(self, closure)
+        self.param_groups[0]["params"][0].data[0] = float("inf")
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", overflow)
+    once = replace(RECIPE, learning=replace(RECIPE.learning, epochs=1))
+    with pytest.raises(ValueError, match="weights became infinite or NaN"):
+        train(once, [Scenes(2, IDS, NAMES)], proposals, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*.safetensors"))
+
+
 def test_a_damaged_file_on_disk_is_named(tmp_path: Path, proposals: Path) -> None:
     train(RECIPE, [Scenes(2, IDS, NAMES)], proposals, tmp_path)
     every = sorted((tmp_path / "cache").rglob("*.maps.*"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torchvision.transforms.v2 import functional as TF
 
 from instancefcn.data.resizing import resize
@@ -23,6 +24,15 @@ def test_it_is_torchvisions_bit_by_bit(size: tuple[int, int], last: bool) -> Non
         assert torch.equal(resized, TF.resize(image, list(size), antialias=True))
     whole = resize(pixels, size)
     assert whole[None].is_contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+
+
+def test_an_image_one_pixel_wide_is_resized_alike_in_any_layout() -> None:
+    plain = np.random.default_rng(0).integers(0, 256, (200, 1, 3), dtype=np.uint8)
+    planar = np.ascontiguousarray(plain.transpose(2, 0, 1)).transpose(1, 2, 0)
+    expected = np.array(Image.fromarray(plain).resize((60, 60), Image.Resampling.BILINEAR))
+    for array in (plain, planar, np.asfortranarray(plain)):
+        resized = resize(torch.from_numpy(array).permute(2, 0, 1), (60, 60)).permute(1, 2, 0).numpy()
+        assert np.abs(resized.astype(int) - expected).max() <= 1
 
 
 def test_an_image_of_that_size_stays_as_it_is() -> None:

@@ -90,10 +90,21 @@ def test_what_a_crowd_covers_is_neither_right_nor_wrong() -> None:
     assert judged(of) == ["neither"]
 
 
+def test_a_second_hit_on_a_crowd_is_wrong() -> None:
+    whole = rectangle_rle(10, 20, 0, 0, 10, 20)
+    labelled = [annotation(1, 1, LEFT), annotation(2, 1, whole, iscrowd=1)]
+    results = [result(1, LEFT, 0.9), result(1, LEFT, 0.8), result(1, RIGHT, 0.7)]
+    assert judged(split_by_category(coco({1: (10, 20)}, labelled), results)[0]) == ["right", "wrong", "neither"]
+
+
 def test_the_threshold_is_reached_by_equality() -> None:
-    of = scene([LEFT], [(rectangle_rle(10, 20, 0, 0, 10, 5), 0.9)])
+    half = rectangle_rle(10, 20, 0, 0, 10, 5)
+    of = scene([LEFT], [(half, 0.9)])
     assert judged(of, 0.5) == ["right"]
     assert judged(of, 0.7) == ["wrong"]
+    on_crowd = scene([half], [(LEFT, 0.9)], iscrowd=1)
+    assert judged(on_crowd, 0.5) == ["neither"]
+    assert judged(on_crowd, 0.6) == ["wrong"]
 
 
 @pytest.mark.parametrize("variant", ["area", "11-point"])

@@ -182,6 +182,12 @@ def test_scores_of_the_table_follow_those_that_there_are() -> None:
     assert thresholds([float(score) for score in range(101)]) == pytest.approx(list(range(5, 100, 5)))
     share = measure(ground_truth, [result(1, whole, 2 / 3)], by_score=True)["best"]
     assert (share["score"], share["found"]) == (0.6666, 1)  # as shown, it still takes the object
+    far = rectangle_rle(10, 10, 0, 0, 1, 1)
+    close = [result(1, whole, 0.99998), result(1, far, 0.99985)]  # four digits would take both
+    best = measure(ground_truth, close, by_score=True)["best"]
+    assert (best["score"], best["F1"], best["found"]) == (0.9999, 100.0, 1)
+    best = measure(ground_truth, [result(1, whole, 100_002.0), result(1, far, 100_001.0)], by_score=True)["best"]
+    assert (best["score"], best["F1"]) == (100_002.0, 100.0)
 
 
 class Words(HTMLParser):

@@ -130,7 +130,7 @@ def recall(
 
     if len(proposals) > len(FILE_COLORS):
         raise typer.BadParameter(f"at most {len(FILE_COLORS)} files have colours of their own, not {len(proposals)}")
-    labelled = LabelledImages.read(annotations, iou, results=proposals[0], crowds_of_one_part=crowds_of_one_part)
+    labelled = LabelledImages.read(annotations, iou, results=proposals, crowds_of_one_part=crowds_of_one_part)
     images = labelled.images
     curves = {}
     for name, path in zip(unique_names(proposals), proposals, strict=True):
@@ -181,7 +181,7 @@ def proposals(
     files = images_of_annotations(annotations, images)
     targets = [out / f"{stem}.png" for stem in output_stems(files)]
     by_id = {file.image_id: (file, target) for file, target in zip(files, targets, strict=True)}
-    measured = LabelledImages.read(annotations, "segm", results=proposals[0], crowds_of_one_part=crowds_of_one_part)
+    measured = LabelledImages.read(annotations, "segm", results=proposals, crowds_of_one_part=crowds_of_one_part)
     for path in proposals:
         measured.refuse_other_images(path)
     ground_truth = measured.images

@@ -50,8 +50,8 @@ def train_classifier(
         track_images, track_steps: show progress over what they are given.
 
     Raises:
-        ValueError: nothing to learn from, categories that contradict each other, no ImageNet weights, or a loss that
-            became infinite or NaN; then nothing is written.
+        ValueError: nothing to learn from, categories that contradict each other, no ImageNet weights, or a loss or
+            weights that became infinite or NaN; then no classifier is written.
     """
     names, counts = count_instances(sources)
     for category_id, name in names.items():
@@ -148,14 +148,14 @@ def learn(
         forward = [_forward(classifier, examples[index], config, generator) for index in batch]
         logits, targets = (torch.cat(parts).to(classifier.device) for parts in zip(*forward, strict=True))
         loss = loss_function(logits, targets)
+        if not math.isfinite(loss.item()):
+            raise ValueError(f"the loss became {loss.item()} in epoch {epoch + 1}: lower learning.learning_rate")
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
         foreground = targets != BACKGROUND
         right = foreground & (logits[:, 1:].argmax(1) + 1 == targets)
-        if not math.isfinite(loss.item()):
-            raise ValueError(f"the loss became {loss.item()} in epoch {epoch + 1}: lower learning.learning_rate")
         sums.update(loss=loss.item(), rois=len(targets), foreground=int(foreground.sum()), right=int(right.sum()))
         if step + 1 == in_epoch:
             yield {
@@ -164,6 +164,8 @@ def learn(
                 "foreground named right": sums["right"] / max(sums["foreground"], 1),
                 "foreground": sums["foreground"] / max(sums["rois"], 1),
             }
+    if not all(parameter.isfinite().all() for parameter in classifier.parameters()):  # after the last step, too
+        raise ValueError("the weights became infinite or NaN: lower learning.learning_rate")
     classifier.eval()
 
 

@@ -34,8 +34,9 @@ def resize(pixels: UInt8[Tensor, "3 h w"], size: tuple[int, int]) -> UInt8[Tenso
     if tuple(pixels.shape[-2:]) == size:
         return pixels
     # Where channels are last, a batch of one made behind them has them last, so that nothing is copied to resize it.
-    last = pixels.stride(0) == 1
-    batch = pixels.permute(1, 2, 0)[None].permute(0, 3, 1, 2) if last else pixels[None]
+    # Of an image that is one pixel wide torch takes planes for such a batch, and reads beyond them.
+    last = pixels.stride(0) == 1 or pixels.shape[-1] == 1
+    batch = pixels.permute(1, 2, 0).contiguous()[None].permute(0, 3, 1, 2) if last else pixels[None]
     return F.interpolate(batch, size=size, mode="bilinear", align_corners=False, antialias=True)[0]
 
 

@@ -107,11 +107,11 @@ def score_curve(
         >>> curve.f1.round(2).tolist(), curve.scores[curve.best()].item()
         ([0.0, 0.67, 0.5, 0.8], 0.3)
     """
-    changes: list[np.ndarray] = []
+    error_steps: list[np.ndarray] = []  # by which each object changes |found - labelled| of its image
     for found, instances in zip(matched, labelled, strict=True):
-        number = np.cumsum(found != ON_CROWD)  # objects up to this one
-        changes.append(np.where(found == ON_CROWD, 0, np.where(number <= instances, -1, 1)))
-    all_scores, all_matched, change = (np.concatenate([*parts, np.zeros(0)]) for parts in (scores, matched, changes))
+        found_so_far = np.cumsum(found != ON_CROWD)
+        error_steps.append(np.where(found == ON_CROWD, 0, np.where(found_so_far <= instances, -1, 1)))
+    all_scores, all_matched, steps = (np.concatenate([*parts, np.zeros(0)]) for parts in (scores, matched, error_steps))
     order = np.argsort(-all_scores, kind="stable")
     ranked = all_scores[order]
     ends = np.flatnonzero(ends_a_score(ranked))
@@ -120,7 +120,7 @@ def score_curve(
         return np.append(0, np.cumsum(values[order])[ends]).astype(int)
 
     right, wrong = up_to(all_matched >= 0), up_to(all_matched == WRONG)
-    error = (sum(labelled) + up_to(change)) / max(len(labelled), 1)
+    error = (sum(labelled) + up_to(steps)) / max(len(labelled), 1)
     return ScoreCurve(np.append(np.inf, ranked[ends]), right, wrong, sum(labelled) - right, error)
 
 

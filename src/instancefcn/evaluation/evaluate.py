@@ -104,8 +104,8 @@ def evaluate(
         raise ValueError("the least score is NaN, which no score reaches or misses: give a number")
     if min_score is not None and not objects:
         raise ValueError("a least score is of objects: give --objects with --min-score (Python: objects=True)")
-    labelled = LabelledImages.read(annotations, iou, results=proposals, crowds_of_one_part=crowds_of_one_part)
     paths = [proposals, *map(Path, others)]
+    labelled = LabelledImages.read(annotations, iou, results=paths, crowds_of_one_part=crowds_of_one_part)
     measured = {
         name: measure_file(path, labelled, objects=objects, min_score=min_score, per_class=per_class)
         for name, path in zip(unique_names(paths), paths, strict=True)

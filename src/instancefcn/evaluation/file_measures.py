@@ -70,7 +70,11 @@ def measure_file(
     precision = None
     if per_class:  # it reads the file again, by category
         precision = measure_precision(
-            path, labelled.annotations, labelled.iou, crowds_of_one_part=labelled.crowds_of_one_part
+            path,
+            labelled.annotations,
+            labelled.iou,
+            crowds_of_one_part=labelled.crowds_of_one_part,
+            others=labelled.results,
         )
     return FileMeasures(path, recall, metrics, counted, precision)
 

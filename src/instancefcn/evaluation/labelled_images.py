@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from instancefcn.data.corpus import images_of_corpus
@@ -23,6 +24,7 @@ class LabelledImages:
 
     Attributes:
         annotations: the file.
+        results: files of results, whose masks say the sizes that annotations leave out.
         iou: compare its masks (``segm``), or its boxes (``bbox``).
         crowds_of_one_part: a crowd whose mask is one connected part is an instance (``data.crowds``).
         images: instances and crowds of each image.
@@ -31,6 +33,7 @@ class LabelledImages:
     """
 
     annotations: Path
+    results: Sequence[Path]
     iou: IouType
     crowds_of_one_part: bool
     images: Sequence[GroundTruth]
@@ -39,17 +42,17 @@ class LabelledImages:
 
     @classmethod
     def read(
-        cls, annotations: Path, iou: IouType, *, results: Path, crowds_of_one_part: bool = False
+        cls, annotations: Path, iou: IouType, *, results: Sequence[Path], crowds_of_one_part: bool = False
     ) -> LabelledImages:
         """Read COCO annotations.
 
         Args:
-            results: of the same images, whose masks say the sizes that annotations leave out.
+            results: of the same images, all that will be measured.
 
         Raises:
             ValueError: a file can't be used, or every instance is a crowd; says which, what, where, and how to mend it.
         """
-        coco = with_sizes(read_json(annotations), read_results(results))
+        coco = with_sizes(read_json(annotations), chain.from_iterable(map(read_results, results)))
         categories = names_where_sound(coco, str(annotations))
         images = parse_ground_truth(
             coco, iou, source=str(annotations), categories=categories, crowds_of_one_part=crowds_of_one_part
@@ -60,7 +63,7 @@ class LabelledImages:
                 f"{annotations}: nothing to measure by: all {instances} instances are crowds (CVAT writes iscrowd 1 "
                 "for every mask): set iscrowd to 0, or count those of one connected part: --crowds-of-one-part"
             )
-        return cls(annotations, iou, crowds_of_one_part, images, file_names(coco), categories or {})
+        return cls(annotations, results, iou, crowds_of_one_part, images, file_names(coco), categories or {})
 
     def refuse_other_images(self, results: Path) -> None:
         """Stop where a run lists other images under the same ids: in ``images.json`` beside its results, or in tables.

@@ -32,6 +32,7 @@ def match_one_to_one(
 
     A proposal matches one instance at most, and an instance one proposal. Crowd regions and instances outside an area
     range are not counted, and neither are proposals that match them (pycocotools with useCats = 0).
+    Results of equal score come in the order of the file; pycocotools orders them by category first.
 
     Returns:
         The number of instances per image and ``AREA_RANGES``, and of those matched per image, area range,

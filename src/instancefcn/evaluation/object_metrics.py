@@ -88,10 +88,8 @@ def object_metrics(
     }
     if by_score:
         curve = curves[lowest]
-        best = float(curve.scores[curve.best()])
         measured["by_score"] = [_score_row(curve, score) for score in _score_thresholds(curve, all_scores)]
-        four_digits = Context(prec=4, rounding=ROUND_FLOOR).create_decimal(best)  # down, so that no object is lost
-        measured["best"] = _score_row(curve, float(four_digits)) if curve.right.any() else None
+        measured["best"] = _score_row(curve, _best_score(curve)) if curve.right.any() else None
     return measured
 
 
@@ -122,6 +120,14 @@ def _score_row(curve: ScoreCurve, score: float) -> dict[str, Any]:
         | {name: 100 * float(values[k]) for name, values in shares.items()}
         | {"found": int(curve.right[k] + curve.wrong[k]), "count_error": float(curve.count_error[k])}
     )
+
+
+def _best_score(curve: ScoreCurve) -> float:
+    """The threshold of the highest F1, in as few digits as take the same objects, four or more."""
+    best = curve.best()
+    exact = float(curve.scores[best])
+    rounded = (float(Context(prec=digits, rounding=ROUND_FLOOR).create_decimal(exact)) for digits in range(4, 17))
+    return next((score for score in rounded if curve.index(score) == best), exact)
 
 
 def _score_thresholds(curve: ScoreCurve, scores: Float[np.ndarray, "n"]) -> list[float]:

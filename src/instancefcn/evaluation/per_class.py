@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +17,24 @@ from instancefcn.values import nan_as_none
 
 
 def measure_precision(
-    proposals: Path, annotations: Path, iou: IouType = "segm", *, crowds_of_one_part: bool = False
+    proposals: Path,
+    annotations: Path,
+    iou: IouType = "segm",
+    *,
+    crowds_of_one_part: bool = False,
+    others: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Average precision of results with categories, in percent: mAP^r, COCO's, and AP^r of each category.
+
+    Args:
+        others: results of the same images, whose masks say sizes, too, where annotations leave them out.
 
     Raises:
         ValueError: a file can't be used, the results name a category that the annotations do not list, or they name no
             more than one where instances have several, as proposals without classes do.
     """
     sources = str(annotations), str(proposals)
-    coco = with_sizes(read_json(annotations), read_results(proposals))
+    coco = with_sizes(read_json(annotations), chain.from_iterable(map(read_results, (proposals, *others))))
     categories = split_by_category(
         coco, read_results(proposals), iou, sources=sources, crowds_of_one_part=crowds_of_one_part
     )

@@ -116,12 +116,13 @@ def render_objects(file: str, found: Mapping[str, Any]) -> str:
     chance = "" if error is None else f" Expected calibration error of the scores: {error:.1f} %."
     by_score = ""
     if "by_score" in found:
-        rows = [*found["by_score"], *([best] if best else [])]
+        rows = [(f"{row['score']:g}", row) for row in found["by_score"]]
+        rows += [(str(best["score"]), best)] if best else []  # in all its digits: it takes what is counted
         by_score = "<h2>By score, IoU at least 0.5</h2>" + html_table(
             ["Score at least", "Precision", "Recall", "F1", "Objects", "Count error an image"],
             [
-                [f"{row['score']:g}", *(row[name] for name in shown[:3]), f"{row['found']:,}", row["count_error"]]
-                for row in rows
+                [least, *(row[name] for name in shown[:3]), f"{row['found']:,}", row["count_error"]]
+                for least, row in rows
             ],
             caption="The last row is that of the best F1.",
             emphasised=[len(rows) - 1] if best else [],

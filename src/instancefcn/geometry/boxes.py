@@ -39,7 +39,9 @@ def ious_with(boxes: Float64[np.ndarray, "4 n"], index: int, ious: Float64[np.nd
 
 @compiled
 def last_cell_inside(start: float, cell: float, cells: int, extent: int) -> int:
-    """The last of a window's cells, along an axis, of which 55 % or more lie in the image, ``extent`` pixels long.
+    """The last of a window's cells, along an axis, of which more than 55 % lies in the image, ``extent`` pixels long.
+
+    -1 where there is none.
 
     Args:
         start: of the window, in pixels of the image.

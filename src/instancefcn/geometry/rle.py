@@ -27,8 +27,10 @@ def encode(mask: Shaped[np.ndarray, "h w"]) -> Rle:
 def decode(rle: Rle) -> Bool[np.ndarray, "h w"]:
     """Full-size mask of an RLE.
 
+    Runs that end early leave pixels unset: codes from elsewhere are checked first (``damaged``).
+
     Raises:
-        ValueError: the runs do not fill the size.
+        ValueError: the runs go beyond the size.
     """
     return coco_mask.decode(rle).view(bool)  # pyright: ignore[reportArgumentType]
 

@@ -30,7 +30,7 @@ from instancefcn.inference.window_masks import WindowMasks
 from instancefcn.model.assembling import write_masks
 from instancefcn.model.network import Network
 from instancefcn.objects import ObjectRule
-from instancefcn.proposals import Proposals
+from instancefcn.proposals import NO_RULE, Proposals
 from instancefcn.structures import ScoreMaps
 from instancefcn.values import check_limits
 
@@ -193,6 +193,8 @@ class Proposer:
         """
         if isinstance(image, Sequence) and not isinstance(image, str | bytes):
             return [self.objects(one, threshold, exclusive=exclusive) for one in image]
+        if threshold is None and self.rule is None:  # before the network looks
+            raise ValueError(NO_RULE)
         rule = self.rule or ObjectRule(threshold=0.0)
         lowest = rule.lowest_of_any_image(threshold)  # below it nothing need be pasted
         candidates = self(image, max_proposals=self.config.nms_candidates, min_score=max(lowest, MIN_SCORE))
@@ -249,7 +251,7 @@ class Proposer:
 
 def as_tensor(image: AnyImage) -> UInt8[Tensor, "3 h w"]:
     """Pixels of an image, by the rules of ``data.images.to_rgb``; a copy."""
-    return torch.from_numpy(np.array(to_rgb(image))).permute(2, 0, 1)
+    return torch.from_numpy(np.array(to_rgb(image), order="C")).permute(2, 0, 1)
 
 
 def best_windows(

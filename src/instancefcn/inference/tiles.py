@@ -97,7 +97,8 @@ def sizes_in_tiles(height: int, width: int, config: InferenceConfig) -> list[tup
 def settled(masks: WindowMasks, height: int, width: int, config: InferenceConfig, wanted: int) -> WindowMasks:
     """The best masks of one tile after suppression and voting, with the scores that they had.
 
-    Candidates of a tile end here, so that memory does not grow with the number of tiles.
+    Candidates of a tile end here, so that memory does not grow with the number of tiles. So with tiles the best few are
+    not always the first of a longer list.
     """
     survivors, _ = suppress(masks, height, width, config, wanted)
     return vote(masks, survivors[:wanted], height, width, config)
