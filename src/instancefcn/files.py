@@ -94,7 +94,10 @@ def write_whole(path: Path, content: bytes | str) -> None:
     try:
         encoded = content.encode() if isinstance(content, str) else content
     except UnicodeEncodeError as error:
-        around = error.object[max(error.start - 40, 0) : error.end + 40]
+        text: str = error.object
+        line = text[text.rfind("\n", 0, error.start) + 1 :].partition("\n")[0]
+        place = error.start - text.rfind("\n", 0, error.start) - 1
+        around = line[max(place - 80, 0) : place + 80]
         raise ValueError(f"{path}: a name that is no UTF-8 can't be written there, rename it: {around!a}") from None
     with whole_file(path) as file:
         file.write(encoded)

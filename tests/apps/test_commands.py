@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -20,7 +22,8 @@ from instancefcn.data.coco import source_to_coco
 from instancefcn.data.open import SPECS, open_source
 from instancefcn.export.open import FORMS
 from instancefcn.run_folder import LOCK, run_file, run_folder
-from labelled import compare_files
+from labelled import annotation, coco, compare_files, rectangle_rle
+from pictures import write_photograph
 
 
 @pytest.fixture
@@ -427,3 +430,49 @@ def test_split_parts_reaches_the_labels(tmp_path: Path, command: Callable[..., A
     assert "1 images, 2 annotations" in done.stdout
     for name in ("train", "train-classifier", "next", "label"):
         assert "--split-parts" in command(name, "--help").stdout
+
+
+def test_a_chart_a_report_and_a_list_replace_their_own_kind_alone(tmp_path: Path, command: Callable[..., Any]) -> None:
+    photograph = write_photograph(tmp_path / "photos" / "a.png")
+    for name in ("keep.png", "keep.svg", "next.txt"):
+        (tmp_path / name).write_bytes(b"precious")
+    charts = [("figure", "score-maps", photograph, "--out", tmp_path / f"keep.{form}") for form in ("png", "svg")]
+    for words in (*charts, ("next", "--pool", tmp_path / "photos", "--out", tmp_path / "next.txt")):
+        done = command(*words)
+        assert (done.exit_code, words[-1].read_bytes()) == (2, b"precious")
+        words[-1].unlink()
+        assert [command(*words).exit_code for _ in range(2)] == [0, 0]
+
+
+def test_a_report_replaces_an_earlier_report_alone(tmp_path: Path, command: Callable[..., Any]) -> None:
+    labels, results, out = tmp_path / "labels.json", tmp_path / "found.json", tmp_path / "out"
+    labels.write_text(json.dumps(coco({1: (4, 5)}, [annotation(1, 1, rectangle_rle(4, 5, 0, 0, 2, 2))])))
+    results.write_text("[]")
+    words = ("evaluate", results, "--annotations", labels, "--out", out)
+    out.mkdir()
+    (out / "report.html").write_text("precious")
+    assert command(*words).exit_code == 2
+    assert (out / "report.html").read_text() == "precious"
+    (out / "report.html").unlink()
+    assert [command(*words).exit_code for _ in range(2)] == [0, 0]
+    (out / "metrics.json").write_text('{"mine": 1}')
+    assert command(*words).exit_code == 2
+
+
+def test_a_run_whose_standard_error_is_closed_ends_well(tmp_path: Path) -> None:
+    write_photograph(tmp_path / "photos" / "a.png")
+    words = [sys.executable, "-m", "instancefcn", "next", "--pool", str(tmp_path / "photos")]
+    done = subprocess.run(["sh", "-c", 'exec "$@" 2>&-', "sh", *words], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'photos' / 'a.png'}\n")
+
+
+def test_next_gives_names_that_are_no_utf8_as_they_are(tmp_path: Path, command: Callable[..., Any]) -> None:
+    path = os.fsencode(tmp_path / "photos") + b"/b\xff.png"
+    write_photograph(tmp_path / "photos" / "a.png")
+    try:
+        os.rename(tmp_path / "photos" / "a.png", path)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    done = command("next", "--pool", tmp_path / "photos", "--out", tmp_path / "next.txt")
+    assert done.exit_code == 0
+    assert done.stdout_bytes == (tmp_path / "next.txt").read_bytes() == path + b"\n"

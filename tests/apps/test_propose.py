@@ -763,3 +763,29 @@ def test_somebodys_annotations_are_not_written_over(tmp_path: Path, command: Cal
     assert done.exit_code == 2
     assert "would write over an input" in " ".join(done.stderr.replace("│", " ").split())
     assert labels.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("objects.json", '{"images": [], "annotations": [{"id": 1}]}'),
+        ("objects.json", '[{"id": 3, "annotations": []}]'),  # Label Studio's tasks
+        ("images.json", '{"names": []}'),
+        ("counts.csv", "my,own\n1,2\n"),
+        ("errors.jsonl", "notes\n"),
+    ],
+)
+def test_somebodys_file_of_the_name_of_a_result_is_not_written_over(
+    name: str, content: str, tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    write_photograph(tmp_path / "photos" / "a.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text(content)
+    done = command("propose", tmp_path / "photos", "--objects", "--out", tmp_path / "out")
+    assert done.exit_code == 2
+    assert f"{name} is there already" in " ".join(done.stderr.replace("│", "").split())
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+    assert (tmp_path / "out" / name).read_text() == content
+    (tmp_path / "out" / name).unlink()
+    for _ in range(2):  # its own files are replaced
+        assert command("propose", tmp_path / "photos", "--objects", "--out", tmp_path / "out").exit_code == 0

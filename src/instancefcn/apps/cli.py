@@ -79,6 +79,8 @@ def errors_in_one_line() -> Iterator[None]:
             if package not in EXTRAS:
                 raise
             message = f"{package} is not installed: pip install 'instancefcn[{EXTRAS[package]}]'"
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+            message = f"standard output: {error.strerror}; files were written before"
         if os.environ.get(TRACEBACK_VARIABLE) or getattr(error, "errno", None) == errno.EPIPE:
             raise
         echo(f"error: {message}", err=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from instancefcn.apps.images import refuse_to_overwrite
+from instancefcn.apps.images import refuse_others, refuse_to_overwrite, refuse_to_replace
 from instancefcn.apps.options import (
     AsJson,
     ComparedRegions,
@@ -20,6 +20,8 @@ from instancefcn.apps.options import (
 )
 from instancefcn.apps.printing import echo, print_json, printable
 from instancefcn.run_folder import run_folder
+
+METRICS_BEGIN = rb'\{\s*"(segm|bbox)"'
 
 
 def evaluate(
@@ -97,11 +99,15 @@ def evaluate(
 
     from instancefcn.evaluation.average_recall import AVERAGES, averages
     from instancefcn.evaluation.compare import MIN_IMAGES
-    from instancefcn.evaluation.evaluate import WRITTEN
+    from instancefcn.evaluation.evaluate import METRICS, WRITTEN
     from instancefcn.evaluation.evaluate import evaluate as write_evaluation
     from instancefcn.evaluation.names import recall_headings
 
-    refuse_to_overwrite([proposals, annotations, *(compare or ())], [out / name for name in WRITTEN])
+    files = [out / name for name in WRITTEN]
+    refuse_to_overwrite([proposals, annotations, *(compare or ())], files)
+    if not (out / METRICS).is_file():  # else these are files of an earlier report
+        refuse_to_replace(files)
+    refuse_others({out / METRICS: METRICS_BEGIN})
     with run_folder(out):
         written = write_evaluation(
             proposals,

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from instancefcn.apps.images import images_of_annotations, output_stems, refuse_to_overwrite
+from instancefcn.apps.images import images_of_annotations, output_stems, refuse_others, refuse_to_overwrite
 from instancefcn.apps.options import (
     AsJson,
     CheckpointFile,
@@ -21,6 +21,11 @@ from instancefcn.apps.options import (
 from instancefcn.apps.printing import echo, print_json
 from instancefcn.files import write_whole
 
+CHART_BEGINS = {  # as matplotlib writes it
+    ".png": rb"\x89PNG.*Software\x00Matplotlib",
+    ".svg": rb'<\?xml version="1.0" encoding="utf-8" standalone="no"\?>',
+}
+
 figure = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
 ChartFile = Annotated[
@@ -32,11 +37,12 @@ def format_of(out: Path) -> Literal["png", "svg"]:
     """The format of a chart by the suffix of its file.
 
     Raises:
-        typer.BadParameter: it has another.
+        typer.BadParameter: it has another, or a file is there that is no chart.
     """
     suffix = out.suffix.lower()
     if suffix not in (".png", ".svg"):
         raise typer.BadParameter(f"{out} must end in .png or .svg", param_hint="--out")
+    refuse_others({out: CHART_BEGINS[suffix]})
     return "png" if suffix == ".png" else "svg"
 
 
@@ -82,8 +88,8 @@ def score_maps(
     Each window takes one tile from each map, and the tiles side by side are its mask: a box in a window's colour shows
     where its tile lies. Windows are left out that show what a better one shows, or score a quarter of the best or less.
     """
-    file_format = format_of(out)
     refuse_to_overwrite([path for path in (image, checkpoint) if path is not None], [out])
+    file_format = format_of(out)
 
     from instancefcn.data.images import read_image
     from instancefcn.evaluation.curves import render
@@ -193,7 +199,9 @@ def proposals(
     if not labelled:
         raise ValueError(f"{annotations}: no image has a labelled object, so there is nothing to draw")
     pairs = [by_id[image.image_id] for _, image in labelled]
-    refuse_to_overwrite([*proposals, annotations, *(file.path for file, _ in pairs)], [target for _, target in pairs])
+    written = [target for _, target in pairs]
+    refuse_to_overwrite([*proposals, annotations, *(file.path for file, _ in pairs)], written)
+    refuse_others(dict.fromkeys(written, CHART_BEGINS[".png"]))
 
     objects, failures, missed = 0, 0, dict.fromkeys(results, 0)
     with progress_bar() as progress:

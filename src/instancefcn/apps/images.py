@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -18,6 +19,7 @@ from instancefcn.folders import files_below, identity, natural_key
 
 OVERLAYS, LABEL_MAPS = "overlays", "labels"  # folders, among a run's results, of pictures made from its images
 
+BEGINNING = 4096  # bytes of a file by which one of ours is known
 NO_FOLDERS = (".jsonl", ".gz", ".parquet", ".xml", ".csv", ".txt", ".zip", ".png", ".tif", ".yaml", ".geojson")
 
 
@@ -139,6 +141,28 @@ def refuse_to_overwrite(read: Sequence[Path], written: Sequence[Path]) -> None:
     for path in written:
         if os.path.exists(path) and identity(path) in inputs:  # a name may be too long, which fails its image
             raise typer.BadParameter(f"would write over an input, {path}; choose another folder", param_hint="--out")
+
+
+def refuse_others(files: Mapping[Path, bytes]) -> None:
+    """Stop before a file would be replaced that does not begin as one of ours does: it is somebody's.
+
+    Args:
+        files: a regular expression for how ours begin, of each path. An empty file is nobody's. A link is replaced,
+            and what it leads to stays.
+
+    Raises:
+        typer.BadParameter: one is somebody's; names it.
+    """
+    for path, ours in files.items():
+        start = b""
+        if path.is_file() and not path.is_symlink():
+            with path.open("rb") as file:
+                start = file.read(BEGINNING)
+        if start and not re.match(ours, start, re.DOTALL):
+            raise typer.BadParameter(
+                f"{path} is there already, and not from a run like this: choose another place, or move it",
+                param_hint="--out",
+            )
 
 
 def refuse_file_name(out: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import filecmp
+import os
+import re
+import sys
 from collections import Counter, defaultdict
 from functools import partial
 from pathlib import Path
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from instancefcn.apps.images import ImageFile, find_inputs, refuse_to_overwrite
+from instancefcn.apps.images import ImageFile, find_inputs, refuse_others, refuse_to_overwrite
 from instancefcn.apps.options import AsJson, CheckpointFile, DeviceName, SplitParts
 from instancefcn.apps.printing import echo, print_json
 from instancefcn.files import write_whole
@@ -43,7 +46,7 @@ def next_images(
     ] = None,
     checkpoint: CheckpointFile = None,
     split_parts: SplitParts = False,
-    seed: Annotated[int, typer.Option(help="Of random, and of the order of equals.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of random, and of the order of equals.")] = 0,
     device: DeviceName = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -60,11 +63,14 @@ def next_images(
     """
     images = find_inputs(pool, None, None)
 
+    from instancefcn.data.image_formats import image_extensions
     from instancefcn.data.open import open_source, places_of
 
     if out is not None:
         files = [place for spec in data or () for place in places_of(spec)]
         refuse_to_overwrite([*(image.path for image in images), *files], [out])
+        suffixes = b"|".join(re.escape(suffix).encode() for suffix in image_extensions())
+        refuse_others({out: rb"(?i)[^\n]+(" + suffixes + rb")\n"})  # a list of images
     sources = [open_source(spec, split_parts=split_parts) for spec in data or ()]
     for source in sources:
         if source.problems:
@@ -78,7 +84,7 @@ def next_images(
     chosen = choose(by, left, sources, number, checkpoint, seed, device)
     found = [(left[choice.index], None if by == "random" else choice.value) for choice in chosen]
     if out is not None:
-        write_whole(out, "".join(f"{image.path}\n" for image, _ in found))
+        write_whole(out, b"".join(os.fsencode(image.path) + b"\n" for image, _ in found))
     if as_json:
         rows = [{"path": str(image.path), "file_name": image.file_name, "value": value} for image, value in found]
         print_json({"images": len(images), "unlabelled": len(left), "by": by, "next": rows})
@@ -86,7 +92,10 @@ def next_images(
     for rank, (image, value) in enumerate(found, start=1):
         echo(f"{rank:>4}  {image.file_name}{'' if value is None else f'  {by} {value:.3f}'}", err=True)
     for image, _ in found:
-        echo(image.path)
+        if sys.stdout.isatty():
+            echo(image.path)
+        else:  # for a program, which opens the file by the name that it has
+            typer.echo(os.fsencode(image.path))
 
 
 def looked_at(source: Source) -> Source:

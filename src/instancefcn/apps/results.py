@@ -13,7 +13,14 @@ from typing import Any
 import typer
 
 from instancefcn.apps.exports import Exports, Shown
-from instancefcn.apps.images import ImageFile, pictures_of_run, pictures_there, refuse_file_name, refuse_to_overwrite
+from instancefcn.apps.images import (
+    ImageFile,
+    pictures_of_run,
+    pictures_there,
+    refuse_file_name,
+    refuse_others,
+    refuse_to_overwrite,
+)
 from instancefcn.apps.printing import echo, progress_bar, say
 from instancefcn.apps.run_files import ERRORS, RESULT_FORMS, RunFiles
 from instancefcn.apps.tables import COUNTS, OBJECTS
@@ -109,6 +116,8 @@ class ResultsFolder:
             [*(image.path for image in images), *filter(None, given)],
             [*(self.files.paths and [*self.files.paths, folder / COUNTS, folder / OBJECTS]), *self.exports.paths()],
         )
+        if not self.one_file:
+            refuse_others(self.files.beginnings())
         self.resume = resume and unfinished(self.files.folder) is not None
         if not self.resume:
             self.exports.refuse_to_replace()

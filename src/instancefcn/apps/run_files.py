@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ INPUTS, PICTURES = "inputs.jsonl", "pictures.jsonl"  # of the journal alone: fil
 SUMS = "sums.json"  # beside the journal's files: of what was written for tools when the run stopped
 UNFINISHED = ".unfinished"  # the journal's folder
 PRECISION, EXACT = "--precision", "fp32"  # a setting; another one than EXACT stands in ``images.json``, as "info"
+RESULTS_BEGIN = rb'\s*\[\s*(\]|\{[^{}]*"image_id")'
 RESULT_FORMS = {"jsonl": JSONL, "parquet": PARQUET}  # of ``--to``, and how their files end
 
 
@@ -92,15 +94,25 @@ class RunFiles:
         places = self.journal.places
         return [*self.results, *filter(None, map(places.get, (IMAGES, ERRORS, COUNTS, OBJECTS)))]
 
+    @property
+    def heads(self) -> dict[str, bytes]:
+        """What files begin with, by name."""
+        return {self.json_name: b"[", self.jsonl_name: json_lines([]), IMAGES: b'{"images": ['} | first_lines()
+
+    def beginnings(self) -> dict[Path, bytes]:
+        """How the files of an earlier run begin, as regular expressions; those of results name their images."""
+        known = {name: re.escape(head) for name, head in self.heads.items()}
+        known |= {self.json_name: RESULTS_BEGIN, ERRORS: rb'\{"', f"{self.stem}{PARQUET}": b"PAR1"}
+        return {path: known[path.name] for path in self.paths}
+
     def begin(self) -> None:
         """Start anew.
 
         Raises:
             OSError: a file can't be written; names it.
         """
-        heads = {self.json_name: b"[", self.jsonl_name: json_lines([]), IMAGES: b'{"images": ['}
         try:
-            self.journal.begin(heads | first_lines())
+            self.journal.begin(self.heads)
         except OSError:
             self.discard()
             raise

@@ -27,7 +27,8 @@ from instancefcn.values import nan_as_none
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-WRITTEN = ("metrics.json", "images.csv", "recall_curves.png", "recall_curves.svg", "report.html")
+METRICS = "metrics.json"
+WRITTEN = (METRICS, "images.csv", "recall_curves.png", "recall_curves.svg", "report.html")
 Differences = Mapping[str, Mapping[str, Difference]]  # of each other file's measures from the first one's, by name
 
 
@@ -137,7 +138,7 @@ def evaluate(
     write_whole(out / "recall_curves.svg", svg)
     write_whole(out / "images.csv", image_table(first.metrics["images"]))
     write_whole(out / "report.html", html.encode(errors="backslashreplace"))  # a name may hold what UTF-8 does not
-    write_whole(out / "metrics.json", json.dumps(written, indent=2, allow_nan=False) + "\n")
+    write_whole(out / METRICS, json.dumps(written, indent=2, allow_nan=False) + "\n")
     return written
 
 

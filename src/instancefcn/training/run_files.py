@@ -74,7 +74,7 @@ class RunFiles:
     def kept(self) -> str:
         """What a run that was stopped has kept."""
         if self.saved_at is None:
-            return f"nothing was trained yet, so nothing is kept in {self.out}"
+            return f"nothing was trained yet, so no weights are in {self.out}"
         return f"training is saved after iteration {self.saved_at} in {self.out}"
 
     @contextmanager
