@@ -4,11 +4,13 @@
     python -m benchmarks.peers --peer ours --domain nuclei --init shipped       # what a user of ours would do
     python -m benchmarks.peers --peer mask-rcnn --domain nuclei                 # torchvision's, on the same trunk
     python -m benchmarks.peers --peer mask-rcnn --domain nuclei --times-rate 2  # of its documented rate
+    python -m benchmarks.peers --peer yolo --domain nuclei                      # benchmarks/yolo.py: what it needs
+    python -m benchmarks.peers --peer stardist --domain nuclei                  # benchmarks/star_convex.py
     python -m benchmarks.peers --page docs/results/peers.md                     # the table of all that is there
 
 Every peer trains on the same images of train, drawn by the seed, of which the same tenth is kept out, by which it
 chooses its threshold (ours also its best checkpoint). All are measured on val: AR of masks, F1 of objects at IoU 0.5
-and 0.75, seconds an image. Settings that are not named are the peer's documented ones (`benchmarks/mask_rcnn.py`).
+and 0.75, seconds an image. Settings that are not named are the peer's documented ones, as its file in benchmarks/ says.
 
 Each run is a file, benchmarks/runs/peers/DOMAIN-IMAGES-PEER-..., which is not measured again.
 """
@@ -26,9 +28,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
+from benchmarks import mask_rcnn, star_convex, yolo
 from benchmarks.labelling import DOMAINS, count_all_edits, machine
-from benchmarks.mask_rcnn import RATE, MaskRcnnProposer
+from benchmarks.mask_rcnn import MaskRcnnProposer
+from benchmarks.star_convex import train_stardist
+from benchmarks.yolo import train_yolo
 from instancefcn.allocator import keep_freed_memory
 from instancefcn.data.coco import source_to_coco
 from instancefcn.data.images import AnyImage
@@ -41,12 +48,18 @@ from instancefcn.inference.checkpoint import load_checkpoint
 from instancefcn.inference.proposer import Proposer
 from instancefcn.objects import ObjectRule
 from instancefcn.proposals import Proposals
-from instancefcn.training.initial_weights import IMAGENET, SHIPPED
+from instancefcn.training.initial_weights import IMAGENET, RANDOM, SHIPPED
 from instancefcn.training.keeping_out import keep_out
 from instancefcn.training.loop import train
 from instancefcn.training.recipe import load_recipe
 
-OURS, MASK_RCNN = "ours", "mask-rcnn"
+OURS, MASK_RCNN, YOLO, STARDIST = "ours", "mask-rcnn", "yolo", "stardist"
+STARTS = {  # the weights that a peer may start from, its usual ones first
+    OURS: (IMAGENET, SHIPPED),
+    MASK_RCNN: (IMAGENET,),
+    YOLO: (RANDOM,),
+    STARDIST: (RANDOM,),
+}
 RUNS = Path("benchmarks/runs/peers")
 NO_OBJECTS = ObjectRule(threshold=1.0)
 HEADER = """# Peers, from an equal start
@@ -86,6 +99,7 @@ class Trained:
 
     proposer: Any  # proposes and finds objects as ``Proposer`` does
     iterations: int
+    parameters: int
 
 
 def train_ours(settings: Settings, labelled: Source, report: Callable[[str], None] = print) -> Trained:
@@ -99,19 +113,47 @@ def train_ours(settings: Settings, labelled: Source, report: Callable[[str], Non
         )
         proposer, iterations = Proposer.from_checkpoint(path), load_checkpoint(path).training["iteration"]
     proposer.rule = proposer.rule or NO_OBJECTS  # where it learnt to find nothing
-    return Trained(proposer, iterations)
+    return Trained(proposer, iterations, parameter_count(proposer.network))
 
 
 def train_mask_rcnn(settings: Settings, labelled: Source, report: Callable[[str], None] = print) -> Trained:
     """torchvision's Mask R-CNN, which chooses its threshold on the images that ours keeps out."""
     training, kept = keep_out([labelled], settings.seed)
     proposer = MaskRcnnProposer()
-    iterations = proposer.train(training[0], settings.minutes, RATE * settings.times_rate, settings.seed, report)
+    rate = mask_rcnn.RATE * settings.times_rate
+    iterations = proposer.train(training[0], settings.minutes, rate, settings.seed, report)
     proposer.choose_rule(kept)
-    return Trained(proposer, iterations)
+    return Trained(proposer, iterations, parameter_count(proposer.network))
 
 
-PEERS = {OURS: train_ours, MASK_RCNN: train_mask_rcnn}
+def train_ultralytics(settings: Settings, labelled: Source, report: Callable[[str], None] = print) -> Trained:
+    """Ultralytics' YOLO, which chooses its epoch and its threshold on the images that ours keeps out."""
+    training, kept = keep_out([labelled], settings.seed)
+    with tempfile.TemporaryDirectory() as scratch:
+        proposer, iterations = train_yolo(
+            training, kept, settings.minutes, yolo.RATE * settings.times_rate, settings.seed, Path(scratch), report
+        )
+    proposer.choose_rule(kept)
+    return Trained(proposer, iterations, parameter_count(proposer.model.model))
+
+
+def train_star_convex(settings: Settings, labelled: Source, report: Callable[[str], None] = print) -> Trained:
+    """StarDist, which chooses its weights and its thresholds on the images that ours keeps out."""
+    training, kept = keep_out([labelled], settings.seed)
+    rate, threads = star_convex.RATE * settings.times_rate, torch.get_num_threads()
+    with tempfile.TemporaryDirectory() as scratch:
+        proposer, iterations = train_stardist(
+            training, kept, settings.minutes, rate, settings.seed, Path(scratch), threads, report
+        )
+    return Trained(proposer, iterations, proposer.model.keras_model.count_params())
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Numbers that a network has learnt, or was given."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+PEERS = {OURS: train_ours, MASK_RCNN: train_mask_rcnn, YOLO: train_ultralytics, STARDIST: train_star_convex}
 
 
 def labelled_images(source: Source, count: int, seed: int) -> Selection:
@@ -161,7 +203,7 @@ def run(settings: Settings, data_root: str, report: Callable[[str], None] = prin
         "settings": asdict(settings),
         "machine": machine(),
         "iterations": trained.iterations,
-        "parameters": sum(parameter.numel() for parameter in trained.proposer.network.parameters()),
+        "parameters": trained.parameters,
         "training_seconds": round(seconds, 1),
         "found": measure(trained, validation),
         "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
@@ -205,7 +247,7 @@ def main() -> None:
     parser.add_argument("--domain", choices=sorted(DOMAINS))
     parser.add_argument("--images", type=int, default=Settings.images, help="labelled (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=Settings.minutes, help="of training (default: %(default)s)")
-    parser.add_argument("--init", default=IMAGENET, choices=(IMAGENET, SHIPPED), help="default: %(default)s")
+    parser.add_argument("--init", choices=(IMAGENET, SHIPPED, RANDOM), help="default: the peer's usual one")
     parser.add_argument("--times-rate", type=float, default=1.0, help="of the documented rate (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data-root", default="../shared/data", help="folder of the domains (default: %(default)s)")
@@ -216,8 +258,9 @@ def main() -> None:
         return
     if not options.peer or not options.domain:
         parser.error("give --peer and --domain, or --page")
-    if options.peer == MASK_RCNN and options.init == SHIPPED:
-        parser.error(f"{MASK_RCNN} starts from ImageNet weights; only {OURS} has shipped ones")
+    options.init = options.init or STARTS[options.peer][0]
+    if options.init not in STARTS[options.peer]:
+        parser.error(f"--peer {options.peer} starts from --init {' or '.join(STARTS[options.peer])} alone")
     keep_freed_memory()
     settings = Settings(**{name: getattr(options, name) for name in asdict(Settings(OURS, "corn"))})
     path = RUNS / f"{settings.name}.json"
