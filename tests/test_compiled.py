@@ -4,6 +4,7 @@ import importlib
 import shutil
 import sys
 import threading
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -88,23 +89,32 @@ def test_where_nothing_can_be_kept_it_is_made_anew(monkeypatch: pytest.MonkeyPat
     assert again(np.arange(5.0)) == 10
 
 
+@pytest.fixture
+def import_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Import a module anew for its one function, which adds 1, and whose code is kept in a folder of that name."""
+    (tmp_path / "kept.py").write_text(
+        "from instancefcn.compiled import compiled\n\n@compiled\ndef kept(a):\n    return a + 1\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def import_anew(cache: str) -> Any:
+        monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / cache))
+        monkeypatch.delitem(sys.modules, "kept", raising=False)
+        return importlib.import_module("kept").kept
+
+    return import_anew
+
+
 @pytest.mark.parametrize(
     ("spoil", "suffix"),
     [*product(("cut", "emptied", "overwritten", "unwritable"), ("nbi", "nbc")), ("changed", "nbc")],
 )
 def test_kept_code_that_is_damaged_is_made_anew(
-    spoil: str, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spoil: str, suffix: str, tmp_path: Path, import_kept: Callable[[str], Any]
 ) -> None:
-    (tmp_path / "kept.py").write_text(
-        "from instancefcn.compiled import compiled\n\n@compiled\ndef kept(a):\n    return a + 1\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
-
     def found_on_disk() -> int:
         """How often the function's code is loaded from disk, in a module that is imported anew."""
-        monkeypatch.delitem(sys.modules, "kept", raising=False)
-        kept = importlib.import_module("kept").kept
+        kept = import_kept("cache")
         assert kept(1) == 2
         return sum(kept.stats.cache_hits.values())
 
@@ -132,22 +142,12 @@ def test_kept_code_that_is_damaged_is_made_anew(
 
 @pytest.mark.parametrize(("wait", "loaded"), [(60.0, 1), (0.1, 0)])
 def test_what_another_process_compiles_is_waited_for_and_loaded(
-    wait: float, loaded: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wait: float, loaded: int, tmp_path: Path, import_kept: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "kept.py").write_text(
-        "from instancefcn.compiled import compiled\n\n@compiled\ndef kept(a):\n    return a + 1\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("instancefcn.compiled.LONGEST_WAIT", wait)
-
-    def imported(cache: str) -> Any:
-        monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / cache))
-        monkeypatch.delitem(sys.modules, "kept", raising=False)
-        return importlib.import_module("kept").kept
-
-    assert imported("theirs")(1) == 2  # as the other process has it in the end
+    assert import_kept("theirs")(1) == 2  # as the other process has it in the end
     (lock,) = (tmp_path / "theirs").rglob("*.lock")
-    kept, results = imported("ours"), list[int]()
+    kept, results = import_kept("ours"), list[int]()
     thread = threading.Thread(target=lambda: results.append(kept(1)))
     with filelock.FileLock(tmp_path / "ours" / lock.relative_to(tmp_path / "theirs")):
         thread.start()

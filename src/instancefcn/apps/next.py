@@ -5,7 +5,6 @@ from __future__ import annotations
 import filecmp
 import os
 import re
-import sys
 from collections import Counter, defaultdict
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ import typer
 
 from instancefcn.apps.images import ImageFile, find_inputs, refuse_others, refuse_to_overwrite
 from instancefcn.apps.options import AsJson, CheckpointFile, DeviceName, SplitParts
-from instancefcn.apps.printing import echo, print_json
+from instancefcn.apps.printing import echo, print_json, print_path
 from instancefcn.files import write_whole
 
 if TYPE_CHECKING:
@@ -92,10 +91,7 @@ def next_images(
     for rank, (image, value) in enumerate(found, start=1):
         echo(f"{rank:>4}  {image.file_name}{'' if value is None else f'  {by} {value:.3f}'}", err=True)
     for image, _ in found:
-        if sys.stdout.isatty():
-            echo(image.path)
-        else:  # for a program, which opens the file by the name that it has
-            typer.echo(os.fsencode(image.path))
+        print_path(image.path)
 
 
 def looked_at(source: Source) -> Source:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -31,6 +34,11 @@ def printable(text: str) -> str:
 def echo(text: object = "", *, err: bool = False) -> None:
     """Print a line on stdout, or on stderr."""
     typer.echo(printable(str(text)), err=err)
+
+
+def print_path(path: Path) -> None:
+    """Print a path on stdout; for a program by the bytes of its name, so that it can open the file."""
+    typer.echo(printable(str(path)) if sys.stdout.isatty() else os.fsencode(path))
 
 
 def print_json(value: Any) -> None:
