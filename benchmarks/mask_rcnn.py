@@ -77,14 +77,14 @@ class MaskRcnnProposer:
     @torch.inference_mode()
     def __call__(self, image: UInt8[np.ndarray, "h w 3"], *, max_proposals: int = 100) -> Proposals:
         """Masks, best first, at most torchvision's hundred."""
-        self.network.eval()
-        found = self.network([to_tensor(image)])[0]
-        masks = (found["masks"][:, 0] > 0.5).numpy()
+        (height, width), masks, scores = image.shape[:2], np.zeros((0, *image.shape[:2]), dtype=bool), np.zeros(0)
+        if max_proposals:
+            self.network.eval()
+            found = self.network([to_tensor(image)])[0]
+            masks, scores = (found["masks"][:, 0] > 0.5).numpy(), found["scores"].double().numpy()
         filled = np.flatnonzero(masks.any((1, 2)))[:max_proposals]
-        rles, (height, width) = [encode(masks[one]) for one in filled], image.shape[:2]
-        return Proposals(
-            rles, tight_boxes(rles), found["scores"].double().numpy()[filled], height, width, rule=self.rule
-        )
+        rles = [encode(masks[one]) for one in filled]
+        return Proposals(rles, tight_boxes(rles), scores[filled], height, width, rule=self.rule)
 
     def objects(self, image: UInt8[np.ndarray, "h w 3"]) -> Proposals:
         """Those above the threshold; none before one was chosen."""

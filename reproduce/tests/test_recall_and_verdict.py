@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -32,6 +33,7 @@ def shifted_by(pixels: int) -> list[dict[str, Any]]:
     return results
 
 
+@cache
 def found_by(pixels: int) -> ImageRecall:
     results = shifted_by(pixels)
 
@@ -46,7 +48,7 @@ def found_by(pixels: int) -> ImageRecall:
 @pytest.mark.parametrize("block", [2, 25])
 def test_measuring_by_blocks_is_measuring_at_once(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BLOCK", block)
-    found = found_by(2)
+    found = found_by.__wrapped__(2)
     np.testing.assert_equal(found.metrics(), average_recall(source_to_coco(SCENES), shifted_by(2)))  # NaN is NaN
     save_recall(found, tmp_path / "deep" / "found.npz")
     loaded = load_recall(tmp_path / "deep" / "found.npz")
