@@ -20,7 +20,7 @@ from instancefcn.inference import proposer as proposer_file
 from instancefcn.inference.pasting import paste
 from instancefcn.inference.proposer import Proposer, as_tensor, ranked_masks
 from instancefcn.inference.suppression import suppress
-from instancefcn.inference.tiles import OVERLAP, Tile, cut, joined, settled, sizes_in_one_pass, sizes_in_tiles
+from instancefcn.inference.tiles import Tile, cut, joined, settled, sizes_in_one_pass, sizes_in_tiles
 from instancefcn.inference.voting import vote
 from instancefcn.inference.window_masks import WindowMasks
 from instancefcn.model.network import Network
@@ -85,7 +85,7 @@ def test_cores_cover_the_image_once_and_neighbours_share_enough(
         covered[-(-y0 // multiple) : -(-y1 // multiple), -(-x0 // multiple) : -(-x1 // multiple)] += 1
         for edge, core, end in ((left, x0, 0), (top, y0, 0), (right, x1, width), (bottom, y1, height)):
             # A core ends at the border of the image, or half of what is shared before that of its tile.
-            assert edge == core == end or abs(edge - core) >= OVERLAP * (side // multiple * multiple) / 2 - 1
+            assert edge == core == end or abs(edge - core) >= 0.25 * (side // multiple * multiple) / 2 - 1
     assert (covered == 1).all()
 
 

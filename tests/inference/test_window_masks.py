@@ -36,6 +36,17 @@ def test_resampling_equals_the_loop(seed: int) -> None:
     np.testing.assert_allclose(resampled(values, window, (x, y, step_x, step_y), (rows, columns)), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("stretch", [1.0005, 1.00005])
+def test_a_grid_that_drifts_away_is_interpolated(stretch: float) -> None:
+    """Its first cells are those of the window, its last ones are not: copied, they would be off by the drift."""
+    values, window, step = np.random.default_rng(0).normal(size=(7, 7)), [2.0, 3.0, 16.0, 17.0], 2 * stretch
+    found = resampled(values, window, (2.0, 3.0, step, step), (7, 7))
+    for i, j in ((0, 0), (2, 6), (6, 3), (6, 6)):
+        x, y = 2 + (j + 0.5) * step, 3 + (i + 0.5) * step
+        expected = oracles.value_at(torch.from_numpy(values), window, x, y, (WIDTH, HEIGHT))
+        assert found[i, j] == pytest.approx(expected, abs=1e-5)
+
+
 def test_cells_of_one_grid_are_copied() -> None:
     rng = np.random.default_rng(0)
     values = rng.random((6, 6))
