@@ -82,8 +82,9 @@ def test_mask_rcnn_learns_and_proposes_in_the_images_frame() -> None:
     frozen = {name for name, weight in proposer.network.named_parameters() if not weight.requires_grad}
     assert frozen
     assert not frozen & changed
+    proposer.network.roi_heads.detections_per_img = 20  # a fifth of the masks, which take the time
     found = proposer(source.image(0))
-    assert 0 < len(found) <= 100
+    assert 0 < len(found) <= 20
     assert (found.height, found.width) == source.image(0).shape[:2]
     assert (areas(found.rles) > 0).all()
     assert (np.diff(found.scores) <= 0).all()

@@ -786,6 +786,9 @@ def test_somebodys_file_of_the_name_of_a_result_is_not_written_over(
     assert f"{name} is there already" in " ".join(done.stderr.replace("│", "").split())
     assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
     assert (tmp_path / "out" / name).read_text() == content
-    (tmp_path / "out" / name).unlink()
-    for _ in range(2):  # its own files are replaced
-        assert command("propose", tmp_path / "photos", "--objects", "--out", tmp_path / "out").exit_code == 0
+
+
+def test_a_runs_own_files_are_replaced(tmp_path: Path, command: Callable[..., Any]) -> None:
+    write_photograph(tmp_path / "photos" / "a.png")
+    words = ("propose", tmp_path / "photos", "--objects", "--to", "jsonl", "--to", "coco", "--out", tmp_path / "out")
+    assert [command(*words).exit_code for _ in range(2)] == [0, 0]
