@@ -72,8 +72,8 @@ Each run had one thread, on a machine of two cores where other processes ran bes
 a Xeon, the others on an AMD EPYC. In the rows that are here ours loaded its images in a second process, on pennfudan on
 the same core; its memory is not counted (0.5 GB in a tiny run). By today's code it is one process. What peers would
 learn in hours, on a GPU, or from COCO's weights is another question: here they get as far as these minutes carry them.
-YOLO from random weights, 118 steps of 16 views, has not begun to find anything; its examples for training take hundreds
-of epochs from COCO's weights. Where there is one row of a peer, its rate was not searched.
+YOLO has not begun to find anything in its 118 steps of 16 views. Where there is one row of a peer, its rate was not
+searched.
 """
 
 
