@@ -316,7 +316,7 @@ def test_what_an_earlier_window_saved_is_asked_about(browser: Any, three: Site, 
             page.wait_for_selector('.mask.rejected[data-number="1"]')
         with page.expect_response("**/labels"):
             page.keyboard.press("Enter")
-    second.wait_for_timeout(200)
+    wait_for_one(second, asked)
     assert asked == ["a.json was saved earlier, or in another window. Write over it?"]
     assert objects_of(label) == count - 1
     first.wait_for_selector("#title:text-is('b.png')")
