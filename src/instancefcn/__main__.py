@@ -6,8 +6,9 @@ import sys
 
 def main() -> None:
     """Import the commands, which takes a second, and run one; Ctrl-C meanwhile ends it without a traceback."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    sys.stdout, sys.stderr = (stream or os.fdopen(nowhere, "w") for stream in (sys.stdout, sys.stderr))  # closed ones
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     try:
         from instancefcn.apps.cli import main as run
     except KeyboardInterrupt:
